@@ -1,0 +1,48 @@
+"""Find wrong labels and bad images in a dataset, review them, and clean the dataset so that it can be undone.
+
+Three stages that meet only in files: `scan` scores every image with a trained learner and keeps the highest losses of
+each class in a scan folder; `Review` shows them and writes decisions to a manifest; `apply` carries the manifest out
+and `undo` takes that back.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cleaner.apply.execute import apply, undo
+    from cleaner.core.errors import CleanerError
+    from cleaner.core.manifest import Manifest
+    from cleaner.core.scan import Scan, load
+    from cleaner.review.app import Review
+    from cleaner.scoring.engine import scan, scan_folder
+
+__version__ = "0.1.0"
+
+__all__ = ["CleanerError", "Manifest", "Review", "Scan", "apply", "load", "scan", "scan_folder", "undo"]
+
+# Imported when first used: `import cleaner` must not load torch, fastai, pandas or ipywidgets.
+_HOMES = {
+    "CleanerError": "cleaner.core.errors",
+    "Manifest": "cleaner.core.manifest",
+    "Review": "cleaner.review.app",
+    "Scan": "cleaner.core.scan",
+    "load": "cleaner.core.scan",
+    "scan": "cleaner.scoring.engine",
+    "scan_folder": "cleaner.scoring.engine",
+    "undo": "cleaner.apply.execute",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "apply":
+        # The subpackage of that name can be called; see cleaner/apply/__init__.py.
+        return importlib.import_module("cleaner.apply")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cleaner' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

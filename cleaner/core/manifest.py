@@ -1,0 +1,316 @@
+"""The manifest: an append-only CSV of decisions that people, spreadsheets and several processes may share."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import math
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from cleaner.core.errors import CleanerError, FieldError
+from cleaner.core.files import number_to_csv, path_from_csv, path_to_csv, sync_folder, write_whole
+from cleaner.core.records import Action, Decision, parse_action
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["COLUMNS", "Manifest"]
+
+COLUMNS = ("path", "action", "label", "new_label", "split", "loss", "predicted", "sha256", "reviewer", "decided_at")
+_REQUIRED = ("path", "action")
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """How far the file has been read."""
+
+    inode: int
+    size: int
+    modified: int
+
+
+class Manifest:
+    """The decisions in one CSV file. The last row of a path stands; `undo` takes the path back to undecided.
+
+    The file is created by the first decision. Other processes may append at the same time, and people may edit it
+    between two appends: every call that reads first takes in what is new. A torn last line, left by a process that was
+    killed or a disk that was full, is moved to a file beside the manifest and reported in `warnings`.
+
+    Args:
+        path: the CSV file.
+
+    Raises:
+        CleanerError: the file cannot be read, or a row makes no sense.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.warnings: list[str] = []
+        """What was found wrong with the file and mended, for people to read."""
+        self._lock = FileLock(f"{self.path}.lock", thread_local=False)
+        self._rows: list[Decision] = []
+        self._standing: dict[str, Decision] = {}
+        self._columns: list[str] = []
+        self._place: _Place | None = None
+        self._lines = 0
+        self._checksum = 0
+        self.refresh()
+
+    def standing(self) -> Mapping[str, Decision]:
+        """For each decided path the decision that stands; what was undone is not in it."""
+        return self._standing
+
+    def rows(self) -> list[Decision]:
+        """Every decision ever taken, in the order of the file."""
+        return list(self._rows)
+
+    def decisions(self) -> pd.DataFrame:
+        """The decisions that stand, one row a path, as a DataFrame with the columns of the file."""
+        import pandas as pd
+
+        frame = pd.DataFrame([_row(decision) for decision in self._standing.values()], columns=list(COLUMNS))
+        return frame.assign(
+            path=[decision.path for decision in self._standing.values()], loss=frame["loss"].replace("", "nan").astype(float)
+        )
+
+    def append(self, *decisions: Decision) -> None:
+        """Add decisions to the file; when this returns they are on the disk.
+
+        Raises:
+            CleanerError: the file as it stands makes no sense.
+            OSError: the disk is full, or the file may not be written; nothing was added.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock:
+            self._read()
+            header = [] if self._columns else [list(COLUMNS)]
+            columns = self._columns or list(COLUMNS)
+            text = _csv_lines(header + [_row_for(decision, columns) for decision in decisions])
+            self._write_at_end(text.encode("utf-8"))
+            if header:
+                sync_folder(self.path.parent)
+            self._read()
+
+    def refresh(self) -> bool:
+        """Take in what other processes and people wrote since; true if there was anything.
+
+        Raises:
+            CleanerError: the file cannot be read, or a row makes no sense.
+        """
+        if _place_of(self.path) == self._place:
+            return False
+        try:
+            with self._lock:
+                return self._read()
+        except OSError as error:
+            if error.errno not in _READ_ONLY:
+                raise
+            # Where nothing can be written nobody can be appending: the file can be read without the lock.
+            return self._read()
+
+    def export(self, out: Path) -> int:
+        """Write the decisions that stand, one row a path, to another CSV file; returns how many.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        write_whole(out, _csv_lines([list(COLUMNS), *map(_row, self._standing.values())]))
+        return len(self._standing)
+
+    def _write_at_end(self, data: bytes) -> None:
+        with open(self.path, "a+b", buffering=0) as file:
+            before = file.seek(0, os.SEEK_END)
+            if before:
+                file.seek(before - 1)
+                # A person may have typed the last row without a line end.
+                data = data if file.read(1) == b"\n" else b"\r\n" + data
+            try:
+                while data:
+                    data = data[file.write(data) :]
+                os.fsync(file.fileno())
+            except OSError:
+                # Half a row must not stay: under the lock the tail is ours.
+                file.truncate(before)
+                raise
+
+    def _read(self) -> bool:
+        now = _place_of(self.path)
+        if now == self._place:
+            return False
+        data = _bytes_of(self.path) if now else b""
+        known = self._place.size if self._place else 0
+        # Only if every byte read before is still there, the rest is new rows; else a person edited the file.
+        if not known or zlib.crc32(data[:known]) != self._checksum:
+            self._rows, self._standing, self._columns, self._lines, known = [], {}, [], 0, 0
+        good = known + self._take_in(data[known:])
+        if good < len(data):
+            self._set_aside(data[good:], good)
+        self._checksum = zlib.crc32(data[:good])
+        self._place = _place_of(self.path)
+        return True
+
+    def _take_in(self, data: bytes) -> int:
+        """Parse the records in `data`, which follow what was read before; returns the bytes of the whole records."""
+        feed = _Lines(data, first=self._lines == 0)
+        before, good = self._lines, 0
+        reader = csv.reader(feed, strict=True)
+        while True:
+            line = before + feed.lines + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return good
+            except UnicodeDecodeError as error:
+                raise CleanerError(f"{self._where(line)} is not UTF-8: save the file as UTF-8 CSV") from error
+            except csv.Error as error:
+                if feed.exhausted:
+                    return good
+                raise CleanerError(f"{self._where(line)} is not CSV: {error}") from error
+            if feed.exhausted and not data.endswith(b"\n") and not self._is_whole(cells, line):
+                return good
+            self._take(cells, line)
+            good, self._lines = feed.bytes, before + feed.lines
+
+    def _is_whole(self, cells: list[str], line: int) -> bool:
+        """Whether a last line without a line end is a row that a person typed, and not the torn half of one."""
+        if not self._columns:
+            return set(COLUMNS) <= set(cells)
+        if len(cells) != len(self._columns):
+            return False
+        try:
+            return bool(self._parse(cells, line).decided_at)
+        except CleanerError:
+            return False
+
+    def _take(self, cells: list[str], line: int) -> None:
+        if not self._columns:
+            self._columns = self._check_header(cells)
+            return
+        if not any(cells):
+            return
+        decision = self._parse(cells, line)
+        self._rows.append(decision)
+        if decision.action is Action.UNDO:
+            self._standing.pop(decision.path, None)
+        else:
+            self._standing[decision.path] = decision
+
+    def _check_header(self, cells: list[str]) -> list[str]:
+        columns = [name.strip() for name in cells]
+        for name in _REQUIRED:
+            if columns.count(name) != 1:
+                raise CleanerError(f"{self._where(1)}: the header is {cells}; it needs the column {name!r} once, and commas between")
+        return columns
+
+    def _parse(self, cells: list[str], line: int) -> Decision:
+        if len(cells) > len(self._columns):
+            raise CleanerError(
+                f"{self._where(line)}: {len(cells)} cells, but the header has {len(self._columns)}; "
+                "put text with commas in quotes"
+            )
+        # Spreadsheets drop empty cells at the end of a row.
+        row = dict(zip(self._columns, cells, strict=False))
+        try:
+            return _decision(row)
+        except FieldError as error:
+            raise CleanerError(f"{self._where(line)}, column {error.field!r}: {error}") from error
+
+    def _where(self, line: int) -> str:
+        return f"{str(self.path)!r}, line {line}"
+
+    def _set_aside(self, torn: bytes, offset: int) -> None:
+        aside = self.path.with_name(f"{self.path.name}.torn-{offset}")
+        try:
+            write_whole(aside, torn)
+            with open(self.path, "r+b") as file:
+                file.truncate(offset)
+                os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in _READ_ONLY:
+                raise
+            self.warnings.append(f"the last line of {str(self.path)!r} is torn; it is left out")
+        else:
+            self.warnings.append(f"the last line of {str(self.path)!r} was torn; it was moved to {aside.name!r}")
+
+
+class _Lines(Iterator[str]):
+    """The lines of a piece of UTF-8 text, counting what was handed out; `first` if the file begins here."""
+
+    def __init__(self, data: bytes, first: bool) -> None:
+        self._data = data
+        self._first = first
+        self.bytes = 0
+        self.lines = 0
+
+    def __next__(self) -> str:
+        if self.exhausted:
+            raise StopIteration
+        end = self._data.find(b"\n", self.bytes) + 1 or len(self._data)
+        text = self._data[self.bytes : end].decode("utf-8-sig" if self._first and not self.lines else "utf-8")
+        self.bytes, self.lines = end, self.lines + 1
+        return text
+
+    @property
+    def exhausted(self) -> bool:
+        return self.bytes >= len(self._data)
+
+
+def _place_of(path: Path) -> _Place | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CleanerError(f"{str(path)!r} cannot be read: {error}") from error
+    return _Place(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CleanerError(f"{str(path)!r} cannot be read: {error}") from error
+
+
+def _decision(row: Mapping[str, str]) -> Decision:
+    loss = row.get("loss", "")
+    try:
+        number = float(loss) if loss else math.nan
+    except ValueError as error:
+        raise FieldError("loss", loss, "a number, nan or inf is accepted") from error
+    return Decision(
+        path=path_from_csv(row.get("path", "")),
+        action=parse_action(row.get("action", "")),
+        loss=number,
+        **{
+            name: row.get(name, "")
+            for name in ("label", "new_label", "split", "predicted", "sha256", "reviewer", "decided_at")
+        },
+    )
+
+
+def _row(decision: Decision) -> list[str]:
+    return _row_for(decision, list(COLUMNS))
+
+
+def _row_for(decision: Decision, columns: list[str]) -> list[str]:
+    """The cells of a decision in the order of `columns`; columns that people added stay empty."""
+    cells = {name: str(getattr(decision, name)) for name in COLUMNS}
+    cells["path"] = path_to_csv(decision.path)
+    cells["loss"] = "" if math.isnan(decision.loss) and not decision.predicted else number_to_csv(decision.loss)
+    return [cells.get(name, "") for name in columns]
+
+
+def _csv_lines(rows: list[list[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()

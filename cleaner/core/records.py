@@ -1,0 +1,188 @@
+"""The records that pass between the stages: frozen dataclasses that validate themselves."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from cleaner.core.errors import CleanerError, FieldError
+from cleaner.core.files import check_path
+
+__all__ = ["Action", "Decision", "Sample", "ScoredBatch", "Unreadable"]
+
+
+class Action(str, enum.Enum):
+    """What a reviewer decided about one image."""
+
+    KEEP = "keep"
+    DELETE = "delete"
+    RELABEL = "relabel"
+    UNSURE = "unsure"
+    UNDO = "undo"
+    """Back to undecided."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One of the samples with the highest losses of its split and label.
+
+    Attributes:
+        split: name of the split, such as `train`.
+        label: the label that the sample carries today.
+        rank: 1 for the highest loss of its split and label.
+        path: the image's file, relative to the dataset's root, with forward slashes.
+        loss: the learner's own loss, in nats for cross-entropy; higher is worse; may be NaN or infinite.
+        predicted: the label that the model gives.
+        confidence: the model's probability of `predicted`, 0..1, or NaN where the model gave none.
+
+    Raises:
+        FieldError: a field has a value that makes no sense.
+    """
+
+    split: str
+    label: str
+    rank: int
+    path: str
+    loss: float
+    predicted: str
+    confidence: float
+
+    def __post_init__(self) -> None:
+        check_path(self.path)
+        if self.rank < 1:
+            raise FieldError("rank", self.rank, "ranks begin at 1")
+        # A probability computed in float32 may exceed 1 by rounding.
+        if not (math.isnan(self.confidence) or -1e-6 <= self.confidence <= 1 + 1e-5):
+            raise FieldError("confidence", self.confidence, "a probability (0..1) or nan is accepted")
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An image that could not be read, and why.
+
+    Raises:
+        CleanerError: the path is not one inside the dataset.
+    """
+
+    split: str
+    label: str
+    path: str
+    error: str
+
+    def __post_init__(self) -> None:
+        check_path(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One row of the manifest: what was decided about one image, and what the reviewer saw when deciding.
+
+    Attributes:
+        path: the image's file, relative to the dataset's root.
+        action: see `Action`.
+        label: the label that the image carried.
+        new_label: the label it gets; only with `relabel`, and only there required.
+        split, loss, predicted: as in `Sample`; `loss` is NaN where unknown.
+        sha256: of the file's bytes when the decision was taken; empty where the file could not be read.
+        reviewer: who decided.
+        decided_at: UTC, ISO 8601; empty in a row that a person added.
+
+    Raises:
+        FieldError: a field has a value that makes no sense.
+    """
+
+    path: str
+    action: Action
+    label: str = ""
+    new_label: str = ""
+    split: str = ""
+    loss: float = math.nan
+    predicted: str = ""
+    sha256: str = ""
+    reviewer: str = ""
+    decided_at: str = ""
+
+    def __post_init__(self) -> None:
+        check_path(self.path)
+        if not isinstance(self.action, Action):
+            object.__setattr__(self, "action", parse_action(self.action))
+        if self.action is Action.RELABEL and not self.new_label:
+            raise FieldError("new_label", "", "'relabel' needs the label that the image gets")
+        if self.action is not Action.RELABEL and self.new_label:
+            raise FieldError("new_label", self.new_label, "only 'relabel' takes one; leave it empty")
+        if self.sha256 and (len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef")):
+            raise FieldError("sha256", self.sha256, "64 lower-case hexadecimal digits or nothing is accepted")
+        if self.decided_at:
+            check_utc(self.decided_at)
+
+
+def parse_action(text: str) -> Action:
+    """The action called `text`.
+
+    Raises:
+        FieldError: there is none of that name.
+    """
+    try:
+        return Action(text)
+    except ValueError as error:
+        accepted = ", ".join(action.value for action in Action)
+        raise FieldError("action", text, f"accepted are {accepted}") from error
+
+
+def check_utc(text: str) -> None:
+    """Check that `text` is a time in UTC, ISO 8601.
+
+    Raises:
+        FieldError: it is not.
+    """
+    accepted = "a time in UTC such as 2026-01-31T12:00:00Z is accepted"
+    try:
+        moment = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
+    except ValueError as error:
+        raise FieldError("decided_at", text, accepted) from error
+    if moment.utcoffset() != timedelta(0):
+        raise FieldError("decided_at", text, accepted)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredBatch:
+    """What leaves the device for one batch of `n` samples, and the files of that batch that could not be read.
+
+    Attributes:
+        paths: `n` paths, relative to the dataset's root.
+        labels: int64 [n], index into the vocabulary of the label that each sample carries.
+        losses: float64 [n], the learner's own loss; higher is worse.
+        predicted: int64 [n], index into the vocabulary.
+        confidences: float64 [n], probability of `predicted`.
+        unreadable: the files that could not be read; not counted in `n`.
+
+    Raises:
+        CleanerError: the lengths differ.
+    """
+
+    paths: Sequence[str]
+    labels: npt.NDArray[np.int64]
+    losses: npt.NDArray[np.float64]
+    predicted: npt.NDArray[np.int64]
+    confidences: npt.NDArray[np.float64]
+    unreadable: Sequence[Unreadable] = ()
+
+    def __post_init__(self) -> None:
+        lengths = {
+            "paths": len(self.paths),
+            "labels": len(self.labels),
+            "losses": len(self.losses),
+            "predicted": len(self.predicted),
+            "confidences": len(self.confidences),
+        }
+        if len(set(lengths.values())) > 1:
+            raise CleanerError(f"a batch needs as many values of each kind as paths; got {lengths}")

@@ -1,0 +1,366 @@
+"""What one scan found: reads and writes the scan folder, the only thing that scoring hands to review."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cleaner.core.errors import CleanerError
+from cleaner.core.files import number_to_csv, path_from_csv, path_to_csv, write_whole
+from cleaner.core.records import Sample, Unreadable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["FORMAT", "Scan", "check_out", "load"]
+
+FORMAT = 1
+_DESCRIPTION = "scan.json"
+_TOP_LOSSES = ("split", "label", "rank", "path", "loss", "predicted", "confidence")
+_CONFUSION = ("split", "label", "predicted", "count")
+_UNREADABLE = ("split", "label", "path", "error")
+_OWN_FILES = frozenset(
+    {_DESCRIPTION, "top_losses.csv", "confusion.csv", "unreadable.csv", "decisions.csv", "checkpoint"}
+)
+_Row = TypeVar("_Row")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What one scan of a dataset found.
+
+    Attributes:
+        root: the dataset's folder; every path is relative to it.
+        vocab: the labels, in the order of the model's outputs.
+        splits: names of the splits that were scanned.
+        k: how many samples were kept of each split and label, at most.
+        scored: number of samples scored, per split.
+        samples: the kept samples, by split, label (in the order of the vocabulary) and rank.
+        cells: the confusion counts of each split: `(label, predicted) -> count`, non-zero ones only.
+        unreadable: the files that could not be read.
+        ranked_by: what the samples are ranked by.
+        settings: how the scan was run; for people and for comparison.
+        versions: of the libraries that were used.
+        started, finished: UTC, ISO 8601.
+        folder: the scan folder that this was read from or written to.
+
+    Raises:
+        CleanerError: a field contradicts another.
+    """
+
+    root: Path
+    vocab: tuple[str, ...]
+    splits: tuple[str, ...]
+    k: int
+    scored: Mapping[str, int]
+    samples: tuple[Sample, ...]
+    cells: Mapping[str, Mapping[tuple[str, str], int]]
+    unreadable: tuple[Unreadable, ...] = ()
+    ranked_by: str = "loss"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    started: str = ""
+    finished: str = ""
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        if len(set(self.vocab)) != len(self.vocab):
+            raise CleanerError(f"the vocabulary {list(self.vocab)} names a label twice; labels must differ as text")
+        labels, splits = set(self.vocab), set(self.splits)
+        for sample in self.samples:
+            if sample.label not in labels or sample.predicted not in labels:
+                raise CleanerError(
+                    f"{sample.path!r} has the label {sample.label!r} and the prediction {sample.predicted!r}; "
+                    "both must be in the vocabulary"
+                )
+            if sample.split not in splits:
+                raise CleanerError(f"{sample.path!r} is of split {sample.split!r}; the scan has {list(self.splits)}")
+
+    def kept(self, split: str, label: str) -> tuple[Sample, ...]:
+        """The kept samples of a split and label, highest loss first.
+
+        Raises:
+            CleanerError: the scan has no such split or label.
+        """
+        self._check_split(split)
+        if label not in self.vocab:
+            raise CleanerError(f"there is no label {label!r}; the scan has {list(self.vocab)}")
+        return self._by_class.get((split, label), ())
+
+    def top(self, split: str, label: str | None = None) -> pd.DataFrame:
+        """The kept samples of a split, or of one label of it, as a DataFrame with the columns of `top_losses.csv`.
+
+        Raises:
+            CleanerError: the scan has no such split or label.
+        """
+        import pandas as pd
+
+        self._check_split(split)
+        rows = self.kept(split, label) if label is not None else [s for s in self.samples if s.split == split]
+        return pd.DataFrame([[getattr(s, name) for name in _TOP_LOSSES] for s in rows], columns=list(_TOP_LOSSES))
+
+    def confusion(self, split: str) -> pd.DataFrame:
+        """The non-zero confusion counts of a split, as a DataFrame with the columns `label`, `predicted`, `count`.
+
+        Raises:
+            CleanerError: the scan has no such split.
+        """
+        import pandas as pd
+
+        self._check_split(split)
+        rows = [(label, predicted, count) for (label, predicted), count in self.cells[split].items()]
+        return pd.DataFrame(rows, columns=["label", "predicted", "count"])
+
+    def most_confused(self, split: str | None = None, min_val: int = 1) -> pd.DataFrame:
+        """The wrong cells of the confusion matrix with at least `min_val` samples, highest count first.
+
+        Args:
+            split: one split, or None for all of them.
+            min_val: lowest count to report.
+
+        Raises:
+            CleanerError: the scan has no such split.
+        """
+        import pandas as pd
+
+        splits = self.splits if split is None else (split,)
+        frame = pd.concat([self.confusion(name).assign(split=name) for name in splits], ignore_index=True)
+        wrong = frame[(frame["label"] != frame["predicted"]) & (frame["count"] >= min_val)]
+        order = wrong.sort_values(["count", "split", "label", "predicted"], ascending=[False, True, True, True])
+        return order[list(_CONFUSION)].reset_index(drop=True)
+
+    @property
+    def manifest_path(self) -> Path:
+        """Where the decisions about this scan stand.
+
+        Raises:
+            CleanerError: the scan was never written to a folder.
+        """
+        if self.folder is None:
+            raise CleanerError("this scan has no folder yet; write it with scan.write(folder) or load it from one")
+        return self.folder / "decisions.csv"
+
+    def write(self, folder: Path) -> Scan:
+        """Write the scan folder; `scan.json` comes last, so that a folder with it is whole.
+
+        Returns:
+            this scan with `folder` set.
+
+        Raises:
+            OSError: it cannot be written; each file is the old one or the new one.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / "top_losses.csv", _to_csv(_TOP_LOSSES, map(_sample_row, self.samples)))
+        write_whole(folder / "confusion.csv", _to_csv(_CONFUSION, self._confusion_rows()))
+        write_whole(folder / "unreadable.csv", _to_csv(_UNREADABLE, map(_unreadable_row, self.unreadable)))
+        write_whole(folder / _DESCRIPTION, json.dumps(self._description(), indent=2, ensure_ascii=False) + "\n")
+        object.__setattr__(self, "folder", folder)
+        return self
+
+    @property
+    def _by_class(self) -> dict[tuple[str, str], tuple[Sample, ...]]:
+        index: dict[tuple[str, str], tuple[Sample, ...]] | None = self.__dict__.get("_index")
+        if index is None:
+            groups: dict[tuple[str, str], list[Sample]] = {}
+            for sample in self.samples:
+                groups.setdefault((sample.split, sample.label), []).append(sample)
+            index = {key: tuple(sorted(group, key=lambda s: s.rank)) for key, group in groups.items()}
+            self.__dict__["_index"] = index
+        return index
+
+    def _check_split(self, split: str) -> None:
+        if split not in self.splits:
+            raise CleanerError(f"there is no split {split!r}; the scan has {list(self.splits)}")
+
+    def _confusion_rows(self) -> Iterable[tuple[object, ...]]:
+        for split in self.splits:
+            for (label, predicted), count in self.cells[split].items():
+                yield split, label, predicted, count
+
+    def _description(self) -> dict[str, Any]:
+        unreadable = {split: sum(u.split == split for u in self.unreadable) for split in self.splits}
+        return {
+            "format": FORMAT,
+            "root": self.root.as_posix(),
+            "vocab": list(self.vocab),
+            "splits": list(self.splits),
+            "k": self.k,
+            "scored": dict(self.scored),
+            "unreadable": unreadable,
+            "ranked_by": self.ranked_by,
+            "settings": dict(self.settings),
+            "versions": dict(self.versions),
+            "started": self.started,
+            "finished": self.finished,
+        }
+
+
+def load(folder: str | Path) -> Scan:
+    """Read a scan folder.
+
+    Args:
+        folder: the folder that a scan wrote.
+
+    Raises:
+        CleanerError: there is no finished scan, or one of its files makes no sense.
+    """
+    folder = Path(folder)
+    description = _read_description(folder)
+    cells: dict[str, dict[tuple[str, str], int]] = {split: {} for split in description["splits"]}
+    for split, label, predicted, count in _from_csv(folder / "confusion.csv", _CONFUSION, _confusion_from):
+        cells.setdefault(split, {})[label, predicted] = count
+    return Scan(
+        root=Path(description["root"]),
+        vocab=tuple(description["vocab"]),
+        splits=tuple(description["splits"]),
+        k=description["k"],
+        scored=description["scored"],
+        samples=tuple(_from_csv(folder / "top_losses.csv", _TOP_LOSSES, _sample_from)),
+        cells=cells,
+        unreadable=tuple(_from_csv(folder / "unreadable.csv", _UNREADABLE, _unreadable_from)),
+        ranked_by=description["ranked_by"],
+        settings=description["settings"],
+        versions=description["versions"],
+        started=description["started"],
+        finished=description["finished"],
+        folder=folder,
+    )
+
+
+def check_out(folder: Path, root: Path, vocab: Iterable[str]) -> None:
+    """Check that a scan of the dataset at `root` may be written to `folder`, before any work is done.
+
+    Raises:
+        CleanerError: the folder holds another dataset's scan, or things that are not a scan.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise CleanerError(f"{str(folder)!r} is a file; the scan needs a folder of its own")
+    if not folder.exists():
+        return
+    if not (folder / _DESCRIPTION).exists():
+        strangers = sorted(entry.name for entry in folder.iterdir() if not _is_own(entry.name))
+        if strangers:
+            raise CleanerError(
+                f"{str(folder)!r} is not a scan folder: it holds {strangers[:3]}; give a new or empty folder"
+            )
+        return
+    description = _read_description(folder)
+    if Path(description["root"]) != root:
+        raise CleanerError(
+            f"{str(folder)!r} holds the scan of another dataset, {description['root']!r}, and its decisions; "
+            f"this one is {str(root)!r}. Give another folder"
+        )
+    if set(description["vocab"]) != set(vocab):
+        raise CleanerError(
+            f"{str(folder)!r} holds a scan with other labels ({_few(description['vocab'])}); "
+            f"this one has {_few(vocab)}. Give another folder"
+        )
+
+
+def _is_own(name: str) -> bool:
+    return name in _OWN_FILES or name.endswith((".part", ".lock")) or name.startswith(("journal-", "decisions.csv"))
+
+
+def _few(labels: Iterable[str]) -> str:
+    names = list(labels)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+_FIELDS: dict[str, type] = {
+    "root": str,
+    "vocab": list,
+    "splits": list,
+    "k": int,
+    "scored": dict,
+    "unreadable": dict,
+    "ranked_by": str,
+    "settings": dict,
+    "versions": dict,
+    "started": str,
+    "finished": str,
+}
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    path = folder / _DESCRIPTION
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CleanerError(f"{str(folder)!r} is not the folder of a finished scan: there is no {path.name}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CleanerError(f"{str(path)!r} cannot be read: {error}") from error
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        found = description.get("format") if isinstance(description, dict) else type(description).__name__
+        raise CleanerError(f"{str(path)!r} has format {found!r}; this version reads format {FORMAT}")
+    for name, kind in _FIELDS.items():
+        if not isinstance(description.get(name), kind):
+            raise CleanerError(f"{str(path)!r}: {name} is {description.get(name)!r}; a {kind.__name__} is expected")
+    for name in ("vocab", "splits"):
+        if not all(isinstance(text, str) for text in description[name]):
+            raise CleanerError(f"{str(path)!r}: {name} is {description[name]!r}; a list of text is expected")
+    return description
+
+
+def _to_csv(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _from_csv(path: Path, header: tuple[str, ...], parse: Callable[[list[str]], _Row]) -> list[_Row]:
+    rows: list[_Row] = []
+    line = 1
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            found = next(reader, [])
+            if found != list(header):
+                raise CleanerError(f"the header is {found}; {list(header)} is expected")
+            for row in reader:
+                line = reader.line_num
+                if len(row) != len(header):
+                    raise CleanerError(f"there are {len(row)} cells; {len(header)} are expected")
+                rows.append(parse(row))
+    except OSError as error:
+        raise CleanerError(f"{str(path)!r} cannot be read: {error}") from error
+    except (ValueError, csv.Error) as error:
+        raise CleanerError(f"{str(path)!r}, line {line}: {error}") from error
+    return rows
+
+
+def _sample_row(sample: Sample) -> tuple[object, ...]:
+    return (
+        sample.split,
+        sample.label,
+        sample.rank,
+        path_to_csv(sample.path),
+        number_to_csv(sample.loss),
+        sample.predicted,
+        number_to_csv(sample.confidence),
+    )
+
+
+def _sample_from(row: list[str]) -> Sample:
+    split, label, rank, path, loss, predicted, confidence = row
+    return Sample(split, label, int(rank), path_from_csv(path), float(loss), predicted, float(confidence))
+
+
+def _unreadable_row(unreadable: Unreadable) -> tuple[object, ...]:
+    return unreadable.split, unreadable.label, path_to_csv(unreadable.path), unreadable.error
+
+
+def _unreadable_from(row: list[str]) -> Unreadable:
+    split, label, path, error = row
+    return Unreadable(split, label, path_from_csv(path), error)
+
+
+def _confusion_from(row: list[str]) -> tuple[str, str, str, int]:
+    split, label, predicted, count = row
+    return split, label, predicted, int(count)

@@ -1,0 +1,134 @@
+"""The bounded heaps: of a stream of scored samples, the `k` with the highest loss of each class."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cleaner.core.errors import CleanerError
+from cleaner.core.records import ScoredBatch
+
+__all__ = ["Kept", "TopLosses"]
+
+
+class Kept(NamedTuple):
+    """A sample that was kept: its path, its loss, the index of the predicted class and the probability of that class."""
+
+    path: str
+    loss: float
+    predicted: int
+    confidence: float
+
+
+class TopLosses:
+    """The `k` samples with the highest loss of each of `n_classes` classes, whatever the order they come in.
+
+    A NaN or infinite loss ranks above every finite one; ties break by path. Memory is bounded by `n_classes * 2 * k`
+    entries: each class has a buffer of `2 * k`, cut back to the best `k` when it is full, and only samples that reach
+    the k-th best loss of the last cut get into it. That makes the cost of a sample a comparison in a vector operation;
+    the Python work is for survivors, of which a class of `n` samples in random order has about `k * log(n / k)`.
+
+    Args:
+        n_classes: number of classes, at least 1.
+        k: how many samples to keep of each class, at least 1.
+
+    Raises:
+        CleanerError: a number is below 1.
+    """
+
+    def __init__(self, n_classes: int, k: int) -> None:
+        if n_classes < 1 or k < 1:
+            raise CleanerError(f"got {n_classes} classes and k={k}; both must be at least 1")
+        self.n_classes = n_classes
+        self.k = k
+        capacity = 2 * k
+        self._size = [0] * n_classes
+        self._threshold = np.full(n_classes, -np.inf)
+        # Untouched pages of np.empty cost no memory, so a large k is free until it is used.
+        self._loss = np.empty((n_classes, capacity), np.float64)
+        self._predicted = np.empty((n_classes, capacity), np.int32)
+        self._confidence = np.empty((n_classes, capacity), np.float32)
+        self._paths: list[list[str]] = [[] for _ in range(n_classes)]
+
+    def update(self, batch: ScoredBatch) -> None:
+        """Take in a batch.
+
+        Raises:
+            CleanerError: a label is not the index of a class.
+        """
+        labels = batch.labels
+        if len(labels) == 0:
+            return
+        if labels.min() < 0 or labels.max() >= self.n_classes:
+            raise CleanerError(
+                f"labels from {labels.min()} to {labels.max()} came for {self.n_classes} classes; "
+                f"0 to {self.n_classes - 1} are accepted"
+            )
+        reach = _rankable(batch.losses) >= self._threshold[labels]
+        for i in np.flatnonzero(reach).tolist():
+            self._add(
+                int(labels[i]), batch.paths[i], batch.losses[i], int(batch.predicted[i]), batch.confidences[i]
+            )
+
+    def merge(self, other: TopLosses) -> None:
+        """Take in what another one kept of other samples; the order of merges does not matter.
+
+        Raises:
+            CleanerError: the other has another number of classes or another `k`.
+        """
+        if (other.n_classes, other.k) != (self.n_classes, self.k):
+            raise CleanerError(
+                f"cannot merge heaps of {other.n_classes} classes and k={other.k} "
+                f"into heaps of {self.n_classes} classes and k={self.k}; they must be the same"
+            )
+        for label in range(self.n_classes):
+            for n, path in enumerate(other._paths[label]):
+                self._add(label, path, other._loss[label, n], int(other._predicted[label, n]), other._confidence[label, n])
+
+    def result(self) -> list[list[Kept]]:
+        """For each class the kept samples, highest loss first; at most `k`."""
+        ranked = []
+        for label in range(self.n_classes):
+            self._cut(label)
+            rows = zip(
+                self._paths[label],
+                self._loss[label].tolist(),
+                self._predicted[label].tolist(),
+                self._confidence[label].tolist(),
+                strict=False,  # the arrays have room for more than there is
+            )
+            ranked.append([Kept(*row) for row in rows])
+        return ranked
+
+    def _add(self, label: int, path: str, loss: float, predicted: int, confidence: float) -> None:
+        n = self._size[label]
+        if n == 2 * self.k:
+            self._cut(label)
+            if _rankable(np.float64(loss)) < self._threshold[label]:
+                return
+            n = self._size[label]
+        self._loss[label, n] = loss
+        self._predicted[label, n] = predicted
+        self._confidence[label, n] = confidence
+        self._paths[label].append(path)
+        self._size[label] = n + 1
+
+    def _cut(self, label: int) -> None:
+        """Sort the buffer of a class and cut it to the best `k`."""
+        n = self._size[label]
+        paths = self._paths[label]
+        rank = _rankable(self._loss[label, :n]).tolist()
+        best = sorted(range(n), key=lambda i: (-rank[i], paths[i]))[: self.k]
+        for column in (self._loss, self._predicted, self._confidence):
+            column[label, : len(best)] = column[label, best]
+        self._paths[label] = [paths[i] for i in best]
+        self._size[label] = len(best)
+        if len(best) == self.k:
+            self._threshold[label] = rank[best[-1]]
+
+
+def _rankable(losses: npt.NDArray[np.float64] | np.float64) -> npt.NDArray[np.float64]:
+    """Losses as they rank: whatever is not finite stands above every finite one."""
+    return np.where(np.isfinite(losses), losses, np.inf)
