@@ -65,6 +65,17 @@ class Manifest:
         self._checksum = 0
         self.refresh()
 
+    @classmethod
+    def existing(cls, path: str | Path) -> Manifest:
+        """The manifest in a file that must be there.
+
+        Raises:
+            CleanerError: there is no such file, or it makes no sense.
+        """
+        if not Path(path).is_file():
+            raise CleanerError(f"there is no manifest {str(path)!r}; it is the decisions.csv in the scan folder")
+        return cls(path)
+
     def standing(self) -> Mapping[str, Decision]:
         """For each decided path the decision that stands; what was undone is not in it."""
         return self._standing
@@ -117,13 +128,13 @@ class Manifest:
             # Where nothing can be written nobody can be appending: the file can be read without the lock.
             return self._read()
 
-    def export(self, out: Path) -> int:
+    def export(self, out: str | Path) -> int:
         """Write the decisions that stand, one row a path, to another CSV file; returns how many.
 
         Raises:
             OSError: it cannot be written.
         """
-        write_whole(out, _csv_lines([list(COLUMNS), *map(_row, self._standing.values())]))
+        write_whole(Path(out), _csv_lines([list(COLUMNS), *map(_row, self._standing.values())]))
         return len(self._standing)
 
     def _write_at_end(self, data: bytes) -> None:

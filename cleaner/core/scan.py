@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,9 +89,23 @@ class Scan:
             CleanerError: the scan has no such split or label.
         """
         self._check_split(split)
-        if label not in self.vocab:
-            raise CleanerError(f"there is no label {label!r}; the scan has {list(self.vocab)}")
+        self._check_label(label)
         return self._by_class.get((split, label), ())
+
+    def worst(self, n: int, split: str | None = None, label: str | None = None) -> list[Sample]:
+        """The `n` kept samples with the highest loss, of one split and label or of all; not finite ones come first.
+
+        Raises:
+            CleanerError: `n` is below 1, or the scan has no such split or label.
+        """
+        if n < 1:
+            raise CleanerError(f"n is {n}; at least 1 is accepted")
+        if split is not None:
+            self._check_split(split)
+        if label is not None:
+            self._check_label(label)
+        wanted = [s for s in self.samples if split in (None, s.split) and label in (None, s.label)]
+        return sorted(wanted, key=lambda s: (-s.loss if math.isfinite(s.loss) else -math.inf, s.path))[:n]
 
     def top(self, split: str, label: str | None = None) -> pd.DataFrame:
         """The kept samples of a split, or of one label of it, as a DataFrame with the columns of `top_losses.csv`.
@@ -176,6 +191,10 @@ class Scan:
     def _check_split(self, split: str) -> None:
         if split not in self.splits:
             raise CleanerError(f"there is no split {split!r}; the scan has {list(self.splits)}")
+
+    def _check_label(self, label: str) -> None:
+        if label not in self.vocab:
+            raise CleanerError(f"there is no label {label!r}; the scan has {_few(self.vocab)}")
 
     def _confusion_rows(self) -> Iterable[tuple[object, ...]]:
         for split in self.splits:

@@ -1,0 +1,199 @@
+"""The command `cleaner`: parses, calls one function, prints."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+
+from cleaner import __version__
+from cleaner.core.errors import CleanerError
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0 done, 1 something could not be done, 2 wrong usage or bad input."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except CleanerError as error:
+        print(f"cleaner {options.command}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"cleaner {options.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\ncleaner {options.command}: stopped", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cleaner", description="Find wrong labels and bad images, review them, and clean the dataset."
+    )
+    parser.add_argument("--version", action="version", version=f"cleaner {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (_add_demo, _add_scan, _add_show, _add_serve, _add_export, _add_apply, _add_undo):
+        add(commands)
+    return parser
+
+
+def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("demo", help="a small real dataset with known wrong labels, from training to review")
+    parser.add_argument("--dir", default="cleaner-demo", help="folder to make (default: %(default)s)")
+    parser.add_argument("--no-serve", action="store_true", help="end after the scan instead of serving the review")
+    parser.add_argument("--port", type=int, default=8866, help="port of the page (default: %(default)s)")
+    parser.set_defaults(run=_demo)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from cleaner.demo import demo
+
+    return demo(options.dir, serve=not options.no_serve, port=options.port)
+
+
+def _add_scan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("scan", help="score a folder of images with an exported fastai learner")
+    parser.add_argument("--learner", required=True, metavar="FILE", help="what learn.export() wrote")
+    parser.add_argument("--data", required=True, metavar="DIR", help="the dataset's folder")
+    parser.add_argument("--out", required=True, metavar="SCAN", help="the scan folder to write")
+    parser.add_argument("-k", type=int, default=100, help="samples to keep of each class (default: %(default)s)")
+    parser.add_argument("--trust", action="store_true", help="load the learner: its file can run any code")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that read images")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="images scored at once")
+    parser.set_defaults(run=_scan)
+
+
+def _scan(options: argparse.Namespace) -> int:
+    from cleaner.scoring.learner_file import scan_file
+
+    result = scan_file(
+        options.learner,
+        options.data,
+        options.out,
+        k=options.k,
+        trust=options.trust,
+        workers=options.workers,
+        batch_size=options.batch_size,
+    )
+    print(f"{sum(result.scored.values())} images scored, {len(result.unreadable)} unreadable: {options.out}")
+    print(f"Review them: cleaner serve {options.out}")
+    return 0
+
+
+def _add_show(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("show", help="print the highest losses of a scan")
+    parser.add_argument("scan", metavar="SCAN", help="the scan folder")
+    parser.add_argument("--split", help="only this split")
+    parser.add_argument("--label", help="only this label")
+    parser.add_argument("-n", type=int, default=20, help="how many (default: %(default)s)")
+    parser.set_defaults(run=_show)
+
+
+def _show(options: argparse.Namespace) -> int:
+    from cleaner.core.scan import load
+
+    rows = load(options.scan).worst(options.n, options.split, options.label)
+    header = ("split", "label", "rank", "loss", "predicted", "confidence", "path")
+    cells = [(s.split, s.label, s.rank, f"{s.loss:.4f}", s.predicted, f"{s.confidence:.3f}", s.path) for s in rows]
+    print(_table(header, cells))
+    return 0
+
+
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("serve", help="serve the review of a scan as a web page")
+    parser.add_argument("scan", metavar="SCAN", help="the scan folder")
+    parser.add_argument("--port", type=int, default=8866, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--ip", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--token", help="secret of the address; a random one by default")
+    parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    parser.set_defaults(run=_serve)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from cleaner.review.serve import serve
+
+    serve(
+        options.scan, port=options.port, ip=options.ip, token=options.token, open_browser=not options.no_browser
+    )
+    return 0
+
+
+def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("export", help="write the decisions that stand, one row a path")
+    parser.add_argument("manifest", metavar="MANIFEST", help="the decisions.csv of a scan folder")
+    parser.add_argument("--out", required=True, metavar="FILE", help="the CSV file to write")
+    parser.set_defaults(run=_export)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from cleaner.core.manifest import Manifest
+
+    count = Manifest.existing(options.manifest).export(options.out)
+    print(f"{count} decisions: {options.out}")
+    return 0
+
+
+def _add_apply(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("apply", help="carry out the decisions on a dataset of class folders")
+    parser.add_argument("manifest", metavar="MANIFEST", help="the decisions.csv of a scan folder")
+    parser.add_argument("--data", required=True, metavar="DIR", help="the dataset's folder")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done; change nothing")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(run=_apply)
+
+
+def _apply(options: argparse.Namespace) -> int:
+    from cleaner.apply.execute import apply, plan
+
+    if options.dry_run:
+        planned = plan(options.manifest, options.data)
+        _print_moves(None, planned.operations, planned.conflicts, "would move", options.json)
+        return 1 if planned.conflicts else 0
+    report = apply(options.manifest, options.data)
+    _print_moves(report.journal, report.done, report.conflicts, "moved", options.json)
+    if report.journal and not options.json:
+        print(f"To take it back: cleaner undo {report.journal}")
+    return 1 if report.conflicts else 0
+
+
+def _add_undo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("undo", help="put everything back that an apply moved")
+    parser.add_argument("journal", metavar="JOURNAL", help="the journal that `cleaner apply` named")
+    parser.set_defaults(run=_undo)
+
+
+def _undo(options: argparse.Namespace) -> int:
+    from cleaner.apply.execute import undo
+
+    report = undo(options.journal)
+    _print_moves(report.journal, report.done, report.conflicts, "moved back", as_json=False)
+    return 1 if report.conflicts else 0
+
+
+def _print_moves(journal: object, done: Sequence[object], conflicts: Sequence[object], verb: str, as_json: bool) -> None:
+    moves, refused = [asdict(o) for o in done], [asdict(c) for c in conflicts]  # type: ignore[call-overload]
+    if as_json:
+        print(json.dumps({"journal": journal and str(journal), "done": moves, "conflicts": refused}, ensure_ascii=False))
+        return
+    if moves:
+        print(_table(("action", "from", "to"), [(m["action"], m["source"], m["target"]) for m in moves]))
+    print(f"{len(moves)} {verb}, {len(refused)} in conflict")
+    if refused:
+        print(_table(("action", "path", "left alone because"), [(c["action"], c["path"], c["reason"]) for c in refused]))
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
+    """Columns of text; what would not print, such as a line end in a file name, is shown as an escape."""
+    lines = [header, *(tuple(_printable(str(cell)) for cell in row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,143 @@
+"""A small real dataset with known wrong labels, taken all the way from training to review."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from cleaner.core.errors import CleanerError
+from cleaner.core.files import image_files, write_whole
+from cleaner.core.scan import Scan
+
+if TYPE_CHECKING:
+    from fastai.learner import Learner
+
+__all__ = ["SWAPPED_SHARE", "demo", "make_dataset", "train"]
+
+SWAPPED_SHARE = 0.03
+_WORST = 10
+_PIXELS = 32
+
+
+def demo(folder: str | Path, *, serve: bool = True, port: int = 8866) -> int:
+    """Make the dataset in `folder`, train a learner on it, scan, report what was found and serve the review.
+
+    Returns:
+        the exit status of the command, 0.
+
+    Raises:
+        CleanerError: the folder holds something already; nothing was written.
+    """
+    from cleaner.scoring.engine import scan_folder
+
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CleanerError(
+            f"{str(folder)!r} is there already and may hold your decisions. Give another --dir, or look at it again "
+            f"with: cleaner serve {folder / 'scan'}"
+        )
+    images = folder / "images"
+    print(f"Writing scikit-learn's handwritten digits to {images}, {SWAPPED_SHARE:.0%} of them with a wrong label …")
+    truth = make_dataset(images)
+    _write_truth(folder / "wrong_labels.csv", truth)
+    print("Training a small learner …")
+    learn = train(images)
+    learn.export((folder / "learner.pkl").absolute())
+    result = scan_folder(learn, images, folder / "scan")
+    _report(result, truth)
+    print(f"\nThe scan is in {folder / 'scan'}; what is wrong is listed in {folder / 'wrong_labels.csv'}.")
+    if serve:
+        from cleaner.review.serve import serve as serve_scan
+
+        serve_scan(folder / "scan", port=port)
+    else:
+        print(f"Review it: cleaner serve {folder / 'scan'}")
+    return 0
+
+
+def make_dataset(folder: Path) -> dict[str, str]:
+    """Write the digits as PNG files in class folders, with known wrong labels and one broken file.
+
+    Returns:
+        for each wrongly labelled file, relative to `folder`, its true label.
+    """
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    given = _swap(digits.target)
+    truth: dict[str, str] = {}
+    for number, (pixels, true, label) in enumerate(zip(digits.images, digits.target, given, strict=True)):
+        path = folder / str(label) / f"digit_{number:04d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = Image.fromarray(np.uint8(255 - pixels * (255 / 16)))
+        image.resize((_PIXELS, _PIXELS), Image.Resampling.BICUBIC).save(path)
+        if true != label:
+            truth[path.relative_to(folder).as_posix()] = str(true)
+    buffer = io.BytesIO()
+    Image.fromarray(np.uint8(digits.images[0])).save(buffer, "PNG")
+    (folder / "0" / "digit_broken.png").write_bytes(buffer.getvalue()[:60])
+    return truth
+
+
+def train(folder: Path) -> Learner:
+    """A small convolutional network, trained for some seconds on the readable images of `folder`, wrong labels and all."""
+    from fastai.vision import all as fastai
+    from torch import nn
+
+    fastai.set_seed(0, reproducible=True)
+    readable = [path for path in image_files(folder) if fastai.verify_image(path)]
+    loaders = fastai.ImageDataLoaders.from_path_func(
+        folder, readable, fastai.parent_label, valid_pct=0.2, seed=0, bs=64, num_workers=0
+    )
+    model = nn.Sequential(
+        *[nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU()],
+        *[nn.Conv2d(16, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.ReLU()],
+        *[nn.Conv2d(32, 64, 3, 2, 1), nn.BatchNorm2d(64), nn.ReLU()],
+        *[nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.3), nn.Linear(256, len(loaders.vocab))],
+    )
+    learn = fastai.Learner(loaders, model, loss_func=fastai.CrossEntropyLossFlat(), metrics=fastai.accuracy)
+    with learn.no_bar():
+        learn.fit_one_cycle(6, 3e-3)
+    return learn
+
+
+def _swap(targets: np.ndarray) -> np.ndarray:
+    """The targets with a fixed share of each class given to the other classes, in turn."""
+    random = np.random.default_rng(0)
+    given = targets.copy()
+    classes = np.unique(targets)
+    for position, label in enumerate(classes):
+        members = np.flatnonzero(targets == label)
+        chosen = random.choice(members, round(len(members) * SWAPPED_SHARE), replace=False)
+        for n, index in enumerate(chosen):
+            given[index] = classes[(position + 1 + (n + position) % (len(classes) - 1)) % len(classes)]
+    return given
+
+
+def _write_truth(path: Path, truth: dict[str, str]) -> None:
+    text = io.StringIO()
+    csv.writer(text).writerows([("path", "true_label"), *sorted(truth.items())])
+    write_whole(path, text.getvalue())
+
+
+def _report(scan: Scan, truth: dict[str, str]) -> None:
+    (split,) = scan.splits
+    found = 0
+    print("\nThe worst of each class:")
+    for label in scan.vocab:
+        worst = scan.kept(split, label)[:_WORST]
+        wrong = sum(sample.path in truth for sample in worst)
+        found += wrong
+        first = worst[0]
+        print(
+            f"  {label}: {first.path}, predicted {first.predicted} with {first.confidence:.0%}, loss {first.loss:.2f}; "
+            f"{wrong} of the worst {_WORST} have a wrong label"
+        )
+    print(f"{found} of the {len(truth)} wrong labels ({found / len(truth):.0%}) are among the worst {_WORST} of their class.")
+    for item in scan.unreadable:
+        print(f"Unreadable: {item.path}: {item.error}")

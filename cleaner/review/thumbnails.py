@@ -1,0 +1,112 @@
+"""Thumbnails: opened from disk when they are shown, at reduced size, in threads, in a cache with a byte limit."""
+
+from __future__ import annotations
+
+import io
+from collections import OrderedDict
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from PIL import Image, ImageOps
+
+__all__ = ["Thumbnail", "Thumbnails", "make_thumbnail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """A small JPEG of an image, or the reason why there is none.
+
+    Attributes:
+        data: JPEG bytes; empty where there is an error.
+        error: what to tell the reviewer; empty where there is an image.
+    """
+
+    data: bytes
+    error: str = ""
+
+
+def make_thumbnail(path: Path, size: int) -> Thumbnail:
+    """A JPEG of the image that fits in `size` x `size` pixels, upright, on white; never larger than the image.
+
+    A file that cannot be decoded is no exception but a thumbnail with an `error`.
+    """
+    try:
+        with Image.open(path) as image:
+            # For JPEG this decodes at 1/2, 1/4 or 1/8 of the size, which is most of the time that a photo takes.
+            image.draft("RGB", (size, size))
+            small = _as_rgb(ImageOps.exif_transpose(image))
+        small.thumbnail((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        buffer = io.BytesIO()
+        small.save(buffer, "JPEG", quality=85)
+    except Exception as error:  # noqa: BLE001 - whatever a broken file makes a decoder raise is shown on its card
+        return Thumbnail(b"", f"{type(error).__name__}: {str(error).replace(str(path), path.name)}")
+    return Thumbnail(buffer.getvalue())
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        # Pillow's own conversion clips what is above 255 to white.
+        values = np.asarray(image, dtype=np.float32)
+        low, high = float(values.min()), float(values.max())
+        return Image.fromarray(np.uint8((values - low) * (255 / ((high - low) or 1)))).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+class Thumbnails:
+    """The thumbnails of a dataset; may be asked from several threads.
+
+    Args:
+        root: the dataset's folder.
+        size: longest side in pixels.
+        limit: bytes of JPEG data to keep.
+        threads: how many images are decoded at once.
+    """
+
+    def __init__(self, root: Path, size: int = 192, limit: int = 64 << 20, threads: int = 4) -> None:
+        self.root = root
+        self.size = size
+        self.limit = limit
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="thumbnail")
+        self._lock = Lock()
+        self._cache: OrderedDict[str, Thumbnail] = OrderedDict()
+        self._pending: dict[str, Future[Thumbnail]] = {}
+        self._bytes = 0
+
+    def get(self, paths: Iterable[str]) -> dict[str, Thumbnail]:
+        """The thumbnail of each path, relative to the root; waits for those that are not in the cache."""
+        futures = {path: self._ask(path) for path in paths}
+        return {path: future if isinstance(future, Thumbnail) else future.result() for path, future in futures.items()}
+
+    def prefetch(self, paths: Iterable[str]) -> None:
+        """Begin to decode images that will be asked for soon."""
+        for path in paths:
+            self._ask(path)
+
+    def _ask(self, path: str) -> Thumbnail | Future[Thumbnail]:
+        with self._lock:
+            if path in self._cache:
+                self._cache.move_to_end(path)
+                return self._cache[path]
+            if path not in self._pending:
+                self._pending[path] = self._pool.submit(self._make, path)
+            return self._pending[path]
+
+    def _make(self, path: str) -> Thumbnail:
+        thumbnail = make_thumbnail(self.root / path, self.size)
+        with self._lock:
+            self._pending.pop(path, None)
+            # An error is not kept: the next look at the page tries the file again.
+            if not thumbnail.error:
+                self._cache[path] = thumbnail
+                self._bytes += len(thumbnail.data)
+            while self._bytes > self.limit and len(self._cache) > 1:
+                _, oldest = self._cache.popitem(last=False)
+                self._bytes -= len(oldest.data)
+        return thumbnail
