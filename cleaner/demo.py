@@ -101,7 +101,7 @@ def train(folder: Path) -> Learner:
         *[nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.3), nn.Linear(256, len(loaders.vocab))],
     )
     learn = fastai.Learner(loaders, model, loss_func=fastai.CrossEntropyLossFlat(), metrics=fastai.accuracy)
-    with learn.no_bar():
+    with learn.no_bar(), learn.no_logging():
         learn.fit_one_cycle(6, 3e-3)
     return learn
 

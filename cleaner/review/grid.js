@@ -134,13 +134,9 @@ function render({ model, el }) {
       { className: "cleaner-card", role: "listitem", "aria-busy": String(busy) },
       pictureNode(card),
       element("div", { className: "cleaner-name", textContent: card.name, title: card.path }),
-      element(
-        "dl",
-        { className: "cleaner-facts" },
-        ...fact("given", card.label),
-        ...fact("predicted", `${card.predicted} ${percent(card.confidence)}`),
-        ...fact("loss", card.loss),
-      ),
+      factNode("given", card.label),
+      factNode("predicted", card.predicted, percent(card.confidence)),
+      factNode("loss", card.loss),
       decisionNode(card, busy),
       element("div", { className: "cleaner-actions" }, ...ACTIONS.map((action) => actionNode(card, ...action))),
     );
@@ -150,8 +146,14 @@ function render({ model, el }) {
     return node;
   }
 
-  function fact(name, value) {
-    return [element("dt", { textContent: name }), element("dd", { textContent: value, title: value })];
+  function factNode(name, value, beside = "") {
+    return element(
+      "div",
+      { className: "cleaner-fact" },
+      element("span", { className: "cleaner-fact-name", textContent: name }),
+      element("span", { className: "cleaner-fact-value", textContent: value, title: value }),
+      element("span", { textContent: beside }),
+    );
   }
 
   function pictureNode(card) {

@@ -1,0 +1,58 @@
+"""The app as a person uses it: what can be clicked and what can be read on the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hosts import PATIENCE
+
+
+class App:
+    """The review app on a page of the browser."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+
+    def card(self, name: str) -> Any:
+        """The card of the image with this file name."""
+        return self.page.locator(".cleaner-card", has=self.page.locator(f".cleaner-name >> text='{name}'"))
+
+    def names(self) -> list[str]:
+        """The file names on the page, in order."""
+        return self.page.locator(".cleaner-name").all_text_contents()
+
+    def decide(self, name: str, action: str, shows: str) -> None:
+        """Click a button of a card and wait until the card says what stands."""
+        self.card(name).locator(f"button[data-action={action}]").click()
+        self.wait_for(name, shows)
+
+    def relabel(self, name: str, label: str) -> None:
+        """Choose another label for a card and wait until the card shows it."""
+        self.card(name).locator("button[data-action=relabel]").click()
+        self.card(name).locator(f".cleaner-choices button[data-label='{label}']").click()
+        self.wait_for(name, f"→ {label}")
+
+    def wait_for(self, name: str, shows: str) -> None:
+        """Wait until a card shows a decision."""
+        self.card(name).locator(f".cleaner-decision >> text='{shows}'").wait_for(timeout=PATIENCE)
+
+    def decisions(self) -> dict[str, str]:
+        """For each decided card on the page what it says."""
+        cards = self.page.locator(".cleaner-card:not([data-decision=''])")
+        found = {}
+        for card in cards.all():
+            found[card.locator(".cleaner-name").text_content()] = card.locator(".cleaner-decision span").text_content()
+        return found
+
+    def choose(self, description: str, value: str, first: str) -> None:
+        """Choose a split or a class and wait until its first image is the first card."""
+        self.page.get_by_label(description, exact=True).select_option(label=value)
+        self.wait_first(first)
+
+    def wait_first(self, name: str) -> None:
+        """Wait until this image is the first card, and every picture is decoded."""
+        self.page.locator(f".cleaner-card:first-child .cleaner-name >> text='{name}'").wait_for(timeout=PATIENCE)
+        self.page.wait_for_function(
+            "[...document.querySelectorAll('.cleaner-picture img')].every(i => i.complete && i.naturalWidth > 0)",
+            timeout=PATIENCE,
+        )

@@ -1,0 +1,131 @@
+"""Where the app runs in the browser tests: JupyterLab and Voila, each on a free port of this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TOKEN = "a-token-for-tests"
+PATIENCE = 90_000  # ms; how long a condition may take to come true on a busy machine
+
+
+@dataclass(frozen=True)
+class Host:
+    """A server that shows the app.
+
+    Attributes:
+        open: shows the app in a page of the browser.
+        restart: gives the app in that page a new kernel.
+    """
+
+    open: Callable[[Any], None]
+    restart: Callable[[Any], None]
+
+
+@contextmanager
+def voila(scan: Path, _folder: Path) -> Iterator[Host]:
+    """`cleaner serve`; every load of the page has a kernel of its own."""
+    port = free_port()
+    command = [sys.executable, "-m", "cleaner", "serve", str(scan), "--port", str(port), "--token", TOKEN]
+    address = f"http://127.0.0.1:{port}/?token={TOKEN}"
+    with _server([*command, "--no-browser"], address):
+
+        def show(page: Any) -> None:
+            page.goto(address)
+            page.wait_for_selector(".cleaner-card", timeout=PATIENCE)
+
+        yield Host(open=show, restart=show)
+
+
+@contextmanager
+def jupyterlab(scan: Path, folder: Path) -> Iterator[Host]:
+    """A notebook with the two lines of the README."""
+    port = free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_notebook(folder / "review.ipynb", f"import cleaner\n\ncleaner.Review(cleaner.load({str(scan)!r}))")
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
+    command += [f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={TOKEN}", "--ServerApp.port_retries=0"]
+    command += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=null"]
+    address = f"http://127.0.0.1:{port}/lab/tree/review.ipynb?token={TOKEN}"
+    with _server(command, address):
+
+        def show(page: Any) -> None:
+            page.goto(address)
+            # The kernel indicator says that the notebook is ready to run.
+            page.wait_for_selector("[data-status='idle']", state="attached", timeout=PATIENCE)
+            _run_from_menu(page, "Run", "Run All Cells")
+            page.wait_for_selector(".cleaner-card", timeout=PATIENCE)
+
+        def restart(page: Any) -> None:
+            page.evaluate("document.querySelector('.cleaner-card').classList.add('of-old-kernel')")
+            _run_from_menu(page, "Kernel", "Restart Kernel and Run All Cells…")
+            page.click(".jp-Dialog button.jp-mod-warn")
+            page.wait_for_selector(".of-old-kernel", state="detached", timeout=PATIENCE)
+            page.wait_for_selector(".cleaner-card", timeout=PATIENCE)
+
+        yield Host(open=show, restart=restart)
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _run_from_menu(page: Any, menu: str, item: str) -> None:
+    page.click(f".lm-MenuBar-itemLabel >> text='{menu}'")
+    page.click(f".lm-Menu-itemLabel >> text='{item}'")
+
+
+@contextmanager
+def _server(command: list[str], address: str) -> Iterator[None]:
+    environment = {**os.environ, "JUPYTER_PLATFORM_DIRS": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
+    try:
+        _wait_until_up(process, address)
+        yield
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def _wait_until_up(process: subprocess.Popen[bytes], address: str) -> None:
+    deadline = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < deadline:
+        try:
+            process.wait(0.1)
+        except subprocess.TimeoutExpired:
+            if _answers(address):
+                return
+        else:
+            raise RuntimeError(f"the server ended: {process.communicate()[0].decode()[-2000:]}")
+    raise RuntimeError("the server did not come up")
+
+
+def _answers(address: str) -> bool:
+    # Without the token: a refusal is an answer too, and Voila would start a kernel for more.
+    try:
+        urllib.request.urlopen(address.split("?")[0], timeout=5).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _write_notebook(path: Path, source: str) -> None:
+    cell = {"cell_type": "code", "execution_count": None, "id": "a", "metadata": {}, "outputs": [], "source": source}
+    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    path.write_text(json.dumps({"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}))

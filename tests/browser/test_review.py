@@ -1,0 +1,108 @@
+"""The whole review by mouse, in JupyterLab and in Voila, against what the manifest says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from app import App
+from hosts import PATIENCE, Host, jupyterlab, voila
+
+from cleaner.core.manifest import Manifest
+from cleaner.core.scan import Scan
+from tests.conftest import make_scan
+
+HOSTS = [pytest.param(voila, id="voila"), pytest.param(jupyterlab, id="jupyterlab")]
+Starter = Callable[[Path, Path], AbstractContextManager[Host]]
+
+
+@pytest.mark.parametrize("start", HOSTS)
+def test_decisions_by_mouse_are_in_the_manifest_and_come_back(
+    start: Starter, scan: Scan, tmp_path: Path, chromium: Any
+) -> None:
+    with start(scan.folder, tmp_path / "notebooks") as host:
+        page = chromium.new_page(viewport={"width": 1280, "height": 1000})
+        host.open(page)
+        app = App(page)
+        app.wait_first("cat_01.png")
+        assert app.names() == [f"cat_{n:02d}.png" for n in range(1, 9)]
+        app.decide("cat_01.png", "keep", "✓ Keep")
+        app.decide("cat_02.png", "delete", "✕ Delete")
+        app.relabel("cat_03.png", "fox")
+        app.decide("cat_04.png", "unsure", "? Unsure")
+        app.decide("cat_02.png", "undo", "undecided")
+        taken = {"cat_01.png": "✓ Keep", "cat_03.png": "→ fox", "cat_04.png": "? Unsure"}
+        assert app.decisions() == taken
+
+        app.choose("Class", "dog", first="dog_01.png")
+        assert app.decisions() == {}
+        app.choose("Split", "valid", first="dog_v01.png")
+        app.decide("dog_v01.png", "delete", "✕ Delete")
+        app.choose("Split", "train", first="dog_01.png")
+        assert app.decisions() == {}
+        app.choose("Class", "cat", first="cat_01.png")
+        assert app.decisions() == taken
+        assert "3 of 8 decided in this class · 4 of 48 in the scan" in page.locator(".cleaner-counts").text_content()
+
+        host.restart(page)
+        app.wait_first("cat_01.png")
+        assert app.decisions() == taken
+        page.close()
+
+    rows = [(row.path, row.action.value, row.label, row.new_label, row.split) for row in Manifest(scan.manifest_path).rows()]
+    assert rows == [
+        ("train/cat/cat_01.png", "keep", "cat", "", "train"),
+        ("train/cat/cat_02.png", "delete", "cat", "", "train"),
+        ("train/cat/cat_03.png", "relabel", "cat", "fox", "train"),
+        ("train/cat/cat_04.png", "unsure", "cat", "", "train"),
+        ("train/cat/cat_02.png", "undo", "cat", "", "train"),
+        ("valid/dog/dog_v01.png", "delete", "dog", "", "valid"),
+    ]
+
+
+def test_odd_names_are_shown_as_text(tmp_path: Path, chromium: Any) -> None:
+    odd = ("<img src=x onerror=alert(1)>", "<Delete>", "keep", "=1+1", "a, \"b\" 'c'", "naïve 🐻", "$x^2$", "../up")
+    folders = tuple(name.replace("/", "∕") for name in odd)  # a folder cannot hold a slash; a look-alike can be shown
+    scan = make_scan(tmp_path / "data", tmp_path / "scan", vocab=folders, per_class=1)
+    with voila(scan.folder, tmp_path) as host:
+        page = chromium.new_page()
+        alerts: list[str] = []
+        page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
+        host.open(page)
+        app = App(page)
+        for label in folders:
+            page.get_by_label("Class", exact=True).select_option(label=label)
+            page.locator(f".cleaner-card .cleaner-name >> text={label}_01.png").first.wait_for(timeout=PATIENCE)
+            assert page.locator(".cleaner-fact-value").first.text_content() == label
+        app.page.locator("button[data-action=relabel]").click()
+        page.locator(".cleaner-choices button", has_text="<Delete>").click()
+        page.locator(".cleaner-decision >> text='→ <Delete>'").wait_for(timeout=PATIENCE)
+        assert page.locator(".cleaner img[src='x']").count() == 0
+        assert alerts == []
+        page.close()
+    (row,) = Manifest(scan.manifest_path).rows()
+    assert (row.action.value, row.new_label) == ("relabel", "<Delete>")
+
+
+def test_faults_are_seen_and_the_card_goes_back(scan: Scan, tmp_path: Path, chromium: Any) -> None:
+    (scan.root / "train/cat/cat_05.png").write_bytes(b"no image")
+    with voila(scan.folder, tmp_path) as host:
+        page = chromium.new_page()
+        host.open(page)
+        app = App(page)
+        app.decide("cat_01.png", "keep", "✓ Keep")
+        assert "cannot identify image file" in app.card("cat_05.png").locator(".cleaner-broken").text_content()
+
+        text = scan.manifest_path.read_text()
+        scan.manifest_path.write_text(text.replace(",keep,", ",nonsense,"))
+        app.card("cat_02.png").locator("button[data-action=delete]").click()
+        page.locator(".cleaner-alert >> text=nonsense").wait_for(timeout=PATIENCE)
+        assert "cat_02.png" not in app.decisions()
+
+        scan.manifest_path.write_text(text)
+        app.decide("cat_02.png", "delete", "✕ Delete")
+        assert page.locator(".cleaner-alert").is_hidden()
+        page.close()

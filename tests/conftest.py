@@ -1,0 +1,93 @@
+"""Datasets, scans and a browser for the tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cleaner.core.records import Sample
+from cleaner.core.scan import Scan
+
+CHROMIUM_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+def make_image(path: Path, seed: int = 0, size: tuple[int, int] = (48, 32)) -> Path:
+    """Write an image of random colour blocks; each seed gives other bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    blocks = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    Image.fromarray(blocks).resize(size, Image.Resampling.NEAREST).save(path)
+    return path
+
+
+def make_scan(root: Path, out: Path, vocab: tuple[str, ...] = ("cat", "dog", "fox"), per_class: int = 8) -> Scan:
+    """A dataset of class folders below `train` and `valid`, and its scan, made without a model."""
+    samples, cells = [], {}
+    for split in ("train", "valid"):
+        cells[split] = {}
+        for number, label in enumerate(vocab):
+            predicted = vocab[(number + 1) % len(vocab)]
+            cells[split][label, predicted] = per_class
+            for rank in range(1, per_class + 1):
+                path = f"{split}/{label}/{label}_{'v' if split == 'valid' else ''}{rank:02d}.png"
+                make_image(root / path, seed=hash((split, number, rank)) % 2**32)
+                samples.append(Sample(split, label, rank, path, 5 - rank / 10, predicted, 0.9))
+    return Scan(
+        root=root,
+        vocab=vocab,
+        splits=("train", "valid"),
+        k=per_class,
+        scored={"train": len(vocab) * per_class, "valid": len(vocab) * per_class},
+        samples=tuple(samples),
+        cells=cells,
+    ).write(out)
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Scan:
+    """A small scan with two splits and three classes of eight images."""
+    return make_scan(tmp_path / "data", tmp_path / "scan")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """Gives the path of a file of real images; the test is skipped where it is absent."""
+
+    def find(name: str) -> Path:
+        path = SHARED_DATA / name
+        if not path.is_file():
+            pytest.skip(f"needs the real images {name}, which are not beside this checkout")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[object]:
+    """A headless Chromium: `CHROMIUM` or the one on the PATH."""
+    executable = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if executable is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("no chromium on the PATH; CI needs it")
+        pytest.skip("needs chromium on the PATH, or its path in CHROMIUM")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
