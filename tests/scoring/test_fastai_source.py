@@ -1,0 +1,323 @@
+"""A fastai learner is scored as fastai itself would score it, and left as it was."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from fastai.vision import all as fastai
+from torch import nn
+from torch.nn import functional
+
+import cleaner
+from cleaner.core.errors import CleanerError
+from cleaner.core.records import Action, Decision
+from tests.conftest import make_image
+from tests.odd_images import KINDS, UNREADABLE, write_odd_image
+from tests.scoring.learners import VOCAB, make_folder, make_learner, make_model, plain_losses
+
+
+def reduces_whatever_it_is_told(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return functional.cross_entropy(prediction, target)
+
+
+LOSSES = {
+    "cross-entropy": fastai.CrossEntropyLossFlat(),
+    "weighted": fastai.CrossEntropyLossFlat(weight=torch.tensor([1.0, 2.0, 3.0])),
+    "label smoothing": fastai.LabelSmoothingCrossEntropy(),
+    "label smoothing, flat": fastai.LabelSmoothingCrossEntropyFlat(),
+    "focal": fastai.FocalLossFlat(),
+    "torch": nn.CrossEntropyLoss(),
+    "plain function": functional.cross_entropy,
+    "partial": partial(functional.cross_entropy, label_smoothing=0.1),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_are_those_of_get_preds(name: str, tmp_path: Path) -> None:
+    learn = make_learner(make_folder(tmp_path / "data"), LOSSES[name])
+    scan = cleaner.scan(learn, tmp_path / "scan", progress=False)
+    assert scan.scored == {"train": 15, "valid": 6}
+    for split, loader in (("train", learn.dls.train), ("valid", learn.dls.valid)):
+        expected = plain_losses(learn, loader.dataset.items)
+        found = {Path(s.path).name: s.loss for s in scan.samples if s.split == split}
+        assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_loss_that_reduces_whatever_it_is_told_is_asked_about_each_sample(tmp_path: Path) -> None:
+    learn = make_learner(make_folder(tmp_path / "data"), reduces_whatever_it_is_told)
+    scan = cleaner.scan(learn, tmp_path / "scan", progress=False)
+    learn.loss_func = functional.cross_entropy
+    expected = plain_losses(learn, learn.dls.train.items)
+    assert {Path(s.path).name: s.loss for s in scan.samples if s.split == "train"} == pytest.approx(expected, abs=1e-5)
+
+
+def test_predictions_and_confidences_are_those_of_get_preds(tmp_path: Path) -> None:
+    learn = make_learner(make_folder(tmp_path / "data"))
+    scan = cleaner.scan(learn, tmp_path / "scan", progress=False)
+    items = learn.dls.valid.items
+    probabilities, targets = learn.get_preds(dl=learn.dls.test_dl(items, with_labels=True))
+    by_name = {Path(s.path).name: s for s in scan.samples if s.split == "valid"}
+    for item, row, target in zip(items, probabilities, targets, strict=True):
+        sample = by_name[item.name]
+        assert sample.predicted == VOCAB[int(row.argmax())]
+        assert sample.confidence == pytest.approx(float(row.max()), abs=1e-5)
+        assert sample.label == VOCAB[int(target)]
+    assert sum(scan.cells["valid"].values()) == len(items)
+
+
+def test_the_learner_is_left_as_it_was_found(tmp_path: Path) -> None:
+    learn = make_learner(make_folder(tmp_path / "data"))
+    learn.model.train()
+    learn.model[1].eval()
+    attributes, callbacks = dict(learn.__dict__), list(learn.cbs)
+    reduction, modes = learn.loss_func.reduction, [m.training for m in learn.model.modules()]
+    cleaner.scan(learn, tmp_path / "scan", progress=False)
+    assert learn.__dict__ == attributes
+    assert list(learn.cbs) == callbacks
+    assert learn.loss_func.reduction == reduction
+    assert [m.training for m in learn.model.modules()] == modes
+
+
+def test_the_learner_is_left_as_it_was_found_after_an_error(tmp_path: Path) -> None:
+    class Fails(fastai.Callback):
+        def after_pred(self) -> None:
+            raise KeyboardInterrupt
+
+    learn = make_learner(make_folder(tmp_path / "data"), functional.cross_entropy)
+    learn.add_cb(Fails())
+    learn.model.train()
+    attributes, callbacks = dict(learn.__dict__), list(learn.cbs)
+    with pytest.raises(KeyboardInterrupt):
+        cleaner.scan(learn, tmp_path / "scan", progress=False)
+    assert learn.__dict__ == attributes
+    assert list(learn.cbs) == callbacks
+    assert learn.model.training
+    assert not learn.lock.locked()
+    assert not (tmp_path / "scan").exists()
+
+
+def test_callbacks_of_the_learner_still_act(tmp_path: Path) -> None:
+    class Inverts(fastai.Callback):
+        def before_batch(self) -> None:
+            self.learn.xb = tuple(1 - x for x in self.xb)
+
+    learn = make_learner(make_folder(tmp_path / "data"))
+    plain = cleaner.scan(learn, tmp_path / "plain", progress=False)
+    learn.add_cb(Inverts())
+    inverted = cleaner.scan(learn, tmp_path / "inverted", progress=False)
+    expected = plain_losses(learn, learn.dls.valid.items)
+    found = {Path(s.path).name: s.loss for s in inverted.samples if s.split == "valid"}
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert {s.path: s.loss for s in plain.samples} != {s.path: s.loss for s in inverted.samples}
+
+
+def test_callbacks_of_training_are_not_part_of_a_scan(tmp_path: Path) -> None:
+    learn = make_learner(make_folder(tmp_path / "data"))
+    with learn.no_logging():
+        learn.fit(1)
+    learn.add_cb(fastai.EarlyStoppingCallback(patience=1))
+    logged = list(learn.recorder.values)
+    cleaner.scan(learn, tmp_path / "scan", progress=False)
+    assert learn.recorder.values == logged
+
+
+def test_a_callback_that_cancels_batches_is_reported(tmp_path: Path) -> None:
+    class Cancels(fastai.Callback):
+        def before_batch(self) -> None:
+            raise fastai.CancelBatchException
+
+    learn = make_learner(make_folder(tmp_path / "data"))
+    learn.add_cb(Cancels())
+    with pytest.raises(CleanerError, match="15 of the 15 samples of 'train' were not scored"):
+        cleaner.scan(learn, tmp_path / "scan", progress=False)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_unreadable_image_costs_one_entry_and_not_its_batch(workers: int, tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data")
+    learn = make_learner(data)
+    whole = cleaner.scan_folder(learn, data, tmp_path / "whole", progress=False)
+    for name in ("bear/bear_0.png", "bear/bear_1.png", "bear/bear_2.png", "bear/bear_3.png", "dog/dog_3.png"):
+        (data / name).write_bytes((data / name).read_bytes()[:50])
+    broken = cleaner.scan_folder(learn, data, tmp_path / "broken", progress=False, workers=workers)
+    assert [(u.path, u.label) for u in broken.unreadable] == [
+        *[(f"bear/bear_{n}.png", "bear") for n in range(4)],  # a whole batch of them
+        ("dog/dog_3.png", "dog"),
+    ]
+    assert all(u.error for u in broken.unreadable)
+    lost = {u.path for u in broken.unreadable}
+    expected = {s.path: pytest.approx(s.loss, abs=1e-5) for s in whole.samples if s.path not in lost}
+    assert {s.path: s.loss for s in broken.samples} == expected
+
+
+def test_an_item_that_fastai_would_skip_is_reported(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data")
+
+    def skip_some(image: Any) -> Any:
+        if image.size == (21, 20):
+            raise fastai.SkipItemException("too wide")
+        return image
+
+    (data / "cat" / "cat_0.png").unlink()
+    make_image(data / "cat" / "cat_0.png", size=(21, 20))
+    learn = make_learner(data)
+    learn.dls.valid.after_item.fs.insert(0, fastai.Transform(lambda x: skip_some(x) if hasattr(x, "size") else x))
+    scan = cleaner.scan_folder(learn, data, tmp_path / "scan", progress=False)
+    assert [u.path for u in scan.unreadable] == ["cat/cat_0.png"]
+
+
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_odd_images_are_scored_as_fastai_reads_them_or_listed(kind: str, tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data")
+    learn = make_learner(data)
+    odd = write_odd_image(kind, data / "cat")
+    scan = cleaner.scan_folder(learn, data, tmp_path / "scan", progress=False)
+    name = f"cat/{odd.name}"
+    assert ([u.path for u in scan.unreadable] == [name]) == (kind in UNREADABLE)
+    assert (name in [s.path for s in scan.samples]) == (kind not in UNREADABLE)
+
+
+def test_rows_of_a_data_frame_are_found(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data")
+    names = sorted(p.relative_to(data).as_posix() for p in data.rglob("*.png"))
+    frame = pd.DataFrame({"name": names, "kind": [Path(name).parent.name for name in names]})
+    by_column = fastai.ImageDataLoaders.from_df(
+        frame, data, fn_col="name", label_col="kind", bs=4, num_workers=0, item_tfms=fastai.Resize(16)
+    )
+    block = fastai.DataBlock(
+        blocks=(fastai.ImageBlock, fastai.CategoryBlock),
+        get_x=lambda row: data / row["name"],
+        get_y=fastai.ColReader("kind"),
+        item_tfms=fastai.Resize(16),
+    )
+    by_function = block.dataloaders(frame, bs=4, num_workers=0)
+    for number, loaders in enumerate((by_column, by_function)):
+        learn = fastai.Learner(loaders, make_model(), loss_func=fastai.CrossEntropyLossFlat())
+        scan = cleaner.scan(learn, tmp_path / f"scan{number}", progress=False)
+        assert scan.root == data
+        assert sorted(s.path for s in scan.samples) == names
+        assert all(s.path.startswith(s.label) for s in scan.samples)
+
+
+def test_splits_of_a_folder_are_its_train_and_valid(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for split in ("train", "valid"):
+        make_folder(data / split)
+    learn = fastai.Learner(
+        fastai.ImageDataLoaders.from_folder(data, bs=4, num_workers=0, item_tfms=fastai.Resize(16)),
+        make_model(),
+        loss_func=fastai.CrossEntropyLossFlat(),
+    )
+    own = cleaner.scan(learn, tmp_path / "own", progress=False)
+    assert own.root == data
+    walked = cleaner.scan_folder(learn, data, tmp_path / "walked", progress=False)
+    assert own.splits == walked.splits == ("train", "valid")
+    assert sorted(s.path for s in own.samples) == sorted(s.path for s in walked.samples)
+
+
+def test_only_the_highest_losses_are_kept(tmp_path: Path) -> None:
+    learn = make_learner(make_folder(tmp_path / "data"))
+    every = cleaner.scan(learn, tmp_path / "every", progress=False, splits=("train",))
+    some = cleaner.scan(learn, tmp_path / "some", progress=False, splits=("train",), k=2)
+    assert some.samples == tuple(s for s in every.samples if s.rank <= 2)
+
+
+def test_scanning_again_keeps_the_decisions(tmp_path: Path) -> None:
+    learn = make_learner(make_folder(tmp_path / "data"))
+    scan = cleaner.scan(learn, tmp_path / "scan", progress=False)
+    manifest = cleaner.Manifest(scan.manifest_path)
+    manifest.append(Decision(scan.samples[0].path, Action.KEEP))
+    cleaner.scan(learn, tmp_path / "scan", progress=False)
+    assert list(cleaner.Manifest(scan.manifest_path).standing()) == [scan.samples[0].path]
+
+
+class TestBadInput:
+    """A clear error, and nothing written."""
+
+    @pytest.fixture
+    def data(self, tmp_path: Path) -> Path:
+        return make_folder(tmp_path / "data")
+
+    def refuse(self, match: str, tmp_path: Path, scan: Any) -> None:
+        with pytest.raises(CleanerError, match=match):
+            scan()
+        assert not (tmp_path / "scan").exists()
+
+    def test_no_image(self, data: Path, tmp_path: Path) -> None:
+        learn = make_learner(data)
+        (tmp_path / "empty").mkdir()
+        self.refuse("no image in", tmp_path, lambda: cleaner.scan_folder(learn, tmp_path / "empty", tmp_path / "scan"))
+        self.refuse("not a folder", tmp_path, lambda: cleaner.scan_folder(learn, tmp_path / "no", tmp_path / "scan"))
+
+    def test_a_label_outside_the_vocabulary(self, data: Path, tmp_path: Path) -> None:
+        learn = make_learner(data)
+        shutil.copytree(data / "cat", data / "lynx")
+        match = r"lynx.*the learner knows bear, cat, dog"
+        self.refuse(match, tmp_path, lambda: cleaner.scan_folder(learn, data, tmp_path / "scan"))
+
+    def test_one_class(self, data: Path, tmp_path: Path) -> None:
+        learn = make_learner(data)
+        self.refuse("at least two", tmp_path, lambda: cleaner.scan_folder(learn, data / "cat", tmp_path / "scan"))
+        single = make_folder(tmp_path / "single", vocab=("cat",))
+        lonely = make_learner(single)
+        self.refuse("knows one class", tmp_path, lambda: cleaner.scan(lonely, tmp_path / "scan"))
+
+    def test_no_image_that_can_be_read(self, data: Path, tmp_path: Path) -> None:
+        learn = make_learner(data)
+        for path in data.rglob("*.png"):
+            path.write_bytes(b"")
+        match = "none of the 21 images could be read"
+        self.refuse(match, tmp_path, lambda: cleaner.scan_folder(learn, data, tmp_path / "scan", progress=False))
+
+    @pytest.mark.parametrize(
+        ("arguments", "match"),
+        [
+            ({"k": 0}, "k is 0"),
+            ({"k": True}, "k is True"),
+            ({"splits": "train"}, "splits is 'train'"),
+            ({"splits": ("test",)}, "no split 'test'"),
+            ({"splits": ()}, "splits is"),
+            ({"root": "nowhere"}, "not a folder"),
+        ],
+    )
+    def test_arguments(self, data: Path, tmp_path: Path, arguments: dict[str, Any], match: str) -> None:
+        learn = make_learner(data)
+        self.refuse(match, tmp_path, lambda: cleaner.scan(learn, tmp_path / "scan", **arguments))
+
+    def test_no_learner(self, tmp_path: Path) -> None:
+        self.refuse("a str came", tmp_path, lambda: cleaner.scan("learner.pkl", tmp_path / "scan"))
+
+    def test_images_outside_the_root(self, data: Path, tmp_path: Path) -> None:
+        learn = make_learner(data)
+        match = "not inside the dataset's folder"
+        self.refuse(match, tmp_path, lambda: cleaner.scan(learn, tmp_path / "scan", root=data / "cat", progress=False))
+
+    def test_a_model_that_does_not_fit_the_vocabulary(self, data: Path, tmp_path: Path) -> None:
+        learn = make_learner(data)
+        learn.model = make_model(5)
+        match = r"output has shape \(4, 5\)"
+        self.refuse(match, tmp_path, lambda: cleaner.scan(learn, tmp_path / "scan", progress=False))
+
+    def test_a_learner_without_items(self, data: Path, tmp_path: Path) -> None:
+        make_learner(data).export(tmp_path / "learner.pkl")
+        learn = fastai.load_learner(tmp_path / "learner.pkl")
+        self.refuse("scan_folder", tmp_path, lambda: cleaner.scan(learn, tmp_path / "scan"))
+
+    def test_the_scan_folder_of_another_dataset(self, data: Path, tmp_path: Path) -> None:
+        learn = make_learner(data)
+        scan = cleaner.scan(learn, tmp_path / "other", progress=False)
+        files = {p.name: p.read_bytes() for p in scan.folder.iterdir()}
+        other = make_folder(tmp_path / "data2")
+        with pytest.raises(CleanerError, match="scan of another dataset"):
+            cleaner.scan(make_learner(other), tmp_path / "other", progress=False)
+        with pytest.raises(CleanerError, match="not a scan folder"):
+            cleaner.scan(learn, data, progress=False)
+        assert {p.name: p.read_bytes() for p in scan.folder.iterdir()} == files
