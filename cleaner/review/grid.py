@@ -37,6 +37,7 @@ from cleaner.review.thumbnails import Thumbnails
 
 __all__ = ["Grid"]
 
+_LONGEST_MESSAGE = 1000
 _HERE = Path(__file__).parent
 
 
@@ -85,7 +86,8 @@ class Grid(anywidget.AnyWidget):
     def show_error(self, message: str, ask: int | None = None, path: str | None = None) -> None:
         """Show an error, and the card of `path` as it stands."""
         card = {"card": _for_page(self._session.card(path))} if path is not None else {}
-        self.send({"kind": "error", "id": ask, "message": message, **card})
+        # What came may be quoted in the message, and may be of any length.
+        self.send({"kind": "error", "id": ask, "message": message[:_LONGEST_MESSAGE], **card})
 
     def _answer(self, _widget: Any, content: Any, _buffers: Any) -> None:
         ask, path = None, None

@@ -1,0 +1,104 @@
+"""Thumbnails of whatever lies in a dataset."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cleaner.review.thumbnails import Thumbnails, make_thumbnail
+from tests.conftest import make_image
+from tests.odd_images import KINDS, UNREADABLE, write_odd_image
+
+
+def opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_odd_images_have_a_thumbnail_or_a_reason(kind: str, tmp_path: Path) -> None:
+    path = write_odd_image(kind, tmp_path)
+    thumbnail = make_thumbnail(path, 32)
+    assert bool(thumbnail.error) == (kind in UNREADABLE)
+    assert str(tmp_path) not in thumbnail.error
+    if not thumbnail.error:
+        image = opened(thumbnail.data)
+        assert (image.format, image.mode) == ("JPEG", "RGB")
+        assert image.size == ((19, 32) if kind == "rotated" else (32, 19))
+
+
+def test_sixteen_bits_are_not_clipped_to_white(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    shown = np.asarray(opened(make_thumbnail(tmp_path / "ramp.png", 64).data).convert("L"))
+    assert shown[0].mean() < 10
+    assert 118 < shown[32].mean() < 138
+    assert shown[-1].mean() > 245
+
+
+def test_transparency_is_white(tmp_path: Path) -> None:
+    Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert np.asarray(opened(make_thumbnail(tmp_path / "clear.png", 8).data)).min() > 250
+
+
+def test_a_small_image_is_not_enlarged(tmp_path: Path) -> None:
+    assert opened(make_thumbnail(make_image(tmp_path / "a.png", size=(8, 8)), 192).data).size == (8, 8)
+
+
+def test_missing_files_and_folders_have_a_reason(tmp_path: Path) -> None:
+    assert "FileNotFoundError" in make_thumbnail(tmp_path / "no.png", 32).error
+    assert make_thumbnail(tmp_path, 32).error
+
+
+def test_each_path_gets_its_own_image(tmp_path: Path) -> None:
+    names = [f"{n}.png" for n in range(20)]
+    for n, name in enumerate(names):
+        Image.new("L", (4, 4), n * 12).save(tmp_path / name)
+    thumbnails = Thumbnails(tmp_path)
+    for order in (names, names[::-1], names[5:] + names[:5]):
+        found = thumbnails.get(order)
+        assert {name: round(np.asarray(opened(t.data)).mean() / 12) for name, t in found.items()} == {
+            name: n for n, name in enumerate(names)
+        }
+
+
+def test_the_cache_keeps_to_its_limit_and_drops_the_oldest(tmp_path: Path) -> None:
+    names = [f"{n}.png" for n in range(10)]
+    for n, name in enumerate(names):
+        make_image(tmp_path / name, seed=n)
+    size = len(make_thumbnail(tmp_path / names[0], 192).data)
+    thumbnails = Thumbnails(tmp_path, limit=3 * size)
+    for name in names:
+        thumbnails.get([name])
+    assert thumbnails._bytes <= thumbnails.limit
+    assert names[-1] in thumbnails._cache
+    assert names[0] not in thumbnails._cache
+
+
+def test_a_cached_thumbnail_needs_no_file_and_a_mended_file_is_read_again(tmp_path: Path) -> None:
+    make_image(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"broken")
+    thumbnails = Thumbnails(tmp_path)
+    first = thumbnails.get(["a.png", "b.png"])
+    assert first["b.png"].error
+    (tmp_path / "a.png").unlink()
+    make_image(tmp_path / "b.png")
+    second = thumbnails.get(["a.png", "b.png"])
+    assert second["a.png"] is first["a.png"]
+    assert second["b.png"].data
+
+
+def test_what_was_prefetched_is_not_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_image(tmp_path / "a.png")
+    decoded: list[Path] = []
+    real = make_thumbnail
+    monkeypatch.setattr(
+        "cleaner.review.thumbnails.make_thumbnail", lambda path, size: (decoded.append(path), real(path, size))[1]
+    )
+    thumbnails = Thumbnails(tmp_path)
+    thumbnails.prefetch(["a.png"])
+    assert thumbnails.get(["a.png"])["a.png"].data
+    assert decoded == [tmp_path / "a.png"]
