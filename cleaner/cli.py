@@ -15,7 +15,11 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0 done, 1 something could not be done, 2 wrong usage or bad input."""
+    """Run the command line.
+
+    Returns:
+        the exit status: 0 done, 1 something could not be done, 2 wrong usage or bad input.
+    """
     parser = _parser()
     options = parser.parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
@@ -118,9 +122,7 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _serve(options: argparse.Namespace) -> int:
     from cleaner.review.serve import serve
 
-    serve(
-        options.scan, port=options.port, ip=options.ip, token=options.token, open_browser=not options.no_browser
-    )
+    serve(options.scan, port=options.port, ip=options.ip, token=options.token, open_browser=not options.no_browser)
     return 0
 
 
@@ -176,23 +178,31 @@ def _undo(options: argparse.Namespace) -> int:
     return 1 if report.conflicts else 0
 
 
-def _print_moves(journal: object, done: Sequence[object], conflicts: Sequence[object], verb: str, as_json: bool) -> None:
+def _print_moves(
+    journal: object, done: Sequence[object], conflicts: Sequence[object], verb: str, as_json: bool
+) -> None:
     moves, refused = [asdict(o) for o in done], [asdict(c) for c in conflicts]  # type: ignore[call-overload]
     if as_json:
-        print(json.dumps({"journal": journal and str(journal), "done": moves, "conflicts": refused}, ensure_ascii=False))
+        print(
+            json.dumps({"journal": journal and str(journal), "done": moves, "conflicts": refused}, ensure_ascii=False)
+        )
         return
     if moves:
         print(_table(("action", "from", "to"), [(m["action"], m["source"], m["target"]) for m in moves]))
     print(f"{len(moves)} {verb}, {len(refused)} in conflict")
     if refused:
-        print(_table(("action", "path", "left alone because"), [(c["action"], c["path"], c["reason"]) for c in refused]))
+        print(
+            _table(("action", "path", "left alone because"), [(c["action"], c["path"], c["reason"]) for c in refused])
+        )
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
     """Columns of text; what would not print, such as a line end in a file name, is shown as an escape."""
     lines = [header, *(tuple(_printable(str(cell)) for cell in row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
 
 
 def _printable(text: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from cleaner.core.errors import CleanerError
@@ -85,7 +86,7 @@ def make_dataset(folder: Path) -> dict[str, str]:
 
 
 def train(folder: Path) -> Learner:
-    """A small convolutional network, trained for some seconds on the readable images of `folder`, wrong labels and all."""
+    """A small convolutional network, trained for some seconds on what can be read in `folder`, wrong labels and all."""
     from fastai.vision import all as fastai
     from torch import nn
 
@@ -106,10 +107,10 @@ def train(folder: Path) -> Learner:
     return learn
 
 
-def _swap(targets: np.ndarray) -> np.ndarray:
+def _swap(targets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The targets with a fixed share of each class given to the other classes, in turn."""
     random = np.random.default_rng(0)
-    given = targets.copy()
+    given: npt.NDArray[np.int64] = targets.copy()
     classes = np.unique(targets)
     for position, label in enumerate(classes):
         members = np.flatnonzero(targets == label)
@@ -138,6 +139,9 @@ def _report(scan: Scan, truth: dict[str, str]) -> None:
             f"  {label}: {first.path}, predicted {first.predicted} with {first.confidence:.0%}, loss {first.loss:.2f}; "
             f"{wrong} of the worst {_WORST} have a wrong label"
         )
-    print(f"{found} of the {len(truth)} wrong labels ({found / len(truth):.0%}) are among the worst {_WORST} of their class.")
+    print(
+        f"{found} of the {len(truth)} wrong labels ({found / len(truth):.0%}) "
+        f"are among the worst {_WORST} of their class."
+    )
     for item in scan.unreadable:
         print(f"Unreadable: {item.path}: {item.error}")

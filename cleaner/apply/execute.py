@@ -133,7 +133,7 @@ def _write_first(journal: Journal) -> None:
     try:
         journal.write()
     except OSError as error:
-        raise CleanerError(f"the journal {str(journal.path)!r} cannot be written ({error}); nothing was moved") from error
+        raise CleanerError(f"{str(journal.path)!r} cannot be written ({error}); nothing was moved") from error
 
 
 def _run(journal: Journal) -> Report:

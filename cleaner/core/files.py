@@ -127,7 +127,7 @@ def number_to_csv(value: float) -> str:
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """Walk `folder` and yield its image files (known by suffix, as in fastai's `get_image_files`), sorted within a folder.
+    """Walk `folder` and yield its image files, known by suffix as in fastai's `get_image_files`, sorted in each folder.
 
     Hidden files and folders, and with them the trash, are left out. Linked folders are followed, each folder once.
     """

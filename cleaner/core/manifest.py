@@ -88,10 +88,10 @@ class Manifest:
         """The decisions that stand, one row a path, as a DataFrame with the columns of the file."""
         import pandas as pd
 
-        frame = pd.DataFrame([_row(decision) for decision in self._standing.values()], columns=list(COLUMNS))
-        return frame.assign(
-            path=[decision.path for decision in self._standing.values()], loss=frame["loss"].replace("", "nan").astype(float)
-        )
+        standing = list(self._standing.values())
+        columns = {name: [getattr(decision, name) for decision in standing] for name in COLUMNS}
+        frame: pd.DataFrame = pd.DataFrame(columns | {"action": [decision.action.value for decision in standing]})
+        return frame
 
     def append(self, *decisions: Decision) -> None:
         """Add decisions to the file; when this returns they are on the disk.
@@ -219,7 +219,9 @@ class Manifest:
         columns = [name.strip() for name in cells]
         for name in _REQUIRED:
             if columns.count(name) != 1:
-                raise CleanerError(f"{self._where(1)}: the header is {cells}; it needs the column {name!r} once, and commas between")
+                raise CleanerError(
+                    f"{self._where(1)}: the header is {cells}; it needs the column {name!r} once, with commas between"
+                )
         return columns
 
     def _parse(self, cells: list[str], line: int) -> Decision:

@@ -117,7 +117,9 @@ class Scan:
 
         self._check_split(split)
         rows = self.kept(split, label) if label is not None else [s for s in self.samples if s.split == split]
-        return pd.DataFrame([[getattr(s, name) for name in _TOP_LOSSES] for s in rows], columns=list(_TOP_LOSSES))
+        cells = [[getattr(sample, name) for name in _TOP_LOSSES] for sample in rows]
+        frame: pd.DataFrame = pd.DataFrame(cells, columns=list(_TOP_LOSSES))
+        return frame
 
     def confusion(self, split: str) -> pd.DataFrame:
         """The non-zero confusion counts of a split, as a DataFrame with the columns `label`, `predicted`, `count`.
@@ -129,7 +131,8 @@ class Scan:
 
         self._check_split(split)
         rows = [(label, predicted, count) for (label, predicted), count in self.cells[split].items()]
-        return pd.DataFrame(rows, columns=["label", "predicted", "count"])
+        frame: pd.DataFrame = pd.DataFrame(rows, columns=["label", "predicted", "count"])
+        return frame
 
     def most_confused(self, split: str | None = None, min_val: int = 1) -> pd.DataFrame:
         """The wrong cells of the confusion matrix with at least `min_val` samples, highest count first.
@@ -147,7 +150,8 @@ class Scan:
         frame = pd.concat([self.confusion(name).assign(split=name) for name in splits], ignore_index=True)
         wrong = frame[(frame["label"] != frame["predicted"]) & (frame["count"] >= min_val)]
         order = wrong.sort_values(["count", "split", "label", "predicted"], ascending=[False, True, True, True])
-        return order[list(_CONFUSION)].reset_index(drop=True)
+        ranked: pd.DataFrame = order[list(_CONFUSION)].reset_index(drop=True)
+        return ranked
 
     @property
     def manifest_path(self) -> Path:
@@ -230,16 +234,34 @@ def load(folder: str | Path) -> Scan:
     """
     folder = Path(folder)
     description = _read_description(folder)
+    splits, labels = set(description["splits"]), set(description["vocab"])
+
+    def known(split: str, *names: str) -> None:
+        if split not in splits or not labels.issuperset(names):
+            raise CleanerError(f"split {split!r} and labels {list(names)} came; {_DESCRIPTION} must name them")
+
+    def sample_from(row: list[str]) -> Sample:
+        sample = _sample_from(row)
+        known(sample.split, sample.label, sample.predicted)
+        return sample
+
+    def confusion_from(row: list[str]) -> tuple[str, str, str, int]:
+        split, label, predicted, count = row
+        known(split, label, predicted)
+        if int(count) < 1:
+            raise CleanerError(f"the count is {count}; at least 1 is accepted")
+        return split, label, predicted, int(count)
+
     cells: dict[str, dict[tuple[str, str], int]] = {split: {} for split in description["splits"]}
-    for split, label, predicted, count in _from_csv(folder / "confusion.csv", _CONFUSION, _confusion_from):
-        cells.setdefault(split, {})[label, predicted] = count
+    for split, label, predicted, count in _from_csv(folder / "confusion.csv", _CONFUSION, confusion_from):
+        cells[split][label, predicted] = count
     return Scan(
         root=Path(description["root"]),
         vocab=tuple(description["vocab"]),
         splits=tuple(description["splits"]),
         k=description["k"],
         scored=description["scored"],
-        samples=tuple(_from_csv(folder / "top_losses.csv", _TOP_LOSSES, _sample_from)),
+        samples=tuple(_from_csv(folder / "top_losses.csv", _TOP_LOSSES, sample_from)),
         cells=cells,
         unreadable=tuple(_from_csv(folder / "unreadable.csv", _UNREADABLE, _unreadable_from)),
         ranked_by=description["ranked_by"],
@@ -320,8 +342,11 @@ def _read_description(folder: Path) -> dict[str, Any]:
         if not isinstance(description.get(name), kind):
             raise CleanerError(f"{str(path)!r}: {name} is {description.get(name)!r}; a {kind.__name__} is expected")
     for name in ("vocab", "splits"):
-        if not all(isinstance(text, str) for text in description[name]):
-            raise CleanerError(f"{str(path)!r}: {name} is {description[name]!r}; a list of text is expected")
+        texts = description[name]
+        if not all(isinstance(text, str) for text in texts) or len(set(texts)) != len(texts):
+            raise CleanerError(f"{str(path)!r}: {name} is {texts!r}; a list of different texts is expected")
+    if not all(isinstance(description["scored"].get(split), int) for split in description["splits"]):
+        raise CleanerError(f"{str(path)!r}: scored is {description['scored']!r}; a number for each split is expected")
     return description
 
 
@@ -378,8 +403,3 @@ def _unreadable_row(unreadable: Unreadable) -> tuple[object, ...]:
 def _unreadable_from(row: list[str]) -> Unreadable:
     split, label, path, error = row
     return Unreadable(split, label, path_from_csv(path), error)
-
-
-def _confusion_from(row: list[str]) -> tuple[str, str, str, int]:
-    split, label, predicted, count = row
-    return split, label, predicted, int(count)

@@ -14,11 +14,11 @@ __all__ = ["ConfusionCell", "Tally"]
 
 
 class ConfusionCell(NamedTuple):
-    """How many samples of class `label` were predicted as class `predicted`; both are indices into the vocabulary."""
+    """That `n` samples of class `label` were predicted as class `predicted`; both are indices into the vocabulary."""
 
     label: int
     predicted: int
-    count: int
+    n: int
 
 
 class Tally:

@@ -14,7 +14,7 @@ __all__ = ["Kept", "TopLosses"]
 
 
 class Kept(NamedTuple):
-    """A sample that was kept: its path, its loss, the index of the predicted class and the probability of that class."""
+    """A sample that was kept; `predicted` is the index of a class and `confidence` its probability."""
 
     path: str
     loss: float
@@ -68,9 +68,7 @@ class TopLosses:
             )
         reach = _rankable(batch.losses) >= self._threshold[labels]
         for i in np.flatnonzero(reach).tolist():
-            self._add(
-                int(labels[i]), batch.paths[i], batch.losses[i], int(batch.predicted[i]), batch.confidences[i]
-            )
+            self._add(int(labels[i]), batch.paths[i], batch.losses[i], int(batch.predicted[i]), batch.confidences[i])
 
     def merge(self, other: TopLosses) -> None:
         """Take in what another one kept of other samples; the order of merges does not matter.
@@ -85,7 +83,8 @@ class TopLosses:
             )
         for label in range(self.n_classes):
             for n, path in enumerate(other._paths[label]):
-                self._add(label, path, other._loss[label, n], int(other._predicted[label, n]), other._confidence[label, n])
+                predicted, confidence = int(other._predicted[label, n]), other._confidence[label, n]
+                self._add(label, path, other._loss[label, n], predicted, confidence)
 
     def result(self) -> list[list[Kept]]:
         """For each class the kept samples, highest loss first; at most `k`."""

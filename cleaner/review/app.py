@@ -17,10 +17,10 @@ __all__ = ["Review"]
 
 
 class Review(widgets.VBox):  # type: ignore[misc]
-    """Look at the samples with the highest losses and decide about them; the last expression of a notebook cell shows it.
+    """Look at the samples with the highest losses and decide about them; as the last line of a cell it is shown.
 
-    Each decision is in `decisions.csv` of the scan folder before its card shows it as taken, so nothing is lost when the
-    class changes, the page is reloaded or the kernel restarts: what is shown is always read back from there.
+    Each decision is in `decisions.csv` of the scan folder before its card shows it as taken, so nothing is lost when
+    the class changes, the page is reloaded or the kernel restarts: what is shown is always read back from there.
 
     Args:
         scan: a scan that was written or loaded, or the path of a scan folder.

@@ -15,8 +15,8 @@ the same `id`: what it asked for, or an `error`.
     card       id, counts, card
     error      id, message, and the card as it stands on the disk where the message was about one
 
-A card is `path, name, label, predicted, confidence, loss, rank, action, new_label, reviewer, error`, and in a page `buffer`,
-the number of its thumbnail among the buffers of the message.
+A card is `path, name, label, predicted, confidence, loss, rank, action, new_label, reviewer`; in a page also `error`,
+why there is no thumbnail, or `buffer`, the number of its thumbnail among the buffers of the message.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LONGEST_MESSAGE = 1000
 _HERE = Path(__file__).parent
 
 
-class Grid(anywidget.AnyWidget):
+class Grid(anywidget.AnyWidget):  # type: ignore[misc]
     """The grid of one session.
 
     Args:

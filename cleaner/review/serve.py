@@ -103,7 +103,7 @@ def _check_address(ip: str, port: int) -> None:
 
 
 def _host(ip: str) -> str:
-    if ip in ("0.0.0.0", "::", ""):
+    if ip in ("0.0.0.0", "::", ""):  # noqa: S104 - nothing is bound here
         return socket.gethostname()
     return f"[{ip}]" if ":" in ip else ip
 

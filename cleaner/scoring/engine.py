@@ -39,8 +39,8 @@ def scan(
 ) -> Scan:
     """Score the images of a fastai `Learner` and write the scan folder.
 
-    Every split is scored with the validation transforms and the learner's own, unreduced loss, through the learner's own
-    callbacks; the learner is left as it was found. The losses are those of
+    Every split is scored with the validation transforms and the learner's own, unreduced loss, through the learner's
+    own callbacks; the learner is left as it was found. The losses are those of
     `learn.get_preds(dl=learn.dls.test_dl(items, with_labels=True), with_loss=True)`.
 
     Args:
@@ -156,14 +156,16 @@ def _samples(part: _Part, vocab: tuple[str, ...]) -> list[Sample]:
 
 
 def _cells(tally: Tally, vocab: tuple[str, ...]) -> dict[tuple[str, str], int]:
-    return {(vocab[cell.label], vocab[cell.predicted]): cell.count for cell in tally.result()}
+    return {(vocab[cell.label], vocab[cell.predicted]): cell.n for cell in tally.result()}
 
 
 def _check(k: int, splits: Sequence[str]) -> None:
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise CleanerError(f"k is {k!r}; a whole number of at least 1 is accepted")
     if isinstance(splits, str) or not splits or len(set(splits)) != len(splits):
-        raise CleanerError(f"splits is {splits!r}; a sequence of different names such as ('train', 'valid') is accepted")
+        raise CleanerError(
+            f"splits is {splits!r}; a sequence of different names such as ('train', 'valid') is accepted"
+        )
 
 
 def _check_result(result: Scan) -> None:

@@ -27,7 +27,7 @@ def scan_file(
     workers: int | None = None,
     batch_size: int | None = None,
 ) -> Scan:
-    """`scan_folder` with the learner in a file that `learn.export()` wrote; `trust` says that its code may run.
+    """`scan_folder` with the learner in a file that `learn.export()` wrote; `trust`: its code may run.
 
     Raises:
         CleanerError: the file is not a learner or not trusted, or the dataset cannot be used; nothing was written.
@@ -46,8 +46,8 @@ def load_learner(file: str | Path, trust: bool) -> Learner:
         raise CleanerError(f"there is no learner file {str(file)!r}; it is what learn.export() writes")
     if not trust:
         raise CleanerError(
-            f"{str(file)!r} is a learner file. Loading it runs whatever code is in it. If you made it, or trust who did "
-            f"and how it came to you, run the command again with --trust. Its sha256 is {sha256_of(file)}"
+            f"{str(file)!r} is a learner file, and loading it runs whatever code is in it. If you made it, or trust "
+            f"who did and how it came to you, say so with --trust. Its sha256 is {sha256_of(file)}"
         )
     import fastai.learner
     from fastai.vision import all as _  # noqa: F401 - gives learners the methods that load_learner calls

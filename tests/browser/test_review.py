@@ -52,7 +52,9 @@ def test_decisions_by_mouse_are_in_the_manifest_and_come_back(
         assert app.decisions() == taken
         page.close()
 
-    rows = [(row.path, row.action.value, row.label, row.new_label, row.split) for row in Manifest(scan.manifest_path).rows()]
+    rows = [
+        (row.path, row.action.value, row.label, row.new_label, row.split) for row in Manifest(scan.manifest_path).rows()
+    ]
     assert rows == [
         ("train/cat/cat_01.png", "keep", "cat", "", "train"),
         ("train/cat/cat_02.png", "delete", "cat", "", "train"),

@@ -75,7 +75,7 @@ def test_turn(page: Page) -> None:
 
 def test_a_decision_is_on_the_disk_before_its_reply(scan: Scan, page: Page) -> None:
     on_disk: list[int] = []
-    page.review.grid.send = lambda content, buffers=None: on_disk.append(len(Manifest(scan.manifest_path).rows()))
+    page.review.grid.send = lambda *_: on_disk.append(len(Manifest(scan.manifest_path).rows()))
     for number, action in enumerate(("keep", "delete", "unsure"), start=1):
         message = {"kind": "decide", "id": number, "path": "train/cat/cat_01.png", "action": action}
         page.review.grid._handle_custom_msg(message, [])
@@ -86,7 +86,11 @@ def test_the_reply_to_a_decision_is_the_card_as_it_stands(page: Page) -> None:
     path = "train/cat/cat_03.png"
     reply = page.say({"kind": "decide", "id": 5, "path": path, "action": "relabel", "new_label": "fox"})
     assert (reply["kind"], reply["id"], reply["card"]["path"]) == ("card", 5, path)
-    assert (reply["card"]["action"], reply["card"]["new_label"], reply["card"]["reviewer"]) == ("relabel", "fox", "anna")
+    assert (reply["card"]["action"], reply["card"]["new_label"], reply["card"]["reviewer"]) == (
+        "relabel",
+        "fox",
+        "anna",
+    )
     assert reply["counts"] == {"decided": 1, "kept": 8, "scan_decided": 1, "scan_kept": 48}
 
 

@@ -23,7 +23,7 @@ def make_folder(root: Path, per_class: int = 7, vocab: tuple[str, ...] = VOCAB) 
 
 
 def make_model(n_classes: int = len(VOCAB)) -> nn.Module:
-    """A model with batch normalization and dropout, so that its mode shows in its output; the same weights each time."""
+    """A model with batch normalization and dropout, so that its mode shows in its output; always the same weights."""
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.5),

@@ -172,8 +172,6 @@ def test_an_item_that_fastai_would_skip_is_reported(tmp_path: Path) -> None:
     assert [u.path for u in scan.unreadable] == ["cat/cat_0.png"]
 
 
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_odd_images_are_scored_as_fastai_reads_them_or_listed(kind: str, tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data")

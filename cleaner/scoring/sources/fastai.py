@@ -31,7 +31,7 @@ __all__ = ["FastaiSource"]
 # The learner's own loaders, by the names that people use.
 _LOADERS = {"train": 0, "valid": 1}
 _SPLIT_FOLDERS = ("train", "valid", "test")
-# Callbacks that measure or steer training. A scan is no epoch of it: they would log it, stop it or keep every prediction.
+# Callbacks that measure or steer training. A scan is no epoch: they would log it, stop it or keep every prediction.
 _TRAINING_ONLY = (Recorder, ProgressCallback, ShowGraphCallback, CSVLogger, TrackerCallback)
 
 
@@ -259,7 +259,8 @@ class _TracedLoader:
         return getattr(self.files.dl, name)
 
     def __len__(self) -> int:
-        return -(-len(self.files) // self.files.dl.bs)
+        batch_size: int = self.files.dl.bs
+        return -(-len(self.files) // batch_size)
 
     def __iter__(self) -> Iterator[Any]:
         dl = self.files.dl
@@ -343,7 +344,7 @@ def _unreduced(learn: Learner) -> Iterator[None]:
 
 
 class _Unreduced(partial):  # type: ignore[type-arg]
-    """A loss function called with `reduction="none"`, with the attributes of the one inside, `activation` among them."""
+    """A loss function called with `reduction="none"`; it has the attributes of the one inside, such as `activation`."""
 
     def __new__(cls, loss_func: Callable[..., Tensor]) -> _Unreduced:
         return super().__new__(cls, loss_func, reduction="none")

@@ -1,0 +1,30 @@
+"""The demo as a newcomer runs it."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+from cleaner.core.scan import load
+
+
+def test_the_demo_finds_the_wrong_labels_and_the_broken_file(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    command = [sys.executable, "-m", "cleaner", "demo", "--no-serve", "--dir", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    scan = load(folder / "scan")
+    with open(folder / "wrong_labels.csv", newline="") as file:
+        wrong = {row["path"] for row in csv.DictReader(file)}
+    assert len(wrong) == 50  # 3 % of each class, rounded
+    worst = {sample.path for sample in scan.samples if sample.rank <= 10}
+    assert len(wrong & worst) >= 0.8 * len(wrong)
+    assert f"{len(wrong & worst)} of the 50 wrong labels" in done.stdout
+    assert [item.path for item in scan.unreadable] == ["0/digit_broken.png"]
+
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 2
+    assert "may hold your decisions" in again.stderr
+    assert load(folder / "scan") == scan

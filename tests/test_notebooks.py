@@ -1,0 +1,25 @@
+"""The notebooks run from top to bottom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+
+
+def test_the_tutorial_finds_applies_and_undoes(tmp_path: Path) -> None:
+    notebook = nbformat.read(NOTEBOOKS / "tutorial.ipynb", as_version=4)
+    check = "assert len(report.done) >= 0.8 * len(wrong_labels) and not report.conflicts\n"
+    check += "assert len(undone.done) == len(report.done) and not undone.conflicts\n"
+    check += "assert [u.path for u in scan.unreadable] == ['0/digit_broken.png']"
+    notebook.cells.append(nbformat.v4.new_code_cell(check))
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+
+def test_notebooks_are_kept_without_their_outputs() -> None:
+    for path in NOTEBOOKS.glob("*.ipynb"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            assert not cell.get("outputs"), path.name
