@@ -26,6 +26,8 @@ __all__ = ["COLUMNS", "Manifest"]
 
 COLUMNS = ("path", "action", "label", "new_label", "split", "loss", "predicted", "sha256", "reviewer", "decided_at")
 _REQUIRED = ("path", "action")
+# Columns whose values show by themselves that they are whole: no half of one is accepted.
+_WHOLE_OR_REFUSED = ("action", "sha256", "decided_at")
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -61,6 +63,7 @@ class Manifest:
         self._standing: dict[str, Decision] = {}
         self._columns: list[str] = []
         self._place: _Place | None = None
+        self._known = 0
         self._lines = 0
         self._checksum = 0
         self.refresh()
@@ -103,6 +106,7 @@ class Manifest:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._lock:
             self._read()
+            self._widen()
             header = [] if self._columns else [list(COLUMNS)]
             columns = self._columns or list(COLUMNS)
             text = _csv_lines(header + [_row_for(decision, columns) for decision in decisions])
@@ -137,13 +141,29 @@ class Manifest:
         write_whole(Path(out), _csv_lines([list(COLUMNS), *map(_row, self._standing.values())]))
         return len(self._standing)
 
+    def _widen(self) -> None:
+        """Add to the header the columns that a person left out, so that nothing of a decision is lost.
+
+        The rows stay as they are: one with fewer cells than the header is read, as spreadsheets write such rows.
+        """
+        missing = [name for name in COLUMNS if name not in self._columns]
+        if not self._columns or not missing:
+            return
+        data = _bytes_of(self.path)
+        feed = _Lines(data, first=True)
+        next(csv.reader(feed))
+        header = data[: feed.bytes].rstrip(b"\r\n")
+        rows = data[len(header) :] if data.endswith(b"\n") else data[len(header) :] + b"\r\n"
+        write_whole(self.path, b",".join([header, *(name.encode() for name in missing)]) + rows)
+        self._read()
+
     def _write_at_end(self, data: bytes) -> None:
         with open(self.path, "a+b", buffering=0) as file:
             before = file.seek(0, os.SEEK_END)
             if before:
                 file.seek(before - 1)
-                # A person may have typed the last row without a line end.
-                data = data if file.read(1) == b"\n" else b"\r\n" + data
+                # A person may have typed the last row without a line end, or a tear may have taken half of it.
+                data = {b"\n": b"", b"\r": b"\n"}.get(file.read(1), b"\r\n") + data
             try:
                 while data:
                     data = data[file.write(data) :]
@@ -158,15 +178,22 @@ class Manifest:
         if now == self._place:
             return False
         data = _bytes_of(self.path) if now else b""
-        known = self._place.size if self._place else 0
-        # Only if every byte read before is still there, the rest is new rows; else a person edited the file.
-        if not known or zlib.crc32(data[:known]) != self._checksum:
+        before = list(self._rows), dict(self._standing), self._columns, self._lines
+        known = self._known
+        # Only if every line read before is still there, the rest is new rows; else a person edited the file.
+        if not data[:known].endswith(b"\n") or zlib.crc32(data[:known]) != self._checksum:
             self._rows, self._standing, self._columns, self._lines, known = [], {}, [], 0, 0
-        good = known + self._take_in(data[known:])
+        try:
+            good = known + self._take_in(data[known:])
+        except CleanerError:
+            # What was read before still stands, and is read on from there once the file is mended.
+            self._rows, self._standing, self._columns, self._lines = before
+            raise
+        self._known, self._checksum = good, zlib.crc32(data[:good])
+        # As the file was before it was read: what others write in the meantime is found by the next call.
+        self._place = now
         if good < len(data):
             self._set_aside(data[good:], good)
-        self._checksum = zlib.crc32(data[:good])
-        self._place = _place_of(self.path)
         return True
 
     def _take_in(self, data: bytes) -> int:
@@ -180,12 +207,11 @@ class Manifest:
                 cells = next(reader)
             except StopIteration:
                 return good
-            except UnicodeDecodeError as error:
-                raise CleanerError(f"{self._where(line)} is not UTF-8: save the file as UTF-8 CSV") from error
-            except csv.Error as error:
-                if feed.exhausted:
+            except (UnicodeDecodeError, csv.Error) as error:
+                if feed.exhausted and self._is_torn(data[good:], error):
                     return good
-                raise CleanerError(f"{self._where(line)} is not CSV: {error}") from error
+                reason = f"CSV: {error}" if isinstance(error, csv.Error) else "UTF-8: save the file as UTF-8 CSV"
+                raise CleanerError(f"{self._where(line)} is not {reason}") from error
             if feed.exhausted and not data.endswith(b"\n") and not self._is_whole(cells, line):
                 return good
             self._take(cells, line)
@@ -195,12 +221,31 @@ class Manifest:
         """Whether a last line without a line end is a row that a person typed, and not the torn half of one."""
         if not self._columns:
             return set(COLUMNS) <= set(cells)
-        if len(cells) != len(self._columns):
+        ends_whole = self._columns[-1] in _WHOLE_OR_REFUSED and len(cells) == len(self._columns) and cells[-1] != ""
+        return ends_whole and self._makes_sense(cells, line)
+
+    def _is_torn(self, tail: bytes, error: Exception) -> bool:
+        """Whether a tail that cannot be read is one row that was cut off, and not what follows a person's mistake."""
+        in_quotes = isinstance(error, csv.Error) and "unexpected end of data" in str(error)
+        if tail.endswith(b"\n") and not in_quotes:
             return False
+        # A quote that was opened and never closed takes in the rows after it.
+        _, *others = tail.splitlines()
+        return not any(self._is_row(line) for line in others) if self._columns else not others
+
+    def _is_row(self, line: bytes) -> bool:
         try:
-            return bool(self._parse(cells, line).decided_at)
+            (cells,) = csv.reader([line.decode()], strict=True)
+        except (ValueError, csv.Error):
+            return False
+        return self._makes_sense(cells, line=0)
+
+    def _makes_sense(self, cells: list[str], line: int) -> bool:
+        try:
+            self._parse(cells, line)
         except CleanerError:
             return False
+        return True
 
     def _take(self, cells: list[str], line: int) -> None:
         if not self._columns:
@@ -241,7 +286,8 @@ class Manifest:
         return f"{str(self.path)!r}, line {line}"
 
     def _set_aside(self, torn: bytes, offset: int) -> None:
-        aside = self.path.with_name(f"{self.path.name}.torn-{offset}")
+        names = (f"{self.path.name}.torn-{offset}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 10_000))))
+        aside = next(file for file in map(self.path.with_name, names) if not file.exists())
         try:
             write_whole(aside, torn)
             with open(self.path, "r+b") as file:
@@ -267,10 +313,10 @@ class _Lines(Iterator[str]):
     def __next__(self) -> str:
         if self.exhausted:
             raise StopIteration
-        end = self._data.find(b"\n", self.bytes) + 1 or len(self._data)
-        text = self._data[self.bytes : end].decode("utf-8-sig" if self._first and not self.lines else "utf-8")
-        self.bytes, self.lines = end, self.lines + 1
-        return text
+        line = self._data[self.bytes : self._data.find(b"\n", self.bytes) + 1 or len(self._data)]
+        encoding = "utf-8-sig" if self._first and not self.lines else "utf-8"
+        self.bytes, self.lines = self.bytes + len(line), self.lines + 1
+        return line.decode(encoding)
 
     @property
     def exhausted(self) -> bool:

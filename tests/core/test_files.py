@@ -1,0 +1,176 @@
+"""Paths, numbers and image files as they come from disk and CSV, and files written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import hashlib
+import io
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from cleaner.core.errors import CleanerError, FieldError
+from cleaner.core.files import (
+    TRASH,
+    check_path,
+    image_files,
+    number_to_csv,
+    path_from_csv,
+    path_to_csv,
+    relative_path,
+    sha256_of,
+    write_whole,
+)
+
+FORMULAS = ["=1+1.png", "+a.png", "-a.png", "@a.png", "\ta.png", "\ra.png", "=cat/a.png"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["a.png", "cat/a.png", "...", "a/...png", ".hidden", "~", "a b", "a\nb", "<b>.png", "😀/é.png", "a\\b", *FORMULAS],
+)
+def test_plain_paths_below_the_root_are_accepted(path: str) -> None:
+    assert check_path(path) == path
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/", "/etc/passwd", "a//b", "a/", "./a", "a/.", "..", "../a", "a/../../b", "a\0b", "\udcff.png"]
+)
+def test_other_paths_are_refused(path: str) -> None:
+    with pytest.raises(FieldError, match="accepted") as caught:
+        check_path(path)
+    assert (caught.value.field, caught.value.value) == ("path", path)
+
+
+@settings(deadline=None, max_examples=300)
+@given(path=st.one_of(st.text(), st.text(alphabet="=+-@\t\r./a,\"'\n")))
+def test_any_path_comes_back_from_csv_and_is_no_formula(path: str) -> None:
+    try:
+        check_path(path)
+    except FieldError:
+        assume(False)
+    cell = path_to_csv(path)
+    assert path_from_csv(cell) == path
+    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    text = io.StringIO()
+    csv.writer(text).writerow([cell])
+    assert list(csv.reader(io.StringIO(text.getvalue(), newline=""))) == [[cell]]
+
+
+@pytest.mark.parametrize("path", FORMULAS)
+def test_a_path_that_a_spreadsheet_takes_for_a_formula_gets_a_leading_dot(path: str) -> None:
+    assert path_to_csv(path) == f"./{path}"
+
+
+@pytest.mark.parametrize("path", ["a.png", "a=b.png", " =a.png", "'=a.png"])
+def test_other_paths_stand_as_they_are(path: str) -> None:
+    assert path_to_csv(path) == path
+
+
+def test_a_leading_dot_that_a_person_wrote_is_read() -> None:
+    assert path_from_csv("./cat/a.png") == "cat/a.png"
+
+
+@settings(deadline=None, max_examples=500)
+@given(value=st.floats(width=32))
+def test_a_number_in_csv_gives_the_float32_back(value: float) -> None:
+    back = np.float32(number_to_csv(value))
+    assert back == np.float32(value) or (math.isnan(back) and math.isnan(value))
+
+
+@pytest.mark.parametrize(("value", "cell"), [(math.nan, "nan"), (math.inf, "inf"), (-math.inf, "-inf"), (0.5, "0.5")])
+def test_numbers_by_name(value: float, cell: str) -> None:
+    assert number_to_csv(value) == number_to_csv(np.float64(value)) == number_to_csv(np.float32(value)) == cell
+
+
+def test_paths_relative_to_the_root_keep_the_names_of_links(tmp_path: Path) -> None:
+    (tmp_path / "data" / "cat").mkdir(parents=True)
+    (tmp_path / "data" / "dog").symlink_to("cat")
+    assert relative_path(tmp_path / "data" / "dog" / "a.png", tmp_path / "data") == "dog/a.png"
+    assert relative_path(tmp_path / "data" / "cat" / ".." / "a.png", tmp_path / "data") == "a.png"
+
+
+@pytest.mark.parametrize("outside", ["../a.png", "../data2/a.png", "/a.png", "."])
+def test_a_path_outside_the_root_is_refused(outside: str, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    root.mkdir()
+    with pytest.raises(CleanerError):
+        relative_path(root / outside, root)
+
+
+def test_the_hash_of_a_file(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 5000  # more than one block
+    (tmp_path / "a").write_bytes(content)
+    assert sha256_of(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def make_files(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"")
+
+
+def found(root: Path) -> list[str]:
+    return [path.relative_to(root).as_posix() for path in image_files(root)]
+
+
+def test_image_files_are_known_by_suffix_in_any_case_and_sorted_within_a_folder(tmp_path: Path) -> None:
+    make_files(tmp_path, "b/2.PNG", "b/10.png", "b/1.JpEg", "a/z.gif", "a/a.bmp", "c.jpg", "a/a.txt", "a/png", "x.csv")
+    assert found(tmp_path) == ["c.jpg", "a/a.bmp", "a/z.gif", "b/1.JpEg", "b/10.png", "b/2.PNG"]
+
+
+def test_hidden_files_and_the_trash_are_left_out(tmp_path: Path) -> None:
+    make_files(tmp_path, "a/1.png", "a/.2.png", ".git/3.png", f"{TRASH}/j/a/4.png", "a/.thumbs/5.png")
+    assert found(tmp_path) == ["a/1.png"]
+
+
+def test_linked_folders_are_followed_once_and_circles_end(tmp_path: Path) -> None:
+    make_files(tmp_path, "data/a/1.png", "elsewhere/2.png")
+    (tmp_path / "data" / "a" / "up").symlink_to("..")
+    (tmp_path / "data" / "a" / "self").symlink_to(".")
+    (tmp_path / "data" / "b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "c").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "gone").symlink_to(tmp_path / "nowhere")
+    assert found(tmp_path / "data") == ["a/1.png", "b/2.png"]
+
+
+def test_a_file_is_written_whole_with_the_rights_that_others_get(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    write_whole(path, "old")
+    write_whole(path, "né\r\n")
+    assert path.read_bytes() == "né\r\n".encode()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.csv"]
+    (tmp_path / "plain").write_text("")
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("step", ["fsync", "chmod", "replace"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "no space left"), KeyboardInterrupt()])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    step: str, error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    path = tmp_path / "a.csv"
+    write_whole(path, b"old")
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(type(error)):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_the_bytes_are_on_the_disk_before_they_get_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (steps.append("fsync"), fsync(handle)))
+    monkeypatch.setattr(os, "replace", lambda *names: (steps.append("replace"), replace(*names)))
+    write_whole(tmp_path / "a.csv", b"new")
+    assert steps[:2] == ["fsync", "replace"]

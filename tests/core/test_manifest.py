@@ -1,0 +1,555 @@
+"""The manifest: what is decided stays decided, whoever else writes to the file and however a write ends."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cleaner.core.errors import CleanerError
+from cleaner.core.manifest import COLUMNS, Manifest
+from cleaner.core.records import Action, Decision
+
+HEADER = b"path,action,label,new_label,split,loss,predicted,sha256,reviewer,decided_at\r\n"
+SHA256 = "0123456789abcdef" * 4
+TIME = "2026-01-31T12:00:00.123Z"
+# With all that a tear can hit: quotes, a comma, line ends and characters of two to four bytes.
+ODD = Decision(
+    path='=c,a"t/é😀.png',
+    action=Action.RELABEL,
+    label="two\nlines",
+    new_label="a, b\r\n",
+    split="train",
+    loss=1.5,
+    predicted='"',
+    sha256=SHA256,
+    reviewer="Zoë",
+    decided_at=TIME,
+)
+ODD_TEXTS = ["a,b", 'say "cheese"', '"', "two\nlines", "cr\rlf\r\n", "😀", "=1+1", "<b>bold</b>", "<Delete>", " ", "-5"]
+# A NUL cannot be in the name of a file, and Python 3.10 does not read it from CSV.
+TEXT = st.one_of(st.sampled_from(ODD_TEXTS), st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+NAMES = TEXT.map(lambda text: text.replace("/", "")).filter(lambda name: name not in ("", ".", ".."))
+PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
+
+
+@st.composite
+def decisions(draw: st.DrawFn) -> Decision:
+    action = draw(st.sampled_from(Action))
+    return Decision(
+        path=draw(PATHS),
+        action=action,
+        label=draw(TEXT),
+        new_label=draw(TEXT.filter(bool)) if action is Action.RELABEL else "",
+        split=draw(TEXT),
+        loss=draw(st.floats(width=32)),
+        predicted=draw(TEXT),
+        sha256=draw(st.sampled_from(["", SHA256])),
+        reviewer=draw(TEXT),
+        decided_at=draw(st.sampled_from(["", TIME, "2026-01-31T12:00:00+00:00"])),
+    )
+
+
+def keep(path: str, **changes: Any) -> Decision:
+    return Decision(**{"path": path, "action": Action.KEEP, "decided_at": TIME, **changes})
+
+
+def as_text(rows: list[Decision]) -> list[str]:
+    """As text, so that NaN equals NaN; the file holds numbers as float32."""
+    return [repr(replace(row, loss=float(np.float32(row.loss)))) for row in rows]
+
+
+def paths(manifest: Manifest) -> list[str]:
+    return list(manifest.standing())
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "decisions.csv"
+
+
+@settings(deadline=None, max_examples=100)
+@given(batches=st.lists(st.lists(decisions(), max_size=3), max_size=4))
+def test_every_decision_comes_back_as_it_was_taken(batches: list[list[Decision]]) -> None:
+    rows = [row for batch in batches for row in batch]
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = Manifest(Path(folder, "decisions.csv"))
+        for batch in batches:
+            manifest.append(*batch)
+        assert as_text(manifest.rows()) == as_text(rows)
+        again = Manifest(manifest.path)
+        assert as_text(again.rows()) == as_text(rows)
+        assert again.warnings == []
+    standing = {row.path: row for row in rows}
+    expected = [row for row in standing.values() if row.action is not Action.UNDO]
+    for each in (manifest, again):
+        assert sorted(as_text(list(each.standing().values()))) == sorted(as_text(expected))
+
+
+def test_the_first_decision_makes_the_file_and_its_folder(path: Path) -> None:
+    manifest = Manifest(path.parent / "new" / "folder" / path.name)
+    assert (manifest.rows(), manifest.standing()) == ([], {})
+    manifest.append(keep("a.png"))
+    assert manifest.path.read_bytes() == HEADER + b"a.png,keep,,,,,,,," + TIME.encode() + b"\r\n"
+
+
+def test_only_a_manifest_that_is_there_is_existing(path: Path) -> None:
+    with pytest.raises(CleanerError, match="there is no manifest"):
+        Manifest.existing(path)
+    Manifest(path).append(keep("a.png"))
+    assert paths(Manifest.existing(path)) == ["a.png"]
+
+
+def test_the_last_row_stands_and_undo_goes_back_to_undecided(path: Path) -> None:
+    manifest = Manifest(path)
+    manifest.append(keep("a.png"), keep("b.png"))
+    manifest.append(keep("a.png", action=Action.RELABEL, new_label="dog"), keep("b.png", action=Action.UNDO))
+    assert {p: d.new_label for p, d in manifest.standing().items()} == {"a.png": "dog"}
+    assert len(manifest.rows()) == 4
+    manifest.append(keep("b.png", action=Action.DELETE), keep("a.png", action=Action.UNDO))
+    assert {p: d.action for p, d in manifest.standing().items()} == {"b.png": Action.DELETE}
+
+
+def test_the_formula_guard_is_in_the_bytes_of_the_file(path: Path) -> None:
+    guarded = ["=1+1.png", "+a.png", "-a.png", "@a.png", "\ta.png", "\ra.png"]
+    manifest = Manifest(path)
+    manifest.append(*map(keep, guarded))
+    cells = [line.split(b",")[0].strip(b'"') for line in path.read_bytes().split(b"\r\n")[1:-1]]
+    assert cells == [f"./{name}".encode() for name in guarded]
+    assert paths(manifest) == paths(Manifest(path)) == guarded
+
+
+def test_pandas_reads_the_file(path: Path) -> None:
+    Manifest(path).append(ODD, keep("a.png", loss=math.inf, predicted="dog"), keep("b.png"))
+    frame = pd.read_csv(path, keep_default_na=False, na_values={"loss": [""]})
+    assert frame.columns.tolist() == list(COLUMNS)
+    assert frame["path"].tolist() == ['./=c,a"t/é😀.png', "a.png", "b.png"]
+    assert frame["new_label"].tolist() == ["a, b\r\n", "", ""]
+    assert frame["loss"].tolist()[:2] == [1.5, math.inf]
+    assert math.isnan(frame["loss"][2])
+
+
+def test_the_decisions_as_a_frame_are_those_that_stand(path: Path) -> None:
+    manifest = Manifest(path)
+    assert manifest.decisions().columns.tolist() == list(COLUMNS)
+    assert manifest.decisions().empty
+    manifest.append(keep("b.png", action=Action.UNDO), ODD, keep("a.png"))
+    frame = manifest.decisions()
+    assert frame["path"].tolist() == [ODD.path, "a.png"]
+    assert frame["action"].tolist() == ["relabel", "keep"]
+    assert frame["loss"].dtype == float
+    assert frame["loss"][0] == 1.5
+    assert math.isnan(frame["loss"][1])
+
+
+def test_export_writes_one_row_a_path(path: Path) -> None:
+    manifest = Manifest(path)
+    manifest.append(keep("=a.png"), ODD, keep("b.png"))
+    manifest.append(keep("=a.png", action=Action.DELETE), keep("b.png", action=Action.UNDO))
+    out = path.with_name("out.csv")
+    assert manifest.export(out) == 2
+    assert out.read_bytes().startswith(HEADER)
+    assert as_text(Manifest(out).rows()) == as_text(list(manifest.standing().values()))
+
+
+def row_of(decision: Decision, folder: Path) -> bytes:
+    """The bytes that a decision has in the file."""
+    Manifest(folder / "row.csv").append(decision)
+    return (folder / "row.csv").read_bytes()[len(HEADER) :]
+
+
+@pytest.mark.parametrize("torn", [ODD, keep("b.png"), keep("b😀.png", decided_at="")], ids=["odd", "plain", "no time"])
+def test_a_row_torn_at_any_byte_is_set_aside_and_the_next_decision_is_taken(torn: Decision, path: Path) -> None:
+    before = HEADER + row_of(ODD, path.parent) + row_of(keep("a.png"), path.parent / "2")
+    row = row_of(torn, path.parent / "3")
+    whole = row.removesuffix(b"\r\n")
+    for size in range(1, len(row)):
+        path.write_bytes(before + row[:size])
+        manifest = Manifest(path)
+        is_whole = size >= len(whole) and torn.decided_at  # but for its line end
+        assert as_text(manifest.rows()) == as_text([ODD, keep("a.png"), *([torn] if is_whole else [])]), row[:size]
+        assert len(manifest.warnings) == (0 if is_whole else 1)
+        set_aside = list(path.parent.glob("decisions.csv.torn-*"))
+        assert [file.read_bytes() for file in set_aside] == ([] if is_whole else [row[:size]])
+        assert all(file.name in manifest.warnings[0] for file in set_aside)
+        manifest.append(keep("next.png"))
+        assert as_text(Manifest(path).rows()) == as_text(manifest.rows())
+        assert manifest.rows()[-1].path == "next.png"
+        assert path.read_bytes().startswith(before)
+        for file in set_aside:
+            file.unlink()
+
+
+def test_a_header_torn_at_any_byte_is_set_aside(path: Path) -> None:
+    for size in range(len(HEADER)):
+        path.write_bytes(HEADER[:size])
+        manifest = Manifest(path)
+        assert manifest.rows() == []
+        manifest.append(keep("a.png"))
+        assert path.read_bytes() == HEADER + row_of(keep("a.png"), path.parent / str(size))
+
+
+def test_a_tail_of_garbage_is_set_aside(path: Path) -> None:
+    for garbage in (b"\0" * 512, b"\xff\xfe\x00", b'"\xc3', b"\x1f\x8b,,,"):
+        path.write_bytes(HEADER + b"a.png,keep\r\n" + garbage)
+        manifest = Manifest(path)
+        assert paths(manifest) == ["a.png"]
+        assert len(manifest.warnings) == 1
+        assert path.read_bytes() == HEADER + b"a.png,keep\r\n"
+
+
+def test_two_tears_at_one_place_are_both_kept(path: Path) -> None:
+    for torn in (b"b.png,ke", b"c.png,k"):
+        path.write_bytes(HEADER + b"a.png,keep\r\n" + torn)
+        Manifest(path)
+    assert sorted(file.read_bytes() for file in path.parent.glob("*.torn-*")) == [b"b.png,ke", b"c.png,k"]
+
+
+def test_a_tear_that_another_process_leaves_is_found_by_the_next_append(path: Path) -> None:
+    manifest = Manifest(path)
+    manifest.append(keep("a.png"))
+    with open(path, "ab") as file:
+        file.write(b"b.png,del")
+    manifest.append(keep("c.png"))
+    assert paths(manifest) == paths(Manifest(path)) == ["a.png", "c.png"]
+    assert len(manifest.warnings) == 1
+
+
+def edit(path: Path, content: bytes) -> None:
+    """As another program writes: at a later time than all before, whatever the clock of the file system can tell."""
+    later = path.stat().st_mtime_ns + 10**9 if path.exists() else None
+    path.write_bytes(content)
+    if later is not None:
+        os.utime(path, ns=(later, later))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        pytest.param(b"\xef\xbb\xbf" + HEADER + b"a.png,keep,,,,,,,,\r\n", ["a.png"], id="BOM"),
+        pytest.param(HEADER.replace(b"\r", b"") + b"a.png,keep\nb.png,keep\n", ["a.png", "b.png"], id="LF"),
+        pytest.param(b"action,path\r\nkeep,a.png\r\n", ["a.png"], id="other order, few columns"),
+        pytest.param(b"path,action\r\na.png,keep\r\n", ["a.png"], id="only what is required"),
+        pytest.param(b"note,path,action,\r\nx,a.png,keep,y\r\n", ["a.png"], id="extra columns"),
+        pytest.param(b" path , action \r\na.png,keep\r\n", ["a.png"], id="spaces in the header"),
+        pytest.param(HEADER + b"a.png,keep\r\n\r\n,,,,,,,,,\r\n\r\n", ["a.png"], id="blank lines"),
+        pytest.param(b'"path","action"\r\n"a.png","keep"\r\n', ["a.png"], id="all in quotes"),
+        pytest.param(HEADER + b"./cat/a.png,keep\r\n", ["cat/a.png"], id="a leading dot"),
+        pytest.param(HEADER + b"a.png,keep,,,,,,,,2026-01-31T12:00:00Z", ["a.png"], id="no line end, with time"),
+        pytest.param(b"path,action\r\na.png,keep\r\nb.png,delete", ["a.png", "b.png"], id="no line end, with action"),
+        pytest.param(b"path,action\nb.png,delete", ["b.png"], id="no line end, LF"),
+        pytest.param(HEADER.strip(), [], id="a header without line end"),
+        pytest.param(b"", [], id="empty"),
+    ],
+)
+def test_what_people_and_spreadsheets_write_is_read_and_can_be_added_to(
+    content: bytes, expected: list[str], path: Path
+) -> None:
+    path.write_bytes(content)
+    manifest = Manifest(path)
+    assert paths(manifest) == expected
+    manifest.append(ODD)
+    manifest.append(keep("z.png"))
+    for each in (manifest, Manifest(path)):
+        assert paths(each) == [*expected, ODD.path, "z.png"]
+        assert as_text(each.rows()[-2:-1]) == as_text([ODD])  # nothing of it was lost to columns that were not there
+        assert each.warnings == []
+    assert path.read_bytes().startswith(content[:3])
+
+
+@pytest.mark.parametrize("last", ["path", "label", "new_label", "predicted", "reviewer", "note"])
+def test_a_last_cell_that_may_be_half_is_not_believed_without_a_line_end(last: str, path: Path) -> None:
+    # As a spreadsheet may order the columns; the tear took the end of the last cell.
+    header = ",".join([*(name for name in COLUMNS if name != last), last]).encode()
+    cells = {"path": "a.png", "action": "relabel", "new_label": "do", "decided_at": TIME, last: "do"}
+    row = ",".join(cells.get(name, "") for name in header.decode().split(",")).encode()
+    path.write_bytes(header + b"\r\n" + row)
+    manifest = Manifest(path)
+    assert manifest.rows() == []
+    assert len(manifest.warnings) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "row", "column", "value", "accepted"),
+    [
+        (2, b"a.png,Delete", "action", "Delete", "keep, delete, relabel, unsure, undo"),
+        (2, b"a.png,", "action", "", "keep, delete, relabel, unsure, undo"),
+        (2, b"a.png", "action", "", "keep, delete, relabel, unsure, undo"),
+        (2, b",keep", "path", "", "a path relative to the dataset's folder"),
+        (2, b"../a.png,keep", "path", "../a.png", "a path relative to the dataset's folder"),
+        (2, b"/a.png,keep", "path", "/a.png", "a path relative to the dataset's folder"),
+        (2, b"a.png,relabel", "new_label", "", "needs the label"),
+        (2, b"a.png,keep,cat,dog", "new_label", "dog", "leave it empty"),
+        (2, b"a.png,keep,,,,high", "loss", "high", "a number, nan or inf"),
+        (2, b'a.png,keep,,,,"1,5"', "loss", "1,5", "a number, nan or inf"),
+        (2, b"a.png,keep,,,,,,1.2E+63", "sha256", "1.2E+63", "64 lower-case hexadecimal digits"),
+        (2, b"a.png,keep,,,,,,,,31.01.2026 12:00", "decided_at", "31.01.2026 12:00", "2026-01-31T12:00:00Z"),
+        (5, b'"x\r\ny.png",keep\r\n\r\na.png,drop', "action", "drop", "keep, delete"),
+    ],
+)
+def test_a_row_that_makes_no_sense_is_an_error_that_says_where_and_what(
+    line: int, row: bytes, column: str, value: str, accepted: str, path: Path
+) -> None:
+    path.write_bytes(HEADER + row + b"\r\n")
+    with pytest.raises(CleanerError) as caught:
+        Manifest(path)
+    message = str(caught.value)
+    assert message.startswith(f"{str(path)!r}, line {line}, column {column!r}: ")
+    assert repr(value) in message
+    assert accepted in message
+    assert path.read_bytes() == HEADER + row + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "reason"),
+    [
+        (b"path;action\r\na.png;keep\r\n", 1, "commas"),
+        (b"label,action\r\ncat,keep\r\n", 1, "'path'"),
+        (b"path,action,path\r\na.png,keep,b.png\r\n", 1, "'path' once"),
+        (b"path,action\ra.png,keep\r", 1, "not CSV"),
+        (HEADER + b"a.png,keep,,,,,,,,,\r\n", 2, "11 cells"),
+        (HEADER + b"a,b.png,keep,,,,,,,,\r\n", 2, "11 cells"),
+        (HEADER + b"a.png,keep\r\nb\xff.png,keep\r\nc.png,keep\r\n", 3, "UTF-8"),
+        (HEADER + b"a.png,keep\r\nb\xff.png,keep\r\n", 3, "UTF-8"),
+        (HEADER + b'a.png,keep\r\n"b"s.png,keep\r\nc.png,keep\r\n', 3, "not CSV"),
+        (HEADER + b'a.png,keep\r\n"b"s.png,keep\r\n', 3, "not CSV"),
+        (HEADER + b'a.png,keep\r\n"b.png,keep\r\nc.png,keep\r\nd.png,keep\r\n', 3, "not CSV"),
+        (HEADER + b'a.png,keep\r\n"b.png,keep\r\nc.png,keep\r\nd.p', 3, "not CSV"),
+    ],
+)
+def test_a_file_that_is_no_table_is_an_error_and_stays(content: bytes, line: int, reason: str, path: Path) -> None:
+    path.write_bytes(content)
+    with pytest.raises(CleanerError, match=f"line {line}\\b") as caught:
+        Manifest(path)
+    assert str(path) in str(caught.value)
+    assert reason in str(caught.value)
+    assert path.read_bytes() == content
+
+
+def test_a_manifest_that_cannot_be_read_is_an_error_that_names_it(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(CleanerError, match=r"decisions\.csv"):
+        Manifest(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda data: data.replace(b"a.png", b"x.png"), id="same size"),
+        pytest.param(lambda data: data.replace(b"a.png", b"x_longer.png"), id="longer"),
+        pytest.param(lambda data: data.replace(b"a.png", b"x"), id="shorter"),
+        pytest.param(lambda _: b"action,path\nkeep,x.png\nkeep,b.png\n", id="another table"),
+    ],
+)
+@pytest.mark.parametrize("as_new_file", [False, True], ids=["in place", "replaced"])
+def test_what_other_programs_change_is_noticed(change: Callable[[bytes], bytes], as_new_file: bool, path: Path) -> None:
+    manifest = Manifest(path)
+    manifest.append(keep("a.png"), keep("b.png"))
+    assert not manifest.refresh()
+    changed = change(path.read_bytes())
+    if as_new_file:
+        edit(path.with_name("new"), changed)
+        path.with_name("new").replace(path)
+    else:
+        edit(path, changed)
+    assert manifest.refresh()
+    assert not manifest.refresh()
+    assert paths(manifest) == paths(Manifest(path))
+    assert paths(manifest)[0].startswith("x")
+    edit(path, change(path.read_bytes()).replace(b"b.png", b"y.png"))
+    manifest.append(keep("c.png"))
+    assert paths(manifest) == paths(Manifest(path))
+    assert paths(manifest)[1:] == ["y.png", "c.png"]
+
+
+def test_a_change_while_the_file_is_read_is_noticed_later(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_before_an_edit(file: Path) -> bytes:
+        monkeypatch.undo()
+        data = file.read_bytes()
+        edit(file, data.replace(b"a.png", b"x.png"))
+        return data
+
+    path.write_bytes(HEADER + b"a.png,keep\r\n")
+    monkeypatch.setattr("cleaner.core.manifest._bytes_of", read_before_an_edit)
+    manifest = Manifest(path)
+    assert paths(manifest) == ["a.png"]
+    assert manifest.refresh()
+    assert paths(manifest) == ["x.png"]
+
+
+def test_rows_that_others_add_are_noticed_and_a_file_taken_away_too(path: Path) -> None:
+    one, other = Manifest(path), Manifest(path)
+    one.append(keep("a.png"))
+    assert other.refresh()
+    other.append(keep("b.png"))
+    one.append(keep("c.png"))
+    assert other.refresh()
+    assert paths(one) == paths(other) == ["a.png", "b.png", "c.png"]
+    path.unlink()
+    assert one.refresh()
+    assert (one.rows(), one.standing()) == ([], {})
+    other.append(keep("d.png"))
+    assert paths(other) == paths(Manifest(path)) == ["d.png"]
+
+
+def test_a_mistake_of_others_stops_nothing_that_was_read_and_is_forgotten_once_it_is_mended(path: Path) -> None:
+    manifest = Manifest(path)
+    manifest.append(keep("a.png"))
+    good = path.read_bytes()
+    for begin in (good, good.replace(b"a.png", b"x.png")):
+        edit(path, begin + b"b.png,keep\r\nc.png,drop\r\n")
+        for _ in range(2):
+            with pytest.raises(CleanerError, match="line 4, column 'action'"):
+                manifest.refresh()
+            assert paths(manifest) == ["a.png"]
+        with pytest.raises(CleanerError, match="line 4, column 'action'"):
+            manifest.append(keep("d.png"))
+        assert path.read_bytes() == begin + b"b.png,keep\r\nc.png,drop\r\n"
+    edit(path, good + b"b.png,keep\r\nc.png,delete\r\n")
+    manifest.append(keep("d.png"))
+    assert [row.path for row in manifest.rows()] == ["a.png", "b.png", "c.png", "d.png"]
+
+
+def test_lines_are_counted_right_after_a_row_without_line_end(path: Path) -> None:
+    path.write_bytes(HEADER + f"a.png,keep,,,,,,,,{TIME}".encode())
+    manifest = Manifest(path)
+    manifest.append(keep("b.png"))
+    with open(path, "ab") as file:
+        file.write(b"c.png,drop\r\n")
+    with pytest.raises(CleanerError, match="line 4, column 'action'"):
+        manifest.refresh()
+
+
+WRITER = """
+import sys
+from cleaner.core.manifest import Manifest
+from cleaner.core.records import Action, Decision
+path, name = sys.argv[1:]
+manifest = Manifest(path)
+for n in range(50):
+    manifest.append(Decision(f"{name}/{n}, {'x' * (n * 7)}.png", Action.KEEP, label='two\\nlines', reviewer=name))
+assert not manifest.warnings, manifest.warnings
+"""
+
+
+def test_eight_processes_append_to_one_file(path: Path) -> None:
+    processes = [subprocess.Popen([sys.executable, "-c", WRITER, path, str(n)]) for n in range(8)]
+    assert [process.wait() for process in processes] == [0] * 8
+    manifest = Manifest(path)
+    rows = [tuple(map(int, row.path.split(",")[0].split("/"))) for row in manifest.rows()]
+    assert sorted(rows) == [(name, n) for name in range(8) for n in range(50)]
+    assert all([n for name, n in rows if name == writer] == list(range(50)) for writer in range(8))
+    assert manifest.warnings == []
+    assert path.read_bytes().count(b"path,action") == 1
+
+
+class FullDisk:
+    """A file that takes half of what is written to it and then has no room, as a raw file does."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._writes = 0
+
+    def __enter__(self) -> FullDisk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, data: bytes) -> int:
+        self._writes += 1
+        if self._writes > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return self._file.write(data[: len(data) // 2])
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(file: Any, mode: str = "r", **options: Any) -> Any:
+        return FullDisk(open(file, mode, **options)) if mode == "a+b" else open(file, mode, **options)
+
+    monkeypatch.setattr("cleaner.core.manifest.open", opened, raising=False)
+
+
+def failing_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+
+@pytest.mark.parametrize("break_disk", [full_disk, failing_fsync])
+@pytest.mark.parametrize("content", [HEADER + b"a.png,keep\r\n", HEADER + f"a.png,keep,,,,,,,,{TIME}".encode()])
+def test_a_disk_that_is_full_changes_nothing_and_the_decision_can_be_taken_again(
+    break_disk: Callable[[pytest.MonkeyPatch], None], content: bytes, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_bytes(content)
+    manifest = Manifest(path)
+    break_disk(monkeypatch)
+    for _ in range(2):
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            manifest.append(ODD)
+        assert path.read_bytes() == content
+        assert paths(manifest) == ["a.png"]
+    monkeypatch.undo()
+    manifest.append(ODD)
+    assert paths(manifest) == paths(Manifest(path)) == ["a.png", ODD.path]
+    assert manifest.warnings == []
+
+
+@pytest.mark.parametrize("break_disk", [full_disk, failing_fsync])
+def test_a_disk_that_is_full_at_the_first_decision(
+    break_disk: Callable[[pytest.MonkeyPatch], None], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = Manifest(path)
+    break_disk(monkeypatch)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        manifest.append(keep("a.png"))
+    monkeypatch.undo()
+    manifest.append(keep("a.png"))
+    assert paths(Manifest(path)) == ["a.png"]
+
+
+def test_a_decision_is_on_the_disk_when_append_returns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[bytes] = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (fsync(handle), synced.append(path.read_bytes())))
+    Manifest(path).append(keep("a.png"))
+    assert path.read_bytes() in synced
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
+def test_a_manifest_that_may_only_be_read_can_be_read(code: int, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    content = HEADER + b"a.png,keep\r\nb.png,ke"
+    path.write_bytes(content)
+    path.chmod(0o444)
+    monkeypatch.setattr("cleaner.core.manifest.FileLock.acquire", refuse)
+    monkeypatch.setattr("cleaner.core.manifest.write_whole", refuse)
+    manifest = Manifest(path)
+    assert paths(manifest) == ["a.png"]
+    assert len(manifest.warnings) == 1
+    assert not manifest.refresh()
+    with pytest.raises(OSError, match=os.strerror(code)):
+        manifest.append(keep("c.png"))
+    assert path.read_bytes() == content
+    edit(path, HEADER + b"a.png,keep\r\nb.png,keep\r\n")
+    assert manifest.refresh()
+    assert paths(manifest) == ["a.png", "b.png"]

@@ -1,0 +1,399 @@
+"""The scan folder: what is written comes back, and what is damaged is named."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cleaner.core.errors import CleanerError
+from cleaner.core.records import Sample, Unreadable
+from cleaner.core.scan import Scan, check_out, load
+
+ODD = ["a,b", 'say "cheese"', "two\nlines", "cr\rlf\r\n", "😀", "=1+1", "<b>bold</b>", " ", "", "nan", "-5", "\u2028"]
+# A NUL cannot be in the name of a folder, and Python 3.10 does not read it from CSV.
+TEXT = st.one_of(st.sampled_from(ODD), st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+NAMES = TEXT.map(lambda text: text.replace("/", "")).filter(lambda name: name not in ("", ".", ".."))
+PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
+LOSSES = st.floats(width=32)
+CONFIDENCES = st.one_of(st.floats(0, 1, width=32), st.just(math.nan))
+
+
+@st.composite
+def scans(draw: st.DrawFn) -> Scan:
+    """Scans with any labels, splits, paths and numbers."""
+    vocab = draw(st.lists(TEXT, min_size=1, max_size=4, unique=True))
+    splits = draw(st.lists(TEXT, min_size=1, max_size=2, unique=True))
+    label, split = st.sampled_from(vocab), st.sampled_from(splits)
+    rank, count = st.integers(1, 10**6), st.integers(1, 10**9)
+    return Scan(
+        root=Path("/data") / draw(PATHS),
+        vocab=tuple(vocab),
+        splits=tuple(splits),
+        k=draw(st.integers(1, 1000)),
+        scored={name: draw(st.integers(0, 10**9)) for name in splits},
+        samples=tuple(
+            draw(st.lists(st.builds(Sample, split, label, rank, PATHS, LOSSES, label, CONFIDENCES), max_size=5))
+        ),
+        cells={name: draw(st.dictionaries(st.tuples(label, label), count, max_size=4)) for name in splits},
+        unreadable=tuple(draw(st.lists(st.builds(Unreadable, split, TEXT, PATHS, TEXT), max_size=3))),
+        ranked_by=draw(TEXT),
+        settings=draw(st.dictionaries(TEXT, st.one_of(st.integers(), TEXT, st.booleans(), st.none()), max_size=3)),
+        versions=draw(st.dictionaries(TEXT, TEXT, max_size=3)),
+        started=draw(TEXT),
+        finished=draw(TEXT),
+    )
+
+
+def as_text(scan: Scan) -> dict[str, str]:
+    """Every field but the folder as text, so that NaN equals NaN; the files hold numbers as float32."""
+    numbers = [(float(np.float32(s.loss)), float(np.float32(s.confidence))) for s in scan.samples]
+    samples = tuple(replace(s, loss=n[0], confidence=n[1]) for s, n in zip(scan.samples, numbers, strict=True))
+    scan = replace(scan, samples=samples, folder=None)
+    return {each.name: repr(getattr(scan, each.name)) for each in fields(scan)}
+
+
+@settings(deadline=None, max_examples=100)
+@given(scan=scans())
+def test_what_is_written_comes_back(scan: Scan) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        assert scan.write(Path(folder, "new", "scan")) is scan
+        back = load(Path(folder, "new", "scan"))
+    assert as_text(back) == as_text(scan)
+    assert back.folder == scan.folder == Path(folder, "new", "scan")
+
+
+def make(**changes: Any) -> Scan:
+    """Two splits, three labels, with a tie and a loss that is not finite."""
+    samples = (
+        Sample("train", "cat", 1, "train/cat/n.png", math.nan, "dog", 0.5),
+        Sample("train", "cat", 2, "train/cat/b.png", 3.0, "dog", 0.9),
+        Sample("train", "dog", 1, "train/dog/a.png", 3.0, "cat", 0.8),
+        Sample("train", "dog", 2, "train/dog/c.png", 0.5, "dog", 0.7),
+        Sample("valid", "cat", 1, "valid/cat/i.png", math.inf, "fox", 1.0),
+    )
+    cells = {
+        "train": {("cat", "cat"): 7, ("cat", "dog"): 2, ("dog", "cat"): 2, ("dog", "dog"): 9},
+        "valid": {("cat", "fox"): 5, ("cat", "cat"): 1},
+    }
+    values = {
+        "root": Path("/data"),
+        "vocab": ("cat", "dog", "fox"),
+        "splits": ("train", "valid"),
+        "k": 2,
+        "scored": {"train": 20, "valid": 6},
+        "samples": samples,
+        "cells": cells,
+    }
+    return Scan(**{**values, **changes})
+
+
+def paths(samples: Any) -> list[str]:
+    return [sample.path.split("/")[-1] for sample in samples]
+
+
+def test_kept_are_those_of_one_class_by_rank() -> None:
+    scan = make(samples=tuple(reversed(make().samples)))
+    assert paths(scan.kept("train", "cat")) == ["n.png", "b.png"]
+    assert paths(scan.kept("train", "dog")) == ["a.png", "c.png"]
+    assert scan.kept("valid", "dog") == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((99,), ["n.png", "i.png", "b.png", "a.png", "c.png"]),
+        ((3,), ["n.png", "i.png", "b.png"]),
+        ((99, "train"), ["n.png", "b.png", "a.png", "c.png"]),
+        ((99, None, "dog"), ["a.png", "c.png"]),
+        ((1, "train", "dog"), ["a.png"]),
+        ((99, "valid", "dog"), []),
+    ],
+)
+def test_worst_ranks_over_classes_not_finite_first_ties_by_path(arguments: Any, expected: list[str]) -> None:
+    assert paths(make(samples=tuple(reversed(make().samples))).worst(*arguments)) == expected
+
+
+def test_top_is_a_frame_with_the_columns_of_the_file(tmp_path: Path) -> None:
+    scan = make().write(tmp_path)
+    in_file = pd.read_csv(tmp_path / "top_losses.csv")
+    pd.testing.assert_frame_equal(scan.top("train"), in_file[in_file["split"] == "train"], check_dtype=False)
+    assert scan.top("train", "dog")["path"].tolist() == ["train/dog/a.png", "train/dog/c.png"]
+    assert scan.top("valid", "fox").empty
+    assert scan.top("valid", "fox").columns.tolist() == in_file.columns.tolist()
+
+
+def test_confusion_has_the_cells_that_are_not_zero() -> None:
+    frame = make().confusion("valid")
+    assert frame.columns.tolist() == ["label", "predicted", "count"]
+    assert frame.to_numpy().tolist() == [["cat", "fox", 5], ["cat", "cat", 1]]
+
+
+def test_most_confused_are_the_wrong_cells_highest_first() -> None:
+    scan = make()
+    rows = [["valid", "cat", "fox", 5], ["train", "cat", "dog", 2], ["train", "dog", "cat", 2]]
+    assert scan.most_confused().columns.tolist() == ["split", "label", "predicted", "count"]
+    assert scan.most_confused().to_numpy().tolist() == rows
+    assert scan.most_confused("train").to_numpy().tolist() == rows[1:]
+    assert scan.most_confused(min_val=3).to_numpy().tolist() == rows[:1]
+    assert scan.most_confused("train", min_val=3).empty
+
+
+def test_a_split_of_which_no_image_could_be_read_has_no_confusion() -> None:
+    scan = make(cells={"train": {("cat", "dog"): 2}, "valid": {}})
+    assert scan.confusion("valid").empty
+    assert scan.most_confused().to_numpy().tolist() == [["train", "cat", "dog", 2]]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda scan: scan.kept("test", "cat"),
+        lambda scan: scan.kept("train", "cow"),
+        lambda scan: scan.top("test"),
+        lambda scan: scan.top("train", "cow"),
+        lambda scan: scan.worst(5, "test"),
+        lambda scan: scan.worst(5, None, "cow"),
+        lambda scan: scan.worst(0),
+        lambda scan: scan.confusion("test"),
+        lambda scan: scan.most_confused("test"),
+        lambda scan: scan.manifest_path,
+    ],
+)
+def test_what_a_scan_does_not_have_is_an_error(ask: Callable[[Scan], object]) -> None:
+    with pytest.raises(CleanerError):
+        ask(make())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"vocab": ("cat", "dog", "fox", "cat")},
+        {"vocab": ("cat", "dog")},
+        {"splits": ("train",), "cells": {"train": {}}},
+    ],
+)
+def test_a_scan_that_contradicts_itself_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(CleanerError):
+        make(**changes)
+
+
+def test_a_scan_knows_its_manifest(tmp_path: Path) -> None:
+    assert make().write(tmp_path).manifest_path == load(tmp_path).manifest_path == tmp_path / "decisions.csv"
+
+
+def test_the_files_are_as_others_read_them(tmp_path: Path) -> None:
+    odd = Sample("train", "cat", 1, "=1.png", math.inf, "dog", 0.1)
+    unreadable = (Unreadable("valid", "cat", "-x/b.png", "two\nlines"), Unreadable("valid", "dog", "c.png", "empty"))
+    make(samples=(odd,), unreadable=unreadable).write(tmp_path)
+    header = b"split,label,rank,path,loss,predicted,confidence\r\n"
+    assert (tmp_path / "top_losses.csv").read_bytes() == header + b"train,cat,1,./=1.png,inf,dog,0.1\r\n"
+    assert (tmp_path / "confusion.csv").read_bytes().startswith(b"split,label,predicted,count\r\ntrain,cat,cat,7\r\n")
+    assert b'valid,cat,./-x/b.png,"two\nlines"\r\n' in (tmp_path / "unreadable.csv").read_bytes()
+    description = json.loads((tmp_path / "scan.json").read_text(encoding="utf-8"))
+    assert list(description) == [
+        *("format", "root", "vocab", "splits", "k", "scored", "unreadable"),
+        *("ranked_by", "settings", "versions", "started", "finished"),
+    ]
+    assert (description["format"], description["unreadable"]) == (1, {"train": 0, "valid": 2})
+
+
+def test_scan_json_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr("cleaner.core.scan.write_whole", lambda path, _: written.append(path.name))
+    make().write(tmp_path)
+    assert sorted(written[:-1]) == ["confusion.csv", "top_losses.csv", "unreadable.csv"]
+    assert written[-1] == "scan.json"
+
+
+def edited(name: str, old: str, new: str) -> Callable[[Path], None]:
+    """A hand that writes `new` for `old` in one of the files."""
+
+    def edit(folder: Path) -> None:
+        text = (folder / name).read_bytes().decode()
+        assert old in text
+        (folder / name).write_bytes(text.replace(old, new, 1).encode())
+
+    return edit
+
+
+def described(**changes: object) -> Callable[[Path], None]:
+    """A hand that changes fields of `scan.json`; None takes one away."""
+
+    def edit(folder: Path) -> None:
+        description = {**json.loads((folder / "scan.json").read_text()), **changes}
+        (folder / "scan.json").write_text(json.dumps({k: v for k, v in description.items() if v is not None}))
+
+    return edit
+
+
+def written(name: str, content: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+ROW = "train,cat,2,train/cat/b.png,3,dog,0.9"
+BAD_ROWS = [
+    "",
+    "train,cat,2,train/cat/b.png,3,dog",
+    "train,cat,2,train/cat/b.png,3,dog,0.9,more",
+    "train,cat,two,train/cat/b.png,3,dog,0.9",
+    "train,cat,0,train/cat/b.png,3,dog,0.9",
+    "train,cat,2,../b.png,3,dog,0.9",
+    "train,cat,2,/b.png,3,dog,0.9",
+    "train,cat,2,,3,dog,0.9",
+    "train,cat,2,train/cat/b.png,high,dog,0.9",
+    "train,cat,2,train/cat/b.png,3,dog,9",
+    "train,cow,2,train/cat/b.png,3,dog,0.9",
+    "train,cat,2,train/cat/b.png,3,cow,0.9",
+    "test,cat,2,train/cat/b.png,3,dog,0.9",
+    'train,cat,2,"train/cat/b.png,3,dog,0.9',
+    'train,"cat"s,2,train/cat/b.png,3,dog,0.9',
+]
+BAD_CELLS = [
+    "train,cat,dog",
+    "train,cat,dog,few",
+    "train,cat,dog,1.5",
+    "train,cat,dog,0",
+    "train,cat,dog,-2",
+    "test,cat,dog,2",
+    "train,cow,dog,2",
+    "train,cat,cow,2",
+]
+BAD_FIELDS = [
+    ("format", 2),
+    ("format", None),
+    ("root", None),
+    ("root", 5),
+    ("vocab", None),
+    ("vocab", "cat"),
+    ("vocab", [1, 2]),
+    ("vocab", ["cat", "dog", "fox", "cat"]),
+    ("splits", {}),
+    ("splits", [None]),
+    ("k", None),
+    ("k", "2"),
+    ("scored", []),
+    ("scored", {"train": 5}),
+    ("scored", {"train": "many", "valid": 1}),
+    ("unreadable", 3),
+    ("ranked_by", 1),
+    ("settings", []),
+    ("versions", "1"),
+    ("started", 5),
+    ("finished", None),
+]
+BAD_FILES = [
+    ("scan.json", b""),
+    ("scan.json", b"{"),
+    ("scan.json", b"[1]"),
+    ("scan.json", b"[" * 100_000),
+    ("scan.json", b"\xff{}"),
+    ("top_losses.csv", b""),
+    ("top_losses.csv", b"label,split,rank,path,loss,predicted,confidence\r\n"),
+    ("confusion.csv", b"split,label,predicted\r\n"),
+    ("confusion.csv", b"split,label,predicted,count\r\n\xff,"),
+    ("unreadable.csv", b"split,label,path,error,more\r\n"),
+    ("unreadable.csv", b"split,label,path,error\r\ntrain,cat,../u.png,gone\r\n"),
+]
+FILES = ("scan.json", "top_losses.csv", "confusion.csv", "unreadable.csv")
+DAMAGES = [
+    *((name, lambda folder, name=name: (folder / name).unlink()) for name in FILES),
+    *((name, lambda folder, name=name: ((folder / name).unlink(), (folder / name).mkdir())) for name in FILES),
+    *((name, written(name, content)) for name, content in BAD_FILES),
+    *(("scan.json", described(**{name: value})) for name, value in BAD_FIELDS),
+    *(("top_losses.csv", edited("top_losses.csv", ROW, row)) for row in BAD_ROWS),
+    *(("confusion.csv", edited("confusion.csv", "train,cat,dog,2", row)) for row in BAD_CELLS),
+]
+
+
+@pytest.mark.parametrize(("name", "damage"), DAMAGES)
+def test_a_damaged_scan_folder_is_an_error_that_names_the_file(
+    name: str, damage: Callable[[Path], object], tmp_path: Path
+) -> None:
+    make().write(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(CleanerError) as caught:
+        load(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    assert name in str(caught.value)
+
+
+def test_a_bad_row_is_named_by_its_line(tmp_path: Path) -> None:
+    make().write(tmp_path)
+    edited("top_losses.csv", "train,dog,2,", "train,dog,x,")(tmp_path)
+    with pytest.raises(CleanerError, match="line 5"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["nowhere", "file", "file/below"])
+def test_there_is_no_scan_where_there_is_no_folder(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CleanerError, match="is not the folder of a finished scan"):
+        load(tmp_path / folder)
+
+
+VOCAB = ("cat", "dog", "fox")
+
+
+def test_a_scan_may_be_written_to_a_new_or_empty_folder_or_over_one_of_the_same_dataset(tmp_path: Path) -> None:
+    check_out(tmp_path / "new", Path("/data"), VOCAB)
+    check_out(tmp_path, Path("/data"), VOCAB)
+    make().write(tmp_path)
+    (tmp_path / "notes.txt").write_text("of a person")
+    check_out(tmp_path, Path("/data"), reversed(VOCAB))
+
+
+def test_what_a_scan_and_its_review_leave_before_it_is_finished_is_no_stranger(tmp_path: Path) -> None:
+    for name in ("top_losses.csv", "confusion.csv", ".scan.json.x.part", "decisions.csv", "decisions.csv.lock"):
+        (tmp_path / name).write_text("")
+    for name in ("decisions.csv.torn-17", "journal-20260131T120000Z.jsonl", "apply.lock"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "checkpoint").mkdir()
+    check_out(tmp_path, Path("/data"), VOCAB)
+
+
+def test_a_folder_of_strangers_is_no_place_for_a_scan(tmp_path: Path) -> None:
+    (tmp_path / "thesis.docx").write_text("")
+    with pytest.raises(CleanerError, match=r"thesis\.docx"):
+        check_out(tmp_path, Path("/data"), VOCAB)
+
+
+def test_a_file_is_no_place_for_a_scan(tmp_path: Path) -> None:
+    (tmp_path / "scan").write_text("")
+    with pytest.raises(CleanerError, match="is a file"):
+        check_out(tmp_path / "scan", Path("/data"), VOCAB)
+
+
+@pytest.mark.parametrize(
+    ("root", "vocab", "message"),
+    [("/other", VOCAB, "another dataset"), ("/data", ("cat", "dog"), "labels"), ("/data", (*VOCAB, "cow"), "labels")],
+)
+def test_the_scan_of_another_dataset_is_not_overwritten(
+    root: str, vocab: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    make().write(tmp_path)
+    with pytest.raises(CleanerError, match=message):
+        check_out(tmp_path, Path(root), vocab)
+
+
+def test_a_damaged_scan_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    make().write(tmp_path)
+    (tmp_path / "scan.json").write_text("{")
+    with pytest.raises(CleanerError, match=r"scan\.json"):
+        check_out(tmp_path, Path("/data"), VOCAB)
+
+
+def test_a_changed_copy_is_another_scan() -> None:
+    scan = make()
+    scan.kept("train", "cat")
+    assert replace(scan, samples=()).kept("train", "cat") == ()
