@@ -45,14 +45,14 @@ def tally_of(batches: list[tuple[Pairs, int]]) -> Tally:
 def test_batches_count_as_a_counter_and_as_scikit_learn_count(batches: list[tuple[Pairs, int]]) -> None:
     tally = tally_of(batches)
     pairs = [pair for batch, _ in batches for pair in batch]
-    assert [(cell[:2], cell.count) for cell in tally.result()] == sorted(Counter(pairs).items())
+    assert tally.result() == [(*pair, n) for pair, n in sorted(Counter(pairs).items())]
     assert (tally.scored, tally.unreadable) == (len(pairs), sum(unreadable for _, unreadable in batches))
     matrix = np.zeros((N_CLASSES, N_CLASSES), int)
-    for cell in tally.result():
-        matrix[cell.label, cell.predicted] = cell.count
+    for label, predicted, n in tally.result():
+        matrix[label, predicted] = n
     if pairs:
-        labels, predicted = zip(*pairs, strict=True)
-        assert (matrix == confusion_matrix(labels, predicted, labels=range(N_CLASSES))).all()
+        labels, predictions = zip(*pairs, strict=True)
+        assert (matrix == confusion_matrix(labels, predictions, labels=range(N_CLASSES))).all()
 
 
 @settings(deadline=None, max_examples=100)
