@@ -136,7 +136,9 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _export(options: argparse.Namespace) -> int:
     from cleaner.core.manifest import Manifest
 
-    count = Manifest.existing(options.manifest).export(options.out)
+    manifest = Manifest.existing(options.manifest)
+    count = manifest.export(options.out)
+    _warn(options.command, manifest.warnings)
     print(f"{count} decisions: {options.out}")
     return 0
 
@@ -155,9 +157,11 @@ def _apply(options: argparse.Namespace) -> int:
 
     if options.dry_run:
         planned = plan(options.manifest, options.data)
+        _warn(options.command, planned.warnings)
         _print_moves(None, planned.operations, planned.conflicts, "would move", options.json)
         return 1 if planned.conflicts else 0
     report = apply(options.manifest, options.data)
+    _warn(options.command, report.warnings)
     _print_moves(report.journal, report.done, report.conflicts, "moved", options.json)
     if report.journal and not options.json:
         print(f"To take it back: cleaner undo {report.journal}")
@@ -176,6 +180,11 @@ def _undo(options: argparse.Namespace) -> int:
     report = undo(options.journal)
     _print_moves(report.journal, report.done, report.conflicts, "moved back", as_json=False)
     return 1 if report.conflicts else 0
+
+
+def _warn(command: str, warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        print(f"cleaner {command}: {warning}", file=sys.stderr)
 
 
 def _print_moves(

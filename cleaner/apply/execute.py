@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from cleaner.apply.journal import Journal, Operation
 from cleaner.apply.labels import FolderLabels
 from cleaner.apply.plan import Conflict, Plan, make_plan
 from cleaner.core.errors import CleanerError
-from cleaner.core.files import TRASH
+from cleaner.core.files import TRASH, sync_folder
 from cleaner.core.manifest import Manifest
 from cleaner.core.scan import load
 
@@ -31,11 +31,13 @@ class Report:
         journal: file from which it can be undone; None where nothing was to be done.
         done: the moves that were made, paths relative to the dataset's folder.
         conflicts: what was left alone, and why.
+        warnings: what was found wrong with the manifest and mended.
     """
 
     journal: Path | None
     done: tuple[Operation, ...]
     conflicts: tuple[Conflict, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def apply(manifest: str | Path, data: str | Path) -> Report:
@@ -54,7 +56,7 @@ def apply(manifest: str | Path, data: str | Path) -> Report:
     """
     manifest, root = _checked(manifest, data)
     with _lock(manifest):
-        resumed = [_run(j) for j in _journals(manifest, root) if not j.finished and not j.undone]
+        resumed = [_run(j) for j in _journals(manifest, root) if j.interrupted]
         path = journals.new_name(manifest.parent)
         todo = _plan(manifest, root, path)
         reports = list(resumed)
@@ -66,17 +68,21 @@ def apply(manifest: str | Path, data: str | Path) -> Report:
         journal=reports[-1].journal if reports else None,
         done=tuple(operation for report in reports for operation in report.done),
         conflicts=(*todo.conflicts, *(conflict for report in reports for conflict in report.conflicts)),
+        warnings=todo.warnings,
     )
 
 
 def plan(manifest: str | Path, data: str | Path) -> Plan:
-    """What `apply` would do; changes nothing.
+    """What `apply` would do, the rest of a run that was interrupted first; changes nothing in the dataset.
 
     Raises:
         CleanerError: the manifest or the folder cannot be used.
     """
     manifest, root = _checked(manifest, data)
-    return _plan(manifest, root, journals.new_name(manifest.parent))
+    interrupted = [operation for j in _journals(manifest, root) if j.interrupted for operation in j.operations]
+    rest = tuple(operation for operation in interrupted if os.path.lexists(root / operation.source))
+    todo = _plan(manifest, root, journals.new_name(manifest.parent), {operation.target for operation in rest})
+    return replace(todo, operations=(*rest, *todo.operations))
 
 
 def undo(journal: str | Path) -> Report:
@@ -92,7 +98,7 @@ def undo(journal: str | Path) -> Report:
     if not found.data.is_dir():
         raise CleanerError(f"the dataset {str(found.data)!r} of this journal is not there; nothing was moved")
     with _lock(found.path):
-        done, conflicts = _move_all(map(_reversed, reversed(found.operations)), found.data)
+        done, conflicts = _move_all([_reversed(operation) for operation in reversed(found.operations)], found.data)
         if not conflicts:
             for folder in sorted([*found.folders, *_trash_folders(found)], key=len, reverse=True):
                 _remove_if_empty(found.data / folder)
@@ -114,10 +120,12 @@ def _journals(manifest: Path, root: Path) -> Iterable[Journal]:
     return list(journals.journals_beside(manifest, root))
 
 
-def _plan(manifest: Path, root: Path, journal: Path) -> Plan:
+def _plan(manifest: Path, root: Path, journal: Path, taken: Collection[str] = ()) -> Plan:
     done = {o.decision for j in _journals(manifest, root) if not j.undone for o in j.operations}
     labels = FolderLabels.of(root, _vocab_beside(manifest))
-    return make_plan(Manifest(manifest).standing().values(), labels, f"{TRASH}/{journal.stem}", done)
+    decisions = Manifest(manifest)
+    todo = make_plan(decisions.standing().values(), labels, f"{TRASH}/{journal.stem}", done, taken)
+    return replace(todo, warnings=tuple(decisions.warnings))
 
 
 def _vocab_beside(manifest: Path) -> tuple[str, ...] | None:
@@ -137,16 +145,14 @@ def _write_first(journal: Journal) -> None:
 
 
 def _run(journal: Journal) -> Report:
-    for folder in journal.folders:
-        (journal.data / folder).mkdir(exist_ok=True)
     done, conflicts = _move_all(journal.operations, journal.data)
     sources = {conflict.path for conflict in conflicts}
     journal.mark("finished", failed=[operation for operation in journal.operations if operation.source in sources])
     return Report(journal.path, done, conflicts)
 
 
-def _move_all(operations: Iterable[Operation], root: Path) -> tuple[tuple[Operation, ...], tuple[Conflict, ...]]:
-    """Make the moves that are not made yet."""
+def _move_all(operations: Sequence[Operation], root: Path) -> tuple[tuple[Operation, ...], tuple[Conflict, ...]]:
+    """Make the moves that are not made yet, and the folders that they need; then they are on the disk."""
     done: list[Operation] = []
     conflicts: list[Conflict] = []
     for operation in operations:
@@ -156,12 +162,17 @@ def _move_all(operations: Iterable[Operation], root: Path) -> tuple[tuple[Operat
                 conflicts.append(Conflict(operation.source, operation.action, f"neither it nor {target} is there"))
             continue
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             _move(source, target)
         except OSError as error:
             reason = f"it could not be moved to {operation.target!r}: {error.strerror}"
             conflicts.append(Conflict(operation.source, operation.action, reason))
         else:
             done.append(operation)
+    # All of them: what was moved before an interruption may not be on the disk yet.
+    for folder in {(root / path).parent for operation in operations for path in (operation.source, operation.target)}:
+        if folder.is_dir():
+            sync_folder(folder)
     return tuple(done), tuple(conflicts)
 
 
@@ -203,8 +214,17 @@ def _move(source: Path, target: Path) -> None:
         os.rename(source, target)  # which on Windows refuses to overwrite
         return
     # A file system that cannot do it in one step: take the name first, then replace what we took.
-    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-    os.replace(source, target)
+    handle = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    try:
+        empty = os.fstat(handle)
+    finally:
+        os.close(handle)
+    try:
+        os.replace(source, target)
+    except BaseException:
+        if os.path.samestat(empty, os.lstat(target)):
+            os.unlink(target)
+        raise
 
 
 def _find_rename_noreplace() -> Callable[[Path, Path], bool] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -62,6 +61,11 @@ class Journal:
     finished: bool = False
     undone: bool = False
 
+    @property
+    def interrupted(self) -> bool:
+        """Neither came to its end nor was taken back."""
+        return not self.finished and not self.undone
+
     def write(self) -> None:
         """Write the journal before anything is moved."""
         header = {"format": _FORMAT, "data": self.data.as_posix(), "folders": self.folders, "written": _now()}
@@ -71,10 +75,10 @@ class Journal:
     def mark(self, state: str, failed: Iterable[Operation] = ()) -> None:
         """Add the line that says that all is `finished`, but for the `failed` operations, or all is `undone`."""
         line = {"state": state, "failed": [operation.source for operation in failed], "at": _now()}
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        whole = self.path.read_bytes()
+        # The end of a line that was torn goes away with it; see `read`.
+        whole = whole[: whole.rfind(b"\n") + 1]
+        write_whole(self.path, whole + (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8"))
 
 
 def new_name(folder: Path) -> Path:
@@ -112,7 +116,7 @@ def read(path: str | Path) -> Journal:
             check_path(folder)
         folders = tuple(header["folders"])
         return Journal(path, Path(header["data"]), operations, folders, "finished" in states, "undone" in states)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CleanerError(f"{str(path)!r} is not a journal of `cleaner apply`: {error}") from error
 
 

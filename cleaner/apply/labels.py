@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from cleaner.core.files import TRASH
 from cleaner.core.records import Action, Decision
 
 __all__ = ["FolderLabels", "Refusal"]
@@ -53,7 +52,8 @@ class FolderLabels:
         return (path.parent.parent / decision.new_label / path.name).as_posix()
 
     def _check_class(self, path: PurePosixPath, label: str) -> None:
-        if not label or label in (".", "..") or label.startswith(TRASH) or any(c in label for c in "/\\\0"):
+        # A hidden folder is no class: its images are not listed. That of deleted files is one.
+        if not label or label.startswith(".") or any(c in label for c in "/\\\0"):
             raise Refusal(f"no folder can be called {label!r}")
         folder = self.root / path.parent.parent / label
         if not folder.is_dir() and (self.known is None or label not in self.known):

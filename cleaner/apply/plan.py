@@ -32,15 +32,21 @@ class Plan:
         operations: the moves, in order.
         conflicts: the decisions that are left alone.
         folders: folders that have to be made, each after the one that holds it.
+        warnings: what was found wrong with the manifest and mended.
     """
 
     operations: tuple[Operation, ...]
     conflicts: tuple[Conflict, ...]
     folders: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def make_plan(
-    decisions: Iterable[Decision], labels: FolderLabels, trash: str, done: Collection[tuple[str, str, str]]
+    decisions: Iterable[Decision],
+    labels: FolderLabels,
+    trash: str,
+    done: Collection[tuple[str, str, str]],
+    taken: Collection[str] = (),
 ) -> Plan:
     """Turn the decisions that stand into moves of files.
 
@@ -49,10 +55,11 @@ def make_plan(
         labels: where the labels live.
         trash: folder for deleted files, relative to the dataset's.
         done: decisions that an earlier apply carried out (`Operation.decision`); they are left out.
+        taken: paths that no file is moved to, though nothing is there yet.
     """
     operations: list[Operation] = []
     conflicts: list[Conflict] = []
-    taken: set[str] = set()
+    taken = set(taken)
     for decision in decisions:
         if decision.action not in (Action.DELETE, Action.RELABEL):
             continue
@@ -62,6 +69,7 @@ def make_plan(
         try:
             target = labels.target(decision, trash)
             _check_file(decision, labels.root)
+            _check_inside(target, labels.root)
         except Refusal as refusal:
             conflicts.append(Conflict(decision.path, decision.action.value, str(refusal)))
             continue
@@ -71,11 +79,16 @@ def make_plan(
     return Plan(tuple(operations), tuple(conflicts), tuple(_missing_folders(operations, labels.root)))
 
 
-def _check_file(decision: Decision, root: Path) -> None:
-    path = root / decision.path
+def _check_inside(path: str, root: Path) -> None:
     # A link in the place of a folder would lead the move out of the dataset.
-    if not path.parent.resolve().is_relative_to(root.resolve()):
-        raise Refusal("its folder is a link that leads out of the dataset")
+    folder = (root / path).parent
+    if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(root)):
+        raise Refusal(f"the folder {str(folder)!r} is a link that leads out of the dataset")
+
+
+def _check_file(decision: Decision, root: Path) -> None:
+    _check_inside(decision.path, root)
+    path = root / decision.path
     if not os.path.lexists(path):
         raise Refusal("the file is gone")
     if not path.is_file():

@@ -1,0 +1,192 @@
+"""Which decisions become moves, and why the others are left alone."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cleaner.apply.labels import FolderLabels
+from cleaner.apply.plan import Plan, make_plan
+from cleaner.core.files import TRASH, sha256_of
+from cleaner.core.records import Action, Decision
+
+TRASH_FOLDER = f"{TRASH}/journal-x"
+TIME = "2026-01-31T12:00:00Z"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two splits with two classes each, and an image that has none."""
+    for path in ("train/cat/1.png", "train/cat/2.png", "train/dog/1.png", "valid/cat/1.png", "valid/dog/9.png"):
+        make(tmp_path / "data" / path)
+    make(tmp_path / "data" / "0.png")
+    return tmp_path / "data"
+
+
+def make(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(str(path).encode())
+
+
+def delete(path: str, **changes: Any) -> Decision:
+    return Decision(**{"path": path, "action": Action.DELETE, "decided_at": TIME, **changes})
+
+
+def relabel(path: str, new_label: str, **changes: Any) -> Decision:
+    return Decision(**{"path": path, "action": Action.RELABEL, "new_label": new_label, "decided_at": TIME, **changes})
+
+
+def plan_of(root: Path, *decisions: Decision, known: tuple[str, ...] | None = None, done: Any = ()) -> Plan:
+    return make_plan(decisions, FolderLabels.of(root, known), TRASH_FOLDER, done)
+
+
+def targets(plan: Plan) -> dict[str, str]:
+    return {operation.source: operation.target for operation in plan.operations}
+
+
+def test_deleted_files_go_to_the_trash_and_relabelled_ones_to_the_folder_of_their_class(root: Path) -> None:
+    plan = plan_of(root, delete("train/cat/1.png"), relabel("valid/cat/1.png", "dog"), delete("0.png"))
+    assert targets(plan) == {
+        "train/cat/1.png": f"{TRASH_FOLDER}/train/cat/1.png",
+        "valid/cat/1.png": "valid/dog/1.png",
+        "0.png": f"{TRASH_FOLDER}/0.png",
+    }
+    assert plan.conflicts == ()
+    assert plan.folders == (TRASH, TRASH_FOLDER, f"{TRASH_FOLDER}/train", f"{TRASH_FOLDER}/train/cat")
+
+
+def test_only_delete_and_relabel_move_anything(root: Path) -> None:
+    others = [Decision("train/cat/1.png", action) for action in (Action.KEEP, Action.UNSURE, Action.UNDO)]
+    assert plan_of(root, *others) == Plan((), (), ())
+
+
+def test_what_an_earlier_apply_did_is_left_out_and_a_later_decision_is_not(root: Path) -> None:
+    decision = delete("train/cat/1.png")
+    done = {plan_of(root, decision).operations[0].decision}
+    assert plan_of(root, decision, done=done) == Plan((), (), ())
+    later = replace(decision, decided_at="2026-02-01T12:00:00Z")
+    other = relabel("train/cat/1.png", "dog")
+    assert targets(plan_of(root, later, done=done)) == {"train/cat/1.png": f"{TRASH_FOLDER}/train/cat/1.png"}
+    assert targets(plan_of(root, other, done=done)) == {"train/cat/1.png": "train/dog/1_1.png"}
+
+
+@pytest.mark.parametrize(
+    ("decision", "reason"),
+    [
+        (delete("train/cat/none.png"), "the file is gone"),
+        (relabel("train/cat/none.png", "dog"), "the file is gone"),
+        (delete("train/none/1.png"), "the file is gone"),
+        (delete("0.png/below.png"), "the file is gone"),
+        (delete("loop/1.png"), "the file is gone"),
+        (delete("train/cat"), "no regular file"),
+        (delete("pipe.png"), "no regular file"),
+        (delete("broken.png"), "no regular file"),
+        (delete("train/cat/1.png", sha256="0" * 64), "its bytes changed"),
+        (relabel("train/cat/1.png", "dog", sha256="0" * 64), "its bytes changed"),
+        (relabel("train/cat/1.png", "cow"), "no class 'cow'"),
+        (relabel("train/cat/1.png", "0.png"), "no class '0.png'"),
+        (relabel("train/cat/1.png", "dog", label="cow"), "its folder is 'cat', not its label 'cow'"),
+        (relabel("train/cat/1.png", "cat", label="cat"), "has the label 'cat' already"),
+        (relabel("train/cat/1.png", "cat"), "has the label 'cat' already"),
+        (relabel("0.png", "train"), "is no class"),
+        (delete("out/1.png"), "leads out of the dataset"),
+        (relabel("out/1.png", "train"), "leads out of the dataset"),
+        (relabel("train/cat/1.png", "away"), "leads out of the dataset"),
+        *(
+            (relabel("train/cat/1.png", label), "no folder can be called")
+            for label in ["../x", "..", ".", "a/b", "/", "/etc", "a\\b", "a\0b", TRASH, f"{TRASH}/x", ".git", ".hidden"]
+        ),
+    ],
+)
+@pytest.mark.parametrize("known", [None, ("cat", "dog", "../x", "..", ".", "a/b", "/etc", TRASH, ".git")])
+def test_a_decision_that_cannot_be_carried_out_is_left_alone(
+    decision: Decision, reason: str, known: tuple[str, ...] | None, root: Path
+) -> None:
+    make(root.parent / "elsewhere" / "1.png")
+    (root / "out").symlink_to(root.parent / "elsewhere")
+    (root / "train" / "away").symlink_to("../../elsewhere")
+    (root / "loop").symlink_to("loop")
+    (root / "broken.png").symlink_to("nowhere")
+    (root / "train" / ".git").mkdir()
+    os.mkfifo(root / "pipe.png")
+    plan = plan_of(root, decision, delete("valid/cat/1.png"), known=known)
+    assert [(c.path, c.action) for c in plan.conflicts] == [(decision.path, decision.action.value)]
+    assert reason in plan.conflicts[0].reason
+    assert list(targets(plan)) == ["valid/cat/1.png"]
+
+
+def test_nothing_is_moved_out_to_where_the_trash_is_a_link_to(root: Path) -> None:
+    (root.parent / "elsewhere").mkdir()
+    (root / TRASH).symlink_to("../elsewhere")
+    plan = plan_of(root, delete("train/cat/1.png"))
+    assert plan.operations == ()
+    assert "leads out of the dataset" in plan.conflicts[0].reason
+
+
+def test_the_bytes_are_those_that_were_decided_about(root: Path) -> None:
+    good = sha256_of(root / "train/cat/1.png")
+    plan = plan_of(root, delete("train/cat/1.png", sha256=good), delete("train/cat/2.png", sha256=good))
+    assert list(targets(plan)) == ["train/cat/1.png"]
+    assert [conflict.path for conflict in plan.conflicts] == ["train/cat/2.png"]
+
+
+def test_a_file_that_cannot_be_read_is_left_alone(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("cleaner.apply.plan.sha256_of", refuse)
+    plan = plan_of(root, delete("train/cat/1.png", sha256="0" * 64))
+    assert plan.conflicts[0].reason == "it cannot be read: Permission denied"
+
+
+def test_a_class_of_the_scan_gets_a_folder_that_is_not_there_yet(root: Path) -> None:
+    plan = plan_of(root, relabel("train/cat/1.png", "cow"), relabel("valid/cat/1.png", "dog"), known=("dog", "cow"))
+    assert targets(plan) == {"train/cat/1.png": "train/cow/1.png", "valid/cat/1.png": "valid/dog/1.png"}
+    assert plan.folders == ("train/cow",)
+
+
+def test_a_class_may_be_called_delete(root: Path) -> None:
+    make(root / "train" / "<Delete>" / "1.png")
+    assert targets(plan_of(root, relabel("train/cat/2.png", "<Delete>"))) == {"train/cat/2.png": "train/<Delete>/2.png"}
+
+
+def test_a_name_that_is_taken_gets_a_free_one(root: Path) -> None:
+    make(root / "train/dog/1_1.png")
+    make(root / "train/fox/1.png")
+    make(root / "train/fox/no suffix")
+    make(root / "train/dog/no suffix")
+    decisions = [relabel(path, "dog") for path in ("train/cat/1.png", "train/fox/1.png", "train/fox/no suffix")]
+    # The file that leaves does not free its name: its move may fail.
+    plan = plan_of(root, *decisions, relabel("train/dog/1.png", "cat"))
+    assert targets(plan) == {
+        "train/cat/1.png": "train/dog/1_2.png",
+        "train/fox/1.png": "train/dog/1_3.png",
+        "train/fox/no suffix": "train/dog/no suffix_1",
+        "train/dog/1.png": "train/cat/1_1.png",
+    }
+
+
+def test_a_broken_link_takes_a_name_too(root: Path) -> None:
+    (root / "train/dog/2.png").symlink_to("nowhere")
+    assert targets(plan_of(root, relabel("train/cat/2.png", "dog"))) == {"train/cat/2.png": "train/dog/2_1.png"}
+
+
+def test_a_dataset_that_is_itself_a_link_and_links_inside_it_are_fine(root: Path) -> None:
+    link = root.parent / "link"
+    link.symlink_to(root)
+    (root / "train" / "kitten").symlink_to("cat")
+    (root / "train/cat/linked.png").symlink_to(root.parent / "elsewhere.png")
+    make(root.parent / "elsewhere.png")
+    plan = plan_of(link, relabel("train/kitten/1.png", "dog"), delete("train/cat/linked.png"))
+    assert plan.conflicts == ()
+    assert list(targets(plan)) == ["train/kitten/1.png", "train/cat/linked.png"]
+
+
+def test_planning_changes_nothing(root: Path) -> None:
+    before = sorted(root.rglob("*"))
+    plan_of(root, delete("train/cat/1.png"), relabel("train/cat/2.png", "cow"), known=("cow",))
+    assert sorted(root.rglob("*")) == before
