@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         the exit status: 0 done, 1 something could not be done, 2 wrong usage or bad input.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal's encoding does not have must not end the command.
+            stream.reconfigure(errors="backslashreplace")
     parser = _parser()
     options = parser.parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
@@ -192,9 +197,7 @@ def _print_moves(
 ) -> None:
     moves, refused = [asdict(o) for o in done], [asdict(c) for c in conflicts]  # type: ignore[call-overload]
     if as_json:
-        print(
-            json.dumps({"journal": journal and str(journal), "done": moves, "conflicts": refused}, ensure_ascii=False)
-        )
+        print(json.dumps({"journal": journal and str(journal), "done": moves, "conflicts": refused}))
         return
     if moves:
         print(_table(("action", "from", "to"), [(m["action"], m["source"], m["target"]) for m in moves]))

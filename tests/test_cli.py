@@ -1,0 +1,337 @@
+"""The commands: what they print, and the exit status."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cleaner import __version__
+from cleaner.cli import main
+from cleaner.core.errors import CleanerError
+from cleaner.core.manifest import Manifest
+from cleaner.core.records import Action, Decision, Sample
+from cleaner.core.scan import Scan
+
+ODD = "cat/two\nlines 😀 <b>.png"
+TIME = "2026-01-31T12:00:00Z"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A dataset in `data`, its scan in `scan`, and nothing decided; the current folder is the one that holds them."""
+    for path in ("cat/1.png", ODD, "dog/2.png", "dog/1.png"):
+        (tmp_path / "data" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / path).write_bytes(path.encode())
+    samples = (
+        Sample("train", "cat", 1, ODD, math.nan, "dog", 0.5),
+        Sample("train", "cat", 2, "cat/1.png", 3.25, "dog", 0.98765),
+        Sample("valid", "dog", 1, "dog/2.png", 12.0, "cat", 1.0),
+    )
+    scored, cells = {"train": 9, "valid": 9}, {"train": {("cat", "dog"): 2}, "valid": {}}
+    Scan(tmp_path / "data", ("cat", "dog"), ("train", "valid"), 5, scored, samples, cells).write(tmp_path / "scan")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def decide(path: str, action: Action, new_label: str = "") -> None:
+    Manifest("scan/decisions.csv").append(Decision(path, action, new_label=new_label, decided_at=TIME))
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """The exit status of a command, and what it printed to stdout and to stderr."""
+    status = main(arguments)
+    return status, *capsys.readouterr()
+
+
+APPLY = ("apply", "scan/decisions.csv", "--data", "data")
+
+
+@pytest.mark.usefixtures("folder")
+def test_show_prints_the_highest_losses(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "show", "scan")
+    assert (status, err) == (0, "")
+    assert out == (
+        "split  label  rank  loss     predicted  confidence  path\n"
+        "train  cat    1     nan      dog        0.500       cat/two\\nlines 😀 <b>.png\n"
+        "valid  dog    1     12.0000  cat        1.000       dog/2.png\n"
+        "train  cat    2     3.2500   dog        0.988       cat/1.png\n"
+    )
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("options", "paths"),
+    [
+        (["-n", "1"], ["cat/two\\nlines 😀 <b>.png"]),
+        (["--split", "valid"], ["dog/2.png"]),
+        (["--label", "cat", "-n", "9"], ["cat/two\\nlines 😀 <b>.png", "cat/1.png"]),
+        (["--split", "valid", "--label", "cat"], []),
+    ],
+)
+def test_show_prints_what_is_asked(options: list[str], paths: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "show", "scan", *options)
+    assert status == 0
+    assert [line.split(maxsplit=6)[6] for line in out.splitlines()[1:]] == paths
+
+
+@pytest.mark.usefixtures("folder")
+def test_apply_and_undo_print_what_was_moved(capsys: pytest.CaptureFixture[str]) -> None:
+    decide(ODD, Action.RELABEL, "dog")
+    decide("dog/2.png", Action.KEEP)
+    decide("cat/1.png", Action.RELABEL, "dog")
+    status, out, err = run(capsys, *APPLY)
+    (journal,) = Path("scan").absolute().glob("journal-*")
+    assert (status, err) == (0, "")
+    assert out == (
+        "action   from                      to\n"
+        "relabel  cat/two\\nlines 😀 <b>.png  dog/two\\nlines 😀 <b>.png\n"
+        "relabel  cat/1.png                 dog/1_1.png\n"
+        "2 moved, 0 in conflict\n"
+        f"To take it back: cleaner undo {journal}\n"
+    )
+    status, out, err = run(capsys, "undo", str(journal))
+    assert (status, err) == (0, "")
+    assert out.splitlines()[1].split() == ["relabel", "dog/1_1.png", "cat/1.png"]
+    assert out.endswith("\n2 moved back, 0 in conflict\n")
+    assert Path("data", ODD).is_file()
+    assert run(capsys, "undo", str(journal)) == (0, "0 moved back, 0 in conflict\n", "")
+
+
+@pytest.mark.usefixtures("folder")
+def test_apply_prints_what_it_left_alone_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    decide("cat/no\tne.png", Action.DELETE)
+    decide("dog/2.png", Action.DELETE)
+    status, out, _ = run(capsys, *APPLY)
+    assert status == 1
+    assert "1 moved, 1 in conflict\naction  path            left alone because\n" in out
+    assert "delete  cat/no\\tne.png  the file is gone\n" in out
+    (journal,) = Path("scan").glob("journal-*")
+    Path("data/dog/2.png").write_text("of somebody else")
+    status, out, _ = run(capsys, "undo", str(journal))
+    assert status == 1
+    assert "0 moved back, 1 in conflict\n" in out
+    assert Path("data/dog/2.png").read_text() == "of somebody else"
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_dry_run_prints_what_would_be_moved_and_moves_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    decide("cat/1.png", Action.RELABEL, "dog")
+    status, out, _ = run(capsys, *APPLY, "--dry-run")
+    assert status == 0
+    assert out == "action   from       to\nrelabel  cat/1.png  dog/1_1.png\n1 would move, 0 in conflict\n"
+    decide("cat/none.png", Action.DELETE)
+    status, out, _ = run(capsys, *APPLY, "--dry-run")
+    assert status == 1
+    assert "1 would move, 1 in conflict\n" in out
+    assert Path("data/cat/1.png").is_file()
+    assert list(Path("scan").glob("journal-*")) == []
+
+
+@pytest.mark.usefixtures("folder")
+def test_json_has_the_journal_what_was_done_and_the_conflicts(capsys: pytest.CaptureFixture[str]) -> None:
+    decide(ODD, Action.RELABEL, "dog")
+    decide("cat/none.png", Action.DELETE)
+    done = [{"source": ODD, "target": ODD.replace("cat", "dog"), "action": "relabel", "decided_at": TIME}]
+    conflicts = [{"path": "cat/none.png", "action": "delete", "reason": "the file is gone"}]
+    status, out, err = run(capsys, *APPLY, "--dry-run", "--json")
+    assert (status, json.loads(out), err) == (1, {"journal": None, "done": done, "conflicts": conflicts}, "")
+    status, out, err = run(capsys, *APPLY, "--json")
+    journal = str(next(Path("scan").absolute().glob("journal-*")))
+    assert (status, json.loads(out), err) == (1, {"journal": journal, "done": done, "conflicts": conflicts}, "")
+    status, out, _ = run(capsys, *APPLY, "--json")
+    assert (status, json.loads(out)) == (1, {"journal": None, "done": [], "conflicts": conflicts})
+
+
+@pytest.mark.usefixtures("folder")
+def test_export_writes_the_decisions_that_stand(capsys: pytest.CaptureFixture[str]) -> None:
+    decide("cat/1.png", Action.KEEP)
+    decide("dog/2.png", Action.KEEP)
+    decide("cat/1.png", Action.DELETE)
+    decide("dog/2.png", Action.UNDO)
+    assert run(capsys, "export", "scan/decisions.csv", "--out", "out.csv") == (0, "1 decisions: out.csv\n", "")
+    assert [(row.path, row.action) for row in Manifest("out.csv").rows()] == [("cat/1.png", Action.DELETE)]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("command", [APPLY, (*APPLY, "--dry-run", "--json"), ("export", APPLY[1], "--out", "o.csv")])
+def test_a_torn_row_is_reported(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    decide("cat/1.png", Action.KEEP)
+    with open("scan/decisions.csv", "a") as file:
+        file.write("dog/2.png,dele")
+    status, out, err = run(capsys, *command)
+    assert status == 0
+    assert err.startswith(f"cleaner {command[0]}: ")
+    assert "torn" in err
+    assert "torn" not in out
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["show", "none"], "none"),
+        (["show", "data"], "scan.json"),
+        (["show", "scan", "--split", "test"], "'test'"),
+        (["show", "scan", "--label", "cow"], "'cow'"),
+        (["show", "scan", "-n", "0"], "n is 0"),
+        (["serve", "none", "--no-browser"], "none"),
+        (["export", "none.csv", "--out", "out.csv"], "none.csv"),
+        (["export", "data", "--out", "out.csv"], "data"),
+        (["apply", "none.csv", "--data", "data"], "none.csv"),
+        (["apply", "scan/decisions.csv", "--data", "none"], "none"),
+        (["apply", "scan/decisions.csv", "--data", "none", "--dry-run", "--json"], "none"),
+        (["apply", "scan/bad.csv", "--data", "data"], "bad.csv', line 2, column 'action'"),
+        (["undo", "none.jsonl"], "none.jsonl"),
+        (["undo", "scan/scan.json"], "scan.json"),
+        (["scan", "--learner", "none.pkl", "--data", "data", "--out", "new"], "none.pkl"),
+        (["scan", "--learner", "scan/scan.json", "--data", "data", "--out", "new"], "--trust"),
+        (["demo", "--dir", "data", "--no-serve"], "data"),
+    ],
+)
+def test_bad_input_is_2_and_says_what_is_wrong(
+    arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decide("cat/1.png", Action.DELETE)
+    Path("scan/bad.csv").write_text("path,action\ncat/1.png,drop\n")
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"cleaner {arguments[0]}: ")
+    assert named in err
+    assert "Traceback" not in err
+    assert Path("data/cat/1.png").is_file()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["frobnicate"],
+        ["show"],
+        ["show", "scan", "-n", "many"],
+        ["apply", "scan/decisions.csv"],
+        ["export", "scan/decisions.csv"],
+        ["undo"],
+        ["scan", "--data", "data", "--out", "new"],
+        ["serve", "scan", "--port", "http"],
+        ["show", "scan", "--frobnicate"],
+    ],
+)
+def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: cleaner" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["apply", "--help"]])
+def test_help_and_version_are_0(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 0
+    assert (f"cleaner {__version__}" if arguments == ["--version"] else "usage: cleaner") in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_the_system_refuses_is_1(capsys: pytest.CaptureFixture[str]) -> None:
+    decide("cat/1.png", Action.KEEP)
+    status, out, err = run(capsys, "export", "scan/decisions.csv", "--out", "none/out.csv")
+    assert (status, out) == (1, "")
+    assert err.startswith("cleaner export: ")
+    assert "none" in err
+
+
+def stub(monkeypatch: pytest.MonkeyPatch, target: str, result: object = None) -> list[Any]:
+    """Puts a function in the place of another; gives what it is called with. An exception as the result is raised."""
+    calls: list[Any] = []
+
+    def stubbed(*arguments: object, **options: object) -> object:
+        calls.append((arguments, options))
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    monkeypatch.setattr(target, stubbed)
+    return calls
+
+
+SCAN = ["scan", "--learner", "l.pkl", "--data", "data", "--out", "new"]
+
+
+def test_scan_passes_its_options_on_and_prints_what_to_do_next(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = SimpleNamespace(scored={"train": 7, "valid": 3}, unreadable=(1, 2))
+    calls = stub(monkeypatch, "cleaner.scoring.learner_file.scan_file", result)
+    status, out, err = run(capsys, *SCAN, "-k", "7", "--trust", "--workers", "3", "--batch-size", "5")
+    assert (status, err) == (0, "")
+    assert out == "10 images scored, 2 unreadable: new\nReview them: cleaner serve new\n"
+    ((arguments, options),) = calls
+    assert arguments == ("l.pkl", "data", "new")
+    assert {"k": 7, "trust": True, "workers": 3, "batch_size": 5}.items() <= options.items()
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(CleanerError("why"), 2), (OSError("why"), 1), (KeyboardInterrupt(), 130)],
+)
+def test_scan_that_fails(
+    error: BaseException, status: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub(monkeypatch, "cleaner.scoring.learner_file.scan_file", error)
+    found, out, err = run(capsys, *SCAN)
+    assert (found, out) == (status, "")
+    assert err.strip() == f"cleaner scan: {'stopped' if status == 130 else 'why'}"
+
+
+def test_serve_and_demo_pass_their_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    serve = stub(monkeypatch, "cleaner.review.serve.serve")
+    demo = stub(monkeypatch, "cleaner.demo.demo", result=0)
+    assert main(["serve", "scan", "--port", "1234", "--ip", "::1", "--token", "secret", "--no-browser"]) == 0
+    assert main(["demo", "--dir", "here", "--no-serve", "--port", "1234"]) == 0
+    options = {"port": 1234, "ip": "::1", "token": "secret", "open_browser": False}
+    assert serve == [(("scan",), options)]
+    assert demo == [(("here",), {"serve": False, "port": 1234})]
+
+
+def in_new_process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command in an interpreter of its own, which prints the packages that it loaded to stderr."""
+    code = "import sys\nfrom cleaner.cli import main\nstatus = main(sys.argv[1:])\n"
+    code += "print(*sorted({name.split('.')[0] for name in sys.modules}), file=sys.stderr)\nsys.exit(status)"
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", env={**os.environ, **environment}, check=False
+    )
+
+
+@pytest.mark.usefixtures("folder")
+def test_show_export_apply_and_undo_load_nothing_heavy() -> None:
+    decide("cat/1.png", Action.DELETE)
+    heavy = {"torch", "torchvision", "fastai", "pandas", "ipywidgets", "anywidget", "voila", "matplotlib"}
+    commands = [("show", "scan"), ("export", "scan/decisions.csv", "--out", "o.csv"), (*APPLY, "--dry-run"), APPLY]
+    for command in commands:
+        done = in_new_process(*command)
+        assert done.returncode == 0, done.stderr
+        assert not heavy & set(done.stderr.split()), command
+    journal = next(Path("scan").glob("journal-*"))
+    done = in_new_process("undo", str(journal))
+    assert done.returncode == 0, done.stderr
+    assert not heavy & set(done.stderr.split())
+    assert Path("data/cat/1.png").is_file()
+
+
+@pytest.mark.usefixtures("folder")
+def test_names_that_the_terminal_cannot_show_are_shown_as_escapes() -> None:
+    decide(ODD, Action.RELABEL, "dog")
+    shown = in_new_process("show", "scan", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert (shown.returncode, "two\\nlines \\U0001f600 <b>.png" in shown.stdout) == (0, True), shown.stderr
+    planned = in_new_process(*APPLY, "--dry-run", "--json", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert planned.returncode == 0, planned.stderr
+    assert json.loads(planned.stdout)["done"][0]["source"] == ODD

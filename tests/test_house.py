@@ -1,0 +1,119 @@
+"""The rules of the house: who may know whom, and what is loaded when."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import cleaner
+
+HOUSE = Path(cleaner.__file__).parent
+FILES = {".".join(path.relative_to(HOUSE.parent).with_suffix("").parts): path for path in sorted(HOUSE.rglob("*.py"))}
+STAGES = {"scoring", "review", "apply", "interpret"}
+KNOW_ALL = {"cli", "demo", "__init__", "__main__"}
+HEAVY = {"torch", "torchvision", "fastai", "fastcore", "ray"}
+SCREEN = {"ipywidgets", "anywidget", "traitlets", "voila", "IPython", "matplotlib"}
+
+
+def room_of(module: str) -> str:
+    """The part of the house that a module is in: `core`, one of the stages, or its own name at the top."""
+    return module.split(".")[1]
+
+
+def imports_of(source: str) -> Iterator[str]:
+    """Every module that a source imports anywhere, also for types only, with the name that is taken from it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            yield from (argument.value for argument in node.args if isinstance(argument, ast.Constant))
+
+
+def trespasses(module: str, source: str) -> list[str]:
+    """The imports that the rules forbid."""
+    room = room_of(module)
+    if room in KNOW_ALL:
+        return []
+    outside = {"core": HEAVY | SCREEN, "scoring": SCREEN, "interpret": HEAVY}.get(room, HEAVY)
+    allowed = {"core", room, "__version__"}
+    found = [(name, *f"{name}.".split(".")[:2]) for name in imports_of(source)]
+    return [name for name, top, below in found if top in outside or (top == "cleaner" and below not in allowed)]
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_a_module_imports_what_its_room_may_know(module: str) -> None:
+    assert trespasses(module, FILES[module].read_text(encoding="utf-8")) == []
+
+
+def test_every_module_is_in_a_room_that_has_rules() -> None:
+    assert len(FILES) > 20
+    assert {room_of(module) for module in FILES} <= STAGES | KNOW_ALL | {"core"}
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "expected"),
+    [
+        ("cleaner.core.scan", "from cleaner.scoring import engine", ["cleaner.scoring.engine"]),
+        ("cleaner.core.scan", "def f():\n    import torch.nn", ["torch.nn"]),
+        ("cleaner.core.scan", "from matplotlib import pyplot", ["matplotlib.pyplot"]),
+        ("cleaner.apply.plan", "from cleaner.review.session import Session", ["cleaner.review.session.Session"]),
+        ("cleaner.apply.plan", "if TYPE_CHECKING:\n    from fastai.learner import Learner", ["fastai.learner.Learner"]),
+        ("cleaner.review.app", "import importlib\nimportlib.import_module('cleaner.apply')", ["cleaner.apply"]),
+        ("cleaner.review.app", "from cleaner import apply", ["cleaner.apply"]),
+        ("cleaner.review.app", "import cleaner", ["cleaner"]),
+        ("cleaner.scoring.engine", "import cleaner.apply.execute", ["cleaner.apply.execute"]),
+        ("cleaner.scoring.engine", "import torch\nfrom cleaner.core import scan", []),
+        ("cleaner.apply.plan", "from cleaner.apply.journal import Operation\nfrom cleaner import __version__", []),
+        ("cleaner.cli", "import torch\nimport cleaner.review.app", []),
+    ],
+)
+def test_the_rules_find_what_they_forbid(module: str, source: str, expected: list[str]) -> None:
+    assert trespasses(module, source) == expected
+
+
+def loaded_by(code: str) -> set[str]:
+    """The packages that a new interpreter has loaded after `code`."""
+    code = f"{code}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_cleaner_loads_nothing_heavy() -> None:
+    assert not loaded_by("import cleaner\ndir(cleaner)\ncleaner.__version__") & (HEAVY | SCREEN | {"pandas"})
+
+
+@pytest.mark.parametrize(
+    ("room", "forbidden"), [("core", HEAVY | SCREEN), ("apply", HEAVY | SCREEN | {"pandas"}), ("review", HEAVY)]
+)
+def test_a_room_loads_nothing_that_it_may_not_know(room: str, forbidden: set[str]) -> None:
+    modules = [module.removesuffix(".__init__") for module in FILES if room_of(module) == room]
+    assert modules
+    assert not loaded_by("\n".join(f"import {module}" for module in modules)) & forbidden
+
+
+def test_the_public_names_are_sorted_and_there() -> None:
+    assert list(cleaner.__all__) == sorted(set(cleaner.__all__))
+    for name in cleaner.__all__:
+        assert getattr(cleaner, name) is not None
+    assert set(cleaner.__all__) <= set(dir(cleaner))
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = cleaner.no_such_name
+
+
+@pytest.mark.parametrize("first", ["cleaner", "cleaner.apply", "cleaner.apply.execute"])
+def test_apply_is_a_package_that_can_be_called(first: str) -> None:
+    code = f"import {first}\nimport cleaner\nassert callable(cleaner.apply)\nimport cleaner.apply.execute\n"
+    code += "from cleaner import apply\nassert apply is cleaner.apply and callable(apply)"
+    loaded_by(code)
+    assert isinstance(cleaner.apply, ModuleType)
+    assert importlib.import_module("cleaner.apply.execute") is cleaner.apply.execute
