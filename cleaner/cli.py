@@ -73,6 +73,8 @@ def _add_scan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("--out", required=True, metavar="SCAN", help="the scan folder to write")
     parser.add_argument("-k", type=int, default=100, help="samples to keep of each class (default: %(default)s)")
     parser.add_argument("--trust", action="store_true", help="load the learner: its file can run any code")
+    parser.add_argument("--fast", action="store_true", help="lower precision first, then the highest losses in full")
+    parser.add_argument("--no-resume", action="store_true", help="start over instead of going on with a stopped scan")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that read images")
     parser.add_argument("--batch-size", type=int, metavar="N", help="images scored at once")
     parser.set_defaults(run=_scan)
@@ -87,6 +89,8 @@ def _scan(options: argparse.Namespace) -> int:
         options.out,
         k=options.k,
         trust=options.trust,
+        fast=options.fast,
+        resume=not options.no_resume,
         workers=options.workers,
         batch_size=options.batch_size,
     )

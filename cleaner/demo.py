@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,8 @@ def demo(folder: str | Path, *, serve: bool = True, port: int = 8866) -> int:
             f"{str(folder)!r} is there already and may hold your decisions. Give another --dir, or look at it again "
             f"with: cleaner serve {folder / 'scan'}"
         )
+    if serve and not 1 <= port <= 65535:
+        raise CleanerError(f"the port is {port}; a number from 1 to 65535 is accepted")
     images = folder / "images"
     print(f"Writing scikit-learn's handwritten digits to {images}, {SWAPPED_SHARE:.0%} of them with a wrong label …")
     truth = make_dataset(images)
@@ -87,11 +90,14 @@ def make_dataset(folder: Path) -> dict[str, str]:
 
 def train(folder: Path) -> Learner:
     """A small convolutional network, trained for some seconds on what can be read in `folder`, wrong labels and all."""
-    from fastai.vision import all as fastai
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's, about its own parts
+        from fastai.vision import all as fastai
     from torch import nn
 
     fastai.set_seed(0, reproducible=True)
-    readable = [path for path in image_files(folder) if fastai.verify_image(path)]
+    # Sorted, so that the same images are held out on every machine.
+    readable = [path for path in sorted(image_files(folder)) if fastai.verify_image(path)]
     loaders = fastai.ImageDataLoaders.from_path_func(
         folder, readable, fastai.parent_label, valid_pct=0.2, seed=0, bs=64, num_workers=0
     )

@@ -7,8 +7,9 @@ import math
 import mimetypes
 import os
 import tempfile
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 from cleaner.core.errors import CleanerError, FieldError
 
@@ -33,13 +34,17 @@ _IMAGE_SUFFIXES = frozenset(suffix for suffix, kind in mimetypes.types_map.items
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write_whole(path: Path, data: str | bytes) -> None:
-    """Write `data` to `path` so that the file is either the old one or the new one, also after a power cut."""
-    content = data.encode("utf-8") if isinstance(data, str) else data
+def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
+    """Write `data` to `path` so that the file is either the old one or the new one, also after a power cut.
+
+    Text is written as UTF-8; an iterable of texts piece by piece, so that the whole need never be in memory.
+    """
+    pieces: Iterable[str | bytes] = (data,) if isinstance(data, (str, bytes)) else data
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            for piece in pieces:
+                file.write(piece.encode("utf-8") if isinstance(piece, str) else piece)
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes files that only their owner can read; reviewers may be other people.
@@ -104,11 +109,11 @@ def relative_path(path: str | os.PathLike[str], root: Path) -> str:
         CleanerError: the path lies outside `root` or is not UTF-8.
     """
     absolute = os.path.abspath(path)
-    try:
-        relative = PurePosixPath(Path(absolute).relative_to(root)).as_posix()
-    except ValueError as error:
-        raise CleanerError(f"{absolute!r} is not inside the dataset's folder {str(root)!r}; pass root=...") from error
-    return check_path(relative)
+    beginning = os.path.join(root, "")
+    if not absolute.startswith(beginning):
+        raise CleanerError(f"{absolute!r} is not inside the dataset's folder {str(root)!r}; pass root=...")
+    relative = absolute[len(beginning) :]
+    return check_path(relative if os.sep == "/" else relative.replace(os.sep, "/"))
 
 
 def path_to_csv(path: str) -> str:
@@ -127,18 +132,39 @@ def number_to_csv(value: float) -> str:
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """Walk `folder` and yield its image files, known by suffix as in fastai's `get_image_files`, sorted in each folder.
+    """Walk `folder` and yield its image files, known by suffix as in fastai's `get_image_files`.
 
-    Hidden files and folders, and with them the trash, are left out. Linked folders are followed, each folder once.
+    The files come as the system lists them, which is the same order each time as long as nothing changes; no list of
+    them is made. Hidden files and folders, and with them the trash, are left out. Linked folders are followed, each
+    folder once.
+
+    Raises:
+        CleanerError: a folder cannot be listed; its images would be missing without a word.
     """
     seen: set[tuple[int, int]] = set()
-    for current, folders, names in os.walk(folder, followlinks=True):
+    left = [os.fspath(folder)]
+    while left:
+        current = left.pop()
         status = os.stat(current)
         if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in _IMAGE_SUFFIXES:
-                yield Path(current, name)
+        folders = []
+        with _listed(current) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    folders.append(entry.path)
+                elif os.path.splitext(entry.name)[1].lower() in _IMAGE_SUFFIXES:
+                    yield Path(entry.path)
+        left.extend(sorted(folders, reverse=True))
+
+
+def _listed(folder: str) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+    try:
+        return os.scandir(folder)
+    except OSError as error:
+        raise CleanerError(
+            f"the folder {folder!r} cannot be listed ({error.strerror}); make it readable, or move it out"
+        ) from error

@@ -6,10 +6,12 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import number_to_csv, path_from_csv, path_to_csv, write_whole
@@ -18,17 +20,55 @@ from cleaner.core.records import Sample, Unreadable
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FORMAT", "Scan", "check_out", "load"]
+__all__ = ["FORMAT", "Rows", "Scan", "check_out", "load"]
 
 FORMAT = 1
 _DESCRIPTION = "scan.json"
 _TOP_LOSSES = ("split", "label", "rank", "path", "loss", "predicted", "confidence")
 _CONFUSION = ("split", "label", "predicted", "count")
+_TOP_LOSSES_FILE = "top_losses.csv"
 _UNREADABLE = ("split", "label", "path", "error")
 _OWN_FILES = frozenset(
     {_DESCRIPTION, "top_losses.csv", "confusion.csv", "unreadable.csv", "decisions.csv", "checkpoint"}
 )
 _Row = TypeVar("_Row")
+
+
+class Rows(Sequence[_Row]):
+    """Records that are made each time they are iterated over, or once and for all when they are counted or indexed.
+
+    A scan can have kept so many samples that to hold them all as objects takes more memory than scoring did.
+
+    Args:
+        make: gives all records, in order.
+    """
+
+    def __init__(self, make: Callable[[], Iterable[_Row]]) -> None:
+        self._make = make
+        self._made: list[_Row] | None = None
+
+    def __iter__(self) -> Iterator[_Row]:
+        return iter(self._make() if self._made is None else self._made)
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    @overload
+    def __getitem__(self, index: int) -> _Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[_Row]: ...
+    def __getitem__(self, index: int | slice) -> _Row | Sequence[_Row]:
+        return self._all()[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _all(self) -> list[_Row]:
+        if self._made is None:
+            self._made = list(self._make())
+        return self._made
 
 
 @dataclass(frozen=True)
@@ -59,7 +99,7 @@ class Scan:
     splits: tuple[str, ...]
     k: int
     scored: Mapping[str, int]
-    samples: tuple[Sample, ...]
+    samples: Sequence[Sample]
     cells: Mapping[str, Mapping[tuple[str, str], int]]
     unreadable: tuple[Unreadable, ...] = ()
     ranked_by: str = "loss"
@@ -72,6 +112,8 @@ class Scan:
     def __post_init__(self) -> None:
         if len(set(self.vocab)) != len(self.vocab):
             raise CleanerError(f"the vocabulary {list(self.vocab)} names a label twice; labels must differ as text")
+        if isinstance(self.samples, Rows):
+            return  # checked when they are read or made, and perhaps many
         labels, splits = set(self.vocab), set(self.splits)
         for sample in self.samples:
             if sample.label not in labels or sample.predicted not in labels:
@@ -174,11 +216,15 @@ class Scan:
             OSError: it cannot be written; each file is the old one or the new one.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / "top_losses.csv", _to_csv(_TOP_LOSSES, map(_sample_row, self.samples)))
+        write_whole(folder / _TOP_LOSSES_FILE, _to_csv(_TOP_LOSSES, map(_sample_row, self.samples)))
         write_whole(folder / "confusion.csv", _to_csv(_CONFUSION, self._confusion_rows()))
         write_whole(folder / "unreadable.csv", _to_csv(_UNREADABLE, map(_unreadable_row, self.unreadable)))
         write_whole(folder / _DESCRIPTION, json.dumps(self._description(), indent=2, ensure_ascii=False) + "\n")
         object.__setattr__(self, "folder", folder)
+        if isinstance(self.samples, Rows):
+            # What made them can go; they are read back when somebody asks.
+            path = folder / _TOP_LOSSES_FILE
+            object.__setattr__(self, "samples", Rows(lambda: _from_csv(path, _TOP_LOSSES, _sample_from)))
         return self
 
     @property
@@ -282,7 +328,10 @@ def check_out(folder: Path, root: Path, vocab: Iterable[str]) -> None:
     if folder.exists() and not folder.is_dir():
         raise CleanerError(f"{str(folder)!r} is a file; the scan needs a folder of its own")
     if not folder.exists():
+        _check_can_be_made(folder)
         return
+    if not os.access(folder, os.W_OK):
+        raise CleanerError(f"{str(folder)!r} cannot be written to; give a folder that can")
     if not (folder / _DESCRIPTION).exists():
         strangers = sorted(entry.name for entry in folder.iterdir() if not _is_own(entry.name))
         if strangers:
@@ -301,6 +350,12 @@ def check_out(folder: Path, root: Path, vocab: Iterable[str]) -> None:
             f"{str(folder)!r} holds a scan with other labels ({_few(description['vocab'])}); "
             f"this one has {_few(vocab)}. Give another folder"
         )
+
+
+def _check_can_be_made(folder: Path) -> None:
+    parent = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise CleanerError(f"{str(folder)!r} cannot be made: {str(parent)!r} is no folder that can be written to")
 
 
 def _is_own(name: str) -> bool:
@@ -350,12 +405,15 @@ def _read_description(folder: Path) -> dict[str, Any]:
     return description
 
 
-def _to_csv(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
+def _to_csv(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> Iterator[str]:
+    """The lines of the file, some hundred rows at a time."""
+    rows = iter(rows)
+    block: list[tuple[object, ...]] = [header]
+    while block:
+        text = io.StringIO()
+        csv.writer(text).writerows(block)
+        yield text.getvalue()
+        block = list(islice(rows, 500))
 
 
 def _from_csv(path: Path, header: tuple[str, ...], parse: Callable[[list[str]], _Row]) -> list[_Row]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import ScoredBatch
@@ -68,6 +70,22 @@ class Tally:
         self._cells.update(other._cells)
         self.scored += other.scored
         self.unreadable += other.unreadable
+
+    def to_arrays(self) -> dict[str, npt.NDArray[np.int64]]:
+        """The counts as plain arrays for a file; `from_arrays` gives the same counts back."""
+        return {
+            "cells": np.array(list(self._cells), np.int64),
+            "counts": np.array(list(self._cells.values()), np.int64),
+            "totals": np.array([self.scored, self.unreadable], np.int64),
+        }
+
+    @classmethod
+    def from_arrays(cls, n_classes: int, arrays: Mapping[str, npt.NDArray[np.int64]]) -> Tally:
+        """The counts that `to_arrays` gave."""
+        tally = cls(n_classes)
+        tally._cells = Counter(dict(zip(arrays["cells"].tolist(), arrays["counts"].tolist(), strict=True)))
+        tally.scored, tally.unreadable = arrays["totals"].tolist()
+        return tally
 
     def result(self) -> list[ConfusionCell]:
         """The non-zero cells, by label and predicted class."""

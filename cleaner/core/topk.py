@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -88,18 +89,64 @@ class TopLosses:
 
     def result(self) -> list[list[Kept]]:
         """For each class the kept samples, highest loss first; at most `k`."""
-        ranked = []
+        return [self.of_class(label) for label in range(self.n_classes)]
+
+    def of_class(self, label: int) -> list[Kept]:
+        """The kept samples of one class, highest loss first; at most `k`."""
+        self._cut(label)
+        n = self._size[label]
+        columns = (self._loss, self._predicted, self._confidence)
+        rows = zip(self._paths[label], *(column[label, :n].tolist() for column in columns), strict=True)
+        return [Kept(*row) for row in rows]
+
+    def cut_at(self, label: int) -> float:
+        """No sample of the class that was dropped has a higher loss than this; minus infinity where none was."""
+        self._cut(label)
+        return float(self._threshold[label])
+
+    def truncated(self, k: int) -> TopLosses:
+        """Heaps of the highest `k` of what is kept here."""
+        heaps = TopLosses(self.n_classes, k)
         for label in range(self.n_classes):
-            self._cut(label)
-            rows = zip(
-                self._paths[label],
-                self._loss[label].tolist(),
-                self._predicted[label].tolist(),
-                self._confidence[label].tolist(),
-                strict=False,  # the arrays have room for more than there is
-            )
-            ranked.append([Kept(*row) for row in rows])
-        return ranked
+            for kept in self.of_class(label)[:k]:
+                heaps._add(label, *kept)
+        return heaps
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """All that is kept, as plain arrays for a file; `from_arrays` gives the same heaps back."""
+        sizes = np.array(self._size, np.int64)
+        filled = np.arange(2 * self.k) < sizes[:, None]
+        # No path has a NUL in it.
+        text = "\0".join(path for paths in self._paths for path in paths)
+        return {
+            "sizes": sizes,
+            "threshold": self._threshold,
+            "loss": self._loss[filled],
+            "predicted": self._predicted[filled],
+            "confidence": self._confidence[filled],
+            "paths": np.frombuffer(text.encode("utf-8"), np.uint8),
+        }
+
+    @classmethod
+    def from_arrays(cls, n_classes: int, k: int, arrays: Mapping[str, npt.NDArray[Any]]) -> TopLosses:
+        """The heaps that `to_arrays` gave.
+
+        Raises:
+            CleanerError: the arrays do not fit the number of classes and `k`.
+        """
+        heaps = cls(n_classes, k)
+        sizes = arrays["sizes"]
+        paths = arrays["paths"].tobytes().decode("utf-8").split("\0") if sizes.sum() else []
+        if sizes.shape != (n_classes,) or sizes.max() > 2 * k or len(paths) != sizes.sum():
+            raise CleanerError(f"the saved heaps are not those of {n_classes} classes and k={k}")
+        filled = np.arange(2 * k) < sizes[:, None]
+        heaps._loss[filled], heaps._predicted[filled] = arrays["loss"], arrays["predicted"]
+        heaps._confidence[filled] = arrays["confidence"]
+        heaps._threshold[:] = arrays["threshold"]
+        heaps._size = sizes.tolist()
+        ends = np.cumsum(sizes).tolist()
+        heaps._paths = [paths[end - size : end] for end, size in zip(ends, heaps._size, strict=True)]
+        return heaps
 
     def _add(self, label: int, path: str, loss: float, predicted: int, confidence: float) -> None:
         n = self._size[label]

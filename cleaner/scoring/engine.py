@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from importlib import metadata
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.records import Sample, ScoredBatch, Unreadable
-from cleaner.core.scan import Scan, check_out
+from cleaner.core.records import Sample, ScoredBatch
+from cleaner.core.scan import Rows, Scan, check_out
 from cleaner.core.tally import Tally
 from cleaner.core.topk import TopLosses
+from cleaner.scoring.checkpoint import Keeper, Part, fingerprint
+from cleaner.scoring.rescore import rescore
 from cleaner.scoring.sources import Source
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ def scan(
     k: int = 100,
     splits: Sequence[str] = ("train", "valid"),
     root: str | Path | None = None,
+    fast: bool = False,
+    resume: bool = True,
     progress: bool = True,
 ) -> Scan:
     """Score the images of a fastai `Learner` and write the scan folder.
@@ -50,6 +55,9 @@ def scan(
         splits: which of the learner's splits to scan, `train` and `valid`.
         root: the dataset's folder, to which paths are relative; by default the learner's `dls.path` if the images are
             below it and it is not the current folder, else the folder that all images have in common.
+        fast: score in lower precision first, then what may be among the highest losses again in full. What is kept
+            and its losses are the same; the counts of the confusion matrix are those of the first pass.
+        resume: go on with a scan in `out` that did not come to its end; False to start over.
         progress: show a progress bar.
 
     Raises:
@@ -58,7 +66,8 @@ def scan(
     from cleaner.scoring.sources.fastai import FastaiSource
 
     _check(k, splits)
-    return run(FastaiSource.of_learner(learn, splits, root), Path(out), k=k, progress=progress)
+    source = FastaiSource.of_learner(learn, splits, root)
+    return run(source, Path(out), k=k, fast=fast, resume=resume, progress=progress)
 
 
 def scan_folder(
@@ -67,6 +76,8 @@ def scan_folder(
     out: str | Path,
     *,
     k: int = 100,
+    fast: bool = False,
+    resume: bool = True,
     progress: bool = True,
     workers: int | None = None,
     batch_size: int | None = None,
@@ -81,8 +92,9 @@ def scan_folder(
         data: the dataset's folder.
         out: the scan folder; created, or that of an earlier scan of the same dataset, whose decisions are kept.
         k: how many samples to keep of each split and label.
+        fast, resume: as in `scan`.
         progress: show a progress bar.
-        workers: processes that read images; by default as many as the learner's own data loader has.
+        workers: processes that read images, 0 for none beside this one; by default chosen by what the scan waits for.
         batch_size: images scored at once; by default that of the learner's own data loader.
 
     Raises:
@@ -92,71 +104,111 @@ def scan_folder(
 
     _check(k, ("all",))
     source = FastaiSource.of_folder(learn, Path(data), workers=workers, batch_size=batch_size)
-    return run(source, Path(out), k=k, progress=progress)
+    return run(source, Path(out), k=k, fast=fast, resume=resume, progress=progress)
 
 
-def run(source: Source, out: Path, *, k: int, progress: bool) -> Scan:
+def run(
+    source: Source, out: Path, *, k: int, fast: bool, resume: bool, progress: bool, save_every: float = 30.0
+) -> Scan:
     """Score every split of `source` and write the scan folder `out`.
 
+    Args:
+        source: what to score.
+        out: the scan folder.
+        k: samples to keep of each split and label.
+        fast: see `scan`.
+        resume: see `scan`.
+        progress: show a progress bar.
+        save_every: longest time in seconds between two saves of how far the scan has come.
+
     Raises:
-        CleanerError: `out` holds something else, or no image could be read; nothing was written.
+        CleanerError: `out` holds something else, or an unfinished scan of something else, or no image could be read.
     """
     check_out(out, source.root, source.vocab)
-    started = _now()
-    parts = [_pass(source, split, k, progress) for split in source.splits]
-    result = Scan(
+    # More than there are samples is room for nothing.
+    room = min(k + _extra(k) if fast else k, max(1, *map(source.count, source.splits)))
+    identity = {"k": k, "dataset": source.root.as_posix(), "fast": fast, "splits": source.splits, **source.identity()}
+    keeper = Keeper(out, identity, len(source.vocab), room, save_every)
+    parts, started = _begun(source, keeper, resume)
+    for split in source.splits:
+        if split not in {part.split for part in parts}:
+            parts.append(Part(split, TopLosses(len(source.vocab), room), Tally(len(source.vocab))))
+        if not parts[-1].done:
+            _pass(source, parts, partial(keeper.save_if_due, parts, source.ways, started), fast, progress)
+    settings = {**source.settings, "ways": source.ways}
+    if fast:
+        settings["fast"] = {part.split: rescore(source, part, k) for part in parts}
+    result = _result(source, parts, k, settings, started)
+    _check_result(result)
+    written = result.write(out)
+    keeper.remove()
+    return written
+
+
+def _begun(source: Source, keeper: Keeper, resume: bool) -> tuple[list[Part], str]:
+    """The parts of an unfinished scan and when it was started, or none and now."""
+    if not resume:
+        keeper.remove()
+    found = keeper.load()
+    if found is None:
+        return [], now()
+    parts, ways, started = found
+    source.ways.update(ways)
+    for part in parts:
+        if fingerprint(islice(source.paths(part.split), part.seen)) != part.names:
+            raise CleanerError(
+                f"the files of {part.split!r} are not those that the unfinished scan began with; "
+                "start over with resume=False (--no-resume)"
+            )
+    return parts, started
+
+
+def _pass(source: Source, parts: list[Part], save: Callable[[], None], fast: bool, progress: bool) -> None:
+    """Score what is left of the last of the parts."""
+    part = parts[-1]
+    total, begun = source.count(part.split), part.seen
+    with tqdm(total=total, initial=begun, unit="img", desc=f"scan {part.split}", disable=not progress) as bar:
+
+        def consume(batch: ScoredBatch) -> None:
+            part.update(batch)
+            bar.update(len(batch.paths) + len(batch.unreadable))
+            save()
+
+        if begun < total:
+            source.score(part.split, consume, skip=begun, fast=fast)
+    part.done = True
+
+
+def _result(source: Source, parts: list[Part], k: int, settings: dict[str, Any], started: str) -> Scan:
+    return Scan(
         root=source.root,
         vocab=source.vocab,
         splits=source.splits,
         k=k,
         scored={part.split: part.tally.scored for part in parts},
-        samples=tuple(sample for part in parts for sample in _samples(part, source.vocab)),
+        samples=Rows(lambda: (sample for part in parts for sample in _samples(part, source.vocab))),
         cells={part.split: _cells(part.tally, source.vocab) for part in parts},
         unreadable=tuple(item for part in parts for item in sorted(part.unreadable, key=lambda u: u.path)),
-        settings=source.settings,
+        settings=settings,
         versions=_versions(),
         started=started,
-        finished=_now(),
+        finished=now(),
     )
-    _check_result(result)
-    return result.write(out)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """What the pass over one split left."""
-
-    split: str
-    heaps: TopLosses
-    tally: Tally
-    unreadable: list[Unreadable]
-
-
-def _pass(source: Source, split: str, k: int, progress: bool) -> _Part:
-    n_classes = len(source.vocab)
-    part = _Part(split, TopLosses(n_classes, k), Tally(n_classes), [])
-    with tqdm(total=source.count(split), unit="img", desc=f"scan {split}", disable=not progress) as bar:
-
-        def consume(batch: ScoredBatch) -> None:
-            part.heaps.update(batch)
-            part.tally.update(batch)
-            part.unreadable.extend(batch.unreadable)
-            bar.update(len(batch.paths) + len(batch.unreadable))
-
-        source.score(split, consume)
-    return part
-
-
-def _samples(part: _Part, vocab: tuple[str, ...]) -> list[Sample]:
-    return [
-        Sample(part.split, label, rank, kept.path, kept.loss, vocab[kept.predicted], kept.confidence)
-        for label, ranked in zip(vocab, part.heaps.result(), strict=True)
-        for rank, kept in enumerate(ranked, start=1)
-    ]
+def _samples(part: Part, vocab: tuple[str, ...]) -> Iterator[Sample]:
+    for index, label in enumerate(vocab):
+        for rank, kept in enumerate(part.heaps.of_class(index), start=1):
+            yield Sample(part.split, label, rank, kept.path, kept.loss, vocab[kept.predicted], kept.confidence)
 
 
 def _cells(tally: Tally, vocab: tuple[str, ...]) -> dict[tuple[str, str], int]:
     return {(vocab[cell.label], vocab[cell.predicted]): cell.n for cell in tally.result()}
+
+
+def _extra(k: int) -> int:
+    """Candidates beyond `k` that a fast pass keeps of each class, to be scored again."""
+    return max(16, k // 2)
 
 
 def _check(k: int, splits: Sequence[str]) -> None:
@@ -176,7 +228,8 @@ def _check_result(result: Scan) -> None:
         )
 
 
-def _now() -> str:
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 

@@ -24,6 +24,8 @@ def scan_file(
     *,
     k: int,
     trust: bool,
+    fast: bool = False,
+    resume: bool = True,
     workers: int | None = None,
     batch_size: int | None = None,
 ) -> Scan:
@@ -32,7 +34,8 @@ def scan_file(
     Raises:
         CleanerError: the file is not a learner or not trusted, or the dataset cannot be used; nothing was written.
     """
-    return scan_folder(load_learner(learner, trust), data, out, k=k, workers=workers, batch_size=batch_size)
+    learn = load_learner(learner, trust)
+    return scan_folder(learn, data, out, k=k, fast=fast, resume=resume, workers=workers, batch_size=batch_size)
 
 
 def load_learner(file: str | Path, trust: bool) -> Learner:
@@ -49,27 +52,31 @@ def load_learner(file: str | Path, trust: bool) -> Learner:
             f"{str(file)!r} is a learner file, and loading it runs whatever code is in it. If you made it, or trust "
             f"who did and how it came to you, say so with --trust. Its sha256 is {sha256_of(file)}"
         )
-    import fastai.learner
-    from fastai.vision import all as _  # noqa: F401 - gives learners the methods that load_learner calls
+    with warnings.catch_warnings():
+        # torch's about its own parts, and fastai's about pickle: the user has just trusted the file.
+        warnings.simplefilter("ignore")
+        import fastai.learner
+        from fastai.vision import all as _  # noqa: F401 - gives learners the methods that load_learner calls
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # fastai's warning about pickle; the user has just trusted the file
+        try:
             learn = fastai.learner.load_learner(file)
-    except AttributeError as error:
-        raise CleanerError(
-            f"{str(file)!r} needs a function or class that only its notebook has: {_last_line(error)}. Put it in a "
-            "module, import it from there, export the learner again, and run this where the module can be imported"
-        ) from error
-    except Exception as error:
-        raise CleanerError(
-            f"{str(file)!r} is not a learner that learn.export() wrote, or one of another version of fastai or torch: "
-            f"{type(error).__name__}: {_last_line(error)}"
-        ) from error
+        except Exception as error:
+            raise _refusal(file, error) from error
     if not isinstance(learn, fastai.learner.Learner):
         raise CleanerError(f"{str(file)!r} holds a {type(learn).__name__}; what learn.export() writes is accepted")
     return learn
 
 
-def _last_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ["no reason given"])[-1].strip()
+def _refusal(file: Path, error: Exception) -> CleanerError:
+    reason = (str(error).strip().splitlines() or ["no reason given"])[-1].strip()
+    if isinstance(error, (AttributeError, ModuleNotFoundError)) and (
+        "get attribute" in reason or "No module" in reason
+    ):
+        return CleanerError(
+            f"{str(file)!r} needs a function or class that is not here: {reason}. Put it in a module, import it from "
+            "there, export the learner again, and run this where the module can be imported"
+        )
+    return CleanerError(
+        f"{str(file)!r} is not a learner that learn.export() wrote (learn.save() writes only weights), or one of "
+        f"another version of fastai or torch: {type(error).__name__}: {reason}"
+    )

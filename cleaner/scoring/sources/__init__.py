@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,15 +19,40 @@ class Source(Protocol):
         vocab: the labels, in the order of the model's outputs.
         splits: names of the splits that `score` accepts.
         settings: how samples are scored, for `scan.json`.
+        ways: the name of the way in which the model is run, by `"exact"` and `"fast"`; chosen on the first batches, or
+            set before by a scan that goes on where another one stopped.
     """
 
     root: Path
     vocab: tuple[str, ...]
     splits: tuple[str, ...]
     settings: dict[str, Any]
+    ways: dict[str, str]
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a scan to go on: the model's weights, the loss, the number of samples."""
 
     def count(self, split: str) -> int:
         """Number of samples in the split, readable or not."""
 
-    def score(self, split: str, consume: Callable[[ScoredBatch], None]) -> None:
-        """Score every sample of the split once and hand each batch to `consume`."""
+    def paths(self, split: str) -> Iterator[str]:
+        """The paths of the split's samples, in the order in which they are scored."""
+
+    def score(
+        self,
+        split: str,
+        consume: Callable[[ScoredBatch], None],
+        *,
+        skip: int = 0,
+        fast: bool = False,
+        only: Callable[[str, Callable[[], str]], bool] | None = None,
+    ) -> None:
+        """Score the samples of a split once and hand each batch to `consume`.
+
+        Args:
+            split: the split.
+            consume: takes the batches, in order.
+            skip: number of samples to pass over at the beginning.
+            fast: run the model in the quickest way, not the quickest one that gives the same losses.
+            only: tells by its path, and by a function that gives its label, whether to score a sample; None for all.
+        """

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,19 +20,17 @@ from fastai.data.core import Datasets
 from fastai.data.transforms import MultiCategorize, RegressionSetup
 from fastai.learner import Callback, Learner, Recorder
 from fastai.losses import BaseLoss
-from fastai.torch_core import to_device
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor, nn
 
-from cleaner.core.errors import CleanerError, FieldError
-from cleaner.core.files import image_files, relative_path
-from cleaner.core.records import ScoredBatch, Unreadable
+from cleaner.core.errors import CleanerError
+from cleaner.core.records import ScoredBatch
+from cleaner.scoring import precision
+from cleaner.scoring.sources.fastai_loading import SPLIT_FOLDERS, Files, FolderItems, Items, OwnItems, TracedLoader
 
 __all__ = ["FastaiSource"]
 
 # The learner's own loaders, by the names that people use.
 _LOADERS = {"train": 0, "valid": 1}
-_SPLIT_FOLDERS = ("train", "valid", "test")
 # Callbacks that measure or steer training. A scan is no epoch: they would log it, stop it or keep every prediction.
 _TRAINING_ONLY = (Recorder, ProgressCallback, ShowGraphCallback, CSVLogger, TrackerCallback)
 
@@ -40,9 +40,9 @@ class FastaiSource:
 
     Args:
         learn: a learner that classifies images with one label each.
-        items: for each split its items, in the form that the learner's own datasets take.
-        root: the dataset's folder.
-        workers: processes that read images; None for as many as the learner's validation loader has.
+        items: the items of each split.
+        root: the dataset's folder; None for the one that the items suggest.
+        workers: processes that read images; None to choose.
         batch_size: images scored at once; None for that of the learner's validation loader.
 
     Raises:
@@ -52,27 +52,30 @@ class FastaiSource:
     def __init__(
         self,
         learn: Learner,
-        items: dict[str, Any],
+        items: Mapping[str, Items],
         root: Path | None = None,
         workers: int | None = None,
         batch_size: int | None = None,
     ) -> None:
         _check_number("workers", workers, at_least=0)
         _check_number("batch_size", batch_size, at_least=1)
-        own = {"num_workers": workers, "bs": batch_size}
-        options = {name: value for name, value in own.items() if value is not None}
         self.vocab = vocab_of(learn)
         self.splits = tuple(items)
+        self.ways: dict[str, str] = {}
         self._learn = learn
-        files = {
-            split: _Files(learn.dls.test_dl(some, with_labels=True, **options), split, self.vocab)
-            for split, some in items.items()
+        # The learner's own 0 is kept: where worker processes do not work, that is how people say so.
+        self._workers = 0 if workers is None and learn.dls.valid.fake_l.num_workers == 0 else workers
+        options = {} if batch_size is None else {"bs": batch_size}
+        self._files = {
+            split: Files(_test_loader(learn, own.sample_items(), options), own, split, self.vocab)
+            for split, own in items.items()
         }
-        folders = [folder for some in files.values() for folder in some.survey()]
-        self.root = root or _root_of(learn, folders)
-        for some in files.values():
-            some.root = self.root
-        self._files = files
+        surveys = {split: files.survey() for split, files in self._files.items()}
+        self._counts = {split: survey.n for split, survey in surveys.items()}
+        self.labels_seen = {label for survey in surveys.values() for label in survey.labels}
+        self.root = root or _root_of(learn, [folder for survey in surveys.values() for folder in survey.folders])
+        for files in self._files.values():
+            files.root = self.root
         self.settings: dict[str, Any] = {
             "source": "fastai",
             "loss": _name(learn.loss_func),
@@ -84,7 +87,7 @@ class FastaiSource:
     def of_learner(cls, learn: Learner, splits: Sequence[str], root: str | Path | None) -> FastaiSource:
         """The splits of a learner's own data."""
         _check_learner(learn)
-        items = {split: _items_of(learn, split) for split in splits}
+        items = {split: OwnItems(_items_of(learn, split)) for split in splits}
         return cls(learn, items, None if root is None else _checked_folder(Path(root)))
 
     @classmethod
@@ -94,221 +97,185 @@ class FastaiSource:
         """The images below a folder, labelled as the learner labels paths."""
         _check_learner(learn)
         root = _checked_folder(data)
-        items: dict[str, list[Path]] = {}
-        for path in image_files(root):
-            parts = path.relative_to(root).parts
-            split = parts[0] if len(parts) > 2 and parts[0] in _SPLIT_FOLDERS else "all"
-            items.setdefault(split, []).append(path)
+        candidates = {split: FolderItems(root, split) for split in (*SPLIT_FOLDERS, "all")}
+        items = {split: some for split, some in candidates.items() if next(some.keys(), None) is not None}
         if not items:
             raise CleanerError(f"there is no image in {str(data)!r}; give the folder that holds the images")
         source = cls(learn, items, root, workers, batch_size)
-        labels = {label for files in source._files.values() for label in files.labels_seen}
-        if len(labels) == 1:
+        if len(source.labels_seen) == 1:
             raise CleanerError(
-                f"all images in {str(data)!r} have the label {labels.pop()!r}; "
+                f"all images in {str(data)!r} have the label {source.labels_seen.pop()!r}; "
                 "give the folder of the whole dataset, with at least two classes"
             )
         return source
 
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a scan to go on."""
+        return {
+            "learner": _digest(self._learn.model),
+            "loss": self.settings["loss"],
+            "vocabulary": list(self.vocab),
+            "number of samples": self._counts,
+            "batch size": {split: files.dl.bs for split, files in self._files.items()},
+        }
+
     def count(self, split: str) -> int:
         """Number of samples in the split, readable or not."""
-        return len(self._files[split])
+        return self._counts[split]
 
-    def score(self, split: str, consume: Callable[[ScoredBatch], None]) -> None:
-        """Score every sample of the split once, in the learner's own validation loop.
+    def paths(self, split: str) -> Iterator[str]:
+        """The paths of the split's samples, in the order in which they are scored."""
+        files = self._files[split]
+        return map(files.name, files.items.keys())
+
+    def score(
+        self,
+        split: str,
+        consume: Callable[[ScoredBatch], None],
+        *,
+        skip: int = 0,
+        fast: bool = False,
+        only: Callable[[str, Callable[[], str]], bool] | None = None,
+    ) -> None:
+        """Score the samples of the split once, in the learner's own validation loop; see `Source`.
 
         Raises:
             CleanerError: a label is not in the vocabulary, or the model's output does not fit it.
         """
-        loader = _TracedLoader(self._files[split], consume)
+        loader = TracedLoader(self._files[split], self._counts[split], consume, skip, only, self._workers)
+        expected = self._counts[split] - skip
         with _as_found(self._learn), self._learn.validation_context(), _unreduced(self._learn):
-            self._learn.add_cb(_Gather(loader, len(self.vocab)))
+            self._learn.add_cbs([_Quicken(self.ways, fast), _Gather(loader, len(self.vocab))])
             self._learn._do_epoch_validate(dl=loader)
-        if loader.seen != self.count(split):
+        if only is None and loader.seen != expected:
             raise CleanerError(
-                f"{self.count(split) - loader.seen} of the {self.count(split)} samples of {split!r} were not scored: "
+                f"{expected - loader.seen} of the {expected} samples of {split!r} were not scored: "
                 "a callback of the learner cancels batches or validation; remove it with learn.remove_cb"
             )
 
 
-class _Loaded(NamedTuple):
-    """An item as it comes out of a worker process."""
+class _Quicken(Callback):  # type: ignore[misc]
+    """Runs the model in the quickest way, tried on the first batch as the other callbacks left it.
 
-    path: str
-    item: Any
-
-
-class _Traced(NamedTuple):
-    """A collated batch and whose it is; `error` is what forbids to go on."""
-
-    paths: list[str]
-    unreadable: list[Unreadable]
-    batch: Any
-    error: CleanerError | None = None
-
-
-class _Files(Dataset[Any]):
-    """The items of a fastai loader with their files; what is pickled into worker processes."""
-
-    def __init__(self, dl: Any, split: str, vocab: tuple[str, ...]) -> None:
-        self.dl = dl
-        self.root = Path()
-        self.labels_seen: set[str] = set()
-        self._split = split
-        self._vocab = vocab
-        self._items, self._steps = dl.dataset.tls[0].items, list(dl.dataset.tls[0].tfms.fs)
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __getitem__(self, index: int) -> _Loaded | Unreadable | CleanerError:
-        try:
-            label = self._vocab[self._target(index)]
-            file = self._file(index)
-            try:
-                path = relative_path(file, self.root)
-            except FieldError as error:
-                readable_name = os.path.basename(file).encode("utf-8", "backslashreplace").decode()
-                return Unreadable(self._split, label, readable_name, str(error))
-        except CleanerError as error:
-            # Raised in a worker process it would come out with a traceback for a message.
-            return error
-        try:
-            # The two steps of fastai's `do_item`, which hides what it drops.
-            return _Loaded(path, self.dl.after_item(self.dl.create_item(index)))
-        except Exception as error:  # noqa: BLE001 - whatever a broken file makes a decoder or a transform raise
-            return Unreadable(self._split, label, path, " ".join(f"{type(error).__name__}: {error}".split()))
-
-    def collate(self, items: list[_Loaded | Unreadable | CleanerError]) -> _Traced:
-        """A batch of those that could be read, beside their paths, and those that could not."""
-        loaded = [item for item in items if isinstance(item, _Loaded)]
-        return _Traced(
-            paths=[item.path for item in loaded],
-            unreadable=[item for item in items if isinstance(item, Unreadable)],
-            batch=self.dl.do_batch([item.item for item in loaded]) if loaded else None,
-            error=next((item for item in items if isinstance(item, CleanerError)), None),
-        )
-
-    def survey(self) -> set[str]:
-        """The folders of the files. One label of each folder is looked up, so that a wrong class is found at once.
-
-        Raises:
-            CleanerError: an item has no file, or a label is not in the vocabulary.
-        """
-        folders: set[str] = set()
-        for index in range(len(self)):
-            folder = os.path.dirname(self._file(index))
-            if folder not in folders:
-                folders.add(folder)
-                self.labels_seen.add(self._vocab[self._target(index)])
-        return {os.path.abspath(folder) for folder in folders}
-
-    def _file(self, index: int) -> str:
-        """The file of a sample: the first path of an existing file on the way from the item to the image."""
-        value = getattr(self._items, "iloc", self._items)[index]
-        found = os.fspath(value) if isinstance(value, (str, os.PathLike)) else ""
-        for step in self._steps:
-            if found and os.path.isfile(found):
-                break
-            value = step(value)
-            if not isinstance(value, (str, os.PathLike)):
-                break
-            found = os.fspath(value)
-        if not found:
-            raise CleanerError(
-                f"item {index} of {self._split!r} is a {type(value).__name__} and no file; "
-                "items that are paths, and rows from which get_x makes a path, are accepted"
-            )
-        return found
-
-    def _target(self, index: int) -> int:
-        """The index of a sample's label in the vocabulary."""
-        try:
-            return int(self.dl.dataset.tls[1][index])
-        except Exception as error:
-            reason = " ".join(str(part) for part in error.args)
-            raise CleanerError(
-                f"the label of {self._file(index)!r} cannot be used: {reason}; "
-                f"the learner knows {', '.join(self._vocab[:20])}. Move the file to one of these classes, "
-                "or train the learner with the new one"
-            ) from error
-
-
-class _TracedLoader:
-    """A fastai loader as the learner's loop iterates it, with the paths of the batch that it yielded last.
-
-    Reading and collating are fastai's own (`after_item`, `do_batch`, `after_batch`); what differs is that the path
-    travels with the item, so that an unreadable item takes its path along and is reported.
+    Args:
+        ways: where the name of the chosen way is kept, by `"exact"` and `"fast"`; one that is there is taken.
+        fast: take the quickest way, not the quickest one that gives the same losses.
     """
 
-    def __init__(self, files: _Files, consume: Callable[[ScoredBatch], None]) -> None:
-        self.files = files
-        self.current = _Traced([], [], None)
-        self.seen = 0
-        self._consume = consume
+    order = 1001
+    _TRIED = 4  # images; enough to time a model, and little work
 
-    def take(self, batch: ScoredBatch) -> None:
-        """Count a scored batch and pass it on."""
-        self.seen += len(batch.paths) + len(batch.unreadable)
-        self._consume(batch)
+    def __init__(self, ways: dict[str, str], fast: bool) -> None:
+        self.ways, self.fast, self.chosen = ways, fast, False
+
+    def __call__(self, event_name: str) -> None:
+        if event_name == "before_batch" and not self.chosen:
+            self.chosen = True
+            self.choose()
+
+    def choose(self) -> None:
+        model, kind = self.learn.model, "fast" if self.fast else "exact"
+        if precision.has_hooks(model) or not all(isinstance(x, Tensor) for x in self.learn.xb):
+            return
+        some = [x[: self._TRIED].as_subclass(Tensor) for x in self.learn.xb]
+        if kind in self.ways:
+            self.learn.model = _Quickened(precision.make(self.ways[kind], model, some), model)
+            return
+        target = self.learn.yb[0][: self._TRIED]
+        names = [*precision.EXACT, *(precision.FAST if self.fast else ())]
+        tolerance = math.inf if self.fast else precision.TOLERANCE
+        way = precision.choose(model, some, partial(self._losses, target), names, tolerance)
+        self.ways[kind] = way.name
+        self.learn.model = _Quickened(way.model, model)
+
+    def _losses(self, target: Tensor, prediction: Any) -> Tensor:
+        loss_func = self.learn.loss_func
+        return _per_sample(loss_func(prediction, target), prediction, target, loss_func).as_subclass(Tensor)
+
+
+class _Quickened(nn.Module):
+    """A quicker way in the place of a model, for whom callbacks may still ask the model."""
+
+    def __init__(self, way: Callable[..., Any], model: nn.Module) -> None:
+        super().__init__()
+        self._model = model
+        self._way = way
+
+    def forward(self, *inputs: Tensor) -> Any:
+        return self._way(*inputs)
 
     def __getattr__(self, name: str) -> Any:
-        # Callbacks may ask the loader of their learner for whatever a fastai loader has.
-        if name == "files":
-            raise AttributeError(name)
-        return getattr(self.files.dl, name)
-
-    def __len__(self) -> int:
-        batch_size: int = self.files.dl.bs
-        return -(-len(self.files) // batch_size)
-
-    def __iter__(self) -> Iterator[Any]:
-        dl = self.files.dl
-        dl.before_iter()
-        workers = dl.fake_l.num_workers
-        batches = DataLoader(self.files, dl.bs, num_workers=workers, collate_fn=self.files.collate)
-        for self.current in batches:
-            if self.current.error:
-                raise self.current.error
-            if self.current.batch is None:
-                nothing = np.empty(0)
-                integers = nothing.astype(np.int64)
-                self.take(ScoredBatch([], integers, nothing, integers, nothing, self.current.unreadable))
-                continue
-            batch = self.current.batch if dl.device is None else to_device(self.current.batch, dl.device)
-            yield dl.after_batch(batch)
-        dl.after_iter()
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("_model"), name)
 
 
 class _Gather(Callback):  # type: ignore[misc]
-    """Takes what a scan needs out of each batch of the learner's loop, and lets go of the batch."""
+    """Takes what a scan needs out of each batch of the learner's loop, and lets go of the batch.
+
+    On a GPU the copy to the host is waited for one batch later, so that the GPU is never idle for it.
+    """
 
     order = 1000  # after callbacks that change the prediction or the loss
 
-    def __init__(self, loader: _TracedLoader, n_classes: int) -> None:
+    def __init__(self, loader: TracedLoader, n_classes: int) -> None:
         self.loader, self.n_classes = loader, n_classes
+        self.waiting: Callable[[], ScoredBatch] | None = None
 
     def __call__(self, event_name: str) -> None:
         # Not fastai's dispatch, which rewrites the message of whatever is raised here.
         if event_name == "after_loss":
             self.take()
+        elif event_name == "after_validate":
+            self.pass_on()
 
     def take(self) -> None:
         current, loss_func = self.loader.current, self.learn.loss_func
         prediction, target = self.learn.pred.detach(), self.learn.yb[0].detach()
         _check_shapes(prediction, target, len(current.paths), self.n_classes)
-        confidences, predicted = _probabilities(prediction, loss_func).max(dim=-1)
+        confidences, predicted = _probabilities(prediction, loss_func).as_subclass(Tensor).max(dim=-1)
         losses = _per_sample(self.learn.loss.detach(), prediction, target, loss_func)
-        self.loader.take(
-            ScoredBatch(
+        on_device = [t.as_subclass(Tensor) for t in (target, losses, predicted, confidences)]
+        on_host, copied = _copied(on_device)
+
+        def batch() -> ScoredBatch:
+            copied()
+            labels, found, guesses, sure = (t.numpy() for t in on_host)
+            return ScoredBatch(
                 current.paths,
-                _to_numpy(target, np.int64),
-                _to_numpy(losses, np.float64),
-                _to_numpy(predicted, np.int64),
-                _to_numpy(confidences, np.float64),
+                labels.astype(np.int64),
+                found.astype(np.float64),
+                guesses.astype(np.int64),
+                sure.astype(np.float64),
                 current.unreadable,
             )
-        )
+
+        self.pass_on()
+        self.waiting = batch
+        if not target.is_cuda:
+            self.pass_on()
+
+    def pass_on(self) -> None:
+        if self.waiting is not None:
+            self.loader.take(self.waiting())
+            self.waiting = None
+
+
+def _nothing() -> None:
+    """What there is to wait for where nothing was begun."""
+
+
+def _copied(tensors: list[Tensor]) -> tuple[list[Tensor], Callable[[], None]]:
+    """The tensors on the host, and a function that waits until they are there."""
+    if not tensors[0].is_cuda:
+        return [t.cpu().float() if t.dtype in (torch.bfloat16, torch.float16) else t.cpu() for t in tensors], _nothing
+    on_host = [torch.empty(t.shape, dtype=torch.float64, pin_memory=True) for t in tensors]
+    for host, device in zip(on_host, tensors, strict=True):
+        host.copy_(device.double(), non_blocking=True)
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record(torch.cuda.current_stream(tensors[0].device))
+    return on_host, event.synchronize
 
 
 @contextmanager
@@ -369,9 +336,14 @@ def _probabilities(prediction: Tensor, loss_func: Callable[..., Tensor]) -> Tens
     return torch.softmax(prediction.float(), dim=-1) if activation is None else activation(prediction)
 
 
-def _to_numpy(values: Tensor, dtype: type) -> Any:
-    # `as_subclass`: fastai's tensor types would dispatch every operation.
-    return values.as_subclass(Tensor).cpu().numpy().astype(dtype)
+def _digest(model: nn.Module) -> str:
+    """SHA-256 of the names and values of a model's weights."""
+    digest = hashlib.sha256()
+    for name, values in sorted(model.state_dict().items()):
+        digest.update(name.encode("utf-8"))
+        if isinstance(values, Tensor):
+            digest.update(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _check_shapes(prediction: Any, target: Any, n: int, n_classes: int) -> None:
@@ -381,6 +353,18 @@ def _check_shapes(prediction: Any, target: Any, n: int, n_classes: int) -> None:
             f"the model's output has shape {got} and the target {tuple(target.shape)} for {n} images and {n_classes} "
             "classes; a model with one output a class and a target of one label an image is accepted"
         )
+
+
+def _test_loader(learn: Learner, items: Any, options: dict[str, int]) -> Any:
+    """fastai's loader of items with the validation transforms and labels."""
+    try:
+        return learn.dls.test_dl(items, with_labels=True, **options)
+    except Exception as error:
+        kind = type(items[0]).__name__ if isinstance(items, list) else type(items).__name__
+        raise CleanerError(
+            f"the learner's transforms take no {kind} ({type(error).__name__}: {error}); a learner made from a table "
+            "reads labels from its rows and not from paths: scan it with cleaner.scan(learn, out) where it was trained"
+        ) from error
 
 
 def vocab_of(learn: Learner) -> tuple[str, ...]:
@@ -417,6 +401,10 @@ def _items_of(learn: Learner, split: str) -> Any:
     if split not in _LOADERS:
         raise CleanerError(f"there is no split {split!r}; a learner has {list(_LOADERS)}")
     items = learn.dls[_LOADERS[split]].dataset.items
+    if len(items) == 0 and any(len(loader.dataset.items) for loader in learn.dls.loaders):
+        raise CleanerError(
+            f"the learner has no items in {split!r}; name the splits that it has, as in splits=('train',)"
+        )
     if len(items) == 0:
         raise CleanerError(
             f"the learner has no items in {split!r}; a learner that was loaded from a file holds none: "

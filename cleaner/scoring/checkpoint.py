@@ -1,0 +1,173 @@
+"""How far a scan has come, on the disk, so that it can go on after it was killed."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import time
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cleaner.core.errors import CleanerError
+from cleaner.core.files import write_whole
+from cleaner.core.records import ScoredBatch, Unreadable
+from cleaner.core.tally import Tally
+from cleaner.core.topk import TopLosses
+
+__all__ = ["Keeper", "Part", "fingerprint"]
+
+_FORMAT = 1
+_LONGEST = 30.0
+# A save may cost at most this share of the time between two of them.
+_SHARE = 0.007
+
+
+@dataclass
+class Part:
+    """What the pass over one split has found so far.
+
+    Attributes:
+        split: the split.
+        heaps: the highest losses.
+        tally: the counts.
+        unreadable: the files that could not be read.
+        names: fingerprint of the paths taken in, whatever their order.
+        done: the pass has come to its end.
+    """
+
+    split: str
+    heaps: TopLosses
+    tally: Tally
+    unreadable: list[Unreadable] = field(default_factory=list)
+    names: int = 0
+    done: bool = False
+
+    @property
+    def seen(self) -> int:
+        """Number of samples taken in."""
+        return self.tally.scored + self.tally.unreadable
+
+    def update(self, batch: ScoredBatch) -> None:
+        """Take in a batch."""
+        self.heaps.update(batch)
+        self.tally.update(batch)
+        self.unreadable.extend(batch.unreadable)
+        self.names = fingerprint([*batch.paths, *(item.path for item in batch.unreadable)], self.names)
+
+
+def fingerprint(paths: Iterable[str], before: int = 0) -> int:
+    """A number that tells one set of paths from another; of sets taken together it is the one of their union."""
+    return (before + sum(zlib.crc32(path.encode("utf-8")) for path in paths)) % 2**63
+
+
+class Keeper:
+    """Keeps the checkpoint of a scan: `checkpoint/` in its folder, which exists only while the scan is unfinished.
+
+    Args:
+        out: the scan folder.
+        identity: what must be the same for the scan to go on.
+        n_classes: number of classes.
+        k: samples in a heap.
+        every: longest time between two saves, in seconds.
+    """
+
+    def __init__(self, out: Path, identity: Mapping[str, Any], n_classes: int, k: int, every: float = _LONGEST) -> None:
+        self._out = out
+        self._path = out / "checkpoint" / "progress.npz"
+        # As it comes back from the file: tuples are lists there.
+        self._identity = json.loads(json.dumps(identity))
+        self._n_classes, self._k, self._every = n_classes, k, every
+        self._due = time.monotonic() + min(every, 5.0)
+
+    def load(self) -> tuple[list[Part], dict[str, str], str] | None:
+        """The parts, the ways and the time of the start of an unfinished scan, or None where there is none.
+
+        Raises:
+            CleanerError: the checkpoint is that of another learner, dataset or `k`, or is damaged.
+        """
+        if not self._path.exists():
+            return None
+        advice = "start over with resume=False (--no-resume), or give another folder"
+        try:
+            with np.load(self._path, allow_pickle=False) as arrays:
+                state = json.loads(arrays["state"].tobytes().decode("utf-8"))
+                if state["format"] != _FORMAT:
+                    raise CleanerError(f"its format is {state['format']}, this version reads {_FORMAT}")
+                self._check(state["identity"], advice)
+                parts = [self._part(number, entry, arrays) for number, entry in enumerate(state["parts"])]
+        except CleanerError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise CleanerError(f"{str(self._path)!r} cannot be read ({error}); {advice}") from error
+        return parts, state["ways"], state["started"]
+
+    def save_if_due(self, parts: list[Part], ways: Mapping[str, str], started: str) -> None:
+        """Save if it is time to."""
+        if time.monotonic() < self._due:
+            return
+        begin = time.monotonic()
+        self.save(parts, ways, started)
+        cost = time.monotonic() - begin
+        self._due = time.monotonic() + min(self._every, max(cost / _SHARE, 1.0))
+
+    def save(self, parts: list[Part], ways: Mapping[str, str], started: str) -> None:
+        """Write the checkpoint, whole or not at all.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        arrays: dict[str, Any] = {}
+        entries = []
+        for number, part in enumerate(parts):
+            for name, values in {**part.heaps.to_arrays(), **part.tally.to_arrays()}.items():
+                arrays[f"{number}.{name}"] = values
+            unreadable = [asdict(item) for item in part.unreadable]
+            entries.append({"split": part.split, "names": part.names, "done": part.done, "unreadable": unreadable})
+        state = {
+            "format": _FORMAT,
+            "identity": self._identity,
+            "parts": entries,
+            "ways": dict(ways),
+            "started": started,
+        }
+        arrays["state"] = np.frombuffer(json.dumps(state).encode("utf-8"), np.uint8)
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(self._path, buffer.getvalue())
+
+    def remove(self) -> None:
+        """Remove the checkpoint."""
+        if self._path.parent.is_dir():
+            shutil.rmtree(self._path.parent)
+
+    def _check(self, found: Mapping[str, Any], advice: str) -> None:
+        for name, wanted in self._identity.items():
+            if found.get(name) != wanted:
+                raise CleanerError(
+                    f"{str(self._out)!r} holds an unfinished scan with another {name} ({_short(found.get(name))}, "
+                    f"this one has {_short(wanted)}): {advice}"
+                )
+
+    def _part(self, number: int, entry: Mapping[str, Any], arrays: Any) -> Part:
+        own = {name.split(".", 1)[1]: arrays[name] for name in arrays if name.startswith(f"{number}.")}
+        return Part(
+            entry["split"],
+            TopLosses.from_arrays(self._n_classes, self._k, own),
+            Tally.from_arrays(self._n_classes, own),
+            [Unreadable(**item) for item in entry["unreadable"]],
+            entry["names"],
+            entry["done"],
+        )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

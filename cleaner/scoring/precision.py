@@ -1,0 +1,184 @@
+"""The faster ways to run a model, and the proof that they give the same answer.
+
+Every way is made from a copy, so that the caller's model keeps its mode, dtype, memory format and hooks.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["EXACT", "FAST", "TOLERANCE", "Way", "choose", "has_hooks", "make"]
+
+TOLERANCE = 1e-4
+"""Largest difference of a loss, in the loss's own unit, at which a way counts as the same."""
+
+# A model that takes less than this for some images is not what a scan waits for.
+_WORTH_IT = 4e-3
+# Runs that are not timed, and a time after which one that is will do.
+_WARM_UP, _LONG_ENOUGH = 2, 0.5
+# The part of the time that a way must take at most to be taken: noise in a timing must not decide.
+_CLEARLY = 0.9
+
+_log = logging.getLogger("cleaner")
+
+Model = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to run a model.
+
+    Attributes:
+        name: what it is called in the log and in `scan.json`.
+        model: takes what the original takes and gives what it gives.
+        difference: largest difference of a loss from the original's, on the batch that was tried.
+        seconds: time for that batch.
+    """
+
+    name: str
+    model: Model
+    difference: float = 0.0
+    seconds: float = 0.0
+
+
+def choose(
+    model: nn.Module,
+    inputs: Sequence[Tensor],
+    losses: Callable[[Any], Tensor],
+    names: Sequence[str],
+    tolerance: float,
+) -> Way:
+    """Try the ways called `names` on real inputs and give the quickest whose losses differ by at most `tolerance`.
+
+    A way that cannot be made of this model, or gives other losses, is left out with a line in the log.
+
+    A model that takes almost no time, or a way that is hardly quicker, leaves it at plain: the last digits of a loss
+    depend on the way, and should not change from run to run.
+
+    Args:
+        model: the original, in evaluation mode.
+        inputs: a real batch, as the model takes it.
+        losses: gives the loss of each sample from what the model returns.
+        names: keys of `EXACT` or `FAST`.
+        tolerance: in the unit of the loss; infinite where the error is dealt with later.
+    """
+    plain = _tried("plain", model, inputs, losses, None)
+    if plain.seconds < _WORTH_IT:
+        return plain
+    expected = losses(model(*inputs))
+    best = plain
+    for name in names:
+        try:
+            way = _tried(name, make(name, model, inputs), inputs, losses, expected)
+        except Exception as error:  # noqa: BLE001 - the compilers of torch raise whatever they like; plain remains
+            _log.info("%s: not for this model (%s)", name, " ".join(f"{type(error).__name__}: {error}".split())[:200])
+            continue
+        if not way.difference <= tolerance:
+            _log.warning("%s: losses differ by %.2g, more than %.0e; not used", name, way.difference, tolerance)
+        elif way.seconds < _CLEARLY * best.seconds:
+            best = way
+    _log.info("%s: %.1f ms for a batch that takes %.1f ms plain", best.name, best.seconds * 1e3, plain.seconds * 1e3)
+    return best
+
+
+def make(name: str, model: nn.Module, inputs: Sequence[Tensor]) -> Model:
+    """The way called `name`, a key of `EXACT` or `FAST`, made from a copy of the model."""
+    if name == "plain":
+        return model
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch announces successors of its compilers, which are slower to start
+        return {**EXACT, **FAST}[name](copy.deepcopy(model), inputs)
+
+
+def has_hooks(model: nn.Module) -> bool:
+    """Whether somebody listens to the model's layers, which only the plain way would tell them about."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks")
+    return any(getattr(module, kind, None) for module in model.modules() for kind in kinds)
+
+
+def _tried(
+    name: str, model: Model, inputs: Sequence[Tensor], losses: Callable[[Any], Tensor], expected: Tensor | None
+) -> Way:
+    result, times = None, []
+    for _ in range(5):  # a compiled model does its last optimizations in its first runs, and others disturb some
+        start = time.perf_counter()
+        result = model(*inputs)
+        if inputs[0].is_cuda:
+            torch.cuda.synchronize(inputs[0].device)
+        times.append(time.perf_counter() - start)
+        if sum(times) > _LONG_ENOUGH and len(times) > _WARM_UP:
+            break
+    seconds = min(times[_WARM_UP:])
+    difference = 0.0
+    if expected is not None:
+        # Equal infinities are no difference.
+        found = losses(result)
+        difference = float(torch.where(found == expected, 0.0, (found - expected).abs()).max())
+    return Way(name, model, difference, seconds)
+
+
+def _channels_last(model: nn.Module, _inputs: Sequence[Tensor]) -> Model:
+    """Convolutions without a change of layout before and after each of them."""
+    _to_channels_last(model)
+    return lambda *inputs: model(*map(_last, inputs))
+
+
+def _traced(model: nn.Module, inputs: Sequence[Tensor]) -> Model:
+    """Traced, frozen and fused: batch normalization goes into the weights, activations into the convolutions."""
+    _to_channels_last(model)
+    return _frozen(model, inputs)
+
+
+def _bfloat16(model: nn.Module, _inputs: Sequence[Tensor]) -> Model:
+    """Weights and activations of 16 bits; quick where the processor multiplies them."""
+    _to_channels_last(model.to(torch.bfloat16))
+    return lambda *inputs: model(*(_last(x).to(torch.bfloat16) for x in inputs)).float()
+
+
+def _int8(model: nn.Module, inputs: Sequence[Tensor]) -> Model:
+    """Weights and activations of 8 bits, their ranges taken from the inputs; quick on processors with VNNI."""
+    from torch.ao.quantization import get_default_qconfig_mapping
+    from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
+
+    if inputs[0].is_cuda:
+        raise NotImplementedError("8-bit convolutions are for the CPU")
+    prepared = prepare_fx(model, get_default_qconfig_mapping("x86"), tuple(inputs))
+    prepared(*inputs)
+    return _frozen(convert_fx(prepared), inputs)
+
+
+def _frozen(model: nn.Module, inputs: Sequence[Tensor]) -> Model:
+    traced: Any = torch.jit.trace(model, tuple(map(_last, inputs)), check_trace=False)  # type: ignore[no-untyped-call]
+    frozen = torch.jit.freeze(traced)
+    return lambda *inputs: frozen(*map(_last, inputs))
+
+
+def _to_channels_last(model: nn.Module) -> None:
+    """Put the weights of 2-d convolutions, and nothing else, into the layout that their kernels read fastest."""
+    for parameter in model.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+def _last(x: Tensor) -> Tensor:
+    plain = x.as_subclass(Tensor)
+    return plain.contiguous(memory_format=torch.channels_last) if plain.dim() == 4 else plain
+
+
+EXACT: dict[str, Callable[[nn.Module, Sequence[Tensor]], Model]] = {
+    "channels-last": _channels_last,
+    "traced": _traced,
+}
+"""Ways that compute in the model's own precision."""
+
+FAST: dict[str, Callable[[nn.Module, Sequence[Tensor]], Model]] = {"bfloat16": _bfloat16, "int8": _int8}
+"""Ways that compute in less."""

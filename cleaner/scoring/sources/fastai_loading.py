@@ -1,0 +1,365 @@
+"""Reading the images of a fastai dataset, each with its path, as batches for the learner's own loop."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from fastai.torch_core import to_device
+from torch.utils.data import DataLoader, Dataset
+
+from cleaner.core.errors import CleanerError, FieldError
+from cleaner.core.files import image_files, relative_path
+from cleaner.core.records import ScoredBatch, Unreadable
+
+__all__ = ["SPLIT_FOLDERS", "Files", "FolderItems", "Items", "OwnItems", "TracedLoader"]
+
+SPLIT_FOLDERS = ("train", "valid", "test")
+# The loop is watched from the first to the second of these batches before more workers are thought of.
+_WATCHED = (2, 8)
+_WAITING_SHARE = 0.3
+
+Key = Any
+
+
+class Items(Protocol):
+    """The items of one split, in a fixed order. What names an item is its key, which goes to the worker processes."""
+
+    def keys(self) -> Iterator[Key]:
+        """The keys of all items, in order."""
+
+    def sample_items(self) -> Any:
+        """What fastai is to make its dataset of; for what is only walked, one item, to see of what type it is."""
+
+    def item(self, key: Key) -> Any:
+        """The item of a key, in the form that the learner's transforms take."""
+
+    def sample(self, dl: Any, key: Key) -> Any:
+        """The item with its item transforms applied, as fastai's own dataset gives it."""
+
+
+@dataclass(frozen=True)
+class OwnItems:
+    """The items of one of the learner's own datasets; a key is an index."""
+
+    items: Any
+
+    def keys(self) -> Iterator[Key]:
+        return iter(range(len(self.items)))
+
+    def sample_items(self) -> Any:
+        return self.items
+
+    def item(self, key: Key) -> Any:
+        return getattr(self.items, "iloc", self.items)[key]
+
+    def sample(self, dl: Any, key: Key) -> Any:
+        return dl.create_item(key)
+
+
+@dataclass(frozen=True)
+class FolderItems:
+    """The image files below a folder, walked each time, so that no list of them stands in memory; a key is a path.
+
+    Attributes:
+        root: the dataset's folder.
+        split: the files below the folder of that name, or, for `all`, those below none of `SPLIT_FOLDERS`.
+    """
+
+    root: Path
+    split: str
+
+    def keys(self) -> Iterator[Key]:
+        return (path for path in image_files(self.root) if split_of(path, self.root) == self.split)
+
+    def sample_items(self) -> Any:
+        return list(islice(self.keys(), 1))
+
+    def item(self, key: Key) -> Any:
+        return key
+
+    def sample(self, dl: Any, key: Key) -> Any:
+        return tuple(pipeline.tfms(key) for pipeline in dl.dataset.tls)
+
+
+def split_of(path: Path, root: Path) -> str:
+    """The split that an image belongs to by the name of the folder at the top."""
+    parts = path.parts[len(root.parts) :]
+    return parts[0] if len(parts) > 2 and parts[0] in SPLIT_FOLDERS else "all"
+
+
+class Survey(NamedTuple):
+    """What is known of a split before any image is read."""
+
+    n: int
+    folders: set[str]
+    labels: set[str]
+
+
+class _Loaded(NamedTuple):
+    """An item as it comes out of a worker process."""
+
+    path: str
+    item: Any
+
+
+class _Traced(NamedTuple):
+    """A collated batch and whose it is; `error` is what forbids to go on."""
+
+    paths: list[str]
+    unreadable: list[Unreadable]
+    batch: Any
+    error: CleanerError | None = None
+
+
+class Files(Dataset[Any]):
+    """The items of a split with their files; what is pickled into worker processes.
+
+    Args:
+        dl: a fastai loader with the validation transforms.
+        items: the items.
+        split: name of the split.
+        vocab: the labels.
+    """
+
+    def __init__(self, dl: Any, items: Items, split: str, vocab: tuple[str, ...]) -> None:
+        self.dl = dl
+        self.items = items
+        self.root = Path()
+        self._split = split
+        self._vocab = vocab
+        self._steps = list(dl.dataset.tls[0].tfms.fs)
+
+    def __getitem__(self, key: Key) -> _Loaded | Unreadable | CleanerError:
+        try:
+            try:
+                path = self.path(key)
+            except FieldError as error:
+                return Unreadable(self._split, self.label(key), self.name(key), str(error))
+            return self._read(key, path)
+        except CleanerError as error:
+            # Raised in a worker process it would come out with a traceback for a message.
+            return error
+
+    def collate(self, items: list[_Loaded | Unreadable | CleanerError]) -> _Traced:
+        """A batch of those that could be read, beside their paths, and those that could not."""
+        loaded = [item for item in items if isinstance(item, _Loaded)]
+        return _Traced(
+            [item.path for item in loaded],
+            [item for item in items if isinstance(item, Unreadable)],
+            *self._collated([item for item in items if not isinstance(item, Unreadable)]),
+        )
+
+    def _collated(self, items: list[_Loaded | CleanerError]) -> tuple[Any, CleanerError | None]:
+        """The batch, if there is anything to make it of, and what forbids to go on."""
+        loaded = []
+        for item in items:
+            if isinstance(item, CleanerError):
+                return None, item
+            loaded.append(item)
+        try:
+            return (self.dl.do_batch([item.item for item in loaded]) if loaded else None), None
+        except Exception as error:  # noqa: BLE001 - it is raised in the main process, with a message
+            shapes = sorted({str(tuple(getattr(item.item[0], "shape", ()))) for item in loaded})
+            return None, CleanerError(
+                f"the images of a batch cannot be put together, {loaded[0].path!r} and others: their shapes are "
+                f"{', '.join(shapes[:5])}. Train the learner with item_tfms=Resize(...), which makes them equal, "
+                f"or score one at a time with a batch size of 1 ({type(error).__name__})"
+            )
+
+    def survey(self) -> Survey:
+        """Count the items and look up one label of each folder, so that a wrong class is found at once.
+
+        Raises:
+            CleanerError: an item has no file, or a label is not in the vocabulary.
+        """
+        count, folders, labels = 0, set[str](), set[str]()
+        for key in self.items.keys():  # noqa: SIM118 - not a dictionary
+            count += 1
+            folder = os.path.dirname(self._file(key))
+            if folder not in folders:
+                folders.add(folder)
+                labels.add(self.label(key))
+        return Survey(count, {os.path.abspath(folder) for folder in folders}, labels)
+
+    def path(self, key: Key) -> str:
+        """The path of an item's file, relative to the dataset's folder.
+
+        Raises:
+            CleanerError: there is none, or it is outside of the folder.
+        """
+        return relative_path(self._file(key), self.root)
+
+    def name(self, key: Key) -> str:
+        """The path of an item's file, or, where that cannot be written down, something like its name."""
+        try:
+            return self.path(key)
+        except FieldError:
+            relative = os.path.relpath(self._file(key), self.root)
+            return relative.encode("utf-8", "backslashreplace").decode()
+
+    def _read(self, key: Key, path: str) -> _Loaded | Unreadable:
+        try:
+            # The two steps of fastai's `do_item`, which hides what it drops.
+            return _Loaded(path, self.dl.after_item(self.items.sample(self.dl, key)))
+        except Exception as error:  # noqa: BLE001 - whatever a broken file makes a decoder or a transform raise
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            return Unreadable(self._split, self.label(key), path, reason)
+
+    def _file(self, key: Key) -> str:
+        """The file of an item: the first path of an existing file on the way from the item to the image."""
+        value = self.items.item(key)
+        found = os.fspath(value) if isinstance(value, (str, os.PathLike)) else ""
+        for step in self._steps:
+            if found and os.path.isfile(found):
+                break
+            try:
+                value = step(value)
+            except OSError:
+                break  # a file that is gone: the step was the one that opens it
+            if not isinstance(value, (str, os.PathLike)):
+                break
+            found = os.fspath(value)
+        if not found:
+            raise CleanerError(
+                f"an item of {self._split!r} is a {type(value).__name__} and no file; "
+                "items that are paths, and rows from which get_x makes a path, are accepted"
+            )
+        return found
+
+    def label(self, key: Key) -> str:
+        """The label of an item."""
+        try:
+            return self._vocab[int(self.dl.dataset.tls[1].tfms(self.items.item(key)))]
+        except Exception as error:
+            reason = " ".join(str(part) for part in error.args)
+            raise CleanerError(
+                f"the label of {self._file(key)!r} cannot be used: {reason}; "
+                f"the learner knows {', '.join(self._vocab[:20])}. Move the file to one of these classes, "
+                "or train the learner with the new one"
+            ) from error
+
+
+class TracedLoader:
+    """A fastai loader as the learner's loop iterates it, with the paths of the batch that it yielded last.
+
+    Reading and collating are fastai's own (`after_item`, `do_batch`, `after_batch`); what differs is that the path
+    travels with the item, so that an unreadable item takes its path along and is reported.
+
+    The keys are handed out as they are needed: nothing here grows with the number of samples. It begins with fewer
+    worker processes than there are cores, because on the CPU the model needs those; where the loop turns out to wait
+    for images it goes on with as many workers as cores.
+
+    Args:
+        files: the split.
+        consume: takes the scored batches.
+        skip: number of samples to pass over at the beginning.
+        only: tells by its path, and by a function that gives its label, whether to score a sample; None for all.
+        workers: worker processes; None to choose.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        count: int,
+        consume: Callable[[ScoredBatch], None],
+        skip: int,
+        only: Callable[[str, Callable[[], str]], bool] | None,
+        workers: int | None,
+    ) -> None:
+        self.files = files
+        self.current = _Traced([], [], None)
+        self.seen = 0
+        self._count = count - skip
+        self._consume = consume
+        self._skip, self._only = skip, only
+        self._workers = workers
+        self._cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    def __getattr__(self, name: str) -> Any:
+        # Callbacks may ask the loader of their learner for whatever a fastai loader has.
+        if name == "files":
+            raise AttributeError(name)
+        return getattr(self.files.dl, name)
+
+    def __len__(self) -> int:
+        batch_size: int = self.files.dl.bs
+        return -(-self._count // batch_size)
+
+    def __iter__(self) -> Iterator[Any]:
+        dl = self.files.dl
+        dl.before_iter()
+        for traced in self._traced():
+            self.current = traced
+            if self.current.error:
+                raise self.current.error
+            if self.current.batch is None:
+                nothing = np.empty(0)
+                integers = nothing.astype(np.int64)
+                self.take(ScoredBatch([], integers, nothing, integers, nothing, self.current.unreadable))
+                continue
+            batch = self.current.batch if dl.device is None else to_device(self.current.batch, dl.device)
+            yield dl.after_batch(batch)
+        dl.after_iter()
+
+    def take(self, batch: ScoredBatch) -> None:
+        """Count a scored batch and pass it on."""
+        self.seen += len(batch.paths) + len(batch.unreadable)
+        self._consume(batch)
+
+    def _keys(self, start: int) -> Iterator[Key]:
+        keys = self.files.items.keys()
+        return islice(keys if self._only is None else filter(self._is_wanted, keys), start, None)
+
+    def _is_wanted(self, key: Key) -> bool:
+        return self._only is None or self._only(self.files.name(key), lambda: self.files.label(key))
+
+    def _traced(self) -> Generator[_Traced, None, None]:
+        if self._workers is not None:
+            yield from self._read(self._skip, self._workers)
+            return
+        few = max(1, self._cores - 1)
+        batches, waited, begin = 0, 0.0, time.perf_counter()
+        reading = self._read(self._skip, few)
+        while True:
+            asked = time.perf_counter()
+            traced = next(reading, None)
+            if traced is None:
+                return
+            now = time.perf_counter()
+            batches, waited = batches + 1, waited + now - asked
+            if batches == _WATCHED[0]:
+                waited, begin = 0.0, now
+            yield traced
+            starving = batches == _WATCHED[1] and waited > _WAITING_SHARE * (time.perf_counter() - begin)
+            if starving and few < self._cores:
+                reading.close()
+                yield from self._read(self._skip + batches * self.files.dl.bs, self._cores)
+                return
+
+    def _read(self, start: int, workers: int) -> Generator[_Traced, None, None]:
+        dl = self.files.dl
+        yield from DataLoader(
+            self.files,
+            batch_sampler=_Batches(self._keys(start), dl.bs),
+            num_workers=workers,
+            collate_fn=self.files.collate,
+            pin_memory=getattr(dl.device, "type", "cpu") == "cuda",
+        )
+
+
+class _Batches:
+    """Keys in lists of `size`, taken from an iterator as they are asked for."""
+
+    def __init__(self, keys: Iterator[Key], size: int) -> None:
+        self._keys, self._size = keys, size
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        while batch := list(islice(self._keys, self._size)):
+            yield batch
