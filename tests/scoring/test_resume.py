@@ -106,9 +106,7 @@ def stopped(learn: Any, data: Path, out: Path, monkeypatch: pytest.MonkeyPatch) 
         run(learn, data, out)
 
 
-def test_a_checkpoint_of_something_else_is_refused(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_of_something_else_is_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
     learn = make_learner(data / "train")
     stopped(learn, data, out, monkeypatch)

@@ -1,0 +1,150 @@
+"""The quicker ways give the same losses or are not taken, and leave the model alone."""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models import resnet18
+
+import cleaner
+from cleaner.scoring import precision
+from tests.scoring.learners import make_folder, make_learner, plain_losses
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return resnet18(weights=None, num_classes=5).eval()
+
+
+@pytest.fixture(scope="module")
+def inputs() -> list[Tensor]:
+    return [torch.randn(4, 3, 96, 96, generator=torch.Generator().manual_seed(0))]
+
+
+def losses(prediction: Tensor) -> Tensor:
+    return functional.cross_entropy(prediction, torch.tensor([0, 1, 2, 3])[: len(prediction)], reduction="none")
+
+
+@pytest.fixture(autouse=True)
+def always_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "_WORTH_IT", 0.0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", precision.EXACT)
+def test_exact_ways_give_the_same_losses(name: str, model: nn.Module, inputs: list[Tensor]) -> None:
+    way = precision.make(name, model, inputs)
+    assert losses(way(*inputs)).numpy() == pytest.approx(losses(model(*inputs)).numpy(), abs=1e-4)
+    one = [x[:1] for x in inputs]  # the last batch is smaller
+    assert losses(way(*one)).numpy() == pytest.approx(losses(model(*one)).numpy(), abs=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", precision.FAST)
+def test_fast_ways_give_losses_near_them(name: str, model: nn.Module, inputs: list[Tensor]) -> None:
+    way = precision.make(name, model, inputs)
+    assert losses(way(*inputs)).numpy() == pytest.approx(losses(model(*inputs)).numpy(), abs=0.5)
+
+
+@torch.no_grad()
+def test_the_model_is_left_alone(model: nn.Module, inputs: list[Tensor]) -> None:
+    before = {name: (values.dtype, values.stride(), values.clone()) for name, values in model.state_dict().items()}
+    precision.choose(model, inputs, losses, [*precision.EXACT, *precision.FAST], math.inf)
+    for name, values in model.state_dict().items():
+        dtype, stride, found = before[name]
+        assert (values.dtype, values.stride()) == (dtype, stride)
+        assert torch.equal(values, found)
+    assert not model.training
+
+
+@torch.no_grad()
+def test_a_way_that_gives_other_losses_is_not_taken(
+    model: nn.Module, inputs: list[Tensor], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = model(*inputs) + torch.tensor([0.0, 0.0, 0.0, 0.0, 0.1])
+    monkeypatch.setitem(precision.EXACT, "wrong", lambda *_: lambda *_: wrong)
+    with caplog.at_level(logging.WARNING, "cleaner"):
+        way = precision.choose(model, inputs, losses, ["wrong"], precision.TOLERANCE)
+    assert way.name == "plain"
+    assert "wrong: losses differ by" in caplog.text
+
+
+@torch.no_grad()
+def test_a_way_that_gives_nan_is_not_taken(
+    model: nn.Module, inputs: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = model(*inputs) * math.nan
+    monkeypatch.setitem(precision.EXACT, "wrong", lambda *_: lambda *_: wrong)
+    assert precision.choose(model, inputs, losses, ["wrong"], precision.TOLERANCE).name == "plain"
+
+
+@torch.no_grad()
+def test_a_way_that_cannot_be_made_is_left_out(
+    model: nn.Module, inputs: list[Tensor], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("cannot trace\nthis")
+
+    monkeypatch.setitem(precision.EXACT, "fails", fails)
+    with caplog.at_level(logging.INFO, "cleaner"):
+        way = precision.choose(model, inputs, losses, ["fails"], precision.TOLERANCE)
+    assert way.name == "plain"
+    assert "fails: not for this model (RuntimeError: cannot trace this)" in caplog.text
+
+
+class Learned:
+    """A learner whose every way is tried, with a quickest one of our choice."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        self.data = make_folder(folder / "data")
+        self.learn = make_learner(self.data)
+        made = {name: {**precision.EXACT, **precision.FAST}[name]}
+        monkeypatch.setattr(precision, "EXACT", made if name in precision.EXACT else {})
+        monkeypatch.setattr(precision, "FAST", made if name in precision.FAST else {})
+        monkeypatch.setattr(precision, "_CLEARLY", math.inf)
+
+
+@pytest.mark.parametrize("name", precision.EXACT)
+def test_a_scan_in_another_way_has_the_losses_of_get_preds(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn = Learned(tmp_path, monkeypatch, name).learn
+    model, attributes = learn.model, dict(learn.__dict__)
+    scan = cleaner.scan(learn, tmp_path / "scan", progress=False)
+    assert scan.settings["ways"] == {"exact": name}
+    assert learn.__dict__ == attributes
+    assert learn.model is model
+    found = {Path(s.path).name: s.loss for s in scan.samples if s.split == "train"}
+    assert found == pytest.approx(plain_losses(learn, learn.dls.train.items), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", precision.FAST)
+def test_a_fast_scan_keeps_what_an_exact_one_keeps(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learned = Learned(tmp_path, monkeypatch, name)
+    monkeypatch.setattr("cleaner.scoring.engine._extra", lambda _k: 2)
+    exact = cleaner.scan_folder(learned.learn, learned.data, tmp_path / "exact", k=3, progress=False)
+    fast = cleaner.scan_folder(learned.learn, learned.data, tmp_path / "fast", k=3, progress=False, fast=True)
+    assert fast.settings["ways"]["fast"] == name
+    assert [(s.path, s.label, s.rank) for s in fast.samples] == [(s.path, s.label, s.rank) for s in exact.samples]
+    assert [s.loss for s in fast.samples] == pytest.approx([s.loss for s in exact.samples], abs=1e-4)
+    seen = fast.settings["fast"]["all"]
+    assert seen["margin"] == 2
+    assert 0 < seen["error"] < 0.5
+    assert 15 / 21 <= seen["scored_twice"] <= 1
+
+
+def test_layers_that_somebody_listens_to_are_run_plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learn = Learned(tmp_path, monkeypatch, "traced").learn
+    heard: list[int] = []
+    learn.model[0].register_forward_hook(lambda *_: heard.append(1))
+    scan = cleaner.scan(learn, tmp_path / "scan", progress=False)
+    assert scan.settings["ways"] == {}
+    assert len(heard) == 6  # batches
