@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -13,6 +12,9 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.records import ScoredBatch
 
 __all__ = ["ConfusionCell", "Tally"]
+
+# So many samples are counted at once: counting sorts all cells, so it must be worth it.
+_RECENT = 1 << 20
 
 
 class ConfusionCell(NamedTuple):
@@ -39,7 +41,10 @@ class Tally:
         self.n_classes = n_classes
         self.scored = 0
         self.unreadable = 0
-        self._cells: Counter[int] = Counter()
+        # The cells that were counted, sorted, and the cell of each sample that came since.
+        self._cells = self._counts = np.empty(0, np.int64)
+        self._recent = np.empty(_RECENT, np.int64)  # whose pages cost no memory before they are used
+        self._filled = 0
 
     def update(self, batch: ScoredBatch) -> None:
         """Count a batch.
@@ -53,9 +58,13 @@ class Tally:
                     f"{name} from {indices.min()} to {indices.max()} came for {self.n_classes} classes; "
                     f"0 to {self.n_classes - 1} are accepted"
                 )
-        cells, counts = np.unique(batch.labels * self.n_classes + batch.predicted, return_counts=True)
-        for cell, count in zip(cells.tolist(), counts.tolist(), strict=True):
-            self._cells[cell] += count
+        cells = batch.labels * self.n_classes + batch.predicted
+        for begin in range(0, len(cells), _RECENT):
+            some = cells[begin : begin + _RECENT]
+            if self._filled + len(some) > _RECENT:
+                self._settle()
+            self._recent[self._filled : self._filled + len(some)] = some
+            self._filled += len(some)
         self.scored += len(batch.labels)
         self.unreadable += len(batch.unreadable)
 
@@ -67,26 +76,39 @@ class Tally:
         """
         if other.n_classes != self.n_classes:
             raise CleanerError(f"cannot merge counts of {other.n_classes} classes into counts of {self.n_classes}")
-        self._cells.update(other._cells)
+        self._settle()
+        other._settle()
+        self._count(np.concatenate([self._cells, other._cells]), np.concatenate([self._counts, other._counts]))
         self.scored += other.scored
         self.unreadable += other.unreadable
 
     def to_arrays(self) -> dict[str, npt.NDArray[np.int64]]:
         """The counts as plain arrays for a file; `from_arrays` gives the same counts back."""
-        return {
-            "cells": np.array(list(self._cells), np.int64),
-            "counts": np.array(list(self._cells.values()), np.int64),
-            "totals": np.array([self.scored, self.unreadable], np.int64),
-        }
+        self._settle()
+        totals = np.array([self.scored, self.unreadable], np.int64)
+        return {"cells": self._cells, "counts": self._counts, "totals": totals}
 
     @classmethod
     def from_arrays(cls, n_classes: int, arrays: Mapping[str, npt.NDArray[np.int64]]) -> Tally:
         """The counts that `to_arrays` gave."""
         tally = cls(n_classes)
-        tally._cells = Counter(dict(zip(arrays["cells"].tolist(), arrays["counts"].tolist(), strict=True)))
+        tally._cells, tally._counts = arrays["cells"], arrays["counts"]
         tally.scored, tally.unreadable = arrays["totals"].tolist()
         return tally
 
     def result(self) -> list[ConfusionCell]:
         """The non-zero cells, by label and predicted class."""
-        return [ConfusionCell(*divmod(cell, self.n_classes), count) for cell, count in sorted(self._cells.items())]
+        self._settle()
+        cells = zip(self._cells.tolist(), self._counts.tolist(), strict=True)
+        return [ConfusionCell(cell // self.n_classes, cell % self.n_classes, n) for cell, n in cells]
+
+    def _settle(self) -> None:
+        """Count the samples that came since the last time."""
+        recent, ones = self._recent[: self._filled], np.ones(self._filled, np.int64)
+        self._filled = 0
+        self._count(np.concatenate([self._cells, recent]), np.concatenate([self._counts, ones]))
+
+    def _count(self, cells: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> None:
+        """Make of cells with their counts, in any order and several times each, the sorted cells and their sums."""
+        self._cells, where = np.unique(cells, return_inverse=True)
+        self._counts = np.bincount(where, counts, len(self._cells)).astype(np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,9 +67,15 @@ class TopLosses:
                 f"labels from {labels.min()} to {labels.max()} came for {self.n_classes} classes; "
                 f"0 to {self.n_classes - 1} are accepted"
             )
-        reach = _rankable(batch.losses) >= self._threshold[labels]
-        for i in np.flatnonzero(reach).tolist():
-            self._add(int(labels[i]), batch.paths[i], batch.losses[i], int(batch.predicted[i]), batch.confidences[i])
+        reach = np.flatnonzero(_rankable(batch.losses) >= self._threshold[labels])
+        if len(reach):
+            self._add(
+                labels[reach],
+                [batch.paths[i] for i in reach.tolist()],
+                batch.losses[reach],
+                batch.predicted[reach],
+                batch.confidences[reach],
+            )
 
     def merge(self, other: TopLosses) -> None:
         """Take in what another one kept of other samples; the order of merges does not matter.
@@ -82,10 +88,10 @@ class TopLosses:
                 f"cannot merge heaps of {other.n_classes} classes and k={other.k} "
                 f"into heaps of {self.n_classes} classes and k={self.k}; they must be the same"
             )
-        for label in range(self.n_classes):
-            for n, path in enumerate(other._paths[label]):
-                predicted, confidence = int(other._predicted[label, n]), other._confidence[label, n]
-                self._add(label, path, other._loss[label, n], predicted, confidence)
+        for label, paths in enumerate(other._paths):
+            n = len(paths)
+            columns = (other._loss, other._predicted, other._confidence)
+            self._add(np.full(n, label), paths, *(column[label, :n] for column in columns))
 
     def result(self) -> list[list[Kept]]:
         """For each class the kept samples, highest loss first; at most `k`."""
@@ -108,8 +114,13 @@ class TopLosses:
         """Heaps of the highest `k` of what is kept here."""
         heaps = TopLosses(self.n_classes, k)
         for label in range(self.n_classes):
-            for kept in self.of_class(label)[:k]:
-                heaps._add(label, *kept)
+            kept = self.of_class(label)[:k]
+            columns = (self._loss, self._predicted, self._confidence)
+            heaps._add(
+                np.full(len(kept), label),
+                [row.path for row in kept],
+                *(column[label, : len(kept)] for column in columns),
+            )
         return heaps
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -148,18 +159,32 @@ class TopLosses:
         heaps._paths = [paths[end - size : end] for end, size in zip(ends, heaps._size, strict=True)]
         return heaps
 
-    def _add(self, label: int, path: str, loss: float, predicted: int, confidence: float) -> None:
-        n = self._size[label]
-        if n == 2 * self.k:
-            self._cut(label)
-            if _rankable(np.float64(loss)) < self._threshold[label]:
-                return
-            n = self._size[label]
-        self._loss[label, n] = loss
-        self._predicted[label, n] = predicted
-        self._confidence[label, n] = confidence
-        self._paths[label].append(path)
-        self._size[label] = n + 1
+    def _add(
+        self,
+        labels: npt.NDArray[np.int64],
+        paths: Sequence[str],
+        losses: npt.NDArray[Any],
+        predicted: npt.NDArray[Any],
+        confidences: npt.NDArray[Any],
+    ) -> None:
+        """Put samples into the buffers: the paths one by one, the numbers of as many as fit at once."""
+        begin, slots = 0, list[int]()
+
+        def write(end: int) -> None:
+            rows = labels[begin:end]
+            self._loss[rows, slots] = losses[begin:end]
+            self._predicted[rows, slots] = predicted[begin:end]
+            self._confidence[rows, slots] = confidences[begin:end]
+
+        for i, label in enumerate(labels.tolist()):
+            if self._size[label] == 2 * self.k:
+                write(i)
+                begin, slots = i, []
+                self._cut(label)
+            slots.append(self._size[label])
+            self._size[label] += 1
+            self._paths[label].append(paths[i])
+        write(len(labels))
 
     def _cut(self, label: int) -> None:
         """Sort the buffer of a class and cut it to the best `k`."""

@@ -1,0 +1,1 @@
+"""Speeds and memory, side by side with fastai in one run; figures are printed, and no time is asserted."""

@@ -1,0 +1,96 @@
+"""The images and learners that are measured: real photos, and CIFAR's test images as often as needed."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tests.conftest import SHARED_DATA
+
+PHOTO_CLASSES = 10
+SMALL_CLASSES = 1000
+
+
+def photos(folder: Path, n: int = 1000) -> Path:
+    """`n` photos in class folders: the real ones, repeated, or made-up ones where those are absent."""
+    originals = _archive(SHARED_DATA / "photos.zip") or [_made_up(seed) for seed in range(50)]
+    return _spread(folder, originals, n, PHOTO_CLASSES)
+
+
+def small_images(folder: Path, n: int) -> Path:
+    """`n` images of 32 x 32 pixels in a thousand class folders."""
+    originals = _archive(SHARED_DATA / "cifar10-test.zip") or [_made_up(seed, (32, 32)) for seed in range(500)]
+    return _spread(folder, originals, n, SMALL_CLASSES)
+
+
+def photo_learner(folder: Path) -> Any:
+    """resnet18 at 224 pixels with random weights, on two worker processes, as a fastai user makes it."""
+    from fastai.vision import all as fastai
+    from torchvision.models import resnet18
+
+    loaders = fastai.ImageDataLoaders.from_folder(
+        folder,
+        valid_pct=0.1,
+        seed=0,
+        bs=64,
+        num_workers=2,
+        item_tfms=fastai.Resize(224),
+        batch_tfms=fastai.Normalize.from_stats(*fastai.imagenet_stats),
+    )
+    fastai.set_seed(0)
+    return _quiet(fastai, loaders, resnet18(weights=None, num_classes=PHOTO_CLASSES))
+
+
+def small_learner(folder: Path) -> Any:
+    """A small convolutional network with a thousand outputs."""
+    from fastai.vision import all as fastai
+    from torch import nn
+
+    loaders = fastai.ImageDataLoaders.from_folder(folder, valid_pct=0.1, seed=0, bs=64, num_workers=2)
+    fastai.set_seed(0)
+    model = nn.Sequential(
+        *[nn.Conv2d(3, 16, 3, 2), nn.ReLU(), nn.Conv2d(16, 32, 3, 2), nn.ReLU()],
+        *[nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(128, SMALL_CLASSES)],
+    )
+    return _quiet(fastai, loaders, model)
+
+
+def _quiet(fastai: Any, loaders: Any, model: Any) -> Any:
+    learn = fastai.Learner(loaders, model, loss_func=fastai.CrossEntropyLossFlat())
+    learn.remove_cb(fastai.ProgressCallback)
+    return learn
+
+
+def _archive(path: Path) -> list[bytes]:
+    if not path.is_file():
+        return []
+    with zipfile.ZipFile(path) as zipped:
+        return [zipped.read(name) for name in sorted(zipped.namelist()) if name.lower().endswith((".jpg", ".jpeg"))]
+
+
+def _made_up(seed: int, size: tuple[int, int] = (500, 375)) -> bytes:
+    noise = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def _spread(folder: Path, originals: list[bytes], n: int, classes: int) -> Path:
+    """Write `n` files into class folders; repeated ones are further names of the same file."""
+    first: dict[int, Path] = {}
+    for number in range(n):
+        path = folder / f"class_{number % classes:04d}" / f"image_{number:07d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        which = (number * 7 + number // len(originals)) % len(originals)
+        if which in first:
+            os.link(first[which], path)
+        else:
+            path.write_bytes(originals[which])
+            first[which] = path
+    return folder

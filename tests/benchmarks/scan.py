@@ -1,0 +1,361 @@
+"""`python -m tests.benchmarks.scan`: the scan beside fastai's own tools, a bare loop and the ceilings.
+
+Each row is measured in a process of its own: the time of the call, and the highest memory of that process above what it
+had when the call began. `--only NAME` measures one section. Writes `figures/scan.png`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.benchmarks import datasets
+
+PHOTOS, SMALL = 1000, 10_000
+MEMORY_SIZES = (5_000, 10_000, 20_000, 50_000)
+STREAM = 10_000_000
+K = 10
+
+
+# What is measured; each takes the folder of the images and returns what else is worth a word.
+
+
+def fastai_cleaner(learn: Any, _out: Path) -> dict[str, Any]:
+    from fastai.vision.widgets import ImageClassifierCleaner
+
+    ImageClassifierCleaner(learn)
+    return {}
+
+
+def fastai_get_preds(learn: Any, _out: Path) -> dict[str, Any]:
+    for split in (0, 1):
+        items = learn.dls[split].dataset.items
+        learn.get_preds(dl=learn.dls.test_dl(items, with_labels=True), with_loss=True)
+    return {}
+
+
+def bare_loop(learn: Any, _out: Path) -> dict[str, Any]:
+    """The same loader and model, and nothing kept."""
+    import torch
+
+    learn.model.eval()
+    with torch.no_grad():
+        for split in (0, 1):
+            for images, targets in learn.dls.test_dl(learn.dls[split].dataset.items, with_labels=True):
+                learn.loss_func(learn.model(images), targets)
+    return {}
+
+
+def decode_alone(learn: Any, _out: Path) -> dict[str, Any]:
+    for split in (0, 1):
+        for _ in learn.dls.test_dl(learn.dls[split].dataset.items, with_labels=True):
+            pass
+    return {}
+
+
+def model_alone(learn: Any, _out: Path, names: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The model on one batch again and again, as many images as there are."""
+    import torch
+
+    from cleaner.scoring import precision
+
+    learn.model.eval()
+    batch, targets = learn.dls.test_dl(learn.dls[0].dataset.items[:64], with_labels=True).one_batch()
+    batch = batch.as_subclass(torch.Tensor)
+    with torch.no_grad():
+        losses = lambda out: torch.nn.functional.cross_entropy(out, targets[:4].as_subclass(torch.Tensor))  # noqa: E731
+        way = precision.choose(learn.model, [batch[:4]], losses, names, float("inf"))
+        way.model(batch)
+        start = time.perf_counter()
+        for _ in range(_count(learn) // 64):
+            way.model(batch)
+    return {"seconds": (time.perf_counter() - start) * _count(learn) / (_count(learn) // 64 * 64), "way": way.name}
+
+
+def model_quickened(learn: Any, out: Path) -> dict[str, Any]:
+    return model_alone(learn, out, ("channels-last", "traced"))
+
+
+def model_fast(learn: Any, out: Path) -> dict[str, Any]:
+    return model_alone(learn, out, ("channels-last", "traced", "bfloat16", "int8"))
+
+
+def scan(learn: Any, out: Path, **options: Any) -> dict[str, Any]:
+    import cleaner
+
+    result = cleaner.scan(learn, out, **{"k": K, "progress": False, **options})
+    return {"ways": result.settings["ways"], "fast": result.settings.get("fast"), "unreadable": len(result.unreadable)}
+
+
+def scan_fast(learn: Any, out: Path) -> dict[str, Any]:
+    return scan(learn, out, fast=True)
+
+
+def scan_k100(learn: Any, out: Path) -> dict[str, Any]:
+    return scan(learn, out, k=100)
+
+
+def _scan_with(way: str | None, workers: int | None, batch_size: int | None = None) -> Callable[..., dict[str, Any]]:
+    def run(learn: Any, out: Path) -> dict[str, Any]:
+        from cleaner.scoring import engine
+        from cleaner.scoring.sources.fastai import FastaiSource
+
+        source = FastaiSource.of_folder(learn, Path(learn.dls.path), workers, batch_size)
+        if way is not None:
+            source.ways["exact"] = way
+        engine.run(source, out, k=K, fast=False, resume=False, progress=False)
+        return {"ways": source.ways}
+
+    return run
+
+
+CHOICES: dict[str, Callable[..., dict[str, Any]]] = {
+    "plain, 2 workers": _scan_with("plain", 2),
+    "plain, 1 worker": _scan_with("plain", 1),
+    "channels-last, 1 worker": _scan_with("channels-last", 1),
+    "traced, 0 workers": _scan_with("traced", 0),
+    "traced, 1 worker": _scan_with("traced", 1),
+    "traced, 2 workers": _scan_with("traced", 2),
+    "traced, 1 worker, batches of 16": _scan_with("traced", 1, 16),
+    "traced, 1 worker, batches of 128": _scan_with("traced", 1, 128),
+    "chosen": _scan_with(None, None),
+}
+ROWS: dict[str, Callable[..., dict[str, Any]]] = {
+    "fastai ImageClassifierCleaner": fastai_cleaner,
+    "fastai get_preds": fastai_get_preds,
+    "bare loop": bare_loop,
+    "decode alone": decode_alone,
+    "model alone": model_alone,
+    "model alone, quickened": model_quickened,
+    "model alone, fast": model_fast,
+    "cleaner.scan": scan,
+    "cleaner.scan, k=100": scan_k100,
+    "cleaner.scan, fast": scan_fast,
+    **CHOICES,
+}
+
+
+def _count(learn: Any) -> int:
+    return sum(len(loader.dataset) for loader in learn.dls.loaders)
+
+
+# One row, in a process of its own.
+
+
+def measure(row: str, kind: str, folder: Path, out: Path) -> None:
+    """Run a row and print what it took as JSON."""
+    logging.basicConfig(level=logging.WARNING)
+    learn = {"photos": datasets.photo_learner, "small": datasets.small_learner}[kind](folder)
+    if row == "fastai ImageClassifierCleaner":
+        import fastai.vision.widgets  # noqa: F401 - its import is not what is measured
+    before = _reset_peak()
+    start = time.perf_counter()
+    found = ROWS[row](learn, out)
+    seconds = time.perf_counter() - start
+    peak = _memory("VmHWM") - before
+    print(json.dumps({"seconds": seconds, "peak_mib": peak, "images": _count(learn), **found}))
+
+
+def _reset_peak() -> float:
+    """Make the highest memory of this process the present one, and return it in MiB."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    return _memory("VmRSS")
+
+
+def _memory(name: str) -> float:
+    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(found[1]) / 1024 if found else float("nan")
+
+
+def row(name: str, kind: str, folder: Path, out: Path | None = None) -> dict[str, Any]:
+    """Measure a row in a new process."""
+    out = out or Path(tempfile.mkdtemp(dir=folder.parent)) / "scan"
+    command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.scan", "--measure", name, kind, folder, out]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-3000:])
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    result |= {"name": name, "per_second": result["images"] / result["seconds"], "out": out}
+    extra = {key: result[key] for key in ("way", "ways", "fast", "unreadable") if result.get(key)}
+    print(f"  {name:34} {result['per_second']:9.1f} images/s  {result['peak_mib']:8.1f} MiB  {extra or ''}", flush=True)
+    return result
+
+
+# The sections.
+
+
+def photo_section(folder: Path) -> dict[str, Any]:
+    print(f"\n{PHOTOS} real photos, resnet18 at 224 px, {os.cpu_count()} cores")
+    data = datasets.photos(folder / "photos", PHOTOS)
+    names = ["fastai get_preds", "fastai ImageClassifierCleaner", "bare loop", "decode alone", "model alone"]
+    names += ["model alone, quickened", "model alone, fast", "cleaner.scan", "cleaner.scan, fast"]
+    rows = {name: row(name, "photos", data) for name in names}
+    base = rows["fastai get_preds"]["per_second"]
+    for name in ("cleaner.scan", "cleaner.scan, fast"):
+        kept = _compare(rows["cleaner.scan"]["out"], rows[name]["out"])
+        print(f"  {name}: {rows[name]['per_second'] / base:.2f} x get_preds; {kept}")
+    return rows
+
+
+def choice_section(folder: Path) -> dict[str, Any]:
+    print("\nThe choices, each run on the photos")
+    data = folder / "photos"
+    if not data.exists():
+        datasets.photos(data, PHOTOS)
+    rows = {name: row(name, "photos", data) for name in CHOICES}
+    for name, found in rows.items():
+        print(f"  {name:34} {_compare(rows['plain, 2 workers']['out'], found['out'])}")
+    return rows
+
+
+def small_section(folder: Path) -> dict[str, Any]:
+    print(f"\n{SMALL} small images, small model, {datasets.SMALL_CLASSES} classes")
+    data = datasets.small_images(folder / "small", SMALL)
+    names = ["fastai ImageClassifierCleaner", "fastai get_preds", "bare loop", "decode alone", "cleaner.scan, k=100"]
+    rows = {name: row(name, "small", data) for name in names}
+    speed = rows["cleaner.scan, k=100"]["per_second"]
+    print(f"  {speed / rows['fastai ImageClassifierCleaner']['per_second']:.2f} x ImageClassifierCleaner")
+    print(f"  {speed / rows['bare loop']['per_second']:.2f} x the bare loop")
+    return rows
+
+
+def broken_section(folder: Path) -> None:
+    print(f"\n100 broken files among {SMALL}")
+    whole = datasets.small_images(folder / "whole", SMALL)
+    clean = row("cleaner.scan, k=100", "small", whole)
+    paths = sorted(whole.rglob("*.jpg"))[:: SMALL // 100]
+    learn_first = row("cleaner.scan, k=100", "small", whole)
+    for path in paths:
+        data = path.read_bytes()[:200]
+        path.unlink()  # the file may have other names
+        path.write_bytes(data)
+    broken = row("cleaner.scan, k=100", "small", whole)
+    base = min(clean["seconds"], learn_first["seconds"])
+    print(f"  {broken['unreadable']} of {len(paths)} listed; {broken['seconds'] / base:.2f} x the time without them")
+
+
+def memory_section(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    print(f"\nPeak memory above the start, {datasets.SMALL_CLASSES} classes")
+    found: dict[str, list[dict[str, Any]]] = {"fastai ImageClassifierCleaner": [], "cleaner.scan, k=100": []}
+    for size in MEMORY_SIZES:
+        print(f"  {size} images")
+        data = datasets.small_images(folder / f"memory{size}", size)
+        for name, rows in found.items():
+            rows.append(row(name, "small", data))
+        shutil.rmtree(data)
+    for name, rows in found.items():
+        print(
+            f"  {name}: {rows[-1]['peak_mib'] - rows[0]['peak_mib']:+.1f} MiB from {MEMORY_SIZES[0]} to {MEMORY_SIZES[-1]}"
+        )
+    return found
+
+
+def stream_section(_folder: Path) -> None:
+    """Heaps and tally alone, on samples that are made as they are needed."""
+    from cleaner.core.records import ScoredBatch
+    from cleaner.core.tally import Tally
+    from cleaner.core.topk import TopLosses
+
+    classes, k, size = 1000, 100, 256
+    print(f"\nA stream of {STREAM:,} samples, {classes} classes, k={k}, batches of {size}")
+    random = np.random.default_rng(0)
+    heaps, tally = TopLosses(classes, k), Tally(classes)
+    checked: dict[int, list[tuple[float, str]]] = {0: [], 500: [], 999: []}
+    seconds, memory = 0.0, []
+    for start in range(0, STREAM, size):
+        labels, losses = random.integers(0, classes, size), random.exponential(size=size)
+        paths = [f"class/image_{number:08d}.jpg" for number in range(start, start + size)]
+        batch = ScoredBatch(paths, labels, losses, random.integers(0, classes, size), losses / losses.max())
+        begin = time.perf_counter()
+        heaps.update(batch)
+        tally.update(batch)
+        seconds += time.perf_counter() - begin
+        for label, rows in checked.items():
+            rows.extend((-losses[i], paths[i]) for i in np.flatnonzero(labels == label))
+        if start % (STREAM // 10 // size * size) == 0:
+            memory.append(_memory("VmRSS") - sum(map(len, checked.values())) * 150 / 2**20)
+    equal = all([(-kept.loss, kept.path) for kept in heaps.of_class(c)] == sorted(r)[:k] for c, r in checked.items())
+    print(f"  {seconds / STREAM * 1e6:.2f} µs a sample; equal to a full sort: {equal}")
+    print(f"  memory at each tenth: {', '.join(f'{m:.0f}' for m in memory)} MiB")
+
+
+def _compare(one: Path, other: Path) -> str:
+    from cleaner.core.scan import load
+
+    first, second = load(one), load(other)
+    left = {(s.split, s.label, s.path): s.loss for s in first.samples}
+    right = {(s.split, s.label, s.path): s.loss for s in second.samples}
+    if first.splits != second.splits:
+        left = {key[1:]: loss for key, loss in left.items()}
+        right = {key[1:]: loss for key, loss in right.items()}
+    largest = max((abs(left[key] - right[key]) for key in left.keys() & right.keys()), default=float("nan"))
+    return f"kept set equal: {left.keys() == right.keys()}, largest loss difference {largest:.1e}"
+
+
+def draw(memory: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """Memory and time against the number of images."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5))
+    for name, rows in memory.items():
+        images = [found["images"] for found in rows]
+        left.plot(images, [found["peak_mib"] for found in rows], "o-", label=name)
+        right.plot(images, [found["seconds"] for found in rows], "o-", label=name)
+    left.set(xlabel="images", ylabel="peak memory above the start, MiB")
+    right.set(xlabel="images", ylabel="seconds")
+    for axes in (left, right):
+        axes.set_ylim(bottom=0)
+        axes.legend()
+    figure.tight_layout()
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, dpi=110)
+    print(f"\n{path}")
+
+
+SECTIONS: dict[str, Callable[[Path], Any]] = {
+    "photos": photo_section,
+    "choices": choice_section,
+    "small": small_section,
+    "broken": broken_section,
+    "memory": memory_section,
+    "stream": stream_section,
+}
+
+
+def main() -> None:
+    """Run the sections, or one row for the process that asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=SECTIONS, action="append")
+    parser.add_argument("--measure", nargs=4, metavar=("ROW", "KIND", "FOLDER", "OUT"))
+    options = parser.parse_args()
+    if options.measure:
+        name, kind, folder, out = options.measure
+        measure(name, kind, Path(folder), Path(out))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.only or SECTIONS:
+            found = SECTIONS[name](Path(folder))
+            if name == "memory":
+                draw(found, Path("figures/scan.png"))
+
+
+if __name__ == "__main__":
+    main()
