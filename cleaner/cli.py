@@ -5,12 +5,21 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from cleaner import __version__
 from cleaner.core.errors import CleanerError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cleaner.apply.journal import Operation
+    from cleaner.apply.plan import Conflict
 
 __all__ = ["main"]
 
@@ -30,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
+    except BrokenPipeError:
+        _mute()
+        return 1
     except CleanerError as error:
         print(f"cleaner {options.command}: {error}", file=sys.stderr)
         return 2
@@ -94,8 +106,8 @@ def _scan(options: argparse.Namespace) -> int:
         workers=options.workers,
         batch_size=options.batch_size,
     )
-    print(f"{sum(result.scored.values())} images scored, {len(result.unreadable)} unreadable: {options.out}")
-    print(f"Review them: cleaner serve {options.out}")
+    _say(f"{sum(result.scored.values())} images scored, {len(result.unreadable)} unreadable: {options.out}")
+    _say(f"Review them: {shlex.join(['cleaner', 'serve', options.out])}")
     return 0
 
 
@@ -114,13 +126,14 @@ def _show(options: argparse.Namespace) -> int:
     rows = load(options.scan).worst(options.n, options.split, options.label)
     header = ("split", "label", "rank", "loss", "predicted", "confidence", "path")
     cells = [(s.split, s.label, s.rank, f"{s.loss:.4f}", s.predicted, f"{s.confidence:.3f}", s.path) for s in rows]
-    print(_table(header, cells))
+    _say(_table(header, cells))
     return 0
 
 
 def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("serve", help="serve the review of a scan as a web page")
     parser.add_argument("scan", metavar="SCAN", help="the scan folder")
+    parser.add_argument("--data", metavar="DIR", help="the dataset's folder, where it was moved since the scan")
     parser.add_argument("--port", type=int, default=8866, help="port to listen on (default: %(default)s)")
     parser.add_argument("--ip", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--token", help="secret of the address; a random one by default")
@@ -131,7 +144,14 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _serve(options: argparse.Namespace) -> int:
     from cleaner.review.serve import serve
 
-    serve(options.scan, port=options.port, ip=options.ip, token=options.token, open_browser=not options.no_browser)
+    serve(
+        options.scan,
+        data=options.data,
+        port=options.port,
+        ip=options.ip,
+        token=options.token,
+        open_browser=not options.no_browser,
+    )
     return 0
 
 
@@ -148,8 +168,8 @@ def _export(options: argparse.Namespace) -> int:
     manifest = Manifest.existing(options.manifest)
     count = manifest.export(options.out)
     _warn(options.command, manifest.warnings)
-    print(f"{count} decisions: {options.out}")
-    return 0
+    _say(f"{count} decisions: {options.out}")
+    return 1 if manifest.warnings else 0
 
 
 def _add_apply(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -166,15 +186,15 @@ def _apply(options: argparse.Namespace) -> int:
 
     if options.dry_run:
         planned = plan(options.manifest, options.data)
-        _warn(options.command, planned.warnings)
+        _warn(options.command, (*planned.warnings, *planned.notes))
         _print_moves(None, planned.operations, planned.conflicts, "would move", options.json)
-        return 1 if planned.conflicts else 0
+        return 1 if planned.conflicts or planned.warnings else 0
     report = apply(options.manifest, options.data)
-    _warn(options.command, report.warnings)
+    _warn(options.command, (*report.warnings, *report.notes))
     _print_moves(report.journal, report.done, report.conflicts, "moved", options.json)
     if report.journal and not options.json:
-        print(f"To take it back: cleaner undo {report.journal}")
-    return 1 if report.conflicts else 0
+        _say(f"To take it back: {shlex.join(['cleaner', 'undo', str(report.journal)])}")
+    return 1 if report.conflicts or report.warnings else 0
 
 
 def _add_undo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -187,8 +207,9 @@ def _undo(options: argparse.Namespace) -> int:
     from cleaner.apply.execute import undo
 
     report = undo(options.journal)
+    _warn(options.command, (*report.warnings, *report.notes))
     _print_moves(report.journal, report.done, report.conflicts, "moved back", as_json=False)
-    return 1 if report.conflicts else 0
+    return 1 if report.conflicts or report.warnings else 0
 
 
 def _warn(command: str, warnings: Iterable[str]) -> None:
@@ -196,20 +217,33 @@ def _warn(command: str, warnings: Iterable[str]) -> None:
         print(f"cleaner {command}: {warning}", file=sys.stderr)
 
 
+def _say(text: str) -> None:
+    """Print to a reader that may go away, as `head` does; that ends neither the command nor changes its status."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _mute()
+
+
+def _mute() -> None:
+    # What is printed from here on goes nowhere; Python would complain when it empties the buffer at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _print_moves(
-    journal: object, done: Sequence[object], conflicts: Sequence[object], verb: str, as_json: bool
+    journal: Path | None, done: Iterable[Operation], conflicts: Iterable[Conflict], verb: str, as_json: bool
 ) -> None:
-    moves, refused = [asdict(o) for o in done], [asdict(c) for c in conflicts]  # type: ignore[call-overload]
+    shown = ("source", "target", "action", "decided_at")
+    moves = [{name: getattr(operation, name) for name in shown} for operation in done]
+    refused = [asdict(conflict) for conflict in conflicts]
     if as_json:
-        print(json.dumps({"journal": journal and str(journal), "done": moves, "conflicts": refused}))
+        _say(json.dumps({"journal": journal and str(journal), "done": moves, "conflicts": refused}))
         return
     if moves:
-        print(_table(("action", "from", "to"), [(m["action"], m["source"], m["target"]) for m in moves]))
-    print(f"{len(moves)} {verb}, {len(refused)} in conflict")
+        _say(_table(("action", "from", "to"), [(m["action"], m["source"], m["target"]) for m in moves]))
+    _say(f"{len(moves)} {verb}, {len(refused)} in conflict")
     if refused:
-        print(
-            _table(("action", "path", "left alone because"), [(c["action"], c["path"], c["reason"]) for c in refused])
-        )
+        _say(_table(("action", "path", "left alone because"), [(c["action"], c["path"], c["reason"]) for c in refused]))
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anywidget
 import ipywidgets as widgets
+import traitlets
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.scan import Scan, load
-from cleaner.review.grid import Grid
-from cleaner.review.session import Session
+from cleaner.core.scan import Scan
+from cleaner.review.grid import STYLE, Grid
+from cleaner.review.session import Session, scan_at
 from cleaner.review.thumbnails import Thumbnails
 
-__all__ = ["Review"]
+__all__ = ["Notice", "Review"]
 
 
 class Review(widgets.VBox):  # type: ignore[misc]
@@ -26,23 +29,32 @@ class Review(widgets.VBox):  # type: ignore[misc]
         scan: a scan that was written or loaded, or the path of a scan folder.
         reviewer: who decides, for the manifest; by default the name of the user.
         page_size: thumbnails on a page, 1 to 200.
+        root: the dataset's folder, where it is not at the place at which it was scanned.
 
     Raises:
-        CleanerError: the scan or its manifest cannot be used, or an argument is out of range.
+        CleanerError: the scan or its manifest cannot be used, the dataset is not there, or an argument is out of range.
     """
 
-    def __init__(self, scan: Scan | str | Path, *, reviewer: str | None = None, page_size: int = 30) -> None:
-        if not isinstance(scan, Scan):
-            scan = load(scan)
-        self.session = Session(scan, reviewer, page_size)
-        self.grid = Grid(self.session, Thumbnails(scan.root), on_change=self._draw)
-        self._split = widgets.Dropdown(description="Split", layout={"width": "180px"})
-        self._label = widgets.Dropdown(description="Class", layout={"width": "320px"})
+    def __init__(
+        self,
+        scan: Scan | str | Path,
+        *,
+        reviewer: str | None = None,
+        page_size: int = 30,
+        root: str | Path | None = None,
+    ) -> None:
+        self.session = Session(scan_at(scan, root), reviewer, page_size)
+        self.grid = Grid(self.session, Thumbnails(self.session.scan.root), on_change=self._draw)
+        style = {"description_width": "initial"}
+        self._split = widgets.Dropdown(description="Split", style=style, layout={"width": "180px"})
+        self._label = widgets.Dropdown(description="Class", style=style, layout={"width": "360px"})
         self._drawing = False
         self._draw()
         self._split.observe(self._on_split, names="value")
         self._label.observe(self._on_label, names="value")
-        super().__init__([widgets.HBox([self._split, self._label]), self.grid])
+        choices = widgets.HBox([self._split, self._label])
+        choices.add_class("cleaner-choose")
+        super().__init__([choices, self.grid])
         self.add_class("cleaner-review")
 
     def _draw(self) -> None:
@@ -67,11 +79,29 @@ class Review(widgets.VBox):  # type: ignore[misc]
         if not self._drawing:
             self._open(self.session.open_label, change["new"])
 
-    def _open(self, open_it: Any, name: str) -> None:
+    def _open(self, open_it: Callable[[str], None], name: str) -> None:
         try:
+            self.session.refresh()
             open_it(name)
-            self.session.manifest.refresh()
-            self._draw()
-            self.grid.show()
         except (CleanerError, OSError) as error:
             self.grid.show_error(str(error))
+        else:
+            self.grid.show()
+        # Also after an error: the choices say what the page shows.
+        self._draw()
+
+
+class Notice(anywidget.AnyWidget):  # type: ignore[misc]
+    """A text in the place of the app, which says why there is none; never taken for HTML."""
+
+    _esm = """
+    export default {
+      render({ model, el }) {
+        el.classList.add("cleaner", "cleaner-alert");
+        el.setAttribute("role", "alert");
+        el.textContent = model.get("text");
+      },
+    };
+    """
+    _css = STYLE
+    text = traitlets.Unicode().tag(sync=True)

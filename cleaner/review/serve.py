@@ -5,57 +5,72 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.scan import load
+from cleaner.review.session import Session, scan_at
 
 if TYPE_CHECKING:
-    from cleaner.review.app import Review
+    from traitlets.config import Config
+
+    from cleaner.review.app import Notice, Review
 
 __all__ = ["notebook_path", "review_of_environment", "serve"]
 
 _SCAN_VARIABLE = "CLEANER_SCAN"
+_DATA_VARIABLE = "CLEANER_DATA"
+# A page that is closed ends its kernel; this is for those that cannot say so, such as on a computer that went to sleep.
+_FORGOTTEN_AFTER = 3600
+_LOOK_EVERY = 300
+# Voila's page names style sheets on other machines, which it can do without: the browser is to ask nobody but us.
+_NOBODY_ELSE = "; ".join(
+    (
+        "default-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:",
+        "form-action 'self'",
+        "frame-ancestors 'self'",
+        "object-src 'none'",
+    )
+)
 
 
 def serve(
-    scan: str | Path, *, port: int = 8866, ip: str = "127.0.0.1", token: str | None = None, open_browser: bool = True
+    scan: str | Path,
+    *,
+    data: str | Path | None = None,
+    port: int = 8866,
+    ip: str = "127.0.0.1",
+    token: str | None = None,
+    open_browser: bool = True,
 ) -> None:
     """Serve the review of a scan folder as a web page, until interrupted; prints the address to open.
 
     Args:
         scan: the scan folder.
+        data: the dataset's folder, where it is not at the place at which it was scanned.
         port: TCP port, 1 to 65535.
         ip: address to listen on.
         token: secret that the address must carry; None for a new random one.
         open_browser: open the page in a browser.
 
     Raises:
-        CleanerError: the folder holds no scan, the port is taken, or an argument makes no sense.
+        CleanerError: the folder holds no scan, the dataset is not there, the manifest makes no sense, the port is
+            taken, or an argument makes no sense.
     """
-    from traitlets.config import Config
     from voila.app import Voila
 
-    load(scan)
+    # What would keep the page from opening is found here, where it can be read.
+    session = Session(scan_at(scan, data))
+    for warning in session.manifest.warnings:
+        print(f"cleaner: {warning}", file=sys.stderr)
     if token is not None and len(token) < 8:
         raise CleanerError("the token is shorter than 8 characters; leave it out to get a random one")
     token = secrets.token_urlsafe(24) if token is None else token
     _check_address(ip, port)
-    os.environ[_SCAN_VARIABLE] = os.path.abspath(scan)
+    os.environ.update({_SCAN_VARIABLE: os.path.abspath(scan), _DATA_VARIABLE: str(session.scan.root)})
     address = f"http://{_host(ip)}:{port}/?token={token}"
-    config = Config()
-    config.Voila.update(port=port, ip=ip, port_retries=0, token=token, open_browser=False, log_level="WARN")
-    config.VoilaConfiguration.update(
-        strip_sources=True,
-        show_tracebacks=False,
-        # Thumbnails travel over the widget's channel: no file need be served.
-        file_allowlist=[r"(?!)"],
-        http_header_envs=[],
-        allow_template_override="NO",
-        allow_theme_override="NO",
-    )
-    app = Voila(config=config)
+    app = Voila(config=_settings(port, ip, token))
     app.initialize([str(notebook_path())])
     print(f"cleaner: the review is at\n  {address}\nStop with Ctrl-C.", flush=True)
     if open_browser:
@@ -77,17 +92,48 @@ def notebook_path() -> Path:
     raise CleanerError("notebooks/review.ipynb is missing from this installation; install image-cleaner again")
 
 
-def review_of_environment() -> Review:
-    """The app for the scan that `serve` was started with; what the served notebook calls.
+def review_of_environment() -> Review | Notice:
+    """The app for the scan that `serve` was started with, or why there is none; what the served notebook calls.
 
     Raises:
         CleanerError: the notebook was not started by `serve`.
     """
-    from cleaner.review.app import Review
+    from cleaner.review.app import Notice, Review
 
     if _SCAN_VARIABLE not in os.environ:
         raise CleanerError("this notebook is the page of `cleaner serve SCAN`; in a notebook use cleaner.Review(scan)")
-    return Review(os.environ[_SCAN_VARIABLE])
+    try:
+        return Review(os.environ[_SCAN_VARIABLE], root=os.environ.get(_DATA_VARIABLE))
+    except (CleanerError, OSError) as error:
+        # Voila shows of an exception no more than that there was one.
+        return Notice(text=f"The review cannot be shown: {error}")
+
+
+def _settings(port: int, ip: str, token: str) -> Config:
+    from traitlets.config import Config
+
+    config = Config()
+    config.Voila.update(port=port, ip=ip, port_retries=0, token=token, open_browser=False, log_level="WARN")
+    config.Voila.tornado_settings = {"headers": {"Content-Security-Policy": _NOBODY_ELSE}}
+    config.VoilaConfiguration.update(
+        prelaunch_hook=_let_it_end_its_kernel,
+        strip_sources=True,
+        show_tracebacks=False,
+        # Thumbnails travel over the widget's channel: no file need be served.
+        file_allowlist=[r"(?!)"],
+        http_header_envs=[],
+        allow_template_override="NO",
+        allow_theme_override="NO",
+    )
+    config.MappingKernelManager.update(
+        cull_idle_timeout=_FORGOTTEN_AFTER, cull_interval=_LOOK_EVERY, cull_connected=False
+    )
+    return config
+
+
+def _let_it_end_its_kernel(handler: Any, **_: Any) -> None:
+    """Give a page the cookie without which its last message, that its kernel may end, is refused as a forgery."""
+    _ = handler.xsrf_token  # to read it is to set the cookie
 
 
 def _check_address(ip: str, port: int) -> None:

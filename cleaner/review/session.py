@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import getpass
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from pathlib import Path
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Sample
-from cleaner.core.scan import Scan
+from cleaner.core.scan import Scan, load
 
-__all__ = ["Card", "Counts", "Session"]
+__all__ = ["Card", "Counts", "Session", "scan_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +24,18 @@ class Card:
     sample: Sample
     decision: Decision | None
 
+    @property
+    def face(self) -> tuple[str, str, str, str]:
+        """What tells a decision from another one: what was decided, by whom and when; empty texts where undecided."""
+        if self.decision is None:
+            return ("", "", "", "")
+        decision = self.decision
+        return (decision.action.value, decision.new_label, decision.reviewer, decision.decided_at)
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How much is decided: of the class that is open, and of the whole scan."""
+    """How much is decided: of the class that is open, and of the whole scan. A file counts once."""
 
     decided: int
     kept: int
@@ -42,21 +52,27 @@ class Session:
         page_size: cards on a page.
 
     Raises:
-        CleanerError: the scan has no folder or no samples, its manifest makes no sense, or an argument is out of range.
+        CleanerError: the scan has no folder or no samples, its dataset is not where it was, its manifest makes no
+            sense, or an argument is out of range.
     """
 
     def __init__(self, scan: Scan, reviewer: str | None = None, page_size: int = 30) -> None:
         if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= 200:
             raise CleanerError(f"page_size is {page_size!r}; a whole number from 1 to 200 is accepted")
+        if not scan.root.is_dir():
+            raise CleanerError(
+                f"there is no folder {str(scan.root)!r} with the images; "
+                "say where they are now: cleaner serve SCAN --data DIR, or Review(scan, root=DIR)"
+            )
         self.scan = scan
         self.manifest = Manifest(scan.manifest_path)
         self.reviewer = _user() if reviewer is None else reviewer
         self.page_size = page_size
-        self._by_path = {sample.path: sample for sample in scan.samples}
+        self._by_path = _by_path(scan.samples)
         if not self._by_path:
             raise CleanerError("the scan kept no sample, so there is nothing to review")
         first = scan.samples[0]
-        self.split, self.label, self.page = first.split, first.label, 0
+        self._open(first.split, first.label)
         self._recount()
 
     @property
@@ -69,16 +85,29 @@ class Session:
         """Number of pages of the open class."""
         return max(1, -(-len(self._samples) // self.page_size))
 
+    @property
+    def unreadable(self) -> int:
+        """Number of files of the open split that could not be read."""
+        return sum(unreadable.split == self.split for unreadable in self.scan.unreadable)
+
+    def refresh(self) -> None:
+        """Take in the decisions of others.
+
+        Raises:
+            CleanerError: the manifest cannot be read, or a row makes no sense.
+        """
+        if self.manifest.refresh():
+            self._recount()
+
     def open_split(self, split: str) -> None:
         """Open a split, at the same label if it has samples there.
 
         Raises:
             CleanerError: the scan has no such split.
         """
-        self.scan.kept(split, self.label)  # refuses a split that is not there
-        self.split, self.page = split, 0
-        if self.label not in self.labels:
-            self.label = next(iter(self.labels), self.label)
+        self._open(split, self.label)
+        if not self._samples:
+            self._open(split, next(iter(self.labels), self.label))
 
     def open_label(self, label: str) -> None:
         """Open a class at its first page.
@@ -86,8 +115,7 @@ class Session:
         Raises:
             CleanerError: the scan has no such label.
         """
-        self.scan.kept(self.split, label)
-        self.label, self.page = label, 0
+        self._open(self.split, label)
 
     def turn_to(self, page: int) -> None:
         """Open a page of the class, counted from 0.
@@ -102,22 +130,22 @@ class Session:
     def cards(self, page: int | None = None) -> list[Card]:
         """The cards of a page, worst first; by default of the one that is open."""
         start = (self.page if page is None else page) * self.page_size
-        return [self._card(sample) for sample in self._samples[start : start + self.page_size]]
+        return [self._card(sample) for sample in list(self._samples.values())[start : start + self.page_size]]
 
     def card(self, path: str) -> Card:
-        """The card of a kept sample.
+        """The card of a kept sample: the one of the open class, as a file may be in several splits and classes.
 
         Raises:
             CleanerError: the scan kept no such sample.
         """
         if not isinstance(path, str) or path not in self._by_path:
             raise CleanerError(f"the scan kept no sample with the path {path!r}")
-        return self._card(self._by_path[path])
+        return self._card(self._samples.get(path) or self._by_path[path])
 
     def counts(self) -> Counts:
         """How much is decided by now."""
         standing = self.manifest.standing()
-        decided = sum(sample.path in standing for sample in self._samples)
+        decided = sum(path in standing for path in self._samples)
         return Counts(decided, len(self._samples), self._scan_decided, len(self._by_path))
 
     def decide(self, path: str, action: Action, new_label: str = "") -> Card:
@@ -151,9 +179,9 @@ class Session:
         self._recount()
         return self._card(sample)
 
-    @property
-    def _samples(self) -> tuple[Sample, ...]:
-        return self.scan.kept(self.split, self.label)
+    def _open(self, split: str, label: str) -> None:
+        self._samples = _by_path(self.scan.kept(split, label))  # refuses what is not there
+        self.split, self.label, self.page = split, label, 0
 
     def _card(self, sample: Sample) -> Card:
         return Card(sample, self.manifest.standing().get(sample.path))
@@ -169,6 +197,24 @@ class Session:
             return sha256_of(self.scan.root / path)
         except OSError:
             return ""
+
+
+def scan_at(scan: Scan | str | Path, root: str | Path | None = None) -> Scan:
+    """The scan, or the one in a scan folder, with its dataset in the folder `root` where that was moved.
+
+    Raises:
+        CleanerError: the folder holds no scan.
+    """
+    found = scan if isinstance(scan, Scan) else load(scan)
+    return found if root is None else replace(found, root=Path(root).absolute())
+
+
+def _by_path(samples: Iterable[Sample]) -> dict[str, Sample]:
+    """One sample for each file: the first, where a dataset names a file more than once."""
+    found: dict[str, Sample] = {}
+    for sample in samples:
+        found.setdefault(sample.path, sample)
+    return found
 
 
 def _user() -> str:

@@ -42,6 +42,8 @@ def make_thumbnail(path: Path, size: int) -> Thumbnail:
         small.thumbnail((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
         buffer = io.BytesIO()
         small.save(buffer, "JPEG", quality=85)
+    except FileNotFoundError:
+        return Thumbnail(b"", "The file is not there any more")
     except Exception as error:  # noqa: BLE001 - whatever a broken file makes a decoder raise is shown on its card
         return Thumbnail(b"", f"{type(error).__name__}: {str(error).replace(str(path), path.name)}")
     return Thumbnail(buffer.getvalue())

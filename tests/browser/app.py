@@ -41,7 +41,7 @@ class App:
         cards = self.page.locator(".cleaner-card:not([data-decision=''])")
         found = {}
         for card in cards.all():
-            found[card.locator(".cleaner-name").text_content()] = card.locator(".cleaner-decision span").text_content()
+            found[card.locator(".cleaner-name").text_content()] = card.locator(".cleaner-what").text_content()
         return found
 
     def choose(self, description: str, value: str, first: str) -> None:
