@@ -14,7 +14,7 @@ from cleaner.core.records import ScoredBatch
 __all__ = ["ConfusionCell", "Tally"]
 
 # So many samples are counted at once: counting sorts all cells, so it must be worth it.
-_RECENT = 1 << 20
+_RECENT = 1 << 19
 
 
 class ConfusionCell(NamedTuple):

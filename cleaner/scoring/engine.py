@@ -39,6 +39,7 @@ def scan(
     splits: Sequence[str] = ("train", "valid"),
     root: str | Path | None = None,
     fast: bool = False,
+    reduced: bool = False,
     resume: bool = True,
     progress: bool = True,
 ) -> Scan:
@@ -57,6 +58,8 @@ def scan(
             below it and it is not the current folder, else the folder that all images have in common.
         fast: score in lower precision first, then what may be among the highest losses again in full. What is kept
             and its losses are the same; the counts of the confusion matrix are those of the first pass.
+        reduced: decode JPEG files at 1/2, 1/4 or 1/8 of their size where that leaves the pixels that the learner needs.
+            Quicker for large photos, but the pixels, and with them losses and ranks, are not quite the same.
         resume: go on with a scan in `out` that did not come to its end; False to start over.
         progress: show a progress bar.
 
@@ -66,7 +69,7 @@ def scan(
     from cleaner.scoring.sources.fastai import FastaiSource
 
     _check(k, splits)
-    source = FastaiSource.of_learner(learn, splits, root)
+    source = FastaiSource.of_learner(learn, splits, root, reduced)
     return run(source, Path(out), k=k, fast=fast, resume=resume, progress=progress)
 
 
@@ -77,6 +80,7 @@ def scan_folder(
     *,
     k: int = 100,
     fast: bool = False,
+    reduced: bool = False,
     resume: bool = True,
     progress: bool = True,
     workers: int | None = None,
@@ -92,7 +96,7 @@ def scan_folder(
         data: the dataset's folder.
         out: the scan folder; created, or that of an earlier scan of the same dataset, whose decisions are kept.
         k: how many samples to keep of each split and label.
-        fast, resume: as in `scan`.
+        fast, reduced, resume: as in `scan`.
         progress: show a progress bar.
         workers: processes that read images, 0 for none beside this one; by default chosen by what the scan waits for.
         batch_size: images scored at once; by default that of the learner's own data loader.
@@ -103,7 +107,7 @@ def scan_folder(
     from cleaner.scoring.sources.fastai import FastaiSource
 
     _check(k, ("all",))
-    source = FastaiSource.of_folder(learn, Path(data), workers=workers, batch_size=batch_size)
+    source = FastaiSource.of_folder(learn, Path(data), workers=workers, batch_size=batch_size, reduced=reduced)
     return run(source, Path(out), k=k, fast=fast, resume=resume, progress=progress)
 
 

@@ -17,7 +17,7 @@ from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.scan import load
 
-PER_CLASS = 300
+PER_CLASS = 1000
 
 
 def test_cifar_from_learner_to_cleaned_dataset_and_back(

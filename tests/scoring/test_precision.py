@@ -14,7 +14,9 @@ from torch.nn import functional
 from torchvision.models import resnet18
 
 import cleaner
+from cleaner.core.errors import CleanerError
 from cleaner.scoring import precision
+from tests.conftest import make_image
 from tests.scoring.learners import make_folder, make_learner, plain_losses
 
 
@@ -148,3 +150,25 @@ def test_layers_that_somebody_listens_to_are_run_plain(tmp_path: Path, monkeypat
     scan = cleaner.scan(learn, tmp_path / "scan", progress=False)
     assert scan.settings["ways"] == {}
     assert len(heard) == 6  # batches
+
+
+def test_reduced_decoding_reads_fewer_pixels_and_changes_little(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for number, label in enumerate(("bear", "cat", "dog")):
+        for n in range(4):
+            make_image(data / label / f"{label}_{n}.jpg", seed=10 * number + n, size=(400, 300))
+    learn = make_learner(data)
+    exact = cleaner.scan_folder(learn, data, tmp_path / "exact", progress=False)
+    reduced = cleaner.scan_folder(learn, data, tmp_path / "reduced", progress=False, reduced=True)
+    assert reduced.settings["reduced_decoding"] is True
+    found, expected = ({s.path: s.loss for s in scan.samples} for scan in (reduced, exact))
+    assert found != expected
+    assert found == pytest.approx(expected, abs=0.2)
+
+
+def test_reduced_decoding_needs_to_know_the_size(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data")
+    learn = make_learner(data)
+    learn.dls.valid.after_item.fs.clear()
+    with pytest.raises(CleanerError, match="Resize"):
+        cleaner.scan_folder(learn, data, tmp_path / "scan", reduced=True)

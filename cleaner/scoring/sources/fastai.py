@@ -44,6 +44,7 @@ class FastaiSource:
         root: the dataset's folder; None for the one that the items suggest.
         workers: processes that read images; None to choose.
         batch_size: images scored at once; None for that of the learner's validation loader.
+        reduced: see `cleaner.scan`.
 
     Raises:
         CleanerError: the learner or an item cannot be used.
@@ -56,6 +57,7 @@ class FastaiSource:
         root: Path | None = None,
         workers: int | None = None,
         batch_size: int | None = None,
+        reduced: bool = False,
     ) -> None:
         _check_number("workers", workers, at_least=0)
         _check_number("batch_size", batch_size, at_least=1)
@@ -67,7 +69,7 @@ class FastaiSource:
         self._workers = 0 if workers is None and learn.dls.valid.fake_l.num_workers == 0 else workers
         options = {} if batch_size is None else {"bs": batch_size}
         self._files = {
-            split: Files(_test_loader(learn, own.sample_items(), options), own, split, self.vocab)
+            split: Files(_test_loader(learn, own.sample_items(), options), own, split, self.vocab, reduced)
             for split, own in items.items()
         }
         surveys = {split: files.survey() for split, files in self._files.items()}
@@ -81,18 +83,27 @@ class FastaiSource:
             "loss": _name(learn.loss_func),
             "model": type(learn.model).__name__,
             "transforms": "validation",
+            "reduced_decoding": reduced,
         }
 
     @classmethod
-    def of_learner(cls, learn: Learner, splits: Sequence[str], root: str | Path | None) -> FastaiSource:
+    def of_learner(
+        cls, learn: Learner, splits: Sequence[str], root: str | Path | None, reduced: bool = False
+    ) -> FastaiSource:
         """The splits of a learner's own data."""
         _check_learner(learn)
         items = {split: OwnItems(_items_of(learn, split)) for split in splits}
-        return cls(learn, items, None if root is None else _checked_folder(Path(root)))
+        folder = None if root is None else _checked_folder(Path(root))
+        return cls(learn, items, folder, reduced=reduced)
 
     @classmethod
     def of_folder(
-        cls, learn: Learner, data: Path, workers: int | None = None, batch_size: int | None = None
+        cls,
+        learn: Learner,
+        data: Path,
+        workers: int | None = None,
+        batch_size: int | None = None,
+        reduced: bool = False,
     ) -> FastaiSource:
         """The images below a folder, labelled as the learner labels paths."""
         _check_learner(learn)
@@ -101,7 +112,7 @@ class FastaiSource:
         items = {split: some for split, some in candidates.items() if next(some.keys(), None) is not None}
         if not items:
             raise CleanerError(f"there is no image in {str(data)!r}; give the folder that holds the images")
-        source = cls(learn, items, root, workers, batch_size)
+        source = cls(learn, items, root, workers, batch_size, reduced)
         if len(source.labels_seen) == 1:
             raise CleanerError(
                 f"all images in {str(data)!r} have the label {source.labels_seen.pop()!r}; "
@@ -115,6 +126,7 @@ class FastaiSource:
             "learner": _digest(self._learn.model),
             "loss": self.settings["loss"],
             "vocabulary": list(self.vocab),
+            "reduced decoding": self.settings["reduced_decoding"],
             "number of samples": self._counts,
             "batch size": {split: files.dl.bs for split, files in self._files.items()},
         }
@@ -147,6 +159,8 @@ class FastaiSource:
         with _as_found(self._learn), self._learn.validation_context(), _unreduced(self._learn):
             self._learn.add_cbs([_Quicken(self.ways, fast), _Gather(loader, len(self.vocab))])
             self._learn._do_epoch_validate(dl=loader)
+        if loader.starving:
+            self._workers = loader.cores  # the next split is read like this one
         if only is None and loader.seen != expected:
             raise CleanerError(
                 f"{expected - loader.seen} of the {expected} samples of {split!r} were not scored: "

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from fastai.torch_core import to_device
+from fastai.vision.augment import Resize
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from cleaner.core.errors import CleanerError, FieldError
@@ -126,15 +128,18 @@ class Files(Dataset[Any]):
         items: the items.
         split: name of the split.
         vocab: the labels.
+        reduced: decode JPEG files at 1/2, 1/4 or 1/8 of their size where that leaves the pixels that the learner needs.
     """
 
-    def __init__(self, dl: Any, items: Items, split: str, vocab: tuple[str, ...]) -> None:
+    def __init__(self, dl: Any, items: Items, split: str, vocab: tuple[str, ...], reduced: bool = False) -> None:
         self.dl = dl
         self.items = items
+        self._least = _pixels_needed(dl) if reduced else 0
         self.root = Path()
         self._split = split
         self._vocab = vocab
         self._steps = list(dl.dataset.tls[0].tfms.fs)
+        self._opener: tuple[int, Any] | None = None
 
     def __getitem__(self, key: Key) -> _Loaded | Unreadable | CleanerError:
         try:
@@ -207,10 +212,34 @@ class Files(Dataset[Any]):
     def _read(self, key: Key, path: str) -> _Loaded | Unreadable:
         try:
             # The two steps of fastai's `do_item`, which hides what it drops.
-            return _Loaded(path, self.dl.after_item(self.items.sample(self.dl, key)))
+            sample = self._reduced_sample(key) if self._least else self.items.sample(self.dl, key)
+            return _Loaded(path, self.dl.after_item(sample))
         except Exception as error:  # noqa: BLE001 - whatever a broken file makes a decoder or a transform raise
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             return Unreadable(self._split, self.label(key), path, reason)
+
+    def _reduced_sample(self, key: Key) -> Any:
+        """As `Items.sample` gives it, but for the number of pixels."""
+        opening, image_type = self._opening(key)
+        with Image.open(self._file(key)) as file:
+            file.draft("RGB", (self._least, self._least))
+            value = image_type(file.convert(image_type._open_args["mode"]))
+        for step in self._steps[opening + 1 :]:
+            value = step(value, split_idx=1)
+        return value, self.dl.dataset.tls[1].tfms(self.items.item(key))
+
+    def _opening(self, key: Key) -> tuple[int, Any]:
+        """Which of the steps opens the image, and as what; the same for all items."""
+        if self._opener is None:
+            value = self.items.item(key)
+            for number, step in enumerate(self._steps):
+                value = step(value)
+                if isinstance(value, Image.Image):
+                    self._opener = number, type(value)
+                    break
+            else:
+                raise CleanerError("reduced decoding is for learners whose items are images that Pillow opens")
+        return self._opener
 
     def _file(self, key: Key) -> str:
         """The file of an item: the first path of an existing file on the way from the item to the image."""
@@ -246,6 +275,16 @@ class Files(Dataset[Any]):
             ) from error
 
 
+def _pixels_needed(dl: Any) -> int:
+    """The longer side, in pixels, of what the learner makes of an image."""
+    sizes = [step.size for step in dl.after_item.fs if isinstance(step, Resize)]
+    if not sizes:
+        raise CleanerError(
+            "reduced decoding needs a learner with item_tfms=Resize(...), to know how many pixels it needs"
+        )
+    return int(max(sizes[0]))
+
+
 class TracedLoader:
     """A fastai loader as the learner's loop iterates it, with the paths of the batch that it yielded last.
 
@@ -262,6 +301,9 @@ class TracedLoader:
         skip: number of samples to pass over at the beginning.
         only: tells by its path, and by a function that gives its label, whether to score a sample; None for all.
         workers: worker processes; None to choose.
+
+    Attributes:
+        starving: the loop waited for images, and more workers were taken.
     """
 
     def __init__(
@@ -280,7 +322,8 @@ class TracedLoader:
         self._consume = consume
         self._skip, self._only = skip, only
         self._workers = workers
-        self._cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.starving = False
+        self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def __getattr__(self, name: str) -> Any:
         # Callbacks may ask the loader of their learner for whatever a fastai loader has.
@@ -324,7 +367,7 @@ class TracedLoader:
         if self._workers is not None:
             yield from self._read(self._skip, self._workers)
             return
-        few = max(1, self._cores - 1)
+        few = max(1, self.cores - 1)
         batches, waited, begin = 0, 0.0, time.perf_counter()
         reading = self._read(self._skip, few)
         while True:
@@ -337,10 +380,11 @@ class TracedLoader:
             if batches == _WATCHED[0]:
                 waited, begin = 0.0, now
             yield traced
-            starving = batches == _WATCHED[1] and waited > _WAITING_SHARE * (time.perf_counter() - begin)
-            if starving and few < self._cores:
+            share = waited / (time.perf_counter() - begin) if batches == _WATCHED[1] else 0.0
+            if share > _WAITING_SHARE and few < self.cores:
+                self.starving = True
                 reading.close()
-                yield from self._read(self._skip + batches * self.files.dl.bs, self._cores)
+                yield from self._read(self._skip + batches * self.files.dl.bs, self.cores)
                 return
 
     def _read(self, start: int, workers: int) -> Generator[_Traced, None, None]:
