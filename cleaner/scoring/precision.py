@@ -9,7 +9,7 @@ import copy
 import logging
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,10 +54,9 @@ def choose(
     model: nn.Module,
     inputs: Sequence[Tensor],
     losses: Callable[[Any], Tensor],
-    names: Sequence[str],
-    tolerance: float,
+    tolerances: Mapping[str, float],
 ) -> Way:
-    """Try the ways called `names` on real inputs and give the quickest whose losses differ by at most `tolerance`.
+    """Try ways on real inputs and give the quickest whose losses differ by at most its tolerance.
 
     A way that cannot be made of this model, or gives other losses, is left out with a line in the log.
 
@@ -68,15 +67,15 @@ def choose(
         model: the original, in evaluation mode.
         inputs: a real batch, as the model takes it.
         losses: gives the loss of each sample from what the model returns.
-        names: keys of `EXACT` or `FAST`.
-        tolerance: in the unit of the loss; infinite where the error is dealt with later.
+        tolerances: for each way to try, a key of `EXACT` or `FAST`, the largest difference of a loss, in its unit;
+            infinite where the error is dealt with later.
     """
     plain = _tried("plain", model, inputs, losses, None)
     if plain.seconds < _WORTH_IT:
         return plain
     expected = losses(model(*inputs))
     best = plain
-    for name in names:
+    for name, tolerance in tolerances.items():
         try:
             way = _tried(name, make(name, model, inputs), inputs, losses, expected)
         except Exception as error:  # noqa: BLE001 - the compilers of torch raise whatever they like; plain remains

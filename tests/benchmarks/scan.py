@@ -78,7 +78,7 @@ def model_alone(learn: Any, _out: Path, names: tuple[str, ...] = ()) -> dict[str
     batch = batch.as_subclass(torch.Tensor)
     with torch.no_grad():
         losses = lambda out: torch.nn.functional.cross_entropy(out, targets[:4].as_subclass(torch.Tensor))  # noqa: E731
-        way = precision.choose(learn.model, [batch[:4]], losses, names, float("inf"))
+        way = precision.choose(learn.model, [batch[:4]], losses, dict.fromkeys(names, float("inf")))
         way.model(batch)
         start = time.perf_counter()
         for _ in range(_count(learn) // 64):

@@ -59,7 +59,7 @@ def test_fast_ways_give_losses_near_them(name: str, model: nn.Module, inputs: li
 @torch.no_grad()
 def test_the_model_is_left_alone(model: nn.Module, inputs: list[Tensor]) -> None:
     before = {name: (values.dtype, values.stride(), values.clone()) for name, values in model.state_dict().items()}
-    precision.choose(model, inputs, losses, [*precision.EXACT, *precision.FAST], math.inf)
+    precision.choose(model, inputs, losses, dict.fromkeys([*precision.EXACT, *precision.FAST], math.inf))
     for name, values in model.state_dict().items():
         dtype, stride, found = before[name]
         assert (values.dtype, values.stride()) == (dtype, stride)
@@ -74,7 +74,7 @@ def test_a_way_that_gives_other_losses_is_not_taken(
     wrong = model(*inputs) + torch.tensor([0.0, 0.0, 0.0, 0.0, 0.1])
     monkeypatch.setitem(precision.EXACT, "wrong", lambda *_: lambda *_: wrong)
     with caplog.at_level(logging.WARNING, "cleaner"):
-        way = precision.choose(model, inputs, losses, ["wrong"], precision.TOLERANCE)
+        way = precision.choose(model, inputs, losses, {"wrong": precision.TOLERANCE})
     assert way.name == "plain"
     assert "wrong: losses differ by" in caplog.text
 
@@ -85,7 +85,7 @@ def test_a_way_that_gives_nan_is_not_taken(
 ) -> None:
     wrong = model(*inputs) * math.nan
     monkeypatch.setitem(precision.EXACT, "wrong", lambda *_: lambda *_: wrong)
-    assert precision.choose(model, inputs, losses, ["wrong"], precision.TOLERANCE).name == "plain"
+    assert precision.choose(model, inputs, losses, {"wrong": precision.TOLERANCE}).name == "plain"
 
 
 @torch.no_grad()
@@ -97,7 +97,7 @@ def test_a_way_that_cannot_be_made_is_left_out(
 
     monkeypatch.setitem(precision.EXACT, "fails", fails)
     with caplog.at_level(logging.INFO, "cleaner"):
-        way = precision.choose(model, inputs, losses, ["fails"], precision.TOLERANCE)
+        way = precision.choose(model, inputs, losses, {"fails": precision.TOLERANCE})
     assert way.name == "plain"
     assert "fails: not for this model (RuntimeError: cannot trace this)" in caplog.text
 

@@ -196,9 +196,10 @@ class _Quicken(Callback):  # type: ignore[misc]
             self.learn.model = _Quickened(precision.make(self.ways[kind], model, some), model)
             return
         target = self.learn.yb[0][: self._TRIED]
-        names = [*precision.EXACT, *(precision.FAST if self.fast else ())]
-        tolerance = math.inf if self.fast else precision.TOLERANCE
-        way = precision.choose(model, some, partial(self._losses, target), names, tolerance)
+        tolerances = dict.fromkeys(precision.EXACT, precision.TOLERANCE)
+        if self.fast:
+            tolerances |= dict.fromkeys(precision.FAST, math.inf)
+        way = precision.choose(model, some, partial(self._losses, target), tolerances)
         self.ways[kind] = way.name
         self.learn.model = _Quickened(way.model, model)
 
@@ -236,6 +237,7 @@ class _Gather(Callback):  # type: ignore[misc]
     def __init__(self, loader: TracedLoader, n_classes: int) -> None:
         self.loader, self.n_classes = loader, n_classes
         self.waiting: Callable[[], ScoredBatch] | None = None
+        loader.settle = self.pass_on
 
     def __call__(self, event_name: str) -> None:
         # Not fastai's dispatch, which rewrites the message of whatever is raised here.

@@ -304,6 +304,7 @@ class TracedLoader:
 
     Attributes:
         starving: the loop waited for images, and more workers were taken.
+        settle: called before a batch without any image is taken, so that batches are taken in order.
     """
 
     def __init__(
@@ -323,6 +324,7 @@ class TracedLoader:
         self._skip, self._only = skip, only
         self._workers = workers
         self.starving = False
+        self.settle: Callable[[], None] = lambda: None
         self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def __getattr__(self, name: str) -> Any:
@@ -343,6 +345,7 @@ class TracedLoader:
             if self.current.error:
                 raise self.current.error
             if self.current.batch is None:
+                self.settle()
                 nothing = np.empty(0)
                 integers = nothing.astype(np.int64)
                 self.take(ScoredBatch([], integers, nothing, integers, nothing, self.current.unreadable))
