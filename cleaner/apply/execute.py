@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
 
 from cleaner.apply import journal as journals
-from cleaner.apply.journal import Journal, Operation
-from cleaner.apply.labels import FolderLabels
-from cleaner.apply.plan import Conflict, Plan, make_plan
+from cleaner.apply import moves
+from cleaner.apply.journal import Journal, Operation, State
+from cleaner.apply.labels import FolderLabels, Refusal
+from cleaner.apply.plan import Conflict, Done, Plan, make_plan
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, sync_folder
 from cleaner.core.manifest import Manifest
-from cleaner.core.scan import load
+from cleaner.core.scan import Scan, load
 
 __all__ = ["Report", "apply", "plan", "undo"]
 
@@ -31,84 +32,95 @@ class Report:
         journal: file from which it can be undone; None where nothing was to be done.
         done: the moves that were made, paths relative to the dataset's folder.
         conflicts: what was left alone, and why.
-        warnings: what was found wrong with the manifest and mended.
+        warnings: what is wrong with the manifest or the journal, so that something was left out.
+        notes: what people should know, though nothing is wrong.
     """
 
     journal: Path | None
     done: tuple[Operation, ...]
     conflicts: tuple[Conflict, ...]
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def apply(manifest: str | Path, data: str | Path) -> Report:
     """Carry out the decisions of a manifest on a dataset whose labels are the names of its folders.
 
     `delete` moves the file to a hidden trash folder inside the dataset, `relabel` to the folder of the other class.
-    Nothing is overwritten: where the name is taken the file gets a free one. Nothing is removed. A run that was
-    interrupted is finished first; a decision that was carried out before is not carried out again.
+    Nothing is overwritten: where the name is taken the file gets a free one. Nothing is removed. After a run that was
+    interrupted, what it did not come to is planned again from the decisions and files as they are now, and goes to its
+    journal. A decision that was carried out before is not carried out again.
 
     Args:
         manifest: the CSV of decisions.
         data: the dataset's folder.
 
     Raises:
-        CleanerError: the manifest or the folder cannot be used; nothing was moved.
+        CleanerError: the manifest or the folder cannot be used, or an undo was interrupted; nothing was moved.
     """
     manifest, root = _checked(manifest, data)
-    with _lock(manifest):
-        resumed = [_run(j) for j in _journals(manifest, root) if j.interrupted]
-        path = journals.new_name(manifest.parent)
-        todo = _plan(manifest, root, path)
-        reports = list(resumed)
-        if todo.operations:
-            journal = Journal(path, root, todo.operations, todo.folders)
-            _write_first(journal)
-            reports.append(_run(journal))
-    return Report(
-        journal=reports[-1].journal if reports else None,
-        done=tuple(operation for report in reports for operation in report.done),
-        conflicts=(*todo.conflicts, *(conflict for report in reports for conflict in report.conflicts)),
-        warnings=todo.warnings,
-    )
+    with _locked(manifest):
+        for begun in journals.journals_beside(manifest, root):
+            if begun.state is State.APPLYING:
+                _take_back_halves(begun.operations, root)
+        before, todo = _planned(manifest, root)
+        if not todo.operations and not before.path.exists():
+            return Report(None, (), todo.conflicts, todo.warnings, todo.notes)
+        journal = replace(before, operations=(*before.operations, *todo.operations))
+        _before_anything_moves(journal.write)
+        done, conflicts = _each(todo.operations, root, _carry_out)
+        notes = _sync(journal, root)
+        failed = {conflict.path for conflict in conflicts}
+        left = [o.target for o in todo.operations if o.source in failed and not o.file.is_at(root / o.target)]
+        warnings = _mark(journal, State.FINISHED, left)
+    return Report(journal.path, done, (*todo.conflicts, *conflicts), (*todo.warnings, *warnings), (*todo.notes, *notes))
 
 
 def plan(manifest: str | Path, data: str | Path) -> Plan:
-    """What `apply` would do, the rest of a run that was interrupted first; changes nothing in the dataset.
+    """What `apply` would do, also after a run that was interrupted; changes nothing.
 
     Raises:
-        CleanerError: the manifest or the folder cannot be used.
+        CleanerError: the manifest or the folder cannot be used, or an undo was interrupted.
     """
-    manifest, root = _checked(manifest, data)
-    interrupted = [operation for j in _journals(manifest, root) if j.interrupted for operation in j.operations]
-    rest = tuple(operation for operation in interrupted if os.path.lexists(root / operation.source))
-    todo = _plan(manifest, root, journals.new_name(manifest.parent), {operation.target for operation in rest})
-    return replace(todo, operations=(*rest, *todo.operations))
+    _, todo = _planned(*_checked(manifest, data))
+    return todo
 
 
 def undo(journal: str | Path) -> Report:
     """Put everything back that an apply moved, also one that was interrupted.
 
+    What could not be put back is in the report's conflicts, and is tried again by another call; what is back already is
+    left alone.
+
     Args:
         journal: the journal that the apply wrote.
 
     Raises:
-        CleanerError: the journal cannot be read, or its dataset is gone; nothing was moved.
+        CleanerError: the journal cannot be used, or its dataset is gone; nothing was moved.
     """
-    found = journals.read(journal)
-    if not found.data.is_dir():
-        raise CleanerError(f"the dataset {str(found.data)!r} of this journal is not there; nothing was moved")
-    with _lock(found.path):
-        done, conflicts = _move_all([_reversed(operation) for operation in reversed(found.operations)], found.data)
-        if not conflicts:
-            for folder in sorted([*found.folders, *_trash_folders(found)], key=len, reverse=True):
-                _remove_if_empty(found.data / folder)
-            if not found.undone:
-                found.mark("undone")
-    return Report(found.path, done, conflicts)
+    journals.read(journal)  # before a lock is made beside what may be no journal
+    with _locked(Path(journal)):
+        found = journals.read(journal)
+        root = found.data
+        if not root.is_dir():
+            raise CleanerError(
+                f"the journal's dataset {str(root)!r} is not there; put it back first; nothing was moved"
+            )
+        todo = [_reversed(operation) for operation in reversed(_to_undo(found, root))]
+        if not todo and found.state is State.UNDONE:
+            return Report(found.path, (), ())
+        other = {operation.target for operation in found.operations} - {operation.source for operation in todo}
+        _before_anything_moves(found.mark, State.UNDOING, other)
+        done, conflicts = _each(todo, root, _take_back)
+        notes = _sync(found, root)
+        _remove_if_empty(sorted({*found.folders, *_trash_folders(found)}, key=len, reverse=True), root)
+        warnings = _mark(found, State.UNDONE, [conflict.path for conflict in conflicts])
+    return Report(found.path, done, conflicts, warnings, notes)
 
 
 def _checked(manifest: str | Path, data: str | Path) -> tuple[Path, Path]:
-    manifest, root = Path(os.path.abspath(manifest)), Path(os.path.abspath(data))
+    # Of the dataset the folder itself, so that the journal still says where it is when a link to it is gone.
+    manifest, root = Path(os.path.abspath(manifest)), Path(os.path.realpath(data))
     if not manifest.is_file():
         raise CleanerError(f"there is no manifest {str(manifest)!r}; it is the decisions.csv in the scan folder")
     if not root.is_dir():
@@ -116,64 +128,177 @@ def _checked(manifest: str | Path, data: str | Path) -> tuple[Path, Path]:
     return manifest, root
 
 
-def _journals(manifest: Path, root: Path) -> Iterable[Journal]:
-    return list(journals.journals_beside(manifest, root))
-
-
-def _plan(manifest: Path, root: Path, journal: Path, taken: Collection[str] = ()) -> Plan:
-    done = {o.decision for j in _journals(manifest, root) if not j.undone for o in j.operations}
-    labels = FolderLabels.of(root, _vocab_beside(manifest))
-    decisions = Manifest(manifest)
-    todo = make_plan(decisions.standing().values(), labels, f"{TRASH}/{journal.stem}", done, taken)
-    return replace(todo, warnings=tuple(decisions.warnings))
-
-
-def _vocab_beside(manifest: Path) -> tuple[str, ...] | None:
-    return load(manifest.parent).vocab if (manifest.parent / "scan.json").is_file() else None
-
-
-def _lock(path: Path) -> FileLock:
-    # One apply or undo at a time of what lies in this folder.
-    return FileLock(path.parent / "apply.lock")
-
-
-def _write_first(journal: Journal) -> None:
+@contextmanager
+def _locked(beside: Path) -> Iterator[None]:
+    """One apply or undo at a time of what lies in this folder."""
+    folder = Path(os.path.abspath(beside)).parent
+    lock = FileLock(folder / "apply.lock")
     try:
-        journal.write()
+        lock.acquire()
     except OSError as error:
-        raise CleanerError(f"{str(journal.path)!r} cannot be written ({error}); nothing was moved") from error
+        raise CleanerError(
+            f"the folder {str(folder)!r} cannot be written ({error.strerror}), and the journal has to lie there; "
+            "make it writable, or use a copy of the folder that is; nothing was moved"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _run(journal: Journal) -> Report:
-    done, conflicts = _move_all(journal.operations, journal.data)
-    sources = {conflict.path for conflict in conflicts}
-    journal.mark("finished", failed=[operation for operation in journal.operations if operation.source in sources])
-    return Report(journal.path, done, conflicts)
+def _planned(manifest: Path, root: Path) -> tuple[Journal, Plan]:
+    """What is to be done, and the journal as it is before that: of a run that was interrupted, or a new one."""
+    found = journals.journals_beside(manifest, root)
+    for journal in found:
+        if journal.state is State.UNDOING:
+            again = shlex.join(["cleaner", "undo", str(journal.path)])
+            raise CleanerError(f"an undo was interrupted; run `{again}` first, which finishes it; nothing was moved")
+    found = [replace(j, operations=_moved(j, root)) if j.state is State.APPLYING else j for j in found]
+    begun = [journal for journal in found if journal.state is State.APPLYING]
+    journal = begun[-1] if begun else Journal(journals.new_name(manifest.parent), root, (), (), journals.now())
+    decisions = Manifest(manifest)
+    scan = load(manifest.parent) if (manifest.parent / "scan.json").is_file() else None
+    todo = make_plan(
+        decisions.latest().values(),
+        FolderLabels.of(root, scan.vocab if scan else None),
+        trash=f"{TRASH}/{journal.path.stem}",
+        earlier=[Done(operation, j.path) for j in found for operation in j.carried_out],
+    )
+    lost = [conflict for j in begun for conflict in _lost(j, root)]
+    unchecked = [o.source for o in todo.operations if not decisions.standing()[o.source].sha256]
+    notes = _notes(scan, root, unchecked)
+    todo = replace(todo, conflicts=(*lost, *todo.conflicts), warnings=tuple(decisions.warnings), notes=notes)
+    # A folder that an earlier apply made goes away with the last file that any of them moved there.
+    made = {folder for j in found for folder in j.folders}
+    used = {str(folder) for o in todo.operations for folder in PurePosixPath(o.target).parents}
+    folders = dict.fromkeys((*journal.folders, *sorted(made & used), *todo.folders))
+    return replace(journal, data=root, folders=tuple(folders)), todo
 
 
-def _move_all(operations: Sequence[Operation], root: Path) -> tuple[tuple[Operation, ...], tuple[Conflict, ...]]:
-    """Make the moves that are not made yet, and the folders that they need; then they are on the disk."""
+def _notes(scan: Scan | None, root: Path, unchecked: Sequence[str]) -> tuple[str, ...]:
+    if scan is None or not unchecked or os.path.realpath(scan.root) == str(root):
+        return ()
+    return (
+        f"{str(root)!r} is not the folder that was scanned, {str(scan.root)!r}, and {len(unchecked)} decisions have no "
+        f"sha256, so that their files are known by name alone, such as {unchecked[0]!r}; is it the same dataset?",
+    )
+
+
+def _moved(journal: Journal, root: Path) -> tuple[Operation, ...]:
+    """Of a run that was interrupted the operations that were done, by where their files are."""
+    return tuple(operation for operation in journal.operations if _was_moved(operation, root))
+
+
+def _was_moved(operation: Operation, root: Path) -> bool:
+    source, target = root / operation.source, root / operation.target
+    if operation.file.is_exactly_at(source):
+        return False
+    if operation.file.is_at(target):
+        return True
+    if operation.file.is_at(source):
+        return False
+    # Another file, or none, is where it was: whatever may have been moved is not forgotten.
+    return os.path.lexists(target) or not os.path.lexists(source)
+
+
+def _lost(journal: Journal, root: Path) -> Iterator[Conflict]:
+    for operation in journal.operations:
+        if not os.path.lexists(root / operation.source) and not os.path.lexists(root / operation.target):
+            reason = f"neither it nor {operation.target!r}, to where it was being moved, is there"
+            yield Conflict(operation.source, operation.action, reason)
+
+
+def _to_undo(journal: Journal, root: Path) -> tuple[Operation, ...]:
+    """The operations that were done; after an interruption, without what it left of one that was half done."""
+    if journal.state is State.APPLYING:
+        _take_back_halves(journal.operations, root)
+        return _moved(journal, root)
+    if journal.state is State.UNDOING:
+        _take_back_halves(map(_reversed, journal.carried_out), root)
+    return journal.carried_out
+
+
+def _take_back_halves(operations: Iterable[Operation], root: Path) -> None:
+    for operation in operations:
+        if operation.file.is_at(root / operation.source):
+            moves.take_back_half(root / operation.source, root / operation.target)
+
+
+def _before_anything_moves(write: Callable[..., None], *arguments: object) -> None:
+    try:
+        write(*arguments)
+    except CleanerError as error:
+        raise CleanerError(f"{error}; nothing was moved") from error
+
+
+def _mark(journal: Journal, state: State, left: Iterable[str]) -> tuple[str, ...]:
+    """Mark the journal once all is done; returns what could not be written of it."""
+    try:
+        journal.mark(state, left)
+    except CleanerError as error:
+        return (f"all that is listed was done, but {error}; give the same command again",)
+    return ()
+
+
+def _each(
+    operations: Iterable[Operation], root: Path, step: Callable[[Operation, Path], bool]
+) -> tuple[tuple[Operation, ...], tuple[Conflict, ...]]:
+    """Take a step for each operation, which says whether it moved the file; a step that fails is a conflict."""
     done: list[Operation] = []
     conflicts: list[Conflict] = []
     for operation in operations:
-        source, target = root / operation.source, root / operation.target
-        if not os.path.lexists(source):
-            if not os.path.lexists(target):
-                conflicts.append(Conflict(operation.source, operation.action, f"neither it nor {target} is there"))
-            continue
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _move(source, target)
+            if step(operation, root):
+                done.append(operation)
+        except Refusal as refusal:
+            conflicts.append(Conflict(operation.source, operation.action, str(refusal)))
         except OSError as error:
             reason = f"it could not be moved to {operation.target!r}: {error.strerror}"
             conflicts.append(Conflict(operation.source, operation.action, reason))
-        else:
-            done.append(operation)
-    # All of them: what was moved before an interruption may not be on the disk yet.
-    for folder in {(root / path).parent for operation in operations for path in (operation.source, operation.target)}:
-        if folder.is_dir():
-            sync_folder(folder)
     return tuple(done), tuple(conflicts)
+
+
+def _carry_out(operation: Operation, root: Path) -> bool:
+    if not operation.file.is_at(root / operation.source):
+        raise Refusal("it is gone or its bytes changed since this began; look at it again")
+    return _move(operation, root)
+
+
+def _take_back(operation: Operation, root: Path) -> bool:
+    """Put a file back; `operation` is the reverse of the one that the apply did."""
+    source, target = root / operation.source, root / operation.target
+    if not operation.file.is_exactly_at(source) and operation.file.is_exactly_at(target):
+        return False  # by an undo that was interrupted, or by hand
+    if operation.file.is_at(source):
+        return _move(operation, root)
+    if operation.file.is_at(target):
+        return False
+    if os.path.lexists(source):
+        raise Refusal("it is not the file that was moved here, or its bytes changed since; put it back by hand")
+    raise Refusal(f"it is no longer here, nor is it at {operation.target!r}")
+
+
+def _move(operation: Operation, root: Path) -> bool:
+    source, target = root / operation.source, root / operation.target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    moves.move(source, target)
+    return True
+
+
+def _sync(journal: Journal, root: Path) -> tuple[str, ...]:
+    """Bring the moves to the disk; returns of which folders that cannot be said.
+
+    Those of all operations: what was moved before an interruption may not be on the disk yet.
+    """
+    paths = (path for o in journal.operations for path in (o.source, o.target))
+    folders = {(root / path).parent for path in (*paths, *journal.folders)}
+    notes = []
+    for folder in sorted(folder for folder in folders if folder.is_dir()):
+        try:
+            sync_folder(folder)
+        except OSError as error:
+            notes.append(f"whether the moves in {str(folder)!r} would survive a power cut is unknown: {error.strerror}")
+    return tuple(notes)
 
 
 def _reversed(operation: Operation) -> Operation:
@@ -190,60 +315,8 @@ def _trash_folders(journal: Journal) -> set[str]:
     return folders
 
 
-def _remove_if_empty(folder: Path) -> None:
-    try:
-        folder.rmdir()
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-
-
-def _move(source: Path, target: Path) -> None:
-    """Rename `source` to `target` in one step that fails if there is a file at `target`.
-
-    Raises:
-        FileExistsError: the target is taken.
-        OSError: the move is not possible.
-    """
-    if _rename_noreplace is not None:
-        if _rename_noreplace(source, target):
-            return
-    elif os.name == "nt":
-        os.rename(source, target)  # which on Windows refuses to overwrite
-        return
-    # A file system that cannot do it in one step: take the name first, then replace what we took.
-    handle = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-    try:
-        empty = os.fstat(handle)
-    finally:
-        os.close(handle)
-    try:
-        os.replace(source, target)
-    except BaseException:
-        if os.path.samestat(empty, os.lstat(target)):
-            os.unlink(target)
-        raise
-
-
-def _find_rename_noreplace() -> Callable[[Path, Path], bool] | None:
-    """Linux's renameat2 with RENAME_NOREPLACE, which the standard library does not offer; None elsewhere."""
-    try:
-        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
-    except (AttributeError, OSError, TypeError):
-        return None
-    at_cwd, noreplace = -100, 1
-
-    def rename(source: Path, target: Path) -> bool:
-        if renameat2(at_cwd, os.fsencode(source), at_cwd, os.fsencode(target), noreplace) == 0:
-            return True
-        code = ctypes.get_errno()
-        if code in (errno.EINVAL, errno.ENOSYS):
-            return False  # not on this file system
-        raise OSError(code, os.strerror(code), str(target))
-
-    return rename
-
-
-_rename_noreplace = _find_rename_noreplace()
+def _remove_if_empty(folders: Iterable[str], root: Path) -> None:
+    for folder in folders:
+        # One that is not empty, is a link or may not be removed stays, which does no harm.
+        with suppress(OSError):
+            (root / folder).rmdir()

@@ -1,21 +1,38 @@
-"""What an apply does, written before it is done: a file of JSON lines from which everything can be put back."""
+"""What an apply does, written before it is done: a file of JSON lines from which everything can be put back.
+
+The first line says which dataset it is about. Then comes a line for each operation, with the identity of its file, and
+then one for each state that was reached. What was done before such a line is there is known from where the files are.
+"""
 
 from __future__ import annotations
 
+import enum
 import json
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from cleaner.apply.identity import Identity
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import check_path, write_whole
+from cleaner.core.records import Decision
 
-__all__ = ["Journal", "Operation", "journals_beside", "new_name", "read"]
+__all__ = ["Journal", "Operation", "State", "decision_key", "journals_beside", "new_name", "read"]
 
-_FORMAT = 1
+_FORMAT = 2
 _PREFIX = "journal-"
+
+
+class State(str, enum.Enum):
+    """How far a journal has come."""
+
+    APPLYING = "applying"
+    FINISHED = "finished"
+    UNDOING = "undoing"
+    UNDONE = "undone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +46,23 @@ class Operation:
     source: str
     target: str
     action: str
+    new_label: str
     decided_at: str
+    file: Identity
 
     def __post_init__(self) -> None:
         check_path(self.source)
         check_path(self.target)
 
     @property
-    def decision(self) -> tuple[str, str, str]:
-        """What tells one decision about a path from a later one."""
-        return self.source, self.action, self.decided_at
+    def decision(self) -> tuple[str, str, str, str]:
+        """What tells one decision from a later one; see `decision_key`."""
+        return self.source, self.action, self.new_label, self.decided_at
+
+
+def decision_key(decision: Decision) -> tuple[str, str, str, str]:
+    """What tells one decision about a path from a later one; equals `Operation.decision` of the move it asked for."""
+    return decision.path, decision.action.value, decision.new_label, decision.decided_at
 
 
 @dataclass(frozen=True)
@@ -48,37 +72,57 @@ class Journal:
     Attributes:
         path: the journal's file.
         data: the dataset's folder.
-        operations: in the order in which they are done; without those that failed.
+        operations: in the order in which they are done; no two have the same target.
         folders: folders that did not exist before, deepest last; taken away again by undo.
-        finished: every operation is done.
-        undone: every operation is taken back.
+        written: when it was begun.
+        state: the last state that was reached.
+        left: targets of the operations that are an exception to the state: not `finished`, or not `undone`.
     """
 
     path: Path
     data: Path
     operations: tuple[Operation, ...]
     folders: tuple[str, ...]
-    finished: bool = False
-    undone: bool = False
+    written: str
+    state: State = State.APPLYING
+    left: frozenset[str] = frozenset()
 
     @property
-    def interrupted(self) -> bool:
-        """Neither came to its end nor was taken back."""
-        return not self.finished and not self.undone
+    def carried_out(self) -> tuple[Operation, ...]:
+        """The operations that were done and not taken back, as far as the journal says."""
+        undone = self.state is State.UNDONE
+        return tuple(operation for operation in self.operations if (operation.target in self.left) == undone)
 
     def write(self) -> None:
-        """Write the journal before anything is moved."""
-        header = {"format": _FORMAT, "data": self.data.as_posix(), "folders": self.folders, "written": _now()}
-        lines = [header, *map(asdict, self.operations)]
-        write_whole(self.path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+        """Write the journal before anything is moved.
 
-    def mark(self, state: str, failed: Iterable[Operation] = ()) -> None:
-        """Add the line that says that all is `finished`, but for the `failed` operations, or all is `undone`."""
-        line = {"state": state, "failed": [operation.source for operation in failed], "at": _now()}
-        whole = self.path.read_bytes()
+        Raises:
+            CleanerError: it cannot be written; the file is as it was.
+        """
+        header = {"format": _FORMAT, "data": self.data.as_posix(), "folders": self.folders, "written": self.written}
+        lines = [header, *map(asdict, self.operations)]
+        self._write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8"))
+
+    def mark(self, state: State, left: Iterable[str] = ()) -> None:
+        """Add the line that says that all operations reached a state, but for those with a target in `left`.
+
+        Raises:
+            CleanerError: it cannot be written; the file is as it was.
+        """
+        line = {"state": state.value, "left": sorted(left), "at": now()}
+        try:
+            whole = self.path.read_bytes()
+        except OSError as error:
+            raise CleanerError(f"{str(self.path)!r} cannot be read: {error.strerror}") from error
         # The end of a line that was torn goes away with it; see `read`.
         whole = whole[: whole.rfind(b"\n") + 1]
-        write_whole(self.path, whole + (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8"))
+        self._write(whole + (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8"))
+
+    def _write(self, content: bytes) -> None:
+        try:
+            write_whole(self.path, content)
+        except OSError as error:
+            raise CleanerError(f"{str(self.path)!r} cannot be written: {error.strerror}") from error
 
 
 def new_name(folder: Path) -> Path:
@@ -88,12 +132,16 @@ def new_name(folder: Path) -> Path:
     return next(folder / name for name in names if not (folder / name).exists())
 
 
-def journals_beside(manifest: Path, data: Path) -> Iterator[Journal]:
-    """The journals of earlier applies of a manifest to a dataset, oldest first."""
-    for path in sorted(manifest.parent.glob(f"{_PREFIX}*.jsonl"), key=lambda p: (p.stat().st_mtime_ns, p.name)):
-        journal = read(path)
-        if journal.data == data:
-            yield journal
+def journals_beside(manifest: Path, data: Path) -> list[Journal]:
+    """The journals of earlier applies in the folder of a manifest to a dataset, oldest first.
+
+    Raises:
+        CleanerError: one of the journals makes no sense.
+    """
+    # The same dataset may be reached through a link.
+    root = os.path.realpath(data)
+    found = [read(path) for path in sorted(manifest.parent.glob(f"{_PREFIX}*.jsonl"))]
+    return sorted((j for j in found if os.path.realpath(j.data) == root), key=lambda journal: journal.written)
 
 
 def read(path: str | Path) -> Journal:
@@ -107,17 +155,27 @@ def read(path: str | Path) -> Journal:
         # A torn last line can only be a state that was not reached: operations are written whole before they are done.
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]
         header, *rest = [_parsed(line) for line in lines]
-        states = {entry["state"] for entry in rest if "state" in entry}
-        failed = {source for entry in rest if "state" in entry for source in entry["failed"]}
-        operations = tuple(Operation(**e) for e in rest if "state" not in e and e["source"] not in failed)
         if header["format"] != _FORMAT:
             raise ValueError(f"format {header['format']!r}; this version reads format {_FORMAT}")
         for folder in header["folders"]:
             check_path(folder)
-        folders = tuple(header["folders"])
-        return Journal(path, Path(header["data"]), operations, folders, "finished" in states, "undone" in states)
+        states = [(State(entry["state"]), frozenset(entry["left"])) for entry in rest if "state" in entry]
+        state, left = states[-1] if states else (State.APPLYING, frozenset[str]())
+        return Journal(
+            path=path,
+            data=Path(header["data"]),
+            operations=tuple(_operation(entry) for entry in rest if "state" not in entry),
+            folders=tuple(header["folders"]),
+            written=str(header["written"]),
+            state=state,
+            left=left,
+        )
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CleanerError(f"{str(path)!r} is not a journal of `cleaner apply`: {error}") from error
+
+
+def _operation(entry: Mapping[str, Any]) -> Operation:
+    return Operation(**{**entry, "file": Identity(**entry["file"])})
 
 
 def _parsed(line: str) -> dict[str, Any]:
@@ -127,5 +185,6 @@ def _parsed(line: str) -> dict[str, Any]:
     return entry
 
 
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+def now() -> str:
+    """The time, for people and for the order of journals."""
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+import shlex
+from collections import defaultdict
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from cleaner.apply.journal import Operation
+from cleaner.apply.identity import Identity
+from cleaner.apply.journal import Operation, decision_key
 from cleaner.apply.labels import FolderLabels, Refusal
 from cleaner.core.files import sha256_of
 from cleaner.core.records import Action, Decision
 
-__all__ = ["Conflict", "Plan", "make_plan"]
+__all__ = ["Conflict", "Done", "Plan", "make_plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,14 @@ class Conflict:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An operation that an earlier apply did and nobody took back, and the journal that says so."""
+
+    operation: Operation
+    journal: Path
+
+
 @dataclass(frozen=True)
 class Plan:
     """What an apply would do. No two operations have the same source, or the same target.
@@ -32,51 +43,72 @@ class Plan:
         operations: the moves, in order.
         conflicts: the decisions that are left alone.
         folders: folders that have to be made, each after the one that holds it.
-        warnings: what was found wrong with the manifest and mended.
+        warnings: what is wrong with the manifest, so that a row of it was left out.
+        notes: what people should know, though nothing is wrong.
     """
 
     operations: tuple[Operation, ...]
     conflicts: tuple[Conflict, ...]
     folders: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def make_plan(
-    decisions: Iterable[Decision],
-    labels: FolderLabels,
-    trash: str,
-    done: Collection[tuple[str, str, str]],
-    taken: Collection[str] = (),
-) -> Plan:
-    """Turn the decisions that stand into moves of files.
+def make_plan(decisions: Iterable[Decision], labels: FolderLabels, trash: str, earlier: Sequence[Done] = ()) -> Plan:
+    """Turn the last decision about each path into moves of files.
 
     Args:
-        decisions: the decisions that stand, at most one a path.
+        decisions: at most one a path; also those that ask for no move, which may contradict what was done.
         labels: where the labels live.
         trash: folder for deleted files, relative to the dataset's.
-        done: decisions that an earlier apply carried out (`Operation.decision`); they are left out.
-        taken: paths that no file is moved to, though nothing is there yet.
+        earlier: what earlier applies did, in that order.
     """
+    before = defaultdict(list)
+    for done in earlier:
+        before[done.operation.source].append(done)
+    # A name that an earlier move made free is not given away: its file may be put back, in whatever order.
+    taken = {path for done in earlier for path in (done.operation.source, done.operation.target)}
     operations: list[Operation] = []
     conflicts: list[Conflict] = []
-    taken = set(taken)
     for decision in decisions:
-        if decision.action not in (Action.DELETE, Action.RELABEL):
-            continue
-        # A move that an earlier apply made is not made again: the file may have come back on purpose.
-        if (decision.path, decision.action.value, decision.decided_at) in done:
-            continue
         try:
+            if not _leaves_to_do(decision, before.get(decision.path), labels.root):
+                continue
             target = labels.target(decision, trash)
-            _check_file(decision, labels.root)
+            file = _checked_file(decision, labels.root)
             _check_inside(target, labels.root)
         except Refusal as refusal:
             conflicts.append(Conflict(decision.path, decision.action.value, str(refusal)))
             continue
         target = _free(target, labels.root, taken)
         taken.add(target)
-        operations.append(Operation(decision.path, target, decision.action.value, decision.decided_at))
+        action = decision.action.value
+        operations.append(Operation(decision.path, target, action, decision.new_label, decision.decided_at, file))
     return Plan(tuple(operations), tuple(conflicts), tuple(_missing_folders(operations, labels.root)))
+
+
+def _leaves_to_do(decision: Decision, before: Sequence[Done] | None, root: Path) -> bool:
+    """Whether a decision asks for a move that was not made yet; `before`: the moves from its path that were made.
+
+    Raises:
+        Refusal: what was done before stands in its way.
+    """
+    if before:
+        is_there = os.path.lexists(root / decision.path)
+        if any(done.operation.decision == decision_key(decision) for done in before):
+            if is_there:
+                # It may have come back on purpose.
+                raise Refusal(f"it {_was(before[-1])}, and there is a file again; look at it and decide again")
+            return False
+        if not is_there:
+            undo = shlex.join(["cleaner", "undo", str(before[-1].journal)])
+            raise Refusal(f"it {_was(before[-1])}; `{undo}` takes that back")
+    return decision.action in (Action.DELETE, Action.RELABEL)
+
+
+def _was(done: Done) -> str:
+    was = "was deleted" if done.operation.action == "delete" else f"was moved to {done.operation.target!r}"
+    return f"{was} by {done.journal.name!r}"
 
 
 def _check_inside(path: str, root: Path) -> None:
@@ -86,7 +118,8 @@ def _check_inside(path: str, root: Path) -> None:
         raise Refusal(f"the folder {str(folder)!r} is a link that leads out of the dataset")
 
 
-def _check_file(decision: Decision, root: Path) -> None:
+def _checked_file(decision: Decision, root: Path) -> Identity:
+    """The file that was decided about, which is the one that is there."""
     _check_inside(decision.path, root)
     path = root / decision.path
     if not os.path.lexists(path):
@@ -94,14 +127,33 @@ def _check_file(decision: Decision, root: Path) -> None:
     if not path.is_file():
         raise Refusal("it is no regular file")
     try:
-        found = sha256_of(path) if decision.sha256 else ""
+        status = os.lstat(path)
+        return Identity.of(path, status, _checked_bytes(decision, path))
     except OSError as error:
         raise Refusal(f"it cannot be read: {error.strerror}") from error
-    if found != decision.sha256:
+
+
+def _checked_bytes(decision: Decision, path: Path) -> str:
+    """The SHA-256 of the bytes; empty where they cannot be read, and could not when it was decided.
+
+    Raises:
+        OSError: they can no longer be read.
+    """
+    try:
+        found = sha256_of(path)
+    except OSError:
+        if decision.sha256:
+            raise
+        return ""
+    if decision.sha256 and found != decision.sha256:
         raise Refusal("its bytes changed since the decision; look at it again")
+    if decision.decided_at and not decision.sha256:
+        # The app writes no hash only where it could not read the file, so nobody can have seen what is there now.
+        raise Refusal("it could not be read when it was decided, and now it can; look at it again")
+    return found
 
 
-def _free(target: str, root: Path, taken: Collection[str]) -> str:
+def _free(target: str, root: Path, taken: Container[str]) -> str:
     """The first of `name.jpg`, `name_1.jpg`, `name_2.jpg`, … that no file has and no operation was promised."""
     path = PurePosixPath(target)
     candidate, n = target, 0
@@ -111,7 +163,7 @@ def _free(target: str, root: Path, taken: Collection[str]) -> str:
     return candidate
 
 
-def _missing_folders(operations: Iterable[Operation], root: Path) -> list[str]:
+def _missing_folders(operations: Sequence[Operation], root: Path) -> list[str]:
     missing: dict[str, None] = {}
     for parent in {PurePosixPath(operation.target).parent: None for operation in operations}:
         for folder in reversed([parent, *parent.parents]):

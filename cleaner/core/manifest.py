@@ -45,7 +45,8 @@ class Manifest:
 
     The file is created by the first decision. Other processes may append at the same time, and people may edit it
     between two appends: every call that reads first takes in what is new. A torn last line, left by a process that was
-    killed or a disk that was full, is moved to a file beside the manifest and reported in `warnings`.
+    killed or a disk that was full, is left out and reported in `warnings`. Only `append` changes the file: it moves
+    such a line to a file beside the manifest.
 
     Args:
         path: the CSV file.
@@ -57,12 +58,13 @@ class Manifest:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.warnings: list[str] = []
-        """What was found wrong with the file and mended, for people to read."""
+        """What was found wrong with the file and left out, for people to read."""
         self._lock = FileLock(f"{self.path}.lock", thread_local=False)
         self._rows: list[Decision] = []
         self._standing: dict[str, Decision] = {}
         self._columns: list[str] = []
         self._place: _Place | None = None
+        self._torn = b""
         self._known = 0
         self._lines = 0
         self._checksum = 0
@@ -82,6 +84,10 @@ class Manifest:
     def standing(self) -> Mapping[str, Decision]:
         """For each decided path the decision that stands; what was undone is not in it."""
         return self._standing
+
+    def latest(self) -> Mapping[str, Decision]:
+        """For each path that was ever decided its last row, also one that takes it back to undecided."""
+        return {decision.path: decision for decision in self._rows}
 
     def rows(self) -> list[Decision]:
         """Every decision ever taken, in the order of the file."""
@@ -106,6 +112,7 @@ class Manifest:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._lock:
             self._read()
+            self._set_aside()
             self._widen()
             header = [] if self._columns else [list(COLUMNS)]
             columns = self._columns or list(COLUMNS)
@@ -125,21 +132,43 @@ class Manifest:
             return False
         try:
             with self._lock:
-                return self._read()
+                changed = self._read()
         except OSError as error:
             if error.errno not in _READ_ONLY:
                 raise
             # Where nothing can be written nobody can be appending: the file can be read without the lock.
-            return self._read()
+            changed = self._read()
+        if self._torn:
+            self._warn(
+                f"the last line of {str(self.path)!r} is torn or not finished, and left out: {self._torn[:200]!r}; "
+                "complete it, end it with a line end, or delete it"
+            )
+        return changed
 
     def export(self, out: str | Path) -> int:
         """Write the decisions that stand, one row a path, to another CSV file; returns how many.
 
+        Only a file that an earlier export wrote is replaced.
+
         Raises:
-            OSError: it cannot be written.
+            CleanerError: there is another file of that name, or it cannot be written; nothing was written.
         """
-        write_whole(Path(out), _csv_lines([list(COLUMNS), *map(_row, self._standing.values())]))
+        out = Path(out)
+        if os.path.lexists(out) and not self._may_replace(out):
+            raise CleanerError(f"{str(out)!r} is there and is not an earlier export of decisions; give another name")
+        try:
+            write_whole(out, _csv_lines([list(COLUMNS), *map(_row, self._standing.values())]))
+        except OSError as error:
+            raise CleanerError(
+                f"{str(out)!r} cannot be written ({error.strerror}); give a file in a folder that exists and is yours"
+            ) from error
         return len(self._standing)
+
+    def _may_replace(self, out: Path) -> bool:
+        """Whether a file is what an export writes, and neither this manifest nor that of a scan."""
+        is_of_a_scan = (out.parent / "scan.json").exists() and out.name == "decisions.csv"
+        is_this = os.path.realpath(out) == os.path.realpath(self.path)
+        return not is_of_a_scan and not is_this and out.is_file() and _is_export(out)
 
     def _widen(self) -> None:
         """Add to the header the columns that a person left out, so that nothing of a decision is lost.
@@ -192,8 +221,7 @@ class Manifest:
         self._known, self._checksum = good, zlib.crc32(data[:good])
         # As the file was before it was read: what others write in the meantime is found by the next call.
         self._place = now
-        if good < len(data):
-            self._set_aside(data[good:], good)
+        self._torn = data[good:]
         return True
 
     def _take_in(self, data: bytes) -> int:
@@ -220,18 +248,21 @@ class Manifest:
     def _is_whole(self, cells: list[str], line: int) -> bool:
         """Whether a last line without a line end is a row that a person typed, and not the torn half of one."""
         if not self._columns:
-            return set(COLUMNS) <= set(cells)
+            # Only what we write can be torn by us: half of our header. Anything else is for the header's check.
+            return cells == list(COLUMNS) or not ",".join(COLUMNS).startswith(",".join(cells))
         ends_whole = self._columns[-1] in _WHOLE_OR_REFUSED and len(cells) == len(self._columns) and cells[-1] != ""
         return ends_whole and self._makes_sense(cells, line)
 
     def _is_torn(self, tail: bytes, error: Exception) -> bool:
         """Whether a tail that cannot be read is one row that was cut off, and not what follows a person's mistake."""
+        if not self._columns:
+            return False
         in_quotes = isinstance(error, csv.Error) and "unexpected end of data" in str(error)
         if tail.endswith(b"\n") and not in_quotes:
             return False
         # A quote that was opened and never closed takes in the rows after it.
         _, *others = tail.splitlines()
-        return not any(self._is_row(line) for line in others) if self._columns else not others
+        return not any(self._is_row(line) for line in others)
 
     def _is_row(self, line: bytes) -> bool:
         try:
@@ -285,20 +316,24 @@ class Manifest:
     def _where(self, line: int) -> str:
         return f"{str(self.path)!r}, line {line}"
 
-    def _set_aside(self, torn: bytes, offset: int) -> None:
-        names = (f"{self.path.name}.torn-{offset}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 10_000))))
+    def _set_aside(self) -> None:
+        """Move a torn last line to a file beside the manifest, so that a row can follow; only under the lock."""
+        if not self._torn:
+            return
+        names = (
+            f"{self.path.name}.torn-{self._known}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 10_000)))
+        )
         aside = next(file for file in map(self.path.with_name, names) if not file.exists())
-        try:
-            write_whole(aside, torn)
-            with open(self.path, "r+b") as file:
-                file.truncate(offset)
-                os.fsync(file.fileno())
-        except OSError as error:
-            if error.errno not in _READ_ONLY:
-                raise
-            self.warnings.append(f"the last line of {str(self.path)!r} is torn; it is left out")
-        else:
-            self.warnings.append(f"the last line of {str(self.path)!r} was torn; it was moved to {aside.name!r}")
+        write_whole(aside, self._torn)
+        with open(self.path, "r+b") as file:
+            file.truncate(self._known)
+            os.fsync(file.fileno())
+        self._warn(f"the last line of {str(self.path)!r} was torn; it was moved to {aside.name!r}")
+        self._read()
+
+    def _warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
 
 
 class _Lines(Iterator[str]):
@@ -321,6 +356,16 @@ class _Lines(Iterator[str]):
     @property
     def exhausted(self) -> bool:
         return self.bytes >= len(self._data)
+
+
+def _is_export(path: Path) -> bool:
+    """Whether a file could come from `Manifest.export`: its header, and below it one row a path."""
+    try:
+        header, *rows = csv.reader(io.StringIO(path.read_bytes().decode("utf-8"), newline=""), strict=True)
+    except (OSError, ValueError, csv.Error):
+        return False
+    paths = {row[0] for row in rows if row}
+    return header == list(COLUMNS) and len(paths) == len(rows)
 
 
 def _place_of(path: Path) -> _Place | None:

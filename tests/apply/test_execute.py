@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cleaner
-from cleaner.apply import execute, journal
+from cleaner.apply import execute, journal, moves
 from cleaner.apply.execute import Report, apply, plan, undo
+from cleaner.apply.journal import State
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, sha256_of
 from cleaner.core.manifest import Manifest
@@ -70,7 +73,12 @@ class Place:
         self.before = tree(self.root)
 
     def decide(self, *decisions: Decision) -> None:
-        Manifest(self.manifest).append(*decisions)
+        """As the app does, which writes the hash of what it shows."""
+        Manifest(self.manifest).append(*(self.with_hash(decision) for decision in decisions))
+
+    def with_hash(self, decision: Decision) -> Decision:
+        file = self.root / decision.path
+        return replace(decision, sha256=decision.sha256 or sha256_of(file)) if file.is_file() else decision
 
     def decide_all(self) -> None:
         """Deletes, a name that is taken, a class without a folder, and a decision that cannot be carried out."""
@@ -100,7 +108,7 @@ def place(tmp_path: Path) -> Place:
 def mover(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """With the system's rename that does not overwrite, and without it."""
     if request.param == "fallback":
-        monkeypatch.setattr(execute, "_rename_noreplace", None)
+        monkeypatch.setattr(moves, "_rename_noreplace", None)
     return request.param
 
 
@@ -240,20 +248,20 @@ def random_decisions(draw: st.DrawFn, root: Path, paths: list[str]) -> list[Deci
 @contextmanager
 def interrupted(monkeypatch: pytest.MonkeyPatch, at: int, after: bool = False) -> Iterator[None]:
     """In here the `at`-th move never comes to be, or is the last thing that is done."""
-    moves = 0
-    move = execute._move
+    count = 0
+    move = moves.move
 
     def counting(source: Path, target: Path) -> None:
-        nonlocal moves
-        moves += 1
-        if moves == at and not after:
+        nonlocal count
+        count += 1
+        if count == at and not after:
             raise KeyboardInterrupt
         move(source, target)
-        if moves == at:
+        if count == at:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(execute, "_move", counting)
+        patch.setattr(moves, "move", counting)
         yield
 
 
@@ -317,7 +325,9 @@ def test_an_undo_that_is_interrupted_at_any_move_is_finished_by_the_same_call(
     done = place.apply().journal
     with interrupted(monkeypatch, at, after), pytest.raises(KeyboardInterrupt):
         undo(done)
-    assert place.apply().done == ()  # which does not begin again what is being taken back
+    for ask in (plan, apply):  # which do not begin again what is being taken back
+        with pytest.raises(CleanerError, match=f"cleaner undo .*{done.name}"):
+            ask(place.manifest, place.root)
     assert undo(done).conflicts == ()
     assert tree(place.root) == place.before
     place.apply()
@@ -347,15 +357,13 @@ def test_an_end_before_the_journal_is_marked_is_made_up_for(
     run: Callable[[], Report] = place.apply if state == "finished" else lambda: undo(place.apply().journal)
     mark = journal.Journal.mark
     with monkeypatch.context() as patch:
-        patch.setattr(journal.Journal, "mark", lambda j, s, **f: stop() if s == state else mark(j, s, **f))
+        patch.setattr(journal.Journal, "mark", lambda j, s, left: stop() if s == state else mark(j, s, left))
         with pytest.raises(KeyboardInterrupt):
             run()
     assert tree(place.root) == (applied(place.before) if state == "finished" else place.before)
     again = place.apply() if state == "finished" else undo(place.journals()[0])
     assert (again.done, again.journal) == ((), place.journals()[0])
-    found = journal.read(place.journals()[0])
-    assert found.finished
-    assert found.undone == (state == "undone")
+    assert journal.read(place.journals()[0]).state == state
 
 
 def test_a_last_line_of_the_journal_that_is_torn_is_written_again(place: Place) -> None:
@@ -365,21 +373,19 @@ def test_a_last_line_of_the_journal_that_is_torn_is_written_again(place: Place) 
     begin = whole.rindex(b'{"state"')
     for size in range(begin, len(whole), 9):
         path.write_bytes(whole[:size])
-        assert not journal.read(path).finished
+        assert journal.read(path).state is State.APPLYING
         assert place.apply().done == ()
-        assert journal.read(path).finished
+        assert journal.read(path).state is State.FINISHED
         path.write_bytes(whole[:size])
         undo(path)
         assert tree(place.root) == place.before
-        assert journal.read(path).undone
+        assert journal.read(path).state is State.UNDONE
         path.write_bytes(whole[:begin])  # as if the undo had not been
         place.apply()
     assert tree(place.root) == applied(place.before)
 
 
-def test_a_dry_run_after_an_interruption_says_what_is_left_to_do(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dry_run_after_an_interruption_says_what_is_left_to_do(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.decide(*(relabel(f"cat/{n}.png", "dog") for n in (1, 2, 3)))
     with interrupted(monkeypatch, at=2), pytest.raises(KeyboardInterrupt):
         place.apply()
@@ -392,25 +398,25 @@ def test_a_dry_run_after_an_interruption_says_what_is_left_to_do(
 
 
 def test_the_journal_says_all_before_anything_moves(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    moves: list[str] = []
+    moved: list[str] = []
 
     def check(source: Path, target: Path) -> None:
         found = journal.read(place.journals()[0])
-        assert not found.finished
+        assert found.state is State.APPLYING
         written = [(operation.source, operation.target) for operation in found.operations]
         names = tuple(path.relative_to(place.root).as_posix() for path in (source, target))
         assert names in written
         assert len(written) == 5
         assert target.parent.is_dir()
-        moves.append(names[0])
+        moved.append(names[0])
         move(source, target)
 
-    move = execute._move
+    move = moves.move
     place.decide_all()
-    monkeypatch.setattr(execute, "_move", check)
+    monkeypatch.setattr(moves, "move", check)
     report = place.apply()
-    assert moves == [operation.source for operation in report.done]
-    assert len(moves) == 5
+    assert moved == [operation.source for operation in report.done]
+    assert len(moved) == 5
 
 
 def test_a_journal_that_cannot_be_written_moves_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -436,7 +442,7 @@ def test_the_moves_are_on_the_disk_before_the_journal_says_finished(
     assert (sorted(synced[:-1]), synced[-1]) == (["cat", "fox"], "mark")
     synced.clear()
     undo(done)
-    assert (sorted(synced[:-1]), synced[-1]) == (["cat", "fox"], "mark")
+    assert (sorted(synced[1:-1]), synced[0], synced[-1]) == (["cat", "fox"], "mark", "mark")
 
 
 @pytest.mark.usefixtures("mover")
@@ -447,10 +453,10 @@ def test_a_file_that_appears_between_plan_and_move_is_not_overwritten(
         make(target, "of somebody else")
         move(source, target)
 
-    move = execute._move
+    move = moves.move
     place.decide(delete("cat/1.png"), relabel("cat/2.png", "dog"))
     with monkeypatch.context() as patch:
-        patch.setattr(execute, "_move", appear)
+        patch.setattr(moves, "move", appear)
         report = place.apply()
     assert report.done == ()
     assert [conflict.path for conflict in report.conflicts] == ["cat/1.png", "cat/2.png"]
@@ -483,7 +489,7 @@ def test_a_file_that_took_the_old_place_is_not_overwritten_by_undo(place: Place)
 @contextmanager
 def refused(monkeypatch: pytest.MonkeyPatch, name: str, code: int) -> Iterator[None]:
     """In here a file of that name cannot be moved."""
-    move = execute._move
+    move = moves.move
 
     def refuse(source: Path, target: Path) -> None:
         if source.name == name:
@@ -491,7 +497,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, name: str, code: int) -> Iterator[N
         move(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(execute, "_move", refuse)
+        patch.setattr(moves, "move", refuse)
         yield
 
 
@@ -514,7 +520,6 @@ def test_what_cannot_be_moved_is_a_conflict_the_rest_is_done_and_it_is_tried_aga
         back = undo(report.journal)
         assert len(back.conflicts) == 1
         assert len(back.done) == 3
-    assert not journal.read(report.journal).undone
     assert len(undo(report.journal).done) == 1
     undo(again.journal)
     for path in place.journals():
@@ -561,43 +566,6 @@ def test_what_lies_in_the_folders_that_apply_made_stays(place: Place) -> None:
     assert left == place.before
 
 
-def test_a_move_that_fails_without_the_one_step_rename_leaves_no_empty_file(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr(execute, "_rename_noreplace", None)
-    monkeypatch.setattr(execute.os, "replace", fail)
-    for error in (OSError(errno.EXDEV, os.strerror(errno.EXDEV)), KeyboardInterrupt()):
-        with pytest.raises(type(error)):
-            execute._move(place.root / "cat/2.png", place.root / "dog/2.png")
-        assert tree(place.root) == place.before
-
-
-def test_a_move_that_is_interrupted_when_it_is_done_loses_nothing(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    replace = os.replace
-
-    def stop(source: Path, target: Path) -> None:
-        replace(source, target)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(execute, "_rename_noreplace", None)
-    monkeypatch.setattr(execute.os, "replace", stop)
-    with pytest.raises(KeyboardInterrupt):
-        execute._move(place.root / "cat/2.png", place.root / "dog/2.png")
-    assert tree(place.root)["dog/2.png"] == place.before["cat/2.png"]
-
-
-def test_a_file_system_without_the_one_step_rename_falls_back(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execute, "_rename_noreplace", lambda *_: False)
-    place.decide_all()
-    undo(place.apply().journal)
-    assert tree(place.root) == place.before
-
-
 def test_a_link_is_moved_and_not_what_it_leads_to(place: Place) -> None:
     make(place.root.parent / "elsewhere.png")
     (place.root / "cat/link.png").symlink_to(place.root.parent / "elsewhere.png")
@@ -612,6 +580,7 @@ def test_a_link_is_moved_and_not_what_it_leads_to(place: Place) -> None:
 def test_two_datasets_with_one_manifest_do_not_share_what_is_done(place: Place, tmp_path: Path) -> None:
     other = Place(tmp_path / "other")
     place.decide(delete("cat/1.png"))
+    Manifest(place.manifest).append(delete("cat/1.png", decided_at=""))  # without a hash
     place.apply()
     assert len(apply(place.manifest, other.root).done) == 1
     assert len(place.journals()) == 2
@@ -628,10 +597,345 @@ def test_a_torn_row_of_the_manifest_is_reported(place: Place) -> None:
     assert "cat/2.png" in tree(place.root)
 
 
+def test_a_file_that_appears_at_the_place_of_one_that_was_moved_before_an_interruption_is_told_apart(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.decide(delete("cat/1.png"), relabel("cat/2.png", "dog"))
+    with interrupted(monkeypatch, at=2), pytest.raises(KeyboardInterrupt):
+        place.apply()
+    make(place.root / "cat/1.png", "of somebody else")
+    report = place.apply()
+    assert [operation.source for operation in report.done] == ["cat/2.png"]
+    assert [(c.path, "there is a file again" in c.reason) for c in report.conflicts] == [("cat/1.png", True)]
+    assert len(journal.read(report.journal).carried_out) == 2
+    back = undo(report.journal)
+    assert [conflict.path.rpartition("/")[2] for conflict in back.conflicts] == ["1.png"]
+    assert (place.root / "cat/1.png").read_bytes() == b"of somebody else"
+    (place.root / "cat/1.png").unlink()
+    assert undo(report.journal).conflicts == ()
+    assert tree(place.root) == place.before
+
+
+def test_the_original_put_back_by_hand_as_a_copy_is_not_taken_for_one_that_was_never_moved(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.decide(delete("cat/1.png"), delete("cat/2.png"))
+    with interrupted(monkeypatch, at=2), pytest.raises(KeyboardInterrupt):
+        place.apply()
+    (place.root / "cat/1.png").write_bytes(place.before["cat/1.png"][0])
+    report = place.apply()
+    assert [operation.source for operation in report.done] == ["cat/2.png"]
+    assert len(list((place.root / TRASH).rglob("*.png"))) == 2
+    assert len(undo(report.journal).conflicts) == 1
+
+
+def test_a_file_that_is_nowhere_after_an_interruption_is_a_conflict_and_stays_in_the_journal(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.decide(delete("cat/1.png"), delete("cat/2.png"))
+    with interrupted(monkeypatch, at=2), pytest.raises(KeyboardInterrupt):
+        place.apply()
+    trash = next((place.root / TRASH).iterdir())
+    trash.rename(place.root / "aside")  # as a disk that is not mounted
+    report = place.apply()
+    assert [(c.path, c.reason[:7]) for c in report.conflicts] == [("cat/1.png", "neither")]
+    for file in list((place.root / "aside").rglob("*.png")):
+        file.rename(trash / file.relative_to(place.root / "aside"))
+    assert undo(report.journal).conflicts == ()
+    assert (place.root / "cat/1.png").exists()
+
+
+@pytest.mark.parametrize("action", [Action.KEEP, Action.UNSURE, Action.UNDO])
+def test_what_was_decided_anew_after_an_interruption_is_not_carried_out(
+    action: Action, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.decide(*(delete(f"cat/{n}.png") for n in (1, 2, 3)))
+    with interrupted(monkeypatch, at=2), pytest.raises(KeyboardInterrupt):
+        place.apply()
+    place.decide(Decision("cat/2.png", action, decided_at=TIME))
+    report = place.apply()
+    assert [operation.source for operation in report.done] == ["cat/3.png"]
+    assert report.conflicts == ()
+    assert tree(place.root)["cat/2.png"] == place.before["cat/2.png"]
+    assert undo(report.journal).conflicts == ()
+    assert tree(place.root) == place.before
+
+
+def test_bytes_that_changed_after_an_interruption_are_left_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.decide(delete("cat/1.png"), delete("cat/2.png"))
+    with interrupted(monkeypatch, at=1), pytest.raises(KeyboardInterrupt):
+        place.apply()
+    make(place.root / "cat/2.png", "changed")
+    report = place.apply()
+    assert [operation.source for operation in report.done] == ["cat/1.png"]
+    assert [(c.path, "its bytes changed" in c.reason) for c in report.conflicts] == [("cat/2.png", True)]
+    assert undo(report.journal).conflicts == ()
+    assert (place.root / "cat/2.png").read_bytes() == b"changed"
+
+
+def test_bytes_that_change_between_plan_and_move_are_left_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = journal.Journal.write
+    monkeypatch.setattr(
+        journal.Journal, "write", lambda j: (write(j), make(place.root / "cat/1.png", "changed"), None)[-1]
+    )
+    place.decide(delete("cat/1.png"))
+    report = place.apply()
+    assert report.done == ()
+    assert "its bytes changed" in report.conflicts[0].reason
+    assert undo(report.journal) == Report(report.journal, (), ())
+
+
+def test_undo_of_what_is_undone_leaves_a_later_apply_alone(place: Place) -> None:
+    place.decide_all()
+    first = place.apply().journal
+    undo(first)
+    second = place.apply().journal
+    assert undo(first) == Report(first, (), ())
+    assert tree(place.root) == applied(place.before)
+    undo(second)
+    assert tree(place.root) == place.before
+
+
+def test_undo_moves_no_other_file_that_has_the_name(place: Place) -> None:
+    place.decide(relabel("cat/2.png", "dog"))
+    done = place.apply().journal
+    make(place.root / "dog/2.png", "of somebody else")
+    back = undo(done)
+    assert (back.done, [conflict.path for conflict in back.conflicts]) == ((), ["dog/2.png"])
+    assert "not the file that was moved here" in back.conflicts[0].reason
+    (place.root / "dog/2.png").unlink()
+    assert "no longer here" in undo(done).conflicts[0].reason
+
+
+def test_undo_knows_a_file_by_its_bytes_where_the_dataset_was_copied_to_another_disk_and_back(place: Place) -> None:
+    place.decide_all()
+    done = place.apply().journal
+    shutil.copytree(place.root, place.root.with_name("copy"))
+    shutil.rmtree(place.root)
+    place.root.with_name("copy").rename(place.root)
+    assert undo(done).conflicts == ()
+    assert tree(place.root) == place.before
+
+
+def test_what_an_undo_with_a_conflict_put_back_is_carried_out_again(place: Place) -> None:
+    place.decide(delete("cat/1.png"), delete("cat/2.png"))
+    first = place.apply().journal
+    make(place.root / "cat/1.png", "of somebody else")
+    assert [len(undo(first).done), len(undo(first).done)] == [1, 0]
+    again = place.apply()
+    assert [operation.source for operation in again.done] == ["cat/2.png"]
+    assert [conflict.path for conflict in again.conflicts] == ["cat/1.png"]
+    (place.root / "cat/1.png").unlink()
+    assert [operation.target for operation in undo(first).done] == ["cat/1.png"]
+    undo(again.journal)
+    assert tree(place.root) == place.before
+
+
+def test_journals_are_undone_in_any_order(place: Place) -> None:
+    make_scan(place.root, "cat", "dog", "fox", "cow")
+    place.decide(delete("cat/1.png"), relabel("cat/2.png", "cow"))
+    first = place.apply().journal
+    place.decide(relabel("dog/1.png", "cat"), relabel("cat/3.png", "cow"))
+    second = place.apply().journal
+    for done in (first, second):
+        assert undo(done).conflicts == ()
+    assert tree(place.root) == place.before
+
+
+def test_a_trash_that_was_put_elsewhere_and_linked_can_be_undone(place: Place) -> None:
+    place.decide_all()
+    done = place.apply().journal
+    (place.root / TRASH).rename(place.root.parent / "elsewhere")
+    (place.root / TRASH).symlink_to("../elsewhere")
+    assert undo(done).conflicts == ()
+    assert journal.read(done).state is State.UNDONE
+    assert tree(place.root) == {**place.before, TRASH: None}
+
+
+def test_a_dataset_that_is_reached_through_a_link_is_the_same(place: Place) -> None:
+    link = place.root.with_name("link")
+    link.symlink_to("data")
+    place.decide(delete("cat/1.png"))
+    done = apply(place.manifest, link).journal
+    assert place.apply() == apply(place.manifest, link) == Report(None, (), ())
+    link.unlink()
+    assert undo(done).conflicts == ()
+    assert tree(place.root) == place.before
+
+
+def test_another_folder_than_was_scanned_is_noted_where_files_are_known_by_name_alone(
+    place: Place, tmp_path: Path
+) -> None:
+    other = Place(tmp_path / "other")
+    make_scan(other.root, "cat", "dog")
+    scanned = other.manifest
+    Manifest(scanned).append(place.with_hash(delete("cat/1.png")))
+    assert plan(scanned, place.root).notes == ()
+    Manifest(scanned).append(delete("cat/2.png", decided_at=""))
+    assert plan(scanned, other.root).notes == ()
+    for report in (plan(scanned, place.root), apply(scanned, place.root)):
+        assert len(report.notes) == 1
+        assert str(other.root) in report.notes[0]
+        assert "'cat/2.png'" in report.notes[0]
+        assert report.warnings == ()
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
+def test_a_folder_that_cannot_be_written_is_an_error_that_says_what_to_do(
+    code: int, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    place.decide_all()
+    done = place.apply().journal
+    monkeypatch.setattr("cleaner.apply.execute.FileLock.acquire", refuse)
+    for call in (place.apply, lambda: undo(done)):
+        with pytest.raises(CleanerError, match=r"cannot be written .*make it writable"):
+            call()
+    assert tree(place.root) == applied(place.before)
+
+
+def test_a_journal_that_cannot_be_marked_at_the_end_is_a_warning_and_the_same_call_makes_up_for_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_at(state: State) -> Callable[[journal.Journal, State, Any], None]:
+        def refuse(found: journal.Journal, wanted: State, left: Any) -> None:
+            if wanted is state:
+                raise CleanerError("the disk is full")
+            mark(found, wanted, left)
+
+        return refuse
+
+    mark = journal.Journal.mark
+    place.decide_all()
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.Journal, "mark", full_at(State.FINISHED))
+        report = place.apply()
+        assert (len(report.done), len(report.warnings)) == (5, 1)
+        assert "the disk is full" in report.warnings[0]
+    assert place.apply().done == ()
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.Journal, "mark", full_at(State.UNDOING))
+        with pytest.raises(CleanerError, match="the disk is full; nothing was moved"):
+            undo(report.journal)
+        assert tree(place.root) == applied(place.before)
+        patch.setattr(journal.Journal, "mark", full_at(State.UNDONE))
+        back = undo(report.journal)
+        assert (len(back.done), len(back.warnings)) == (5, 1)
+    assert undo(report.journal) == Report(report.journal, (), ())
+    assert tree(place.root) == place.before
+
+
+def test_a_folder_that_cannot_be_synced_is_noted(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(execute, "sync_folder", refuse)
+    place.decide(relabel("cat/1.png", "fox"))
+    report = place.apply()
+    assert (len(report.done), len(report.notes), report.conflicts) == (1, 2, ())
+    assert journal.read(report.journal).state is State.FINISHED
+
+
+CHANGING = ("replace", "rename", "link", "unlink", "mkdir", "rmdir", "fsync", "truncate")
+
+
+def in_a_process_that_dies(at: int, call: Callable[[], object], system: Callable[[pytest.MonkeyPatch], None]) -> bool:
+    """Run a call in a process that ends at once before its `at`-th change of a file; true if it came to that."""
+    child = os.fork()
+    if child == 0:
+        count = 0
+
+        def dying(function: Callable[..., Any]) -> Callable[..., Any]:
+            def wrapped(*args: Any, **options: Any) -> Any:
+                nonlocal count
+                count += 1
+                if count == at:
+                    os._exit(9)
+                return function(*args, **options)
+
+            return wrapped
+
+        try:
+            patch = pytest.MonkeyPatch()
+            system(patch)
+            for name in CHANGING:
+                patch.setattr(os, name, dying(getattr(os, name)))
+            if moves._rename_noreplace is not None:
+                patch.setattr(moves, "_rename_noreplace", dying(moves._rename_noreplace))
+            call()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, 9)
+    return status == 9
+
+
+def one_step(_: pytest.MonkeyPatch) -> None:
+    """As this system is."""
+
+
+def by_links(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(moves, "_rename_noreplace", None)
+
+
+def by_placeholders(patch: pytest.MonkeyPatch) -> None:
+    by_links(patch)
+    patch.setattr(moves, "_link", lambda *_: False)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("system", [one_step, by_links, by_placeholders])
+def test_a_process_that_is_killed_at_any_change_is_made_up_for_by_the_same_call(
+    system: Callable[[pytest.MonkeyPatch], None], tmp_path: Path
+) -> None:
+    at, died = 0, True
+    while died:
+        at += 1
+        place = Place(tmp_path / str(at))
+        place.decide_all()
+        died = in_a_process_that_dies(at, place.apply, system)
+        place.apply()
+        assert tree(place.root) == applied(place.before)
+        (done,) = place.journals()
+        undoing = in_a_process_that_dies(at, lambda done=done: undo(done), system)
+        assert undo(done).conflicts == ()
+        assert tree(place.root) == place.before
+        died = died or undoing
+    assert at > 30
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("system", [one_step, by_links, by_placeholders])
+def test_an_apply_that_is_killed_at_any_change_can_be_undone(
+    system: Callable[[pytest.MonkeyPatch], None], tmp_path: Path
+) -> None:
+    at, died = 0, True
+    while died:
+        at += 1
+        place = Place(tmp_path / str(at))
+        place.decide_all()
+        died = in_a_process_that_dies(at, place.apply, system)
+        for done in place.journals():
+            assert undo(done).conflicts == ()
+        assert {**tree(place.root), **place.before} == tree(place.root)
+        assert [path for path in tree(place.root) if path not in place.before] == []
+    assert at > 20
+
+
 LINES: list[dict[str, Any]] = [
-    {"format": 1, "data": "/data", "folders": [TRASH], "written": TIME},
-    {"source": "cat/1.png", "target": f"{TRASH}/1.png", "action": "delete", "decided_at": TIME},
-    {"state": "finished", "failed": [], "at": TIME},
+    {"format": 2, "data": "/data", "folders": [TRASH], "written": TIME},
+    {
+        "source": "cat/1.png",
+        "target": f"{TRASH}/1.png",
+        "action": "delete",
+        "new_label": "",
+        "decided_at": TIME,
+        "file": {"size": 1, "modified": 2, "inode": 3, "sha256": "0" * 64},
+    },
+    {"state": "finished", "left": [], "at": TIME},
 ]
 
 
@@ -653,7 +957,8 @@ DAMAGES = {
     "not JSON": text_of(LINES) + "{\n",
     "not JSON in the middle": text_of(LINES[:1]) + "{torn\n" + text_of(LINES[1:]),
     "no objects": "[1]\n2\n",
-    "later format": changed(0, format=2),
+    "earlier format": changed(0, format=1),
+    "later format": changed(0, format=3),
     "no format": changed(0, format=None),
     "no data": changed(0, data=None),
     "data is a number": changed(0, data=5),
@@ -666,8 +971,12 @@ DAMAGES = {
     "no time": changed(1, decided_at=None),
     "more than is known": changed(1, more="x"),
     "source is a number": changed(1, source=5),
-    "no list of what failed": changed(2, failed=None),
-    "failed is a number": changed(2, failed=5),
+    "no file": changed(1, file=None),
+    "the file is a number": changed(1, file=5),
+    "the file has no size": changed(1, file={"modified": 2, "inode": 3, "sha256": ""}),
+    "unknown state": changed(2, state="half"),
+    "no list of what is left": changed(2, left=None),
+    "left is a number": changed(2, left=5),
     "too deep": "[" * 100_000 + "\n",
 }
 
@@ -685,7 +994,7 @@ def test_a_damaged_journal_is_an_error_that_names_it_and_nothing_moves(damage: s
 
 def test_an_undamaged_journal_is_read(tmp_path: Path) -> None:
     (tmp_path / "j").write_text(text_of(LINES))
-    assert journal.read(tmp_path / "j").finished
+    assert journal.read(tmp_path / "j").state is State.FINISHED
 
 
 def test_a_journal_that_is_not_utf8_or_not_there_is_an_error(tmp_path: Path) -> None:

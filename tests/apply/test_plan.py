@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cleaner.apply.labels import FolderLabels
-from cleaner.apply.plan import Plan, make_plan
+from cleaner.apply.plan import Done, Plan, make_plan
 from cleaner.core.files import TRASH, sha256_of
 from cleaner.core.records import Action, Decision
 
@@ -40,8 +40,26 @@ def relabel(path: str, new_label: str, **changes: Any) -> Decision:
     return Decision(**{"path": path, "action": Action.RELABEL, "new_label": new_label, "decided_at": TIME, **changes})
 
 
-def plan_of(root: Path, *decisions: Decision, known: tuple[str, ...] | None = None, done: Any = ()) -> Plan:
-    return make_plan(decisions, FolderLabels.of(root, known), TRASH_FOLDER, done)
+def as_decided(root: Path, decision: Decision) -> Decision:
+    """With the hash that the app writes, unless there is one, or nobody says when it was decided."""
+    if decision.sha256 or not decision.decided_at or not (root / decision.path).is_file():
+        return decision
+    return replace(decision, sha256=sha256_of(root / decision.path))
+
+
+def plan_of(
+    root: Path, *decisions: Decision, known: tuple[str, ...] | None = None, earlier: tuple[Done, ...] = ()
+) -> Plan:
+    decided = [as_decided(root, decision) for decision in decisions]
+    return make_plan(decided, FolderLabels.of(root, known), TRASH_FOLDER, earlier)
+
+
+def carry_out(root: Path, decision: Decision) -> Done:
+    """Do by hand what a plan says; gives what the journal says of it."""
+    (operation,) = plan_of(root, decision).operations
+    (root / operation.target).parent.mkdir(parents=True, exist_ok=True)
+    (root / operation.source).rename(root / operation.target)
+    return Done(operation, Path("/scan 1/journal-x.jsonl"))
 
 
 def targets(plan: Plan) -> dict[str, str]:
@@ -64,14 +82,70 @@ def test_only_delete_and_relabel_move_anything(root: Path) -> None:
     assert plan_of(root, *others) == Plan((), (), ())
 
 
-def test_what_an_earlier_apply_did_is_left_out_and_a_later_decision_is_not(root: Path) -> None:
-    decision = delete("train/cat/1.png")
-    done = {plan_of(root, decision).operations[0].decision}
-    assert plan_of(root, decision, done=done) == Plan((), (), ())
+def test_what_an_earlier_apply_did_is_left_out(root: Path) -> None:
+    decision = as_decided(root, delete("train/cat/1.png"))
+    done = carry_out(root, decision)
+    assert plan_of(root, decision, earlier=(done,)) == Plan((), (), ())
+
+
+def test_a_file_that_came_back_is_left_alone_until_it_is_decided_about_again(root: Path) -> None:
+    decision = as_decided(root, delete("train/cat/1.png"))
+    done = carry_out(root, decision)
+    make(root / "train/cat/1.png")
+    plan = plan_of(root, decision, earlier=(done,))
+    assert plan.operations == ()
+    assert "was deleted by 'journal-x.jsonl', and there is a file again" in plan.conflicts[0].reason
     later = replace(decision, decided_at="2026-02-01T12:00:00Z")
     other = relabel("train/cat/1.png", "dog")
-    assert targets(plan_of(root, later, done=done)) == {"train/cat/1.png": f"{TRASH_FOLDER}/train/cat/1.png"}
-    assert targets(plan_of(root, other, done=done)) == {"train/cat/1.png": "train/dog/1_1.png"}
+    keep = Decision("train/cat/1.png", Action.KEEP, decided_at=TIME)
+    assert list(targets(plan_of(root, later, earlier=(done,)))) == ["train/cat/1.png"]
+    assert targets(plan_of(root, other, earlier=(done,))) == {"train/cat/1.png": "train/dog/1_1.png"}
+    assert plan_of(root, keep, earlier=(done,)) == Plan((), (), ())
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        *(Decision("train/cat/1.png", action) for action in (Action.KEEP, Action.UNSURE, Action.UNDO)),
+        delete("train/cat/1.png"),
+        relabel("train/cat/1.png", "cow"),
+        relabel("train/cat/1.png", "dog", decided_at="2026-02-01T12:00:00Z"),
+    ],
+)
+def test_a_decision_about_a_file_that_was_moved_is_a_conflict_that_says_how_to_go_back(
+    later: Decision, root: Path
+) -> None:
+    done = carry_out(root, relabel("train/cat/1.png", "dog"))
+    plan = plan_of(root, later, earlier=(done,))
+    assert plan.operations == ()
+    assert [(c.path, c.action) for c in plan.conflicts] == [("train/cat/1.png", later.action.value)]
+    assert plan.conflicts[0].reason == (
+        "it was moved to 'train/dog/1_1.png' by 'journal-x.jsonl'; "
+        "`cleaner undo '/scan 1/journal-x.jsonl'` takes that back"
+    )
+
+
+def test_a_name_that_an_earlier_apply_made_free_is_not_given_to_another_file(root: Path) -> None:
+    done = carry_out(root, delete("train/cat/1.png"))
+    plan = plan_of(root, relabel("train/dog/1.png", "cat"), earlier=(done,))
+    assert targets(plan) == {"train/dog/1.png": "train/cat/1_1.png"}
+
+
+def test_what_could_not_be_read_when_it_was_decided_and_now_can_is_left_alone(root: Path) -> None:
+    unseen = delete("train/cat/1.png")
+    by_hand = delete("train/cat/2.png", decided_at="")
+    plan = make_plan([unseen, by_hand], FolderLabels.of(root, None), TRASH_FOLDER)
+    assert list(targets(plan)) == ["train/cat/2.png"]
+    assert "could not be read when it was decided" in plan.conflicts[0].reason
+
+
+def test_what_can_still_not_be_read_is_moved_as_decided(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> str:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("cleaner.apply.plan.sha256_of", refuse)
+    plan = make_plan([delete("train/cat/1.png")], FolderLabels.of(root, None), TRASH_FOLDER)
+    assert list(targets(plan)) == ["train/cat/1.png"]
 
 
 @pytest.mark.parametrize(

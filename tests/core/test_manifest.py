@@ -165,6 +165,58 @@ def test_export_writes_one_row_a_path(path: Path) -> None:
     assert as_text(Manifest(out).rows()) == as_text(list(manifest.standing().values()))
 
 
+def test_an_earlier_export_is_replaced(path: Path) -> None:
+    manifest = Manifest(path)
+    manifest.append(keep("a.png"), ODD)
+    out = path.with_name("out.csv")
+    manifest.export(out)
+    manifest.append(keep("b.png"))
+    assert manifest.export(out) == 3
+    assert paths(Manifest(out)) == ["a.png", ODD.path, "b.png"]
+
+
+def test_export_replaces_nothing_but_an_export(path: Path) -> None:
+    manifest = Manifest(path)
+    manifest.append(keep("a.png"), keep("a.png", action=Action.DELETE))
+    (path.parent / "scan").mkdir()
+    for name, content in {
+        "scan.json": b"{}",
+        "empty.csv": b"",
+        "binary": b"\xff\0",
+        "table.csv": b"path,action\r\n",
+        "history.csv": path.read_bytes(),
+        "scan/decisions.csv": HEADER + b"b.png,keep\r\n",
+        "scan/scan.json": b"{}",
+    }.items():
+        (path.parent / name).write_bytes(content)
+    (path.parent / "link.csv").symlink_to(path)
+    (path.parent / "broken.csv").symlink_to("nowhere")
+    before = {file: file.read_bytes() for file in path.parent.rglob("*") if file.is_file()}
+    refused = [path, path.parent / "." / path.name, *before, path.parent / "scan", path.parent / "broken.csv"]
+    for out in refused:
+        with pytest.raises(CleanerError, match="not an earlier export"):
+            manifest.export(out)
+    assert {file: file.read_bytes() for file in path.parent.rglob("*") if file.is_file()} == before
+
+
+def test_a_manifest_of_one_row_is_not_replaced_by_its_own_export(path: Path) -> None:
+    manifest = Manifest(path)
+    manifest.append(keep("a.png"))
+    with pytest.raises(CleanerError, match="not an earlier export"):
+        manifest.export(path)
+
+
+def test_export_to_a_folder_that_is_not_there_is_an_error_that_names_the_file(path: Path) -> None:
+    with pytest.raises(CleanerError, match=r"none/out\.csv' cannot be written .*a folder that exists"):
+        Manifest(path).export(path.parent / "none" / "out.csv")
+
+
+def test_the_latest_rows_have_also_what_was_undone(path: Path) -> None:
+    manifest = Manifest(path)
+    manifest.append(keep("a.png"), keep("b.png"), keep("a.png", action=Action.UNDO))
+    assert {p: d.action for p, d in manifest.latest().items()} == {"a.png": Action.UNDO, "b.png": Action.KEEP}
+
+
 def row_of(decision: Decision, folder: Path) -> bytes:
     """The bytes that a decision has in the file."""
     Manifest(folder / "row.csv").append(decision)
@@ -182,10 +234,11 @@ def test_a_row_torn_at_any_byte_is_set_aside_and_the_next_decision_is_taken(torn
         is_whole = size >= len(whole) and torn.decided_at  # but for its line end
         assert as_text(manifest.rows()) == as_text([ODD, keep("a.png"), *([torn] if is_whole else [])]), row[:size]
         assert len(manifest.warnings) == (0 if is_whole else 1)
+        assert path.read_bytes() == before + row[:size]  # who reads changes nothing
+        manifest.append(keep("next.png"))
         set_aside = list(path.parent.glob("decisions.csv.torn-*"))
         assert [file.read_bytes() for file in set_aside] == ([] if is_whole else [row[:size]])
-        assert all(file.name in manifest.warnings[0] for file in set_aside)
-        manifest.append(keep("next.png"))
+        assert all(file.name in manifest.warnings[1] for file in set_aside)
         assert as_text(Manifest(path).rows()) == as_text(manifest.rows())
         assert manifest.rows()[-1].path == "next.png"
         assert path.read_bytes().startswith(before)
@@ -198,23 +251,48 @@ def test_a_header_torn_at_any_byte_is_set_aside(path: Path) -> None:
         path.write_bytes(HEADER[:size])
         manifest = Manifest(path)
         assert manifest.rows() == []
+        assert path.read_bytes() == HEADER[:size]
         manifest.append(keep("a.png"))
         assert path.read_bytes() == HEADER + row_of(keep("a.png"), path.parent / str(size))
 
 
+@pytest.mark.parametrize("content", [b"buy milk", b"a,b", b"pathology", b"path;act", b"\0" * 512, b"\xff", b'"path'])
+def test_a_file_that_has_no_header_is_an_error_and_stays(content: bytes, path: Path) -> None:
+    opened_before = Manifest(path)
+    path.write_bytes(content)
+    for call in (lambda: Manifest(path), opened_before.refresh, lambda: opened_before.append(keep("a.png"))):
+        with pytest.raises(CleanerError, match="line 1"):
+            call()
+        assert path.read_bytes() == content
+    assert list(path.parent.glob("*.torn-*")) == []
+
+
 def test_a_tail_of_garbage_is_set_aside(path: Path) -> None:
+    before = HEADER + b"a.png,keep\r\n"
     for garbage in (b"\0" * 512, b"\xff\xfe\x00", b'"\xc3', b"\x1f\x8b,,,"):
-        path.write_bytes(HEADER + b"a.png,keep\r\n" + garbage)
+        path.write_bytes(before + garbage)
         manifest = Manifest(path)
         assert paths(manifest) == ["a.png"]
         assert len(manifest.warnings) == 1
-        assert path.read_bytes() == HEADER + b"a.png,keep\r\n"
+        assert path.read_bytes() == before + garbage
+        manifest.append()
+        assert path.read_bytes() == before
+
+
+def test_a_torn_row_is_reported_with_its_text_once(path: Path) -> None:
+    path.write_bytes(HEADER + b"a.png,keep\r\nb.png,delete")
+    manifest = Manifest(path)
+    edit(path, path.read_bytes())
+    assert manifest.refresh()
+    assert len(manifest.warnings) == 1
+    assert "b.png,delete" in manifest.warnings[0]
+    assert "line end" in manifest.warnings[0]
 
 
 def test_two_tears_at_one_place_are_both_kept(path: Path) -> None:
     for torn in (b"b.png,ke", b"c.png,k"):
         path.write_bytes(HEADER + b"a.png,keep\r\n" + torn)
-        Manifest(path)
+        Manifest(path).append()
     assert sorted(file.read_bytes() for file in path.parent.glob("*.torn-*")) == [b"b.png,ke", b"c.png,k"]
 
 
@@ -226,6 +304,7 @@ def test_a_tear_that_another_process_leaves_is_found_by_the_next_append(path: Pa
     manifest.append(keep("c.png"))
     assert paths(manifest) == paths(Manifest(path)) == ["a.png", "c.png"]
     assert len(manifest.warnings) == 1
+    assert "torn-" in manifest.warnings[0]
 
 
 def edit(path: Path, content: bytes) -> None:
