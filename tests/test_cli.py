@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 from cleaner import __version__
 from cleaner.cli import main
 from cleaner.core.errors import CleanerError
+from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Sample
 from cleaner.core.scan import Scan
@@ -42,7 +45,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def decide(path: str, action: Action, new_label: str = "") -> None:
-    Manifest("scan/decisions.csv").append(Decision(path, action, new_label=new_label, decided_at=TIME))
+    """As the app does, which writes the hash of what it shows."""
+    file = Path("data", path)
+    sha256 = sha256_of(file) if file.is_file() else ""
+    Manifest("scan/decisions.csv").append(Decision(path, action, new_label=new_label, sha256=sha256, decided_at=TIME))
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -162,15 +168,20 @@ def test_export_writes_the_decisions_that_stand(capsys: pytest.CaptureFixture[st
 
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("command", [APPLY, (*APPLY, "--dry-run", "--json"), ("export", APPLY[1], "--out", "o.csv")])
-def test_a_torn_row_is_reported(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_torn_row_is_reported_and_is_1(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     decide("cat/1.png", Action.KEEP)
     with open("scan/decisions.csv", "a") as file:
-        file.write("dog/2.png,dele")
-    status, out, err = run(capsys, *command)
-    assert status == 0
-    assert err.startswith(f"cleaner {command[0]}: ")
-    assert "torn" in err
-    assert "torn" not in out
+        file.write("dog/2.png,delete")
+    before = Path("scan/decisions.csv").read_bytes()
+    for _ in range(2):
+        status, out, err = run(capsys, *command)
+        assert status == 1
+        assert err.startswith(f"cleaner {command[0]}: ")
+        assert "torn" in err
+        assert "dog/2.png,delete" in err
+        assert "torn" not in out
+    assert Path("scan/decisions.csv").read_bytes() == before
+    assert Path("data/dog/2.png").is_file()
 
 
 @pytest.mark.usefixtures("folder")
@@ -186,6 +197,12 @@ def test_a_torn_row_is_reported(command: tuple[str, ...], capsys: pytest.Capture
         (["export", "none.csv", "--out", "out.csv"], "none.csv"),
         (["export", "data", "--out", "out.csv"], "data"),
         (["apply", "none.csv", "--data", "data"], "none.csv"),
+        (["export", "scan/decisions.csv", "--out", "scan/decisions.csv"], "not an earlier export"),
+        (["export", "scan/decisions.csv", "--out", "scan/scan.json"], "not an earlier export"),
+        (["export", "scan/decisions.csv", "--out", "none/out.csv"], "'none/out.csv' cannot be written"),
+        (["export", "scan/note.txt", "--out", "out.csv"], "note.txt"),
+        (["apply", "scan/note.txt", "--data", "data"], "note.txt"),
+        (["apply", "scan/note.txt", "--data", "data", "--dry-run"], "note.txt"),
         (["apply", "scan/decisions.csv", "--data", "none"], "none"),
         (["apply", "scan/decisions.csv", "--data", "none", "--dry-run", "--json"], "none"),
         (["apply", "scan/bad.csv", "--data", "data"], "bad.csv', line 2, column 'action'"),
@@ -201,12 +218,15 @@ def test_bad_input_is_2_and_says_what_is_wrong(
 ) -> None:
     decide("cat/1.png", Action.DELETE)
     Path("scan/bad.csv").write_text("path,action\ncat/1.png,drop\n")
+    Path("scan/note.txt").write_text("buy milk")
+    before = {file: file.read_bytes() for file in Path("scan").iterdir()}
     status, out, err = run(capsys, *arguments)
     assert (status, out) == (2, "")
     assert err.startswith(f"cleaner {arguments[0]}: ")
     assert named in err
     assert "Traceback" not in err
     assert Path("data/cat/1.png").is_file()
+    assert {file: file.read_bytes() for file in before} == before
 
 
 @pytest.mark.parametrize(
@@ -240,12 +260,91 @@ def test_help_and_version_are_0(arguments: list[str], capsys: pytest.CaptureFixt
 
 
 @pytest.mark.usefixtures("folder")
-def test_what_the_system_refuses_is_1(capsys: pytest.CaptureFixture[str]) -> None:
-    decide("cat/1.png", Action.KEEP)
-    status, out, err = run(capsys, "export", "scan/decisions.csv", "--out", "none/out.csv")
-    assert (status, out) == (1, "")
-    assert err.startswith("cleaner export: ")
-    assert "none" in err
+def test_a_change_of_mind_after_apply_is_1_and_says_how_to_go_back(capsys: pytest.CaptureFixture[str]) -> None:
+    decide("cat/1.png", Action.DELETE)
+    run(capsys, *APPLY)
+    (journal,) = Path("scan").absolute().glob("journal-*")
+    for action in (Action.KEEP, Action.UNDO):
+        decide("cat/1.png", action)
+        status, out, _ = run(capsys, *APPLY)
+        assert status == 1
+        assert "0 moved, 1 in conflict\n" in out
+        assert f"it was deleted by {journal.name!r}; `cleaner undo {journal}` takes that back" in out
+    assert run(capsys, "undo", str(journal))[0] == 0
+    assert run(capsys, *APPLY)[0] == 0
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_nobody_could_see_when_it_was_decided_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("data").rename("unmounted")
+    decide("cat/1.png", Action.DELETE)
+    Path("unmounted").rename("data")
+    status, out, _ = run(capsys, *APPLY)
+    assert status == 1
+    assert "could not be read when it was decided" in out
+    assert Path("data/cat/1.png").is_file()
+
+
+@pytest.mark.usefixtures("folder")
+def test_another_dataset_than_was_scanned_is_told_and_is_0(capsys: pytest.CaptureFixture[str]) -> None:
+    Manifest("scan/decisions.csv").append(Decision("cat/1.png", Action.DELETE))
+    Path("data").rename("moved")
+    for option in (["--dry-run"], []):
+        status, _, err = run(capsys, "apply", "scan/decisions.csv", "--data", "moved", *option)
+        assert status == 0
+        assert err.startswith("cleaner apply: ")
+        assert "is not the folder that was scanned" in err
+
+
+def test_what_to_do_next_can_be_pasted_into_a_shell(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = "scan of Zoë's $HOME"
+    decide("cat/1.png", Action.DELETE)
+    Path("scan").rename(odd)
+    _, out, _ = run(capsys, "apply", f"{odd}/decisions.csv", "--data", "data")
+    (journal,) = (folder / odd).glob("journal-*")
+    assert shlex.split(out.splitlines()[-1]) == ["To", "take", "it", "back:", "cleaner", "undo", str(journal)]
+    stub(monkeypatch, "cleaner.scoring.learner_file.scan_file", SimpleNamespace(scored={}, unreadable=()))
+    _, out, _ = run(capsys, *SCAN[:-1], odd)
+    assert shlex.split(out.splitlines()[-1]) == ["Review", "them:", "cleaner", "serve", odd]
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_folder_that_cannot_be_written_is_2_and_says_what_to_do(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    decide("cat/1.png", Action.DELETE)
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    status, out, err = run(capsys, *APPLY)
+    assert (status, out) == (2, "")
+    assert "make it writable" in err
+    assert "Errno" not in err
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [(("show", "scan"), 0), ((*APPLY, "--dry-run"), 1), (APPLY, 1), (("undo", "scan/none"), 2)],
+)
+def test_a_reader_that_goes_away_changes_neither_the_status_nor_what_is_said(
+    command: tuple[str, ...], status: int
+) -> None:
+    decide("cat/none.png", Action.DELETE)
+    decide("cat/1.png", Action.DELETE)
+    read, write = os.pipe()
+    os.close(read)
+    code = "import sys; from cleaner.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command], stdout=write, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(write)
+    assert done.returncode == status
+    assert ("Errno" in done.stderr, "pipe" in done.stderr) == (status == 2, False)
+    assert Path("data/cat/1.png").is_file() == (command != APPLY)
 
 
 def stub(monkeypatch: pytest.MonkeyPatch, target: str, result: object = None) -> list[Any]:
@@ -294,9 +393,10 @@ def test_scan_that_fails(
 def test_serve_and_demo_pass_their_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
     serve = stub(monkeypatch, "cleaner.review.serve.serve")
     demo = stub(monkeypatch, "cleaner.demo.demo", result=0)
-    assert main(["serve", "scan", "--port", "1234", "--ip", "::1", "--token", "secret", "--no-browser"]) == 0
+    serve_options = ["--data", "there", "--port", "1234", "--ip", "::1", "--token", "secret", "--no-browser"]
+    assert main(["serve", "scan", *serve_options]) == 0
     assert main(["demo", "--dir", "here", "--no-serve", "--port", "1234"]) == 0
-    options = {"port": 1234, "ip": "::1", "token": "secret", "open_browser": False}
+    options = {"data": "there", "port": 1234, "ip": "::1", "token": "secret", "open_browser": False}
     assert serve == [(("scan",), options)]
     assert demo == [(("here",), {"serve": False, "port": 1234})]
 
