@@ -14,8 +14,8 @@ import numpy as np
 
 from cleaner.core.records import ScoredBatch
 from cleaner.core.topk import TopLosses
+from cleaner.scoring import precision
 from cleaner.scoring.checkpoint import Part
-from cleaner.scoring.precision import FAST
 from cleaner.scoring.sources import Source
 
 __all__ = ["rescore"]
@@ -31,7 +31,7 @@ def rescore(source: Source, part: Part, k: int) -> dict[str, Any]:
         what was seen, for `scan.json`: the largest error of a loss, the candidates beyond `k`, the share of the samples
         that were scored twice, and the labels of which every sample was.
     """
-    if source.ways.get("fast") not in FAST:
+    if source.ways.get("fast") not in precision.FAST:
         # Nothing in lower precision is quicker here: the pass was an exact one.
         part.heaps = part.heaps.truncated(min(k, part.heaps.k))
         return {"error": 0.0, "margin": 0, "scored_twice": 0.0, "classes_scored_twice": []}
