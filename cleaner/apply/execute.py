@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from filelock import FileLock
 
@@ -15,7 +15,7 @@ from cleaner.apply import journal as journals
 from cleaner.apply import moves
 from cleaner.apply.journal import Journal, Operation, State
 from cleaner.apply.labels import FolderLabels, Refusal
-from cleaner.apply.plan import Conflict, Done, Plan, make_plan
+from cleaner.apply.plan import Conflict, Done, Plan, folders_of, make_plan
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, sync_folder
 from cleaner.core.manifest import Manifest
@@ -148,12 +148,7 @@ def _locked(beside: Path) -> Iterator[None]:
 
 def _planned(manifest: Path, root: Path) -> tuple[Journal, Plan]:
     """What is to be done, and the journal as it is before that: of a run that was interrupted, or a new one."""
-    found = journals.journals_beside(manifest, root)
-    for journal in found:
-        if journal.state is State.UNDOING:
-            again = shlex.join(["cleaner", "undo", str(journal.path)])
-            raise CleanerError(f"an undo was interrupted; run `{again}` first, which finishes it; nothing was moved")
-    found = [replace(j, operations=_moved(j, root)) if j.state is State.APPLYING else j for j in found]
+    found = _settled(manifest, root)
     begun = [journal for journal in found if journal.state is State.APPLYING]
     journal = begun[-1] if begun else Journal(journals.new_name(manifest.parent), root, (), (), journals.now())
     decisions = Manifest(manifest)
@@ -164,15 +159,31 @@ def _planned(manifest: Path, root: Path) -> tuple[Journal, Plan]:
         trash=f"{TRASH}/{journal.path.stem}",
         earlier=[Done(operation, j.path) for j in found for operation in j.carried_out],
     )
-    lost = [conflict for j in begun for conflict in _lost(j, root)]
     unchecked = [o.source for o in todo.operations if not decisions.standing()[o.source].sha256]
-    notes = _notes(scan, root, unchecked)
-    todo = replace(todo, conflicts=(*lost, *todo.conflicts), warnings=tuple(decisions.warnings), notes=notes)
+    todo = replace(
+        todo,
+        conflicts=(*(conflict for j in begun for conflict in _lost(j, root)), *todo.conflicts),
+        warnings=tuple(decisions.warnings),
+        notes=_notes(scan, root, unchecked),
+    )
     # A folder that an earlier apply made goes away with the last file that any of them moved there.
-    made = {folder for j in found for folder in j.folders}
-    used = {str(folder) for o in todo.operations for folder in PurePosixPath(o.target).parents}
-    folders = dict.fromkeys((*journal.folders, *sorted(made & used), *todo.folders))
+    shared = folders_of(todo.operations) & {path for j in found for path in j.folders}
+    folders = dict.fromkeys((*journal.folders, *sorted(shared), *todo.folders))
     return replace(journal, data=root, folders=tuple(folders)), todo
+
+
+def _settled(manifest: Path, root: Path) -> list[Journal]:
+    """The journals of a dataset; one that was interrupted has only the operations that were done.
+
+    Raises:
+        CleanerError: an undo was interrupted, so that nobody can say what is meant to be done.
+    """
+    found = journals.journals_beside(manifest, root)
+    for journal in found:
+        if journal.state is State.UNDOING:
+            again = shlex.join(["cleaner", "undo", str(journal.path)])
+            raise CleanerError(f"an undo was interrupted; `{again}` finishes it and comes first; nothing was moved")
+    return [replace(j, operations=_moved(j, root)) if j.state is State.APPLYING else j for j in found]
 
 
 def _notes(scan: Scan | None, root: Path, unchecked: Sequence[str]) -> tuple[str, ...]:
@@ -280,7 +291,8 @@ def _take_back(operation: Operation, root: Path) -> bool:
 
 def _move(operation: Operation, root: Path) -> bool:
     source, target = root / operation.source, root / operation.target
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.parent.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
     moves.move(source, target)
     return True
 
@@ -291,9 +303,9 @@ def _sync(journal: Journal, root: Path) -> tuple[str, ...]:
     Those of all operations: what was moved before an interruption may not be on the disk yet.
     """
     paths = (path for o in journal.operations for path in (o.source, o.target))
-    folders = {(root / path).parent for path in (*paths, *journal.folders)}
+    folders = {path.rpartition("/")[0] for path in (*paths, *journal.folders)}
     notes = []
-    for folder in sorted(folder for folder in folders if folder.is_dir()):
+    for folder in filter(Path.is_dir, [root / folder for folder in sorted(folders)]):
         try:
             sync_folder(folder)
         except OSError as error:

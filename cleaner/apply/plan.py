@@ -15,7 +15,7 @@ from cleaner.apply.labels import FolderLabels, Refusal
 from cleaner.core.files import sha256_of
 from cleaner.core.records import Action, Decision
 
-__all__ = ["Conflict", "Done", "Plan", "make_plan"]
+__all__ = ["Conflict", "Done", "Plan", "folders_of", "make_plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,7 @@ def make_plan(decisions: Iterable[Decision], labels: FolderLabels, trash: str, e
         before[done.operation.source].append(done)
     # A name that an earlier move made free is not given away: its file may be put back, in whatever order.
     taken = {path for done in earlier for path in (done.operation.source, done.operation.target)}
+    inside = _Inside(labels.root)
     operations: list[Operation] = []
     conflicts: list[Conflict] = []
     for decision in decisions:
@@ -75,8 +76,9 @@ def make_plan(decisions: Iterable[Decision], labels: FolderLabels, trash: str, e
             if not _leaves_to_do(decision, before.get(decision.path), labels.root):
                 continue
             target = labels.target(decision, trash)
+            inside.check(decision.path)
             file = _checked_file(decision, labels.root)
-            _check_inside(target, labels.root)
+            inside.check(target)
         except Refusal as refusal:
             conflicts.append(Conflict(decision.path, decision.action.value, str(refusal)))
             continue
@@ -111,16 +113,29 @@ def _was(done: Done) -> str:
     return f"{was} by {done.journal.name!r}"
 
 
-def _check_inside(path: str, root: Path) -> None:
-    # A link in the place of a folder would lead the move out of the dataset.
-    folder = (root / path).parent
-    if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(root)):
-        raise Refusal(f"the folder {str(folder)!r} is a link that leads out of the dataset")
+class _Inside:
+    """Knows which folders lie in the dataset; each is looked at once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._real = os.path.realpath(root)
+        self._folders: dict[str, bool] = {}
+
+    def check(self, path: str) -> None:
+        """Check that a move from or to `path` stays in the dataset.
+
+        Raises:
+            Refusal: its folder is a link that leads out of it.
+        """
+        folder = os.path.join(self._root, path.rpartition("/")[0])
+        if folder not in self._folders:
+            self._folders[folder] = Path(os.path.realpath(folder)).is_relative_to(self._real)
+        if not self._folders[folder]:
+            raise Refusal(f"the folder {folder!r} is a link that leads out of the dataset")
 
 
 def _checked_file(decision: Decision, root: Path) -> Identity:
     """The file that was decided about, which is the one that is there."""
-    _check_inside(decision.path, root)
     path = root / decision.path
     if not os.path.lexists(path):
         raise Refusal("the file is gone")
@@ -155,18 +170,19 @@ def _checked_bytes(decision: Decision, path: Path) -> str:
 
 def _free(target: str, root: Path, taken: Container[str]) -> str:
     """The first of `name.jpg`, `name_1.jpg`, `name_2.jpg`, … that no file has and no operation was promised."""
-    path = PurePosixPath(target)
     candidate, n = target, 0
-    while candidate in taken or os.path.lexists(root / candidate):
+    while candidate in taken or os.path.lexists(os.path.join(root, candidate)):
         n += 1
+        path = PurePosixPath(target)
         candidate = path.with_name(f"{path.stem}_{n}{path.suffix}").as_posix()
     return candidate
 
 
 def _missing_folders(operations: Sequence[Operation], root: Path) -> list[str]:
-    missing: dict[str, None] = {}
-    for parent in {PurePosixPath(operation.target).parent: None for operation in operations}:
-        for folder in reversed([parent, *parent.parents]):
-            if folder.parts and not (root / folder).exists():
-                missing[folder.as_posix()] = None
-    return sorted(missing)
+    return sorted(folder for folder in folders_of(operations) if not (root / folder).exists())
+
+
+def folders_of(operations: Iterable[Operation]) -> set[str]:
+    """The folders that the operations move files to, and those that hold these, below the dataset's."""
+    nearest = {operation.target.rpartition("/")[0] for operation in operations}
+    return {str(folder) for path in nearest for folder in (PurePosixPath(path), *PurePosixPath(path).parents)} - {"."}
