@@ -19,8 +19,8 @@ from cleaner.core.records import Sample, ScoredBatch
 from cleaner.core.scan import Rows, Scan, check_out
 from cleaner.core.tally import Tally
 from cleaner.core.topk import TopLosses
+from cleaner.scoring import rescore
 from cleaner.scoring.checkpoint import Keeper, Part, fingerprint
-from cleaner.scoring.rescore import rescore
 from cleaner.scoring.sources import Source
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def run(
     """
     check_out(out, source.root, source.vocab)
     # More than there are samples is room for nothing.
-    room = min(k + _extra(k) if fast else k, max(1, *map(source.count, source.splits)))
+    room = min(rescore.room(k) if fast else k, max(1, *map(source.count, source.splits)))
     identity = {"k": k, "dataset": source.root.as_posix(), "fast": fast, "splits": source.splits, **source.identity()}
     keeper = Keeper(out, identity, len(source.vocab), room, save_every)
     parts, started = _begun(source, keeper, resume)
@@ -141,7 +141,7 @@ def run(
             _pass(source, parts, partial(keeper.save_if_due, parts, source.ways, started), fast, progress)
     settings = {**source.settings, "ways": source.ways}
     if fast:
-        settings["fast"] = {part.split: rescore(source, part, k) for part in parts}
+        settings["fast"] = {part.split: rescore.rescore(source, part, k) for part in parts}
     result = _result(source, parts, k, settings, started)
     _check_result(result)
     written = result.write(out)
@@ -208,11 +208,6 @@ def _samples(part: Part, vocab: tuple[str, ...]) -> Iterator[Sample]:
 
 def _cells(tally: Tally, vocab: tuple[str, ...]) -> dict[tuple[str, str], int]:
     return {(vocab[cell.label], vocab[cell.predicted]): cell.n for cell in tally.result()}
-
-
-def _extra(k: int) -> int:
-    """Candidates beyond `k` that a fast pass keeps of each class, to be scored again."""
-    return max(16, k // 2)
 
 
 def _check(k: int, splits: Sequence[str]) -> None:

@@ -23,6 +23,8 @@ TOLERANCE = 1e-4
 
 # A model that takes less than this for some images is not what a scan waits for.
 _WORTH_IT = 4e-3
+# Images; enough to time a model by, and little work.
+_TIMED = 4
 # Runs that are not timed, and a time after which one that is will do.
 _WARM_UP, _LONG_ENOUGH = 2, 0.5
 # The part of the time that a way must take at most to be taken: noise in a timing must not decide.
@@ -66,18 +68,19 @@ def choose(
     Args:
         model: the original, in evaluation mode.
         inputs: a real batch, as the model takes it.
-        losses: gives the loss of each sample from what the model returns.
+        losses: gives the loss of each sample from what the model returns, which may be for the first samples only.
         tolerances: for each way to try, a key of `EXACT` or `FAST`, the largest difference of a loss, in its unit;
             infinite where the error is dealt with later.
     """
-    plain = _tried("plain", model, inputs, losses, None)
+    some = [x[:_TIMED] for x in inputs]
+    plain = _tried("plain", model, some, losses, None)
     if plain.seconds < _WORTH_IT:
         return plain
-    expected = losses(model(*inputs))
+    expected = losses(model(*some))
     best = plain
     for name, tolerance in tolerances.items():
         try:
-            way = _tried(name, make(name, model, inputs), inputs, losses, expected)
+            way = _tried(name, make(name, model, inputs), some, losses, expected)
         except Exception as error:  # noqa: BLE001 - the compilers of torch raise whatever they like; plain remains
             _log.info("%s: not for this model (%s)", name, " ".join(f"{type(error).__name__}: {error}".split())[:200])
             continue
@@ -156,7 +159,8 @@ def _int8(model: nn.Module, inputs: Sequence[Tensor]) -> Model:
 
 
 def _frozen(model: nn.Module, inputs: Sequence[Tensor]) -> Model:
-    traced: Any = torch.jit.trace(model, tuple(map(_last, inputs)), check_trace=False)  # type: ignore[no-untyped-call]
+    example = tuple(_last(x[:_TIMED]) for x in inputs)
+    traced: Any = torch.jit.trace(model, example, check_trace=False)  # type: ignore[no-untyped-call]
     frozen = torch.jit.freeze(traced)
     return lambda *inputs: frozen(*map(_last, inputs))
 

@@ -1,13 +1,15 @@
-"""The second half of a fast scan: the candidates of a pass in lower precision are scored again exactly.
+"""The second half of a fast scan: what may be among the highest losses of a pass in lower precision is scored again.
 
-A class keeps more candidates than `k`. With `e` the largest error seen, a sample that is no candidate has at most the
-loss at which the candidates were cut, plus `e`. If that is below the exact k-th loss of the candidates, the best `k` of
-them are the best `k` of the class. Where it is not, the whole class is scored again exactly.
+The fast pass keeps more candidates of a class than `k`. The best `k` of them are scored again exactly, which shows the
+error of the fast pass. With `e` that error and some caution, only a sample whose fast loss is within `e` of the exact
+k-th loss can still belong to the best `k`: the candidates of that kind are scored again too, until there are no more.
+Where even samples that were no candidates could be of that kind, the whole class is scored again.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,55 +20,86 @@ from cleaner.scoring import precision
 from cleaner.scoring.checkpoint import Part
 from cleaner.scoring.sources import Source
 
-__all__ = ["rescore"]
+__all__ = ["rescore", "room"]
 
 # The error of a sample that was not scored twice may be larger than any that was seen.
-_CAUTION = 2.0
+_CAUTION = 1.5
+
+
+def room(k: int) -> int:
+    """How many candidates of each class a fast pass keeps. Most are never looked at again; they cost memory only."""
+    return k + max(16, 2 * k)
 
 
 def rescore(source: Source, part: Part, k: int) -> dict[str, Any]:
     """Replace the heaps of a fast pass by the exact ones.
 
     Returns:
-        what was seen, for `scan.json`: the largest error of a loss, the candidates beyond `k`, the share of the samples
-        that were scored twice, and the labels of which every sample was.
+        what was seen, for `scan.json`: the largest error of a loss, the most candidates beyond `k` that were scored
+        again in a class, the share of the samples that were scored twice, and the classes of which every sample was.
     """
     if source.ways.get("fast") not in precision.FAST:
         # Nothing in lower precision is quicker here: the pass was an exact one.
         part.heaps = part.heaps.truncated(min(k, part.heaps.k))
         return {"error": 0.0, "margin": 0, "scored_twice": 0.0, "classes_scored_twice": []}
-    rough = part.heaps
-    n_classes = rough.n_classes
-    candidates = {kept.path: kept.loss for label in range(n_classes) for kept in rough.of_class(label)}
-    exact = TopLosses(n_classes, min(k, rough.k))
-    errors = [0.0]
-    scored = [0]
-
-    def take(batch: ScoredBatch) -> None:
-        exact.update(batch)
-        scored.append(len(batch.paths))
-        found = np.array([candidates.get(path, np.nan) for path in batch.paths])
-        difference = np.abs(found - batch.losses)
-        errors.append(float(difference[np.isfinite(difference)].max(initial=0.0)))
-
-    source.score(part.split, take, only=lambda path, _label: path in candidates)
-    doubtful = {label for label in range(n_classes) if _is_doubtful(rough, exact, label, _CAUTION * max(errors))}
+    second = _SecondLook(source, part, k)
+    rough = second.rough
+    wanted = {kept.path for label in range(rough.n_classes) for kept in rough.of_class(label)[:k]}
+    while wanted:
+        second.score(_among(wanted))
+        wanted = {
+            kept.path
+            for label in range(rough.n_classes)
+            for kept in rough.of_class(label)
+            if kept.path not in second.done and second.may_belong(label, kept.loss)
+        }
+    doubtful = {source.vocab[n] for n in range(rough.n_classes) if second.may_belong(n, rough.cut_at(n))}
+    margin = max(second.looked_at(label) for label in range(rough.n_classes)) - k
     if doubtful:
-        names = {source.vocab[label] for label in doubtful}
-        source.score(part.split, take, only=lambda path, label: path not in candidates and label() in names)
-    part.heaps = exact
+        second.score(lambda path, label: path not in second.done and label() in doubtful)
+    part.heaps = second.exact
     return {
-        "error": max(errors),
-        "margin": max(0, rough.k - k),
-        "scored_twice": round(sum(scored) / max(1, part.tally.scored), 4),
-        "classes_scored_twice": sorted(source.vocab[label] for label in doubtful),
+        "error": second.error,
+        "margin": max(0, margin),
+        "scored_twice": round(len(second.done) / max(1, part.tally.scored), 4),
+        "classes_scored_twice": sorted(doubtful),
     }
 
 
-def _is_doubtful(rough: TopLosses, exact: TopLosses, label: int, error: float) -> bool:
-    """Whether a sample that is no candidate could be one of the best `k`."""
-    cut = rough.cut_at(label)
-    best = exact.of_class(label)
-    if cut == -math.inf:
-        return False
-    return len(best) < exact.k or not cut + error < best[-1].loss
+def _among(wanted: set[str]) -> Callable[[str, Callable[[], str]], bool]:
+    return lambda path, _label: path in wanted
+
+
+class _SecondLook:
+    """The samples that were scored twice so far, and what that showed."""
+
+    def __init__(self, source: Source, part: Part, k: int) -> None:
+        self.rough = part.heaps
+        self.exact = TopLosses(self.rough.n_classes, min(k, self.rough.k))
+        self.error = 0.0
+        self.done: set[str] = set()
+        self._source, self._split = source, part.split
+        self._fast = {kept.path: kept.loss for n in range(self.rough.n_classes) for kept in self.rough.of_class(n)}
+
+    def score(self, only: Callable[[str, Callable[[], str]], bool]) -> None:
+        self._source.score(self._split, self._take, only=only)
+
+    def may_belong(self, label: int, fast_loss: float) -> bool:
+        """Whether a sample with this loss in the fast pass could be one of the best `k`."""
+        best = self.exact.of_class(label)
+        if fast_loss == -math.inf:
+            return False
+        return len(best) < self.exact.k or not fast_loss + _CAUTION * self.error < best[-1].loss
+
+    def looked_at(self, label: int) -> int:
+        """Number of the candidates of a class that were scored twice."""
+        return sum(kept.path in self.done for kept in self.rough.of_class(label))
+
+    def _take(self, batch: ScoredBatch) -> None:
+        self.exact.update(batch)
+        self.done.update(batch.paths)
+        # A file that could be read before and no more is not asked for again.
+        self.done.update(item.path for item in batch.unreadable)
+        found = np.array([self._fast.get(path, np.nan) for path in batch.paths])
+        errors = np.abs(found - batch.losses)
+        self.error = max(self.error, float(errors[np.isfinite(errors)].max(initial=0.0)))

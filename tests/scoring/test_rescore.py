@@ -80,7 +80,7 @@ def test_the_best_k_and_their_losses_are_the_exact_ones(
     seen = rescore(source, part, k)
     assert part.heaps.result() == exact.result()
     assert seen["scored_twice"] == round(source.scored / len(labels), 4)
-    assert seen["margin"] == extra
+    assert 0 <= seen["margin"] <= extra
     assert seen["error"] <= np.abs(errors).max() + 1e-9
 
 
@@ -93,7 +93,7 @@ def test_a_wide_enough_margin_spares_the_second_look_at_whole_classes() -> None:
     source.scored = 0
     seen = rescore(source, part, 20)
     assert seen["classes_scored_twice"] == []
-    assert source.scored == 3 * 40
+    assert 3 * 20 <= source.scored <= 3 * 24
 
 
 def test_where_no_lower_precision_is_quicker_nothing_is_scored_twice() -> None:
