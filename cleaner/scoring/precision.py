@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +23,11 @@ TOLERANCE = 1e-4
 """Largest difference of a loss, in the loss's own unit, at which a way counts as the same."""
 
 # A model that takes less than this for some images is not what a scan waits for.
-_WORTH_IT = 4e-3
+_WORTH_IT = 2e-3
 # Images; enough to time a model by, and little work.
-_TIMED = 4
+_TIMED = 2
 # Runs that are not timed, and a time after which one that is will do.
-_WARM_UP, _LONG_ENOUGH = 2, 0.5
+_WARM_UP, _LONG_ENOUGH = 2, 0.15
 # The part of the time that a way must take at most to be taken: noise in a timing must not decide.
 _CLEARLY = 0.9
 
@@ -53,24 +54,20 @@ class Way:
 
 
 def choose(
-    model: nn.Module,
-    inputs: Sequence[Tensor],
-    losses: Callable[[Any], Tensor],
-    tolerances: Mapping[str, float],
+    model: nn.Module, inputs: Sequence[Tensor], losses: Callable[[Any], Tensor], tolerance: float, fast: bool = False
 ) -> Way:
-    """Try ways on real inputs and give the quickest whose losses differ by at most its tolerance.
+    """Try ways on real inputs and give the quickest whose losses differ by at most `tolerance`.
 
-    A way that cannot be made of this model, or gives other losses, is left out with a line in the log.
-
-    A model that takes almost no time, or a way that is hardly quicker, leaves it at plain: the last digits of a loss
-    depend on the way, and should not change from run to run.
+    A way that cannot be made of this model, or gives other losses, is left out with a line in the log. A model that
+    takes almost no time, or a way that is hardly quicker, leaves it at plain: the last digits of a loss depend on the
+    way, and should not change from run to run.
 
     Args:
         model: the original, in evaluation mode.
         inputs: a real batch, as the model takes it.
         losses: gives the loss of each sample from what the model returns, which may be for the first samples only.
-        tolerances: for each way to try, a key of `EXACT` or `FAST`, the largest difference of a loss, in its unit;
-            infinite where the error is dealt with later.
+        tolerance: in the unit of the loss.
+        fast: try those in lower precision too, whose error is dealt with later.
     """
     some = [x[:_TIMED] for x in inputs]
     plain = _tried("plain", model, some, losses, None)
@@ -78,18 +75,37 @@ def choose(
         return plain
     expected = losses(model(*some))
     best = plain
-    for name, tolerance in tolerances.items():
-        try:
-            way = _tried(name, make(name, model, inputs), some, losses, expected)
-        except Exception as error:  # noqa: BLE001 - the compilers of torch raise whatever they like; plain remains
-            _log.info("%s: not for this model (%s)", name, " ".join(f"{type(error).__name__}: {error}".split())[:200])
-            continue
-        if not way.difference <= tolerance:
-            _log.warning("%s: losses differ by %.2g, more than %.0e; not used", name, way.difference, tolerance)
-        elif way.seconds < _CLEARLY * best.seconds:
+    for name in EXACT:  # from the most to the least promising
+        way = _made_and_tried(name, model, inputs, losses, expected, tolerance)
+        if way is not None and way.seconds < _CLEARLY * plain.seconds:
+            best = way
+            break
+    for name in FAST if fast else ():
+        way = _made_and_tried(name, model, inputs, losses, expected, math.inf)
+        if way is not None and way.seconds < _CLEARLY * best.seconds:
             best = way
     _log.info("%s: %.1f ms for a batch that takes %.1f ms plain", best.name, best.seconds * 1e3, plain.seconds * 1e3)
     return best
+
+
+def _made_and_tried(
+    name: str,
+    model: nn.Module,
+    inputs: Sequence[Tensor],
+    losses: Callable[[Any], Tensor],
+    expected: Tensor,
+    tolerance: float,
+) -> Way | None:
+    """The way called `name`, or None where it cannot be made or gives other losses."""
+    try:
+        way = _tried(name, make(name, model, inputs), [x[:_TIMED] for x in inputs], losses, expected)
+    except Exception as error:  # noqa: BLE001 - the compilers of torch raise whatever they like; plain remains
+        _log.info("%s: not for this model (%s)", name, " ".join(f"{type(error).__name__}: {error}".split())[:200])
+        return None
+    if not way.difference <= tolerance:
+        _log.warning("%s: losses differ by %.2g, more than %.0e; not used", name, way.difference, tolerance)
+        return None
+    return way
 
 
 def make(name: str, model: nn.Module, inputs: Sequence[Tensor]) -> Model:
@@ -178,8 +194,8 @@ def _last(x: Tensor) -> Tensor:
 
 
 EXACT: dict[str, Callable[[nn.Module, Sequence[Tensor]], Model]] = {
-    "channels-last": _channels_last,
     "traced": _traced,
+    "channels-last": _channels_last,
 }
 """Ways that compute in the model's own precision."""
 

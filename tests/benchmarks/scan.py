@@ -67,7 +67,7 @@ def decode_alone(learn: Any, _out: Path) -> dict[str, Any]:
     return {}
 
 
-def model_alone(learn: Any, _out: Path, names: tuple[str, ...] = ()) -> dict[str, Any]:
+def model_alone(learn: Any, _out: Path, quicken: bool = False, fast: bool = False) -> dict[str, Any]:
     """The model on one batch again and again, as many images as there are."""
     import torch
 
@@ -75,10 +75,15 @@ def model_alone(learn: Any, _out: Path, names: tuple[str, ...] = ()) -> dict[str
 
     learn.model.eval()
     batch, targets = learn.dls.test_dl(learn.dls[0].dataset.items[:64], with_labels=True).one_batch()
-    batch = batch.as_subclass(torch.Tensor)
+    batch, targets = batch.as_subclass(torch.Tensor), targets.as_subclass(torch.Tensor)
+
+    def losses(out: Any) -> Any:
+        return torch.nn.functional.cross_entropy(out, targets[: len(out)], reduction="none")
+
     with torch.no_grad():
-        losses = lambda out: torch.nn.functional.cross_entropy(out, targets[:4].as_subclass(torch.Tensor))  # noqa: E731
-        way = precision.choose(learn.model, [batch[:4]], losses, dict.fromkeys(names, float("inf")))
+        way = precision.Way("plain", learn.model)
+        if quicken:
+            way = precision.choose(learn.model, [batch[:16]], losses, precision.TOLERANCE, fast)
         way.model(batch)
         start = time.perf_counter()
         for _ in range(_count(learn) // 64):
@@ -87,17 +92,17 @@ def model_alone(learn: Any, _out: Path, names: tuple[str, ...] = ()) -> dict[str
 
 
 def model_quickened(learn: Any, out: Path) -> dict[str, Any]:
-    return model_alone(learn, out, ("channels-last", "traced"))
+    return model_alone(learn, out, quicken=True)
 
 
 def model_fast(learn: Any, out: Path) -> dict[str, Any]:
-    return model_alone(learn, out, ("channels-last", "traced", "bfloat16", "int8"))
+    return model_alone(learn, out, quicken=True, fast=True)
 
 
 def scan(learn: Any, out: Path, **options: Any) -> dict[str, Any]:
     import cleaner
 
-    result = cleaner.scan(learn, out, **{"k": K, "progress": False, **options})
+    result = cleaner.scan_folder(learn, learn.dls.path, out, **{"k": K, "progress": False, **options})
     return {"ways": result.settings["ways"], "fast": result.settings.get("fast"), "unreadable": len(result.unreadable)}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -64,6 +63,7 @@ class FastaiSource:
         self.vocab = vocab_of(learn)
         self.splits = tuple(items)
         self.ways: dict[str, str] = {}
+        self._made: dict[str, nn.Module] = {}
         self._learn = learn
         # The learner's own 0 is kept: where worker processes do not work, that is how people say so.
         self._workers = 0 if workers is None and learn.dls.valid.fake_l.num_workers == 0 else workers
@@ -157,7 +157,7 @@ class FastaiSource:
         loader = TracedLoader(self._files[split], self._counts[split], consume, skip, only, self._workers)
         expected = self._counts[split] - skip
         with _as_found(self._learn), self._learn.validation_context(), _unreduced(self._learn):
-            self._learn.add_cbs([_Quicken(self.ways, fast), _Gather(loader, len(self.vocab))])
+            self._learn.add_cbs([_Quicken(self.ways, self._made, fast), _Gather(loader, len(self.vocab))])
             self._learn._do_epoch_validate(dl=loader)
         if loader.starving:
             self._workers = loader.cores  # the next split is read like this one
@@ -173,14 +173,15 @@ class _Quicken(Callback):  # type: ignore[misc]
 
     Args:
         ways: where the name of the chosen way is kept, by `"exact"` and `"fast"`; one that is there is taken.
+        made: where what was made of them is kept, for the next split.
         fast: take the quickest way, not the quickest one that gives the same losses.
     """
 
     order = 1001
     _TRIED = 16  # images; enough to see in what ranges the values lie
 
-    def __init__(self, ways: dict[str, str], fast: bool) -> None:
-        self.ways, self.fast, self.chosen = ways, fast, False
+    def __init__(self, ways: dict[str, str], made: dict[str, nn.Module], fast: bool) -> None:
+        self.ways, self.made, self.fast, self.chosen = ways, made, fast, False
 
     def __call__(self, event_name: str) -> None:
         if event_name == "before_batch" and not self.chosen:
@@ -192,16 +193,15 @@ class _Quicken(Callback):  # type: ignore[misc]
         if precision.has_hooks(model) or not all(isinstance(x, Tensor) for x in self.learn.xb):
             return
         some = [x[: self._TRIED].as_subclass(Tensor) for x in self.learn.xb]
-        if kind in self.ways:
-            self.learn.model = _Quickened(precision.make(self.ways[kind], model, some), model)
+        if kind in self.ways and kind not in self.made:
+            self.made[kind] = _Quickened(precision.make(self.ways[kind], model, some), model)
+        if kind in self.made:
+            self.learn.model = self.made[kind]
             return
         target = self.learn.yb[0][: self._TRIED]
-        tolerances = dict.fromkeys(precision.EXACT, precision.TOLERANCE)
-        if self.fast:
-            tolerances |= dict.fromkeys(precision.FAST, math.inf)
-        way = precision.choose(model, some, partial(self._losses, target), tolerances)
+        way = precision.choose(model, some, partial(self._losses, target), precision.TOLERANCE, self.fast)
         self.ways[kind] = way.name
-        self.learn.model = _Quickened(way.model, model)
+        self.made[kind] = self.learn.model = _Quickened(way.model, model)
 
     def _losses(self, target: Tensor, prediction: Any) -> Tensor:
         loss_func, target = self.learn.loss_func, target[: len(prediction)]
