@@ -16,7 +16,7 @@ the same `id`: what it asked for, or an `error`.
     error      id, message, and the card as it stands on the disk where the message was about one
 
 Each message to the page also carries the news of the manifest: `counts`; `changed`, the other cards of the page on
-which somebody decided since the page had them; and `warnings`, what was wrong with the file and was mended.
+which somebody decided since the page had them; and `warnings`, what is wrong with the file but forbids nothing.
 
 A card is `path, name, label, predicted, confidence, loss, rank, action, new_label, reviewer, decided_at`; in a page
 also `error`, why there is no thumbnail, or `buffer`, the number of its thumbnail among the buffers of the message.

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 TOKEN = "a-token-for-tests"
 PATIENCE = 90_000  # ms; how long a condition may take to come true on a busy machine
 
@@ -27,25 +29,39 @@ class Host:
     Attributes:
         open: shows the app in a page of the browser.
         restart: gives the app in that page a new kernel.
+        server: the process of the server.
     """
 
     open: Callable[[Any], None]
     restart: Callable[[Any], None]
+    server: psutil.Process
+
+    def kernels(self) -> list[psutil.Process]:
+        """The kernels that run now."""
+        return [child for child in self.server.children(recursive=True) if _is_kernel(child)]
+
+
+def _is_kernel(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and any("ipykernel" in word for word in process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False
 
 
 @contextmanager
-def voila(scan: Path, _folder: Path) -> Iterator[Host]:
-    """`cleaner serve`; every load of the page has a kernel of its own."""
+def voila(scan: Path, _folder: Path, before: str = "") -> Iterator[Host]:
+    """`cleaner serve`; every load of the page has a kernel of its own. The server runs the code `before` first."""
     port = free_port()
-    command = [sys.executable, "-m", "cleaner", "serve", str(scan), "--port", str(port), "--token", TOKEN]
+    code = f"{before}\nimport sys\nfrom cleaner.cli import main\nsys.exit(main())"
+    command = [sys.executable, "-c", code, "serve", str(scan), "--port", str(port), "--token", TOKEN]
     address = f"http://127.0.0.1:{port}/?token={TOKEN}"
-    with _server([*command, "--no-browser"], address):
+    with _server([*command, "--no-browser"], address) as server:
 
         def show(page: Any) -> None:
             page.goto(address)
             page.wait_for_selector(".cleaner-card", timeout=PATIENCE)
 
-        yield Host(open=show, restart=show)
+        yield Host(open=show, restart=show, server=server)
 
 
 @contextmanager
@@ -58,13 +74,13 @@ def jupyterlab(scan: Path, folder: Path) -> Iterator[Host]:
     command += [f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={TOKEN}", "--ServerApp.port_retries=0"]
     command += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=null"]
     address = f"http://127.0.0.1:{port}/lab/tree/review.ipynb?token={TOKEN}"
-    with _server(command, address):
+    with _server(command, address) as server:
 
         def show(page: Any) -> None:
             page.goto(address)
             # The kernel indicator says that the notebook is ready to run.
             page.wait_for_selector("[data-status='idle']", state="attached", timeout=PATIENCE)
-            _run_from_menu(page, "Run", "Run All Cells")
+            _run_all(page)
             page.wait_for_selector(".cleaner-card", timeout=PATIENCE)
 
         def restart(page: Any) -> None:
@@ -74,7 +90,7 @@ def jupyterlab(scan: Path, folder: Path) -> Iterator[Host]:
             page.wait_for_selector(".of-old-kernel", state="detached", timeout=PATIENCE)
             page.wait_for_selector(".cleaner-card", timeout=PATIENCE)
 
-        yield Host(open=show, restart=restart)
+        yield Host(open=show, restart=restart, server=server)
 
 
 def free_port() -> int:
@@ -84,18 +100,41 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition that no page shows comes true."""
+    deadline = time.monotonic() + PATIENCE / 1000
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.1)
+
+
+def _run_all(page: Any) -> None:
+    """Run all cells; again where JupyterLab let the click fall, as it does while the notebook is not in front yet."""
+    from playwright.sync_api import TimeoutError as NotYet
+
+    for _ in range(10):
+        _run_from_menu(page, "Run", "Run All Cells")
+        try:
+            page.wait_for_selector(".jp-InputPrompt >> text=/[*1]/", timeout=PATIENCE / 10)
+        except NotYet:
+            page.keyboard.press("Escape")
+        else:
+            return
+    raise RuntimeError("JupyterLab does not run the notebook")
+
+
 def _run_from_menu(page: Any, menu: str, item: str) -> None:
     page.click(f".lm-MenuBar-itemLabel >> text='{menu}'")
     page.click(f".lm-Menu-itemLabel >> text='{item}'")
 
 
 @contextmanager
-def _server(command: list[str], address: str) -> Iterator[None]:
+def _server(command: list[str], address: str) -> Iterator[psutil.Process]:
     environment = {**os.environ, "JUPYTER_PLATFORM_DIRS": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
     try:
         _wait_until_up(process, address)
-        yield
+        yield psutil.Process(process.pid)
     finally:
         process.terminate()
         process.communicate(timeout=60)

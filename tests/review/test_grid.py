@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cleaner.core.errors import CleanerError
 from cleaner.core.manifest import Manifest
+from cleaner.core.records import Action, Decision, Unreadable
 from cleaner.core.scan import Scan
 from cleaner.review.app import Review
 
@@ -52,6 +56,7 @@ def test_ready_brings_the_page_with_its_thumbnails(page: Page) -> None:
         "action": "",
         "new_label": "",
         "reviewer": "",
+        "decided_at": "",
         "error": "",
         "buffer": 0,
     }
@@ -163,6 +168,110 @@ def test_a_fault_of_the_program_is_shown_and_raised(page: Page, monkeypatch: pyt
     with pytest.raises(ZeroDivisionError):
         page.review.grid._answer(None, {"kind": "turn", "id": 1, "page": 1}, [])
     assert [reply["message"] for reply, _ in page.replies[before:]] == ["ZeroDivisionError: a fault"]
+
+
+def by_ben(scan: Scan, path: str, action: Action, new_label: str = "") -> None:
+    """Another reviewer decides, in another process."""
+    decided_at = "2026-01-31T12:00:00Z"
+    Manifest(scan.manifest_path).append(
+        Decision(path, action, new_label=new_label, reviewer="ben", decided_at=decided_at)
+    )
+
+
+def test_each_reply_brings_what_others_decided_on_the_page(scan: Scan, page: Page) -> None:
+    one, two, three, beyond = (f"train/cat/cat_0{number}.png" for number in (1, 2, 3, 7))
+    assert page.say({"kind": "ready", "id": 1})["changed"] == []
+    for path in (two, beyond, "valid/fox/fox_v01.png"):
+        by_ben(scan, path, Action.DELETE)
+    reply = page.say({"kind": "decide", "id": 2, "path": one, "action": "keep"})
+    assert [(card["path"], card["action"], card["reviewer"]) for card in reply["changed"]] == [(two, "delete", "ben")]
+    assert reply["counts"] == {"decided": 3, "kept": 8, "scan_decided": 4, "scan_kept": 48}
+    by_ben(scan, two, Action.UNDO)
+    reply = page.say({"kind": "decide", "id": 3, "path": three, "action": "relabel", "new_label": "wolf"})
+    assert reply["kind"] == "error"
+    assert [(card["path"], card["action"]) for card in reply["changed"]] == [(two, "")]
+    assert page.say({"kind": "decide", "id": 4, "path": three, "action": "keep"})["changed"] == []
+
+
+@pytest.mark.parametrize(
+    ("action", "new_label", "said"),
+    [
+        (Action.DELETE, "", "ben decided 'delete' for 'train/cat/cat_01.png' meanwhile"),
+        (Action.RELABEL, "fox", "ben decided 'relabel fox' for"),
+    ],
+)
+def test_nobody_overrides_what_they_have_not_seen(
+    scan: Scan, page: Page, action: Action, new_label: str, said: str
+) -> None:
+    path = "train/cat/cat_01.png"
+    page.say({"kind": "ready", "id": 1})
+    by_ben(scan, path, action, new_label)
+    reply = page.say({"kind": "decide", "id": 2, "path": path, "action": "keep"})
+    assert (reply["kind"], reply["message"].startswith(f"Not saved: {said}")) == ("error", True)
+    assert (reply["card"]["action"], reply["card"]["reviewer"]) == (action.value, "ben")
+    assert reply["changed"] == []
+    assert len(Manifest(scan.manifest_path).rows()) == 1
+    assert page.say({"kind": "decide", "id": 3, "path": path, "action": "keep"})["kind"] == "card"
+    by_ben(scan, path, Action.UNDO)
+    assert "took back" in page.say({"kind": "decide", "id": 4, "path": path, "action": "delete"})["message"]
+
+
+@pytest.mark.parametrize("message", [{"kind": "ready"}, {"kind": "turn", "page": 0}])
+def test_a_page_is_shown_with_what_others_decided(scan: Scan, page: Page, message: dict[str, Any]) -> None:
+    by_ben(scan, "train/cat/cat_02.png", Action.DELETE)
+    reply = page.say(message | {"id": 1})
+    assert [card["reviewer"] for card in reply["cards"]] == ["", "ben", "", "", ""]
+    assert reply["counts"]["scan_decided"] == 1
+
+
+def test_what_is_wrong_with_the_manifest_is_told(scan: Scan, page: Page) -> None:
+    assert page.say({"kind": "ready", "id": 1})["warnings"] == []
+    by_ben(scan, "train/cat/cat_02.png", Action.DELETE)
+    with open(scan.manifest_path, "a") as file:
+        file.write("train/cat/cat_0")
+    reply = page.say({"kind": "decide", "id": 2, "path": "train/cat/cat_01.png", "action": "keep"})
+    assert reply["kind"] == "card"
+    assert "torn" in reply["warnings"][0]
+    assert page.say({"kind": "turn", "id": 3, "page": 9})["warnings"] == reply["warnings"]
+
+
+def test_a_page_says_how_many_files_of_its_split_could_not_be_read(scan: Scan) -> None:
+    unreadable = tuple(Unreadable("train", "cat", f"train/cat/bad_{number}.png", "broken") for number in range(3))
+    page = Page(replace(scan, unreadable=unreadable))
+    assert page.say({"kind": "ready", "id": 1})["unreadable"] == 3
+    page.review._split.value = "valid"
+    assert page.last[0]["unreadable"] == 0
+
+
+def test_a_file_in_two_splits_is_decided_in_the_one_that_is_open(scan: Scan) -> None:
+    path = "train/cat/cat_01.png"
+    twice = replace(next(sample for sample in scan.samples if sample.path == path), split="valid", loss=1.5)
+    page = Page(replace(scan, samples=(*scan.samples, twice)))
+    for split, label in (("train", "cat"), ("valid", "cat")):
+        page.review._split.value = split
+        page.review._label.value = label
+        page.say({"kind": "decide", "id": 1, "path": path, "action": "keep"})
+        assert Manifest(scan.manifest_path).rows()[-1].split == split
+
+
+def test_the_choices_go_back_when_the_manifest_makes_no_sense(scan: Scan, page: Page) -> None:
+    page.say({"kind": "ready", "id": 1})
+    scan.manifest_path.write_text("path,action\ntrain/cat/cat_01.png,nonsense\n")
+    page.review._label.value = "fox"
+    assert (page.last[0]["kind"], "nonsense" in page.last[0]["message"]) == ("error", True)
+    assert (page.review._label.value, page.review.session.label) == ("cat", "cat")
+
+
+def test_the_dataset_can_be_elsewhere(scan: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan.root.rename(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    for missing in (None, "nowhere", scan.folder / "scan.json"):
+        with pytest.raises(CleanerError, match=r"no folder .* --data DIR"):
+            Review(scan.folder, root=missing)
+    review = Review(scan.folder, root="moved")
+    assert review.session.scan.root == tmp_path / "moved"
+    assert not any(thumbnail.error for thumbnail in review.grid._thumbnails.get(["train/cat/cat_01.png"]).values())
+    assert review.session.decide("train/cat/cat_01.png", Action.KEEP).decision.sha256
 
 
 def test_the_choices_follow_the_session(page: Page) -> None:

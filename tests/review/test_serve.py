@@ -10,10 +10,12 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from hosts import TOKEN, voila
+from hosts import TOKEN, voila, wait_until
 
+from cleaner.cli import main
 from cleaner.core.errors import CleanerError
 from cleaner.core.scan import Scan
+from cleaner.review.app import Notice
 from cleaner.review.serve import notebook_path, review_of_environment, serve
 
 
@@ -65,6 +67,62 @@ def test_bad_arguments(scan: Scan, tmp_path: Path) -> None:
         other.listen()
         with pytest.raises(CleanerError, match="another --port"):
             serve(scan.folder, port=other.getsockname()[1])
+
+
+def test_a_manifest_that_makes_no_sense_ends_serve_with_the_reason(
+    scan: Scan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan.manifest_path.write_text("path,action\na.png,nonsense\n")
+    assert main(["serve", str(scan.folder), "--no-browser"]) == 2
+    assert "line 2, column 'action': action is 'nonsense'" in capsys.readouterr().err
+
+
+def test_the_dataset_must_be_where_it_is_said_to_be(scan: Scan, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", str(scan.folder), "--data", "nowhere", "--no-browser"]) == 2
+    assert "no folder" in capsys.readouterr().err
+
+
+def test_the_page_gets_the_folders_that_serve_was_given(
+    scan: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLEANER_SCAN", "")  # so that they are taken back
+    monkeypatch.setenv("CLEANER_DATA", "")
+    monkeypatch.setattr("voila.app.Voila.initialize", lambda *_: None)
+    monkeypatch.setattr("voila.app.Voila.start", lambda *_: None)
+    scan.root.rename(tmp_path / "moved")
+    scan.manifest_path.write_text("path,action\ntrain/cat/cat_01.png,keep\ntrain/c")
+    monkeypatch.chdir(tmp_path)
+    serve("scan", data="moved", open_browser=False)
+    assert "torn" in capsys.readouterr().err
+    monkeypatch.chdir("/")
+    review = review_of_environment()
+    assert review.session.scan.root == tmp_path / "moved"
+
+
+def test_what_keeps_the_page_from_opening_is_a_text_on_it(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLEANER_SCAN", str(scan.folder))
+    scan.manifest_path.write_text("path,action\na.png,<b>nonsense</b>\n")
+    notice = review_of_environment()
+    assert isinstance(notice, Notice)
+    assert "<b>nonsense</b>" in notice.text
+    monkeypatch.setenv("CLEANER_SCAN", str(scan.folder / "nowhere"))
+    assert "not the folder of a finished scan" in review_of_environment().text
+
+
+def test_the_browser_is_told_to_ask_nobody_else(scan: Scan, tmp_path: Path, unused_address: list[str]) -> None:
+    with voila(scan.folder, tmp_path), urllib.request.urlopen(unused_address[0]) as answer:
+        policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'self' ")
+    assert "//" not in policy
+    assert "*" not in policy
+
+
+def test_a_kernel_whose_page_never_came_is_ended(scan: Scan, tmp_path: Path, unused_address: list[str]) -> None:
+    quick = "import cleaner.review.serve as s; s._FORGOTTEN_AFTER = s._LOOK_EVERY = 1"
+    with voila(scan.folder, tmp_path, before=quick) as host:
+        with urllib.request.urlopen(f"{unused_address[0]}?token={TOKEN}") as answer:
+            assert answer.read()
+        wait_until(lambda: host.kernels() == [])
 
 
 def test_the_notebook_alone_says_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,8 +69,9 @@ def test_decisions_of_others_are_shown_after_a_refresh(scan: Scan) -> None:
     session = Session(scan)
     path = session.cards()[2].sample.path
     Manifest(scan.manifest_path).append(Decision(path, Action.KEEP, reviewer="ben"))
-    session.manifest.refresh()
+    session.refresh()
     assert decided(session) == {path: "keep"}
+    assert session.counts() == Counts(decided=1, kept=8, scan_decided=1, scan_kept=48)
 
 
 def test_a_deleted_file_can_still_be_decided(scan: Scan) -> None:
@@ -77,6 +79,22 @@ def test_a_deleted_file_can_still_be_decided(scan: Scan) -> None:
     path = session.cards()[0].sample.path
     (scan.root / path).unlink()
     assert session.decide(path, Action.DELETE).decision.sha256 == ""
+
+
+def test_a_file_that_the_scan_names_twice_is_one_card_and_counts_once(scan: Scan) -> None:
+    first, second, *others = scan.samples
+    again = replace(second, rank=9, loss=0.1)
+    in_other_class = replace(second, label="dog", rank=9)
+    session = Session(replace(scan, samples=(first, second, *others, again, in_other_class)), page_size=5)
+    assert (session.pages, session.counts()) == (2, Counts(decided=0, kept=8, scan_decided=0, scan_kept=48))
+    session.decide(second.path, Action.KEEP)
+    assert session.counts() == Counts(decided=1, kept=8, scan_decided=1, scan_kept=48)
+    assert [card.sample for card in session.cards()][:2] == [first, second]
+    assert Manifest(scan.manifest_path).rows()[-1].loss == second.loss
+    session.open_label("dog")
+    assert session.counts() == Counts(decided=1, kept=9, scan_decided=1, scan_kept=48)
+    session.decide(second.path, Action.DELETE)
+    assert Manifest(scan.manifest_path).rows()[-1].label == "dog"
 
 
 def test_nothing_is_decided_when_the_disk_is_full(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:

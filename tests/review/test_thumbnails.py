@@ -49,7 +49,7 @@ def test_a_small_image_is_not_enlarged(tmp_path: Path) -> None:
 
 
 def test_missing_files_and_folders_have_a_reason(tmp_path: Path) -> None:
-    assert "FileNotFoundError" in make_thumbnail(tmp_path / "no.png", 32).error
+    assert make_thumbnail(tmp_path / "no.png", 32).error == "The file is not there any more"
     assert make_thumbnail(tmp_path, 32).error
 
 
