@@ -74,7 +74,7 @@ def test_a_way_that_gives_other_losses_is_not_taken(
     wrong = model(*inputs) + torch.tensor([0.0, 0.0, 0.0, 0.0, 0.1])
     monkeypatch.setattr(precision, "EXACT", {"wrong": lambda *_: lambda x: wrong[: len(x)]})
     with caplog.at_level(logging.WARNING, "cleaner"):
-        way = precision.choose(model, inputs, losses, precision.TOLERANCE)
+        way, _ = precision.choose(model, inputs, losses, precision.TOLERANCE)
     assert way.name == "plain"
     assert "wrong: losses differ by" in caplog.text
 
@@ -85,7 +85,8 @@ def test_a_way_that_gives_nan_is_not_taken(
 ) -> None:
     wrong = model(*inputs) * math.nan
     monkeypatch.setattr(precision, "EXACT", {"wrong": lambda *_: lambda x: wrong[: len(x)]})
-    assert precision.choose(model, inputs, losses, precision.TOLERANCE).name == "plain"
+    way, _ = precision.choose(model, inputs, losses, precision.TOLERANCE)
+    assert way.name == "plain"
 
 
 @torch.no_grad()
@@ -97,7 +98,7 @@ def test_a_way_that_cannot_be_made_is_left_out(
 
     monkeypatch.setattr(precision, "EXACT", {"fails": fails})
     with caplog.at_level(logging.INFO, "cleaner"):
-        way = precision.choose(model, inputs, losses, precision.TOLERANCE)
+        way, _ = precision.choose(model, inputs, losses, precision.TOLERANCE)
     assert way.name == "plain"
     assert "fails: not for this model (RuntimeError: cannot trace this)" in caplog.text
 

@@ -199,9 +199,11 @@ class _Quicken(Callback):  # type: ignore[misc]
             self.learn.model = self.made[kind]
             return
         target = self.learn.yb[0][: self._TRIED]
-        way = precision.choose(model, some, partial(self._losses, target), precision.TOLERANCE, self.fast)
-        self.ways[kind] = way.name
-        self.made[kind] = self.learn.model = _Quickened(way.model, model)
+        ways = precision.choose(model, some, partial(self._losses, target), precision.TOLERANCE, self.fast)
+        for name, way in zip(("exact", "fast") if self.fast else ("exact",), ways, strict=False):
+            self.ways.setdefault(name, way.name)
+            self.made.setdefault(name, _Quickened(way.model, model))
+        self.learn.model = self.made[kind]
 
     def _losses(self, target: Tensor, prediction: Any) -> Tensor:
         loss_func, target = self.learn.loss_func, target[: len(prediction)]
