@@ -125,7 +125,6 @@ def test_image_files_are_known_by_suffix_in_any_case(tmp_path: Path) -> None:
     assert sorted(found(tmp_path)) == ["a/a.bmp", "a/z.gif", "b/1.JpEg", "b/2.PNG", "c.jpg"]
 
 
-
 def test_hidden_files_and_the_trash_are_left_out(tmp_path: Path) -> None:
     make_files(tmp_path, "a/1.png", "a/.2.png", ".git/3.png", f"{TRASH}/j/a/4.png", "a/.thumbs/5.png")
     assert found(tmp_path) == ["a/1.png"]
