@@ -50,7 +50,8 @@ function render({ model, el }) {
   const bar = element("div", { className: "cleaner-bar" }, turners[0], turners[1], place, unreadable, counts);
   const foot = element("div", { className: "cleaner-bar cleaner-foot" }, turners[2], turners[3], pageBelow);
   el.classList.add("cleaner");
-  el.append(top, element("div", { className: "cleaner-head" }, bar, alert, warnings), grid, foot);
+  const notes = element("div", { className: "cleaner-notes" }, alert, warnings);
+  el.append(top, element("div", { className: "cleaner-head" }, bar, notes), grid, foot);
 
   // What is asked of the kernel. A dead kernel may refuse the message at once or never answer it.
 
