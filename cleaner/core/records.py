@@ -14,7 +14,11 @@ import numpy.typing as npt
 from cleaner.core.errors import CleanerError, FieldError
 from cleaner.core.files import check_path
 
-__all__ = ["Action", "Decision", "Sample", "ScoredBatch", "Unreadable"]
+__all__ = ["LOSS_EDGES", "Action", "ClassLosses", "Decision", "Sample", "ScoredBatch", "Unreadable"]
+
+LOSS_EDGES = (*(float(f"{digit}e{power}") for power in range(-3, 2) for digit in (1, 2, 5)), 100.0)
+"""Where the bins of a histogram of losses meet: about three a decade, so that each can be named in a few digits. The
+first bin is for all below, the last for all from the last edge up."""
 
 
 class Action(str, enum.Enum):
@@ -80,6 +84,46 @@ class Unreadable:
 
     def __post_init__(self) -> None:
         check_path(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassLosses:
+    """What a scan says of all the samples of one split and label, kept or not.
+
+    Attributes:
+        split: name of the split.
+        label: the label that the samples carry today.
+        scored: number of samples scored.
+        predicted_otherwise: number of those that the model gives another label.
+        mean_loss: of the losses that are finite; NaN where there is none, or where the scan does not say.
+        not_finite: number of losses that are NaN or infinite.
+        histogram: number of finite losses in each bin of `LOSS_EDGES`; empty where the scan does not say.
+
+    Raises:
+        FieldError: a field has a value that makes no sense, or contradicts another.
+    """
+
+    split: str
+    label: str
+    scored: int
+    predicted_otherwise: int
+    mean_loss: float = math.nan
+    not_finite: int = 0
+    histogram: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.predicted_otherwise <= self.scored:
+            raise FieldError("predicted_otherwise", self.predicted_otherwise, f"0 to {self.scored}, the scored, fit")
+        if math.isinf(self.mean_loss):
+            raise FieldError("mean_loss", self.mean_loss, "a finite number or nan is accepted")
+        if not 0 <= self.not_finite <= self.scored:
+            raise FieldError("not_finite", self.not_finite, f"0 to {self.scored}, the scored, fit")
+        if not self.histogram:
+            return
+        if len(self.histogram) != len(LOSS_EDGES) + 1 or min(self.histogram) < 0:
+            raise FieldError("histogram", self.histogram, f"{len(LOSS_EDGES) + 1} counts are accepted")
+        if sum(self.histogram) + self.not_finite != self.scored:
+            raise FieldError("histogram", self.histogram, f"its counts must add up to {self.scored - self.not_finite}")
 
 
 @dataclass(frozen=True, slots=True)

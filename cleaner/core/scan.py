@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import number_to_csv, path_from_csv, path_to_csv, write_whole
-from cleaner.core.records import Sample, Unreadable
+from cleaner.core.records import LOSS_EDGES, ClassLosses, Sample, Unreadable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,9 +28,13 @@ _TOP_LOSSES = ("split", "label", "rank", "path", "loss", "predicted", "confidenc
 _CONFUSION = ("split", "label", "predicted", "count")
 _TOP_LOSSES_FILE = "top_losses.csv"
 _UNREADABLE = ("split", "label", "path", "error")
+_CLASSES = ("split", "label", "scored", "predicted_otherwise", "mean_loss", "not_finite", "histogram")
+_CLASSES_FILE = "classes.csv"
 _OWN_FILES = frozenset(
-    {_DESCRIPTION, "top_losses.csv", "confusion.csv", "unreadable.csv", "decisions.csv", "checkpoint"}
+    {_DESCRIPTION, "top_losses.csv", "confusion.csv", "unreadable.csv", _CLASSES_FILE, "decisions.csv", "checkpoint"}
 )
+# A bin of a histogram is named by its lower edge; the first reaches down to zero and below.
+_BIN_NAMES = ("0", *(f"{edge:g}" for edge in LOSS_EDGES))
 _Row = TypeVar("_Row")
 
 
@@ -84,6 +88,7 @@ class Scan:
         samples: the kept samples, by split, label (in the order of the vocabulary) and rank.
         cells: the confusion counts of each split: `(label, predicted) -> count`, non-zero ones only.
         unreadable: the files that could not be read.
+        losses: what is said of all samples of a split and label; of none in a scan that was made before there was that.
         ranked_by: what the samples are ranked by.
         settings: how the scan was run; for people and for comparison.
         versions: of the libraries that were used.
@@ -102,6 +107,7 @@ class Scan:
     samples: Sequence[Sample]
     cells: Mapping[str, Mapping[tuple[str, str], int]]
     unreadable: tuple[Unreadable, ...] = ()
+    losses: tuple[ClassLosses, ...] = ()
     ranked_by: str = "loss"
     settings: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -195,6 +201,37 @@ class Scan:
         ranked: pd.DataFrame = order[list(_CONFUSION)].reset_index(drop=True)
         return ranked
 
+    def of_classes(self, split: str) -> list[ClassLosses]:
+        """What the scan says of all samples of each label of a split, in the order of the vocabulary.
+
+        A label is there if a sample of it was scored. Without `losses` it is told from the confusion counts.
+
+        Raises:
+            CleanerError: the scan has no such split.
+        """
+        self._check_split(split)
+        known = {each.label: each for each in self.losses if each.split == split}
+        counts: dict[str, list[int]] = {}
+        for (label, predicted), count in self.cells[split].items():
+            total = counts.setdefault(label, [0, 0])
+            total[0] += count
+            total[1] += count * (label != predicted)
+        for label, (scored, otherwise) in counts.items():
+            known.setdefault(label, ClassLosses(split, label, scored, otherwise))
+        return [known[label] for label in self.vocab if label in known]
+
+    def classes(self, split: str) -> pd.DataFrame:
+        """What `of_classes` gives, as a DataFrame; `histogram` has a tuple of counts, for the bins of `LOSS_EDGES`.
+
+        Raises:
+            CleanerError: the scan has no such split.
+        """
+        import pandas as pd
+
+        rows = [[getattr(each, name) for name in _CLASSES] for each in self.of_classes(split)]
+        frame: pd.DataFrame = pd.DataFrame(rows, columns=list(_CLASSES))
+        return frame
+
     @property
     def manifest_path(self) -> Path:
         """Where the decisions about this scan stand.
@@ -219,6 +256,7 @@ class Scan:
         write_whole(folder / _TOP_LOSSES_FILE, _to_csv(_TOP_LOSSES, map(_sample_row, self.samples)))
         write_whole(folder / "confusion.csv", _to_csv(_CONFUSION, self._confusion_rows()))
         write_whole(folder / "unreadable.csv", _to_csv(_UNREADABLE, map(_unreadable_row, self.unreadable)))
+        write_whole(folder / _CLASSES_FILE, _to_csv(_CLASSES, map(_losses_row, self.losses)))
         write_whole(folder / _DESCRIPTION, json.dumps(self._description(), indent=2, ensure_ascii=False) + "\n")
         object.__setattr__(self, "folder", folder)
         if isinstance(self.samples, Rows):
@@ -298,6 +336,13 @@ def load(folder: str | Path) -> Scan:
             raise CleanerError(f"the count is {count}; at least 1 is accepted")
         return split, label, predicted, int(count)
 
+    def losses_from(row: list[str]) -> ClassLosses:
+        losses = _losses_from(row)
+        known(losses.split, losses.label)
+        return losses
+
+    # A scan that was made before there was this file has none.
+    told = (folder / _CLASSES_FILE).exists()
     cells: dict[str, dict[tuple[str, str], int]] = {split: {} for split in description["splits"]}
     for split, label, predicted, count in _from_csv(folder / "confusion.csv", _CONFUSION, confusion_from):
         cells[split][label, predicted] = count
@@ -310,6 +355,7 @@ def load(folder: str | Path) -> Scan:
         samples=tuple(_from_csv(folder / "top_losses.csv", _TOP_LOSSES, sample_from)),
         cells=cells,
         unreadable=tuple(_from_csv(folder / "unreadable.csv", _UNREADABLE, _unreadable_from)),
+        losses=tuple(_from_csv(folder / _CLASSES_FILE, _CLASSES, losses_from)) if told else (),
         ranked_by=description["ranked_by"],
         settings=description["settings"],
         versions=description["versions"],
@@ -461,3 +507,30 @@ def _unreadable_row(unreadable: Unreadable) -> tuple[object, ...]:
 def _unreadable_from(row: list[str]) -> Unreadable:
     split, label, path, error = row
     return Unreadable(split, label, path_from_csv(path), error)
+
+
+def _losses_row(losses: ClassLosses) -> tuple[object, ...]:
+    bins = zip(_BIN_NAMES, losses.histogram, strict=False)
+    return (
+        losses.split,
+        losses.label,
+        losses.scored,
+        losses.predicted_otherwise,
+        number_to_csv(losses.mean_loss),
+        losses.not_finite,
+        " ".join(f"{name}:{count}" for name, count in bins if count),
+    )
+
+
+def _losses_from(row: list[str]) -> ClassLosses:
+    split, label, scored, otherwise, mean_loss, not_finite, text = row
+    counts = dict.fromkeys(_BIN_NAMES, 0)
+    for part in text.split():
+        name, _, count = part.partition(":")
+        if name not in counts:
+            raise CleanerError(f"the histogram has a bin from {name!r}; accepted are {', '.join(_BIN_NAMES)}")
+        counts[name] = int(count)
+    # Where no loss was finite all bins are empty, which is not to know nothing of them.
+    known = bool(text) or int(not_finite) > 0
+    histogram = tuple(counts.values()) if known else ()
+    return ClassLosses(split, label, int(scored), int(otherwise), float(mean_loss), int(not_finite), histogram)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.records import Sample, ScoredBatch
+from cleaner.core.records import ClassLosses, Sample, ScoredBatch
 from cleaner.core.scan import Rows, Scan, check_out
 from cleaner.core.tally import Tally
 from cleaner.core.topk import TopLosses
@@ -193,6 +193,7 @@ def _result(source: Source, parts: list[Part], k: int, settings: dict[str, Any],
         samples=Rows(lambda: (sample for part in parts for sample in _samples(part, source.vocab))),
         cells={part.split: _cells(part.tally, source.vocab) for part in parts},
         unreadable=tuple(item for part in parts for item in sorted(part.unreadable, key=lambda u: u.path)),
+        losses=tuple(losses for part in parts for losses in _losses(part, source.vocab)),
         settings=settings,
         versions=_versions(),
         started=started,
@@ -208,6 +209,12 @@ def _samples(part: Part, vocab: tuple[str, ...]) -> Iterator[Sample]:
 
 def _cells(tally: Tally, vocab: tuple[str, ...]) -> dict[tuple[str, str], int]:
     return {(vocab[cell.label], vocab[cell.predicted]): cell.n for cell in tally.result()}
+
+
+def _losses(part: Part, vocab: tuple[str, ...]) -> Iterator[ClassLosses]:
+    for found in part.tally.classes():
+        counts = (found.scored, found.predicted_otherwise, found.mean_loss, found.not_finite, found.histogram)
+        yield ClassLosses(part.split, vocab[found.label], *counts)
 
 
 def _check(k: int, splits: Sequence[str]) -> None:

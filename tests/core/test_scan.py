@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.records import Sample, Unreadable
+from cleaner.core.records import LOSS_EDGES, ClassLosses, Sample, Unreadable
 from cleaner.core.scan import Scan, check_out, load
 
 ODD = ["a,b", 'say "cheese"', "two\nlines", "cr\rlf\r\n", "😀", "=1+1", "<b>bold</b>", " ", "", "nan", "-5", "\u2028"]
@@ -30,12 +30,27 @@ CONFIDENCES = st.one_of(st.floats(0, 1, width=32), st.just(math.nan))
 
 
 @st.composite
+def class_losses(draw: st.DrawFn, split: str, label: str) -> ClassLosses:
+    """What could be said of a class: also that nothing is known of its losses, or that none was finite."""
+    bins = len(LOSS_EDGES) + 1
+    histogram = tuple(draw(st.one_of(st.just([]), st.lists(st.integers(0, 10**6), min_size=bins, max_size=bins))))
+    not_finite = draw(st.integers(1, 10)) if not sum(histogram) else draw(st.integers(0, 10))
+    histogram = histogram or (0,) * bins
+    scored = sum(histogram) + not_finite
+    mean = float(f"{draw(st.floats(-100, 100)):.9g}") if scored > not_finite else math.nan
+    if draw(st.booleans()):
+        mean, not_finite, histogram = math.nan, 0, ()
+    return ClassLosses(split, label, scored, draw(st.integers(0, scored)), mean, not_finite, histogram)
+
+
+@st.composite
 def scans(draw: st.DrawFn) -> Scan:
     """Scans with any labels, splits, paths and numbers."""
     vocab = draw(st.lists(TEXT, min_size=1, max_size=4, unique=True))
     splits = draw(st.lists(TEXT, min_size=1, max_size=2, unique=True))
     label, split = st.sampled_from(vocab), st.sampled_from(splits)
     rank, count = st.integers(1, 10**6), st.integers(1, 10**9)
+    classes = draw(st.lists(st.tuples(split, label), max_size=3, unique=True))
     return Scan(
         root=Path("/data") / draw(PATHS),
         vocab=tuple(vocab),
@@ -47,6 +62,7 @@ def scans(draw: st.DrawFn) -> Scan:
         ),
         cells={name: draw(st.dictionaries(st.tuples(label, label), count, max_size=4)) for name in splits},
         unreadable=tuple(draw(st.lists(st.builds(Unreadable, split, TEXT, PATHS, TEXT), max_size=3))),
+        losses=tuple(draw(class_losses(*names)) for names in classes),
         ranked_by=draw(TEXT),
         settings=draw(st.dictionaries(TEXT, st.one_of(st.integers(), TEXT, st.booleans(), st.none()), max_size=3)),
         versions=draw(st.dictionaries(TEXT, TEXT, max_size=3)),
@@ -86,7 +102,10 @@ def make(**changes: Any) -> Scan:
         "train": {("cat", "cat"): 7, ("cat", "dog"): 2, ("dog", "cat"): 2, ("dog", "dog"): 9},
         "valid": {("cat", "fox"): 5, ("cat", "cat"): 1},
     }
+    histogram = (6, *[0] * (len(LOSS_EDGES) - 1), 0)
+    histogram = tuple(2 if n and LOSS_EDGES[n - 1] == 5 else count for n, count in enumerate(histogram))
     values = {
+        "losses": (ClassLosses("train", "cat", 9, 2, 0.5, 1, histogram),),
         "root": Path("/data"),
         "vocab": ("cat", "dog", "fox"),
         "splits": ("train", "valid"),
@@ -212,7 +231,7 @@ def test_scan_json_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     written: list[str] = []
     monkeypatch.setattr("cleaner.core.scan.write_whole", lambda path, _: written.append(path.name))
     make().write(tmp_path)
-    assert sorted(written[:-1]) == ["confusion.csv", "top_losses.csv", "unreadable.csv"]
+    assert sorted(written[:-1]) == ["classes.csv", "confusion.csv", "top_losses.csv", "unreadable.csv"]
     assert written[-1] == "scan.json"
 
 
@@ -269,6 +288,21 @@ BAD_CELLS = [
     "train,cow,dog,2",
     "train,cat,cow,2",
 ]
+BAD_LOSSES = [
+    "train,cat,9,2,0.5,1",
+    "train,cow,9,2,0.5,1,0:6 5:2",
+    "test,cat,9,2,0.5,1,0:6 5:2",
+    "train,cat,9,10,0.5,1,0:6 5:2",
+    "train,cat,9,-1,0.5,1,0:6 5:2",
+    "train,cat,many,2,0.5,1,0:6 5:2",
+    "train,cat,9,2,low,1,0:6 5:2",
+    "train,cat,9,2,inf,1,0:6 5:2",
+    "train,cat,9,2,0.5,10,0:6 5:2",
+    "train,cat,9,2,0.5,1,0:6 5:3",
+    "train,cat,9,2,0.5,1,0:6 5:few",
+    "train,cat,9,2,0.5,1,0:6 3:2",
+    "train,cat,9,2,0.5,1,0:10 5:-2",
+]
 BAD_FIELDS = [
     ("format", 2),
     ("format", None),
@@ -312,6 +346,9 @@ DAMAGES = [
     *((name, written(name, content)) for name, content in BAD_FILES),
     *(("scan.json", described(**{name: value})) for name, value in BAD_FIELDS),
     *(("top_losses.csv", edited("top_losses.csv", ROW, row)) for row in BAD_ROWS),
+    ("classes.csv", written("classes.csv", b"")),
+    ("classes.csv", lambda folder: ((folder / "classes.csv").unlink(), (folder / "classes.csv").mkdir())),
+    *(("classes.csv", edited("classes.csv", "train,cat,9,2,0.5,1,0:6 5:2", row)) for row in BAD_LOSSES),
     *(("confusion.csv", edited("confusion.csv", "train,cat,dog,2", row)) for row in BAD_CELLS),
 ]
 
@@ -354,7 +391,14 @@ def test_a_scan_may_be_written_to_a_new_or_empty_folder_or_over_one_of_the_same_
 
 
 def test_what_a_scan_and_its_review_leave_before_it_is_finished_is_no_stranger(tmp_path: Path) -> None:
-    for name in ("top_losses.csv", "confusion.csv", ".scan.json.x.part", "decisions.csv", "decisions.csv.lock"):
+    for name in (
+        "top_losses.csv",
+        "confusion.csv",
+        "classes.csv",
+        ".scan.json.x.part",
+        "decisions.csv",
+        "decisions.csv.lock",
+    ):
         (tmp_path / name).write_text("")
     for name in ("decisions.csv.torn-17", "journal-20260131T120000Z.jsonl", "apply.lock"):
         (tmp_path / name).write_text("")
@@ -397,3 +441,41 @@ def test_a_changed_copy_is_another_scan() -> None:
     scan = make()
     scan.kept("train", "cat")
     assert replace(scan, samples=()).kept("train", "cat") == ()
+
+
+def test_classes_are_told_from_all_samples_and_without_that_from_the_confusion() -> None:
+    scan = make()
+    assert [(each.label, each.scored, each.predicted_otherwise) for each in scan.of_classes("train")] == [
+        ("cat", 9, 2),
+        ("dog", 11, 2),
+    ]
+    cat, dog = scan.of_classes("train")
+    assert (cat.mean_loss, cat.not_finite, sum(cat.histogram)) == (0.5, 1, 8)
+    assert math.isnan(dog.mean_loss)
+    assert dog.histogram == ()
+    frame = scan.classes("train")
+    assert frame.columns.tolist() == [field.name for field in fields(ClassLosses)]
+    assert frame["label"].tolist() == ["cat", "dog"]
+    with pytest.raises(CleanerError, match="no split"):
+        scan.classes("test")
+
+
+def test_a_scan_folder_from_before_there_were_classes_is_read(tmp_path: Path) -> None:
+    make().write(tmp_path)
+    (tmp_path / "classes.csv").unlink()
+    scan = load(tmp_path)
+    assert scan.losses == ()
+    assert [(each.label, each.scored) for each in scan.of_classes("valid")] == [("cat", 6)]
+
+
+def test_losses_of_an_earlier_scan_do_not_stay(tmp_path: Path) -> None:
+    make().write(tmp_path)
+    make(losses=()).write(tmp_path)
+    assert load(tmp_path).losses == ()
+
+
+def test_the_bins_of_a_histogram_are_named_by_their_lower_edges(tmp_path: Path) -> None:
+    make().write(tmp_path)
+    assert (tmp_path / "classes.csv").read_bytes() == (
+        b"split,label,scored,predicted_otherwise,mean_loss,not_finite,histogram\r\ntrain,cat,9,2,0.5,1,0:6 5:2\r\n"
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections import Counter
 
 import numpy as np
@@ -11,8 +13,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.records import ScoredBatch, Unreadable
-from cleaner.core.tally import Tally
+from cleaner.core.records import LOSS_EDGES, ScoredBatch, Unreadable
+from cleaner.core.tally import LARGEST_LOSS, Tally
 
 N_CLASSES = 4
 PAIRS = st.tuples(st.integers(0, N_CLASSES - 1), st.integers(0, N_CLASSES - 1))
@@ -31,6 +33,30 @@ def batch_of(pairs: Pairs, unreadable: int = 0) -> ScoredBatch:
         np.ones(len(pairs)),
         [Unreadable("all", "a", f"bad{n}.png", "truncated") for n in range(unreadable)],
     )
+
+
+Row = tuple[int, int, float]
+ROWS = st.tuples(
+    st.integers(0, N_CLASSES - 1),
+    st.integers(0, N_CLASSES - 1),
+    st.one_of(st.floats(), st.floats(0, 30, width=32), st.sampled_from([*LOSS_EDGES, LARGEST_LOSS])),
+)
+
+
+def losses_of(batches: list[list[Row]]) -> Tally:
+    """The counts of batches of label, prediction and loss."""
+    tally = Tally(N_CLASSES)
+    for rows in batches:
+        labels, predicted, losses = zip(*rows, strict=True) if rows else ((), (), ())
+        paths = [f"{n}.png" for n in range(len(rows))]
+        columns = (np.array(labels, np.int64), np.array(losses, np.float64), np.array(predicted, np.int64))
+        tally.update(ScoredBatch(paths, *columns, np.ones(len(rows))))
+    return tally
+
+
+def told(tally: Tally) -> list[str]:
+    """What it says of each class, bit for bit; a NaN equals a NaN."""
+    return [repr(each) for each in tally.classes()]
 
 
 def tally_of(batches: list[tuple[Pairs, int]]) -> Tally:
@@ -90,3 +116,64 @@ def test_no_classes_are_refused(n_classes: int) -> None:
 def test_counts_of_other_classes_are_not_merged() -> None:
     with pytest.raises(CleanerError, match="cannot merge"):
         Tally(N_CLASSES).merge(Tally(N_CLASSES + 1))
+
+
+@settings(deadline=None, max_examples=200)
+@given(batches=st.lists(st.lists(ROWS, max_size=20), max_size=6))
+def test_the_losses_of_a_class_are_as_one_counts_them_by_hand(batches: list[list[Row]]) -> None:
+    rows = [row for batch in batches for row in batch]
+    found = {each.label: each for each in losses_of(batches).classes()}
+    assert list(found) == sorted({label for label, _, _ in rows})
+    for label, each in found.items():
+        own = [loss for of, _, loss in rows if of == label]
+        finite = [loss for loss in own if math.isfinite(loss)]
+        assert each.scored == len(own)
+        assert each.predicted_otherwise == sum(of == label != predicted for of, predicted, _ in rows)
+        assert each.not_finite == len(own) - len(finite)
+        bins = Counter(bisect_right(LOSS_EDGES, loss) for loss in finite)
+        assert each.histogram == tuple(bins[number] for number in range(len(LOSS_EDGES) + 1))
+        if finite:
+            bounded = [max(-LARGEST_LOSS, min(LARGEST_LOSS, loss)) for loss in finite]
+            assert each.mean_loss == pytest.approx(math.fsum(bounded) / len(finite), rel=1e-12, abs=1e-6)
+        else:
+            assert math.isnan(each.mean_loss)
+
+
+@settings(deadline=None, max_examples=100)
+@given(batches=st.lists(st.lists(ROWS, max_size=20), min_size=1, max_size=6), data=st.data())
+def test_losses_are_the_same_bit_for_bit_whatever_the_order_shards_and_saves(
+    batches: list[list[Row]], data: st.DataObject
+) -> None:
+    whole = told(losses_of(batches))
+    rows = data.draw(st.permutations([row for batch in batches for row in batch]))
+    assert told(losses_of([rows])) == whole
+    shards = [losses_of([batch]) for batch in batches]
+    while len(shards) > 1:
+        other = shards.pop(data.draw(st.integers(0, len(shards) - 1)))
+        into = data.draw(st.integers(0, len(shards) - 1))
+        shards[into] = Tally.from_arrays(N_CLASSES, shards[into].to_arrays())
+        shards[into].merge(other)
+    assert told(shards[0]) == whole
+    back = Tally.from_arrays(N_CLASSES, shards[0].to_arrays())
+    assert (told(back), back.result()) == (whole, shards[0].result())
+
+
+def test_what_was_saved_stays_as_it_was_saved() -> None:
+    tally = losses_of([[(0, 1, 2.0)]])
+    saved = tally.to_arrays()
+    tally.update(batch_of([(0, 0)] * 5))
+    Tally.from_arrays(N_CLASSES, saved).merge(tally)
+    assert told(Tally.from_arrays(N_CLASSES, saved)) == told(losses_of([[(0, 1, 2.0)]]))
+
+
+def test_saved_losses_of_other_classes_are_refused() -> None:
+    saved = {**losses_of([]).to_arrays(), "loss_bins": Tally(N_CLASSES + 1).to_arrays()["loss_bins"]}
+    with pytest.raises(CleanerError, match="not those of 4 classes"):
+        Tally.from_arrays(N_CLASSES, saved)
+
+
+def test_more_samples_than_are_counted_at_once_are_all_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cleaner.core.tally._RECENT", 7)
+    rows = [(n % N_CLASSES, 0, n / 10) for n in range(50)]
+    assert told(losses_of([rows, rows[:3]])) == told(losses_of([rows[:5], rows[5:9], rows[9:], rows[:3]]))
+    assert losses_of([rows]).scored == sum(each.scored for each in losses_of([rows]).classes()) == 50

@@ -18,7 +18,7 @@ from cleaner.scoring import checkpoint, engine
 from cleaner.scoring.sources.fastai import FastaiSource
 from tests.scoring.learners import make_folder, make_learner
 
-RESULTS = ("top_losses.csv", "confusion.csv", "unreadable.csv")
+RESULTS = ("top_losses.csv", "confusion.csv", "classes.csv", "unreadable.csv")
 
 
 def results(scan: Path) -> dict[str, bytes]:
