@@ -178,7 +178,7 @@ class _Quicken(Callback):  # type: ignore[misc]
     """
 
     order = 1001
-    _TRIED = 16  # images; enough to see in what ranges the values lie
+    _TRIED = 8  # images; enough to see in what ranges the values lie
 
     def __init__(self, ways: dict[str, str], made: dict[str, nn.Module], fast: bool) -> None:
         self.ways, self.made, self.fast, self.chosen = ways, made, fast, False
