@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,24 +14,38 @@ from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Sample
 from cleaner.core.scan import Scan, load
+from cleaner.review.opinions import Opinions, face_of
+from cleaner.review.pace import Pace
+from cleaner.review.place import ORDERS, SHOWS, Place, read_place, write_place
 
-__all__ = ["Card", "Counts", "Session", "scan_at"]
+__all__ = ["UNREADABLE", "Card", "Counts", "Session", "scan_at"]
+
+UNREADABLE = "\0unreadable"
+"""The class of the files that could not be read; a label that a scan folder holds has no such character."""
+
+_MOST_ON_A_PAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A kept sample and the decision that stands for its file, if any."""
+    """A kept sample, or a file that could not be read, and what was decided about it.
+
+    Attributes:
+        sample: of a file that could not be read with no prediction and no loss.
+        decision: what stands for the file, if anything.
+        others: what other reviewers decided, where that is something else.
+        error: why the scan could not read the file; empty where it could.
+    """
 
     sample: Sample
     decision: Decision | None
+    others: tuple[Decision, ...] = ()
+    error: str = ""
 
     @property
     def face(self) -> tuple[str, str, str, str]:
         """What tells a decision from another one: what was decided, by whom and when; empty texts where undecided."""
-        if self.decision is None:
-            return ("", "", "", "")
-        decision = self.decision
-        return (decision.action.value, decision.new_label, decision.reviewer, decision.decided_at)
+        return face_of(self.decision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +58,45 @@ class Counts:
     scan_kept: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One action: for each file what stood before it and after it."""
+
+    split: str
+    label: str
+    before: Mapping[str, Decision | None]
+    after: Mapping[str, Decision | None]
+
+    def reversed(self) -> _Step:
+        return _Step(self.split, self.label, self.after, self.before)
+
+
 class Session:
     """One person's review of one scan.
+
+    What is on a page is settled when a class, a filter or an order is chosen: a card that is decided stays where it is
+    until then, also where only undecided ones are shown.
 
     Args:
         scan: a scan with a folder; decisions go to `decisions.csv` there.
         reviewer: who decides; by default the name of the user.
-        page_size: cards on a page.
+        page_size: cards on a page; by default as many as there were last, or 30.
+
+    Attributes:
+        place: where in the scan the reviewer is.
+        cursor: the card that keys act on, counted from 0 on the page.
+        selected: the paths of the cards that are selected; where there are none, keys act on the cursor's card.
+        pace: how fast the reviewer decides.
+        trouble: why the place could not be remembered; empty if it could.
 
     Raises:
         CleanerError: the scan has no folder or no samples, its dataset is not where it was, its manifest makes no
             sense, or an argument is out of range.
     """
 
-    def __init__(self, scan: Scan, reviewer: str | None = None, page_size: int = 30) -> None:
-        if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= 200:
-            raise CleanerError(f"page_size is {page_size!r}; a whole number from 1 to 200 is accepted")
+    def __init__(self, scan: Scan, reviewer: str | None = None, page_size: int | None = None) -> None:
+        if page_size is not None:
+            _check_page_size(page_size)
         if not scan.root.is_dir():
             raise CleanerError(
                 f"there is no folder {str(scan.root)!r} with the images; "
@@ -67,13 +105,45 @@ class Session:
         self.scan = scan
         self.manifest = Manifest(scan.manifest_path)
         self.reviewer = _user() if reviewer is None else reviewer
-        self.page_size = page_size
-        self._by_path = _by_path(scan.samples)
+        self.pace = Pace()
+        self.trouble = ""
+        self._errors = {unreadable.path: unreadable.error for unreadable in scan.unreadable}
+        self._unreadable = _unreadable_samples(scan)
+        self._by_path = _by_path([*scan.samples, *self._unreadable])
         if not self._by_path:
             raise CleanerError("the scan kept no sample, so there is nothing to review")
-        first = scan.samples[0]
-        self._open(first.split, first.label)
+        self._opinions = Opinions(self._by_path)
+        self.cursor = self._anchor = 0
+        self.selected: frozenset[str] = frozenset()
+        self._samples: dict[str, Sample] = {}
+        self._shown: list[Sample] = []
+        self._done: list[_Step] = []
+        self._undone: list[_Step] = []
         self._recount()
+        first = next(iter(self._by_path.values()))
+        label = first.label if scan.samples else UNREADABLE
+        self.place = Place(first.split, label, page_size=30 if page_size is None else page_size)
+        before = read_place(self.manifest.path, self.reviewer)
+        self._go(self.place)
+        if before is not None:
+            self._come_back(before, page_size)
+
+    # Where the reviewer is.
+
+    @property
+    def split(self) -> str:
+        """The split that is open."""
+        return self.place.split
+
+    @property
+    def label(self) -> str:
+        """The class that is open: a label, or `UNREADABLE`."""
+        return self.place.label
+
+    @property
+    def page(self) -> int:
+        """The page that is open, counted from 0."""
+        return self.place.page
 
     @property
     def labels(self) -> list[str]:
@@ -81,9 +151,20 @@ class Session:
         return [label for label in self.scan.vocab if self.scan.kept(self.split, label)]
 
     @property
+    def predictions(self) -> list[str]:
+        """What samples of the open class are predicted as, in the order of the vocabulary."""
+        found = {sample.predicted for sample in self._samples.values()}
+        return [label for label in self.scan.vocab if label in found]
+
+    @property
     def pages(self) -> int:
-        """Number of pages of the open class."""
-        return max(1, -(-len(self._samples) // self.page_size))
+        """Number of pages of what is shown of the open class."""
+        return max(1, -(-len(self._shown) // self.place.page_size))
+
+    @property
+    def shown(self) -> int:
+        """Number of cards that the filter lets through, on all pages."""
+        return len(self._shown)
 
     @property
     def unreadable(self) -> int:
@@ -105,17 +186,60 @@ class Session:
         Raises:
             CleanerError: the scan has no such split.
         """
-        self._open(split, self.label)
-        if not self._samples:
-            self._open(split, next(iter(self.labels), self.label))
+        label = self.label
+        if not self._samples_of(split, label):
+            label = next((name for name in self.scan.vocab if self.scan.kept(split, name)), label)
+        self._go(replace(self.place, split=split, label=label, page=0, predicted=""))
 
-    def open_label(self, label: str) -> None:
-        """Open a class at its first page.
+    def open_label(self, label: str, predicted: str = "") -> None:
+        """Open a class at its first page; with `predicted` only what the model takes for that.
 
         Raises:
             CleanerError: the scan has no such label.
         """
-        self._open(self.split, label)
+        self.filter(label=label, predicted=predicted)
+
+    def filter(
+        self,
+        *,
+        label: str | None = None,
+        show: str | None = None,
+        predicted: str | None = None,
+        text: str | None = None,
+        order: str | None = None,
+    ) -> None:
+        """Choose anew what is shown and in which order, and open its first page; what is None stays as it is.
+
+        Args:
+            label: a label, or `UNREADABLE`.
+            show, predicted, text, order: as in `Place`.
+
+        Raises:
+            CleanerError: one of them has a value that is not accepted; nothing changed.
+        """
+        now = self.place
+        self._go(
+            replace(
+                now,
+                page=0,
+                label=now.label if label is None else label,
+                show=now.show if show is None else show,
+                predicted=now.predicted if predicted is None else predicted,
+                text=now.text if text is None else text,
+                order=now.order if order is None else order,
+            )
+        )
+
+    def set_page_size(self, page_size: int) -> None:
+        """Show as many cards on a page; the card of the cursor stays in sight.
+
+        Raises:
+            CleanerError: the number is out of range.
+        """
+        _check_page_size(page_size)
+        at = self.page * self.place.page_size + self.cursor
+        self.place = replace(self.place, page_size=page_size, page=at // page_size)
+        self._start_page(at % page_size)
 
     def turn_to(self, page: int) -> None:
         """Open a page of the class, counted from 0.
@@ -125,15 +249,17 @@ class Session:
         """
         if isinstance(page, bool) or not isinstance(page, int) or not 0 <= page < self.pages:
             raise CleanerError(f"there is no page {page!r}; the class has pages 0 to {self.pages - 1}")
-        self.page = page
+        self.place = replace(self.place, page=page)
+        self._start_page()
+
+    # What is there.
 
     def cards(self, page: int | None = None) -> list[Card]:
-        """The cards of a page, worst first; by default of the one that is open."""
-        start = (self.page if page is None else page) * self.page_size
-        return [self._card(sample) for sample in list(self._samples.values())[start : start + self.page_size]]
+        """The cards of a page in their order; by default of the one that is open."""
+        return [self._card(sample) for sample in self._page_samples(page)]
 
     def card(self, path: str) -> Card:
-        """The card of a kept sample: the one of the open class, as a file may be in several splits and classes.
+        """The card of a file: the one of the open class, as a file may be in several splits and classes.
 
         Raises:
             CleanerError: the scan kept no such sample.
@@ -146,50 +272,304 @@ class Session:
         """How much is decided by now."""
         standing = self.manifest.standing()
         decided = sum(path in standing for path in self._samples)
-        return Counts(decided, len(self._samples), self._scan_decided, len(self._by_path))
+        return Counts(decided, len(self._samples), self._opinions.decided, len(self._by_path))
+
+    # Cursor and selection.
+
+    def move(self, by: int, extend: bool = False) -> None:
+        """Move the cursor on the page, not beyond its ends; with `extend` select what it passes.
+
+        Raises:
+            CleanerError: `by` is no whole number.
+        """
+        if isinstance(by, bool) or not isinstance(by, int) or abs(by) > _MOST_ON_A_PAGE:
+            raise CleanerError(f"the cursor cannot move by {by!r}; a whole number up to {_MOST_ON_A_PAGE} is accepted")
+        self._put_cursor(min(max(self.cursor + by, 0), max(0, len(self._page_samples()) - 1)), extend)
+
+    def point(self, path: str, extend: bool = False) -> None:
+        """Put the cursor on a card of the page; with `extend` select what is between.
+
+        Raises:
+            CleanerError: the page has no such card.
+        """
+        paths = self._page_paths()
+        if path not in paths:
+            raise CleanerError(f"there is no card {path!r} on the page that is open")
+        self._put_cursor(paths.index(path), extend)
+
+    def toggle(self) -> None:
+        """Select the card of the cursor, or no longer."""
+        self.selected ^= set(self._page_paths()[self.cursor : self.cursor + 1])
+        self._anchor = self.cursor
+
+    def select_page(self) -> None:
+        """Select every card of the page; none, where all are selected."""
+        paths = frozenset(self._page_paths())
+        self.selected = frozenset() if self.selected == paths else paths
+        self._anchor = self.cursor
+
+    @property
+    def targets(self) -> list[str]:
+        """What an action acts on: the selected cards in their order, or else the card of the cursor."""
+        paths = self._page_paths()
+        return [path for path in paths if path in self.selected] or paths[self.cursor : self.cursor + 1]
+
+    @property
+    def undecided(self) -> list[str]:
+        """What on the page is not decided."""
+        return [card.sample.path for card in self.cards() if card.decision is None]
+
+    # Decisions.
 
     def decide(self, path: str, action: Action, new_label: str = "") -> Card:
-        """Take a decision; when this returns it is in the manifest, on the disk.
+        """Take a decision about one card; when this returns it is in the manifest, on the disk.
 
         Raises:
             CleanerError: the scan kept no such sample, or the decision makes no sense for it; nothing was written.
             OSError: the manifest cannot be written; nothing was written.
         """
+        self._take([self._decision(path, action, new_label)])
+        return self.card(path)
+
+    def act(self, action: Action, new_label: str = "") -> None:
+        """Take the same decision about all targets, in one append; the cursor goes on to the next card.
+
+        Raises:
+            CleanerError: there is no card, or the decision makes no sense for one of them; nothing was written.
+            OSError: the manifest cannot be written; nothing was written.
+        """
+        self._take_and_go_on([self._decision(path, action, new_label) for path in self.targets])
+
+    def take_predicted(self) -> None:
+        """Give each target the label that is predicted; what has it already is kept.
+
+        Raises:
+            CleanerError: there is no card, or nothing is predicted for one of them; nothing was written.
+            OSError: the manifest cannot be written; nothing was written.
+        """
+        decisions = []
+        for path in self.targets:
+            sample = self.card(path).sample
+            if not sample.predicted:
+                raise CleanerError(f"nothing is predicted for {path!r}, which could not be read")
+            same = sample.predicted == sample.label
+            decisions.append(self._decision(path, *((Action.KEEP, "") if same else (Action.RELABEL, sample.predicted))))
+        self._take_and_go_on(decisions)
+
+    def keep_rest(self) -> None:
+        """Keep what on the page is not decided, and go on: to the next page, or to the next class with undecided.
+
+        Raises:
+            CleanerError: the manifest makes no sense; nothing was written.
+            OSError: the manifest cannot be written; nothing was written.
+        """
+        if undecided := self.undecided:
+            self._take([self._decision(path, Action.KEEP) for path in undecided])
+        if self.page + 1 < self.pages:
+            self.turn_to(self.page + 1)
+            return
+        standing = self.manifest.standing()
+        for label in self.labels[self.labels.index(self.label) + 1 :] if self.label in self.labels else ():
+            if any(sample.path not in standing for sample in self.scan.kept(self.split, label)):
+                self.filter(label=label, predicted="")
+                return
+
+    def undo(self) -> str:
+        """Take back one's own last action that still stands: what stood before stands again, in new rows.
+
+        Returns:
+            what was left as it is, as somebody else decided on it since; empty if nothing was.
+
+        Raises:
+            CleanerError: there is nothing to undo; nothing was written.
+            OSError: the manifest cannot be written; nothing was written.
+        """
+        return self._restore(self._done, self._undone, "undo")
+
+    def redo(self) -> str:
+        """Take the last action again that was undone; as `undo`.
+
+        Raises:
+            CleanerError: there is nothing to redo; nothing was written.
+            OSError: the manifest cannot be written; nothing was written.
+        """
+        return self._restore(self._undone, self._done, "redo")
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is an action to take back."""
+        return bool(self._done)
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is an action that was taken back."""
+        return bool(self._undone)
+
+    # How it is done.
+
+    def _go(self, place: Place) -> None:
+        """Open a place and settle what its pages show; where it makes no sense nothing changes."""
+        _check_one_of("show", place.show, SHOWS)
+        _check_one_of("order", place.order, ORDERS)
+        if not isinstance(place.text, str):
+            raise CleanerError(f"text is {place.text!r}; a part of a path is accepted")
+        if place.predicted != "":
+            _check_one_of("predicted", place.predicted, self.scan.vocab)
+        self._samples = _by_path(self._samples_of(place.split, place.label))
+        self.place = place
+        fits = self._filter_of(place)
+        self._shown = sorted((sample for sample in self._samples.values() if fits(sample)), key=_KEYS[place.order])
+        self._start_page()
+
+    def _samples_of(self, split: str, label: str) -> Sequence[Sample]:
+        if label == UNREADABLE:
+            self.scan.kept(split, self.scan.vocab[0])  # refuses a split that is not there
+            return [sample for sample in self._unreadable if sample.split == split]
+        return self.scan.kept(split, label)  # refuses what is not there
+
+    def _filter_of(self, place: Place) -> Callable[[Sample], bool]:
+        standing = self.manifest.standing()
+        text = place.text.strip().lower()
+
+        def fits(sample: Sample) -> bool:
+            action = standing[sample.path].action.value if sample.path in standing else ""
+            return (
+                (place.show in ("all", action) or (place.show == "decided" if action else place.show == "undecided"))
+                and place.predicted in ("", sample.predicted)
+                and text in sample.path.lower()
+            )
+
+        return fits
+
+    def _start_page(self, cursor: int = 0) -> None:
+        self.cursor = self._anchor = cursor
+        self.selected = frozenset()
+        self.trouble = write_place(self.manifest.path, self.reviewer, self.place)
+
+    def _come_back(self, before: Place, page_size: int | None) -> None:
+        """Open the place of the last time, if the scan still has it."""
+        start = self.place
+        try:
+            _check_page_size(before.page_size)
+            place = before if page_size is None else replace(before, page_size=page_size)
+            self._go(replace(place, page=0))
+            if not self._samples:
+                raise CleanerError("there is nothing in that class any more")
+            if place.page_size == before.page_size and place.show == "all":
+                self.turn_to(place.page)
+        except CleanerError:
+            # What was there last time is not there any more: the scan was made anew. Nothing is lost.
+            self._go(start)
+
+    def _page_samples(self, page: int | None = None) -> list[Sample]:
+        start = (self.page if page is None else page) * self.place.page_size
+        return self._shown[start : start + self.place.page_size]
+
+    def _page_paths(self) -> list[str]:
+        return [sample.path for sample in self._page_samples()]
+
+    def _put_cursor(self, cursor: int, extend: bool) -> None:
+        self.cursor = cursor
+        if extend:
+            first, last = sorted((self._anchor, cursor))
+            self.selected = frozenset(self._page_paths()[first : last + 1])
+        else:
+            self.selected, self._anchor = frozenset(), cursor
+
+    def _card(self, sample: Sample) -> Card:
+        decision = self.manifest.standing().get(sample.path)
+        error = self._errors.get(sample.path, "") if not sample.predicted else ""
+        return Card(sample, decision, self._opinions.others(sample.path, decision), error)
+
+    def _decision(self, path: str, action: Action, new_label: str = "") -> Decision:
+        """A decision about a file as it is now; refused where it makes no sense."""
         sample = self.card(path).sample
+        if action is Action.RELABEL and not sample.predicted:
+            raise CleanerError(f"{path!r} could not be read, so it gets no label; decide keep, delete or unsure")
         if action is Action.RELABEL and new_label not in self.scan.vocab:
             raise CleanerError(f"there is no label {new_label!r} in this scan; pick one of its {len(self.scan.vocab)}")
         if action is Action.RELABEL and new_label == sample.label:
             raise CleanerError(f"{path!r} has the label {new_label!r} already; decide 'keep' to confirm it")
         if action is Action.UNDO and path not in self.manifest.standing():
             raise CleanerError(f"{path!r} is not decided, so there is nothing to undo")
-        self.manifest.append(
-            Decision(
-                path=path,
-                action=action,
-                label=sample.label,
-                new_label=new_label,
-                split=sample.split,
-                loss=sample.loss,
-                predicted=sample.predicted,
-                sha256=self._sha256(path),
-                reviewer=self.reviewer,
-                decided_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            )
+        return self._row(sample, action, new_label, self._sha256(path))
+
+    def _row(self, sample: Sample, action: Action, new_label: str = "", sha256: str = "") -> Decision:
+        return Decision(
+            path=sample.path,
+            action=action,
+            label=sample.label,
+            new_label=new_label,
+            split=sample.split,
+            loss=sample.loss,
+            predicted=sample.predicted,
+            sha256=sha256,
+            reviewer=self.reviewer,
+            decided_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         )
+
+    def _take(self, decisions: list[Decision]) -> None:
+        if not decisions:
+            raise CleanerError("there is no card on this page to decide about; choose another page or filter")
+        # Others' last decisions too are what stood before.
+        self.refresh()
+        standing = self.manifest.standing()
+        before = {decision.path: standing.get(decision.path) for decision in decisions}
+        self._append(decisions)
+        self._done.append(_Step(self.split, self.label, before, {d.path: _standing_after(d) for d in decisions}))
+        self._undone.clear()
+        self.pace.decided(len(decisions))
+
+    def _take_and_go_on(self, decisions: list[Decision]) -> None:
+        self._take(decisions)
+        last = self._page_paths().index(decisions[-1].path)
+        self._put_cursor(min(last + 1, len(self._page_samples()) - 1), extend=False)
+
+    def _restore(self, steps: list[_Step], other_way: list[_Step], what: str) -> str:
+        if not steps:
+            raise CleanerError(f"there is nothing to {what}; only your own decisions since this page was opened are")
+        self.refresh()
+        step = steps[-1]
+        standing = self.manifest.standing()
+        mine = [path for path, after in step.after.items() if face_of(standing.get(path)) == face_of(after)]
+        left = [path for path in step.after if path not in mine]
+        if mine:
+            self._append([row for path in mine for row in self._rows_back(path, step)])
+        steps.pop()
+        if mine:
+            done = _Step(step.split, step.label, {p: step.before[p] for p in mine}, {p: step.after[p] for p in mine})
+            other_way.append(done.reversed())
+            self._show(step, mine[0])
+        return f"Left as decided since by others: {', '.join(left)}" if left else ""
+
+    def _rows_back(self, path: str, step: _Step) -> list[Decision]:
+        """The rows after which what stood before the step stands again, and its reviewer is who stood there."""
+        now, then = step.after[path], step.before[path]
+        if then is not None and (now is None or now.reviewer == then.reviewer):
+            return [then]
+        sample = self._by_path[path]
+        taken_back = self._row(sample, Action.UNDO, sha256=self._sha256(path))
+        return [taken_back] if then is None else [taken_back, then]
+
+    def _show(self, step: _Step, path: str) -> None:
+        """Open the page with a card of a step and put the cursor there."""
+        if (self.split, self.label) != (step.split, step.label):
+            self._go(replace(self.place, split=step.split, label=step.label, page=0, predicted="", text=""))
+        paths = [sample.path for sample in self._shown]
+        if path not in paths:
+            self._go(replace(self.place, page=0, show="all", predicted="", text=""))
+            paths = [sample.path for sample in self._shown]
+        page, cursor = divmod(paths.index(path), self.place.page_size)
+        if page != self.page:
+            self.turn_to(page)
+        self._put_cursor(cursor, extend=False)
+
+    def _append(self, decisions: list[Decision]) -> None:
+        self.manifest.append(*decisions)
         self._recount()
-        return self._card(sample)
-
-    def _open(self, split: str, label: str) -> None:
-        self._samples = _by_path(self.scan.kept(split, label))  # refuses what is not there
-        self.split, self.label, self.page = split, label, 0
-
-    def _card(self, sample: Sample) -> Card:
-        return Card(sample, self.manifest.standing().get(sample.path))
 
     def _recount(self) -> None:
-        standing = self.manifest.standing()
-        smaller, larger = sorted((standing, self._by_path), key=len)
-        self._scan_decided = sum(path in larger for path in smaller)
+        self._opinions.take_in(self.manifest)
 
     def _sha256(self, path: str) -> str:
         """Of the file as it is now; empty where it cannot be read, which may be why it is deleted."""
@@ -197,6 +577,50 @@ class Session:
             return sha256_of(self.scan.root / path)
         except OSError:
             return ""
+
+
+def _by_loss(sample: Sample) -> tuple[float, int]:
+    """Highest loss first; one that is not finite ranks above every finite one, as in the scan."""
+    return (-sample.loss if math.isfinite(sample.loss) else -math.inf, sample.rank)
+
+
+def _by_confidence(sample: Sample) -> tuple[float, str]:
+    """Least confident first; what has no confidence comes last."""
+    return (math.inf if math.isnan(sample.confidence) else sample.confidence, sample.path)
+
+
+def _by_name(sample: Sample) -> str:
+    return sample.path
+
+
+_KEYS: dict[str, Callable[[Sample], tuple[float, int] | tuple[float, str] | str]] = {
+    "loss": _by_loss,
+    "confidence": _by_confidence,
+    "name": _by_name,
+}
+
+
+def _check_page_size(page_size: object) -> None:
+    if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= _MOST_ON_A_PAGE:
+        raise CleanerError(f"page_size is {page_size!r}; a whole number from 1 to {_MOST_ON_A_PAGE} is accepted")
+
+
+def _check_one_of(name: str, value: object, accepted: Sequence[str]) -> None:
+    if value not in accepted:
+        some = ", ".join(accepted[:10]) + (", …" if len(accepted) > 10 else "")
+        raise CleanerError(f"{name} is {value!r}; accepted are {some}")
+
+
+def _standing_after(decision: Decision) -> Decision | None:
+    return None if decision.action is Action.UNDO else decision
+
+
+def _unreadable_samples(scan: Scan) -> list[Sample]:
+    """The files that could not be read as samples without prediction."""
+    return [
+        Sample(unreadable.split, unreadable.label, rank, unreadable.path, math.nan, "", math.nan)
+        for rank, unreadable in enumerate(scan.unreadable, start=1)
+    ]
 
 
 def scan_at(scan: Scan | str | Path, root: str | Path | None = None) -> Scan:

@@ -10,9 +10,9 @@ import pytest
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
-from cleaner.core.records import Action, Decision
+from cleaner.core.records import Action, Decision, Unreadable
 from cleaner.core.scan import Scan
-from cleaner.review.session import Counts, Session
+from cleaner.review.session import UNREADABLE, Counts, Session
 
 
 def decided(session: Session) -> dict[str, str]:
@@ -145,3 +145,272 @@ def test_a_scan_without_samples_is_refused(tmp_path: Path) -> None:
     empty = Scan(tmp_path, ("cat", "dog"), ("all",), 5, {"all": 0}, (), {"all": {}}).write(tmp_path / "scan")
     with pytest.raises(CleanerError, match="nothing to review"):
         Session(empty)
+
+
+# Cursor and selection.
+
+
+def names(paths: list[str]) -> list[int]:
+    return [int(path[-6:-4]) for path in paths]
+
+
+def test_the_cursor_stays_on_the_page_and_selects_what_it_passes(scan: Scan) -> None:
+    session = Session(scan, page_size=5)
+    session.move(-1)
+    assert names(session.targets) == [1]
+    session.move(1)
+    session.move(2, extend=True)
+    assert (session.cursor, names(session.targets)) == (3, [2, 3, 4])
+    session.move(-3, extend=True)
+    assert names(session.targets) == [1, 2]
+    session.move(99)
+    assert (names(session.targets), session.selected) == ([5], frozenset())
+    session.toggle()
+    session.point("train/cat/cat_02.png")
+    session.toggle()
+    session.point("train/cat/cat_04.png", extend=True)
+    assert names(session.targets) == [2, 3, 4]
+    session.toggle()
+    assert names(session.targets) == [2, 3]
+    session.select_page()
+    assert names(session.targets) == [1, 2, 3, 4, 5]
+    session.select_page()
+    assert names(session.targets) == [4]
+    session.turn_to(1)
+    assert names(session.targets) == [6]
+
+
+def test_one_action_on_many_is_one_append(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(scan, page_size=5)
+    appended: list[int] = []
+    append = Manifest.append
+    monkeypatch.setattr(Manifest, "append", lambda self, *rows: (appended.append(len(rows)), append(self, *rows)))
+    session.move(2, extend=True)
+    session.act(Action.DELETE)
+    assert (appended, names(list(decided(session)))) == ([3], [1, 2, 3])
+    assert (session.cursor, session.selected) == (3, frozenset())
+    session.act(Action.RELABEL, "fox")
+    session.take_predicted()
+    assert list(decided(session).values()) == ["delete"] * 3 + ["relabel"] * 2
+    assert [card.decision.new_label for card in session.cards()[3:]] == ["fox", "dog"]
+    assert session.cursor == 4
+
+
+def test_the_predicted_label_that_a_card_has_already_is_kept(scan: Scan) -> None:
+    same = replace(scan.samples[0], predicted="cat")
+    session = Session(replace(scan, samples=(same, *scan.samples[1:])))
+    session.move(1, extend=True)
+    session.take_predicted()
+    assert list(decided(session).values()) == ["keep", "relabel"]
+
+
+def test_keep_rest_keeps_what_is_undecided_and_goes_on(scan: Scan) -> None:
+    session = Session(scan, page_size=5)
+    session.move(2)
+    session.act(Action.DELETE)
+    session.keep_rest()
+    assert session.page == 1
+    session.keep_rest()
+    assert (session.label, session.page) == ("dog", 0)
+    session.open_label("cat")
+    assert list(decided(session).values()) == ["keep", "keep", "delete", "keep", "keep"]
+    session.open_label("fox")
+    session.turn_to(1)
+    session.keep_rest()
+    assert (session.label, session.page) == ("fox", 1)
+    assert session.counts().scan_decided == 11
+
+
+# Undo and redo.
+
+
+def test_undo_and_redo_restore_what_stood_by_new_rows(scan: Scan) -> None:
+    session = Session(scan, "anna", page_size=5)
+    session.move(1, extend=True)
+    session.act(Action.KEEP)
+    session.point("train/cat/cat_02.png")
+    session.act(Action.DELETE)
+    assert list(decided(session).values()) == ["keep", "delete"]
+    session.undo()
+    assert list(decided(session).values()) == ["keep", "keep"]
+    assert names(session.targets) == [2]
+    session.undo()
+    assert decided(session) == {}
+    session.redo()
+    session.redo()
+    assert list(decided(session).values()) == ["keep", "delete"]
+    rows = [(row.path[-6:-4], row.action.value) for row in Manifest(scan.manifest_path).rows()]
+    assert rows == [
+        ("01", "keep"),
+        ("02", "keep"),
+        ("02", "delete"),
+        ("02", "keep"),
+        ("01", "undo"),
+        ("02", "undo"),
+        ("01", "keep"),
+        ("02", "keep"),
+        ("02", "delete"),
+    ]
+    assert not session.can_redo
+    with pytest.raises(CleanerError, match="nothing to redo"):
+        session.redo()
+
+
+def test_undo_goes_to_where_the_action_was(scan: Scan) -> None:
+    session = Session(scan, page_size=5)
+    session.turn_to(1)
+    session.act(Action.KEEP)
+    session.filter(label="fox", predicted="cat")
+    session.undo()
+    assert (session.label, session.page, names(session.targets)) == ("cat", 1, [6])
+    session.redo()
+    session.filter(show="delete")
+    session.undo()
+    assert (session.place.show, session.page, names(session.targets)) == ("all", 1, [6])
+
+
+def test_what_somebody_else_decided_since_is_not_undone(scan: Scan) -> None:
+    session = Session(scan, "anna")
+    session.move(1, extend=True)
+    session.act(Action.KEEP)
+    one, two = (card.sample.path for card in session.cards()[:2])
+    Manifest(scan.manifest_path).append(Decision(two, Action.DELETE, reviewer="ben"))
+    assert two in session.undo()
+    assert decided(session) == {two: "delete"}
+    assert session.redo() == ""
+    assert decided(session) == {one: "keep", two: "delete"}
+
+
+def test_what_another_reviewer_had_decided_stands_again_as_theirs(scan: Scan) -> None:
+    path = scan.samples[0].path
+    Manifest(scan.manifest_path).append(
+        Decision(path, Action.DELETE, reviewer="ben", decided_at="2026-01-31T12:00:00Z")
+    )
+    session = Session(scan, "anna")
+    before = session.card(path)
+    session.decide(path, Action.KEEP)
+    (other,) = session.card(path).others
+    assert (other.reviewer, other.action) == ("ben", Action.DELETE)
+    session.undo()
+    assert session.card(path).face == before.face
+    assert session.card(path).others == ()
+
+
+def test_nothing_is_undone_when_the_disk_is_full(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(scan)
+    session.act(Action.KEEP)
+    with monkeypatch.context() as context:
+        context.setattr("cleaner.core.manifest.os.fsync", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+        with pytest.raises(OSError, match="full"):
+            session.undo()
+    assert len(decided(session)) == 1
+    session.undo()
+    assert decided(session) == {}
+
+
+# Filters, order, unreadable files.
+
+
+def test_filters_and_order(scan: Scan) -> None:
+    session = Session(scan, page_size=30)
+    session.move(1, extend=True)
+    session.act(Action.KEEP)
+    session.act(Action.DELETE)
+    shown = {}
+    for show in ("all", "undecided", "decided", "keep", "delete", "unsure"):
+        session.filter(show=show)
+        shown[show] = names([card.sample.path for card in session.cards()])
+    assert shown == {
+        "all": [1, 2, 3, 4, 5, 6, 7, 8],
+        "undecided": [4, 5, 6, 7, 8],
+        "decided": [1, 2, 3],
+        "keep": [1, 2],
+        "delete": [3],
+        "unsure": [],
+    }
+    session.filter(show="all", text=" CAT_03")
+    assert names([card.sample.path for card in session.cards()]) == [3]
+    session.filter(text="", predicted="fox")
+    assert (session.cards(), session.shown, session.pages, session.targets) == ([], 0, 1, [])
+    with pytest.raises(CleanerError, match="no card"):
+        session.act(Action.KEEP)
+    session.open_label("cat", predicted="dog")
+    assert session.shown == 8
+
+
+def test_orders(scan: Scan) -> None:
+    first, second, third = (
+        replace(sample, confidence=confidence)
+        for sample, confidence in zip(scan.samples, (0.5, float("nan"), 0.2), strict=False)
+    )
+    session = Session(replace(scan, samples=(third, second, first)))
+    for order, expected in (("loss", [1, 2, 3]), ("confidence", [3, 1, 2]), ("name", [1, 2, 3])):
+        session.filter(order=order)
+        assert names([card.sample.path for card in session.cards()]) == expected
+
+
+def test_a_card_that_is_decided_stays_until_the_filter_is_chosen_again(scan: Scan) -> None:
+    session = Session(scan, page_size=5)
+    session.filter(show="undecided")
+    session.act(Action.KEEP)
+    assert names([card.sample.path for card in session.cards()]) == [1, 2, 3, 4, 5]
+    session.filter()
+    assert names([card.sample.path for card in session.cards()]) == [2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("change", [{"show": "x"}, {"order": "x"}, {"predicted": "x"}, {"label": "x"}, {"text": 5}])
+def test_a_filter_that_makes_no_sense_changes_nothing(scan: Scan, change: dict[str, object]) -> None:
+    session = Session(scan)
+    before = session.place
+    with pytest.raises(CleanerError):
+        session.filter(**change)
+    assert session.place == before
+
+
+def test_the_page_size_can_be_changed_and_the_cursor_stays_on_its_card(scan: Scan) -> None:
+    session = Session(scan, page_size=5)
+    session.turn_to(1)
+    session.move(1)
+    session.set_page_size(3)
+    assert (session.page, names(session.targets)) == (2, [7])
+
+
+def test_unreadable_files_are_a_class_of_their_own(scan: Scan) -> None:
+    (scan.root / "train/cat/bad.png").write_bytes(b"no image")
+    bad = Unreadable("train", "cat", "train/cat/bad.png", "broken"), Unreadable("valid", "fox", "valid/x.png", "gone")
+    session = Session(replace(scan, unreadable=bad))
+    assert session.counts().scan_kept == 50
+    session.open_label(UNREADABLE)
+    (card,) = session.cards()
+    assert (card.error, card.sample.label, card.sample.predicted) == ("broken", "cat", "")
+    for wrong in (lambda: session.act(Action.RELABEL, "dog"), session.take_predicted):
+        with pytest.raises(CleanerError, match="could not be read"):
+            wrong()
+    session.act(Action.DELETE)
+    (row,) = Manifest(scan.manifest_path).rows()
+    assert (row.path, row.label, row.split, row.action.value) == ("train/cat/bad.png", "cat", "train", "delete")
+    assert row.sha256 == sha256_of(scan.root / "train/cat/bad.png")
+    assert session.counts() == Counts(decided=1, kept=1, scan_decided=1, scan_kept=50)
+    session.keep_rest()
+    assert Session(session.scan).label == UNREADABLE
+    session.open_split("valid")
+    assert [card.error for card in session.cards()] == ["gone"]
+
+
+def test_where_two_disagree_the_card_knows(scan: Scan) -> None:
+    session = Session(scan, "anna")
+    path = session.cards()[0].sample.path
+
+    def said() -> list[str]:
+        return [f"{other.reviewer} {other.action}" for other in Session(scan, "carl").card(path).others]
+
+    by_ben = Manifest(scan.manifest_path)
+    by_ben.append(Decision(path, Action.KEEP, reviewer="ben"))
+    session.decide(path, Action.KEEP)
+    assert said() == []
+    session.decide(path, Action.DELETE)
+    assert said() == ["ben keep"]
+    by_ben.append(Decision(path, Action.UNSURE, reviewer="ben"))
+    assert said() == ["anna delete"]
+    by_ben.append(Decision(path, Action.UNDO, reviewer="ben"))
+    assert said() == []

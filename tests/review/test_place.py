@@ -1,0 +1,121 @@
+"""The place of the last time: remembered, and never in the way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cleaner.core.records import Action
+from cleaner.core.scan import Scan
+from cleaner.review.place import Place, read_place, write_place
+from cleaner.review.session import Session
+
+
+def test_the_place_is_remembered_for_each_reviewer(scan: Scan) -> None:
+    session = Session(scan, "anna")
+    session.set_page_size(3)
+    session.open_split("valid")
+    session.filter(label="fox", order="name", text="FOX")
+    session.turn_to(2)
+    again = Session(scan, "anna")
+    assert again.place == Place("valid", "fox", 2, 3, order="name", text="FOX")
+    assert Session(scan, "ben").place == Place("train", "cat")
+    assert (scan.folder / "decisions.csv.place-anna.json").is_file()
+
+
+def test_a_page_of_undecided_begins_again_as_what_is_on_it_changes(scan: Scan) -> None:
+    session = Session(scan, "anna", page_size=3)
+    session.filter(show="undecided")
+    session.turn_to(1)
+    session.decide(session.cards()[0].sample.path, Action.KEEP)
+    assert Session(scan, "anna").place == Place("train", "cat", 0, 3, "undecided")
+
+
+@pytest.mark.parametrize("page_size", [None, 4])
+def test_what_was_asked_for_is_taken_before_what_is_remembered(scan: Scan, page_size: int | None) -> None:
+    Session(scan, "anna", page_size=3).turn_to(2)
+    assert Session(scan, "anna", page_size).place == Place("train", "cat", *((2, 3) if page_size is None else (0, 4)))
+
+
+NONSENSE = [
+    b"",
+    b"{",
+    b"[]",
+    b"null",
+    b"\xff\xfe",
+    b"[" * 100_000,
+    json.dumps({"split": "train"}).encode(),
+    *(
+        json.dumps(
+            {
+                "split": "train",
+                "label": "cat",
+                "page": 0,
+                "page_size": 30,
+                "show": "all",
+                "predicted": "",
+                "text": "",
+                "order": "loss",
+            }
+            | change
+        ).encode()
+        for change in (
+            {"split": "gone"},
+            {"label": "gone"},
+            {"label": "\0unreadable"},
+            {"label": 5},
+            {"page": 10**30},
+            {"page": -1},
+            {"page": True},
+            {"page_size": 0},
+            {"page_size": 10**9},
+            {"show": "nonsense"},
+            {"predicted": "gone"},
+            {"order": []},
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("data", NONSENSE, ids=lambda data: repr(data[:60]))
+def test_a_place_that_makes_no_sense_is_forgotten(scan: Scan, data: bytes) -> None:
+    (scan.folder / "decisions.csv.place-anna.json").write_bytes(data)
+    session = Session(scan, "anna")
+    assert session.place == Place("train", "cat")
+    assert session.trouble == ""
+
+
+def test_beside_a_read_only_scan_the_place_is_in_the_state_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "no folder").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    manifest, place = tmp_path / "no folder" / "decisions.csv", Place("train", "cat", 5)
+    assert write_place(manifest, "anna", place) == ""
+    assert read_place(manifest, "anna") == place
+    assert read_place(manifest, "ben") is None
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "no folder"))
+    assert "decisions.csv.place-anna.json" in write_place(manifest, "anna", place)
+    assert read_place(manifest, "anna") is None
+
+
+def test_a_place_that_cannot_be_written_stops_nothing_and_is_told(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("cleaner.review.place.os.replace", full)
+    session = Session(scan, "anna", page_size=3)
+    session.turn_to(1)
+    assert session.page == 1
+    assert session.trouble.startswith("No space left on device")
+
+
+@pytest.mark.parametrize("reviewer", ["", "../../x", "a/b", "..", "naïve 🐻", "x" * 500, "\udcff", "a\0b", "CON"])
+def test_any_name_of_a_reviewer_gives_a_file_in_the_folder(tmp_path: Path, reviewer: str) -> None:
+    place = Place("train", "cat", 5)
+    assert write_place(tmp_path / "decisions.csv", reviewer, place) == ""
+    (path,) = tmp_path.iterdir()
+    assert path.name.startswith("decisions.csv.place-")
+    assert read_place(tmp_path / "decisions.csv", reviewer) == place
