@@ -159,8 +159,6 @@ class FastaiSource:
         with _as_found(self._learn), self._learn.validation_context(), _unreduced(self._learn):
             self._learn.add_cbs([_Quicken(self.ways, self._made, fast), _Gather(loader, len(self.vocab))])
             self._learn._do_epoch_validate(dl=loader)
-        if loader.starving:
-            self._workers = loader.cores  # the next split is read like this one
         if only is None and loader.seen != expected:
             raise CleanerError(
                 f"{expected - loader.seen} of the {expected} samples of {split!r} were not scored: "
