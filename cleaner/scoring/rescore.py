@@ -9,7 +9,6 @@ Where even samples that were no candidates could be of that kind, the whole clas
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from cleaner.core.records import ScoredBatch
 from cleaner.core.topk import TopLosses
 from cleaner.scoring import precision
 from cleaner.scoring.checkpoint import Part
-from cleaner.scoring.sources import Source
+from cleaner.scoring.sources import Source, Wanted
 
 __all__ = ["rescore", "room"]
 
@@ -66,7 +65,7 @@ def rescore(source: Source, part: Part, k: int) -> dict[str, Any]:
     }
 
 
-def _among(wanted: set[str]) -> Callable[[str, Callable[[], str]], bool]:
+def _among(wanted: set[str]) -> Wanted:
     return lambda path, _label: path in wanted
 
 
@@ -81,7 +80,7 @@ class _SecondLook:
         self._source, self._split = source, part.split
         self._fast = {kept.path: kept.loss for n in range(self.rough.n_classes) for kept in self.rough.of_class(n)}
 
-    def score(self, only: Callable[[str, Callable[[], str]], bool]) -> None:
+    def score(self, only: Wanted) -> None:
         self._source.score(self._split, self._take, only=only)
 
     def may_belong(self, label: int, fast_loss: float) -> bool:

@@ -8,7 +8,10 @@ from typing import Any, Protocol
 
 from cleaner.core.records import ScoredBatch
 
-__all__ = ["Source"]
+__all__ = ["Source", "Wanted"]
+
+Wanted = Callable[[str, Callable[[], str]], bool]
+"""Tells by a sample's path, and by a function that gives its label, whether to score it; looking up a label costs."""
 
 
 class Source(Protocol):
@@ -45,7 +48,7 @@ class Source(Protocol):
         *,
         skip: int = 0,
         fast: bool = False,
-        only: Callable[[str, Callable[[], str]], bool] | None = None,
+        only: Wanted | None = None,
     ) -> None:
         """Score the samples of a split once and hand each batch to `consume`.
 
@@ -54,5 +57,5 @@ class Source(Protocol):
             consume: takes the batches, in order.
             skip: number of samples to pass over at the beginning.
             fast: run the model in the quickest way, not the quickest one that gives the same losses.
-            only: tells by its path, and by a function that gives its label, whether to score a sample; None for all.
+            only: which samples to score; None for all.
         """

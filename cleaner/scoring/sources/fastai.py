@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import ScoredBatch
 from cleaner.scoring import precision
+from cleaner.scoring.sources import Wanted
 from cleaner.scoring.sources.fastai_loading import SPLIT_FOLDERS, Files, FolderItems, Items, OwnItems, TracedLoader
 
 __all__ = ["FastaiSource"]
@@ -147,7 +148,7 @@ class FastaiSource:
         *,
         skip: int = 0,
         fast: bool = False,
-        only: Callable[[str, Callable[[], str]], bool] | None = None,
+        only: Wanted | None = None,
     ) -> None:
         """Score the samples of the split once, in the learner's own validation loop; see `Source`.
 

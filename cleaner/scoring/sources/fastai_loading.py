@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from cleaner.core.errors import CleanerError, FieldError
 from cleaner.core.files import image_files, relative_path
 from cleaner.core.records import ScoredBatch, Unreadable
+from cleaner.scoring.sources import Wanted
 
 __all__ = ["SPLIT_FOLDERS", "Files", "FolderItems", "Items", "OwnItems", "TracedLoader"]
 
@@ -297,7 +298,7 @@ class TracedLoader:
         files: the split.
         consume: takes the scored batches.
         skip: number of samples to pass over at the beginning.
-        only: tells by its path, and by a function that gives its label, whether to score a sample; None for all.
+        only: which samples to score; None for all.
         workers: worker processes; None for as many as cores.
 
     Attributes:
@@ -310,7 +311,7 @@ class TracedLoader:
         count: int,
         consume: Callable[[ScoredBatch], None],
         skip: int,
-        only: Callable[[str, Callable[[], str]], bool] | None,
+        only: Wanted | None,
         workers: int | None,
     ) -> None:
         self.files = files
