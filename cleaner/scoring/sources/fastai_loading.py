@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import torch
 from fastai.torch_core import to_device
 from fastai.vision.augment import Resize
 from PIL import Image
@@ -346,8 +347,9 @@ class TracedLoader:
                 integers = nothing.astype(np.int64)
                 self.take(ScoredBatch([], integers, nothing, integers, nothing, self.current.unreadable))
                 continue
-            batch = self.current.batch if dl.device is None else to_device(self.current.batch, dl.device)
-            yield dl.after_batch(batch)
+            # Out of pinned memory the copy to a GPU goes on while the one before is scored.
+            device = torch.device("cpu") if dl.device is None else dl.device
+            yield dl.after_batch(to_device(self.current.batch, device, non_blocking=True))
         dl.after_iter()
 
     def take(self, batch: ScoredBatch) -> None:
