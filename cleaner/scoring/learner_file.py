@@ -60,11 +60,24 @@ def load_learner(file: str | Path, trust: bool) -> Learner:
 
         try:
             learn = fastai.learner.load_learner(file)
+        except UnboundLocalError:
+            raise _refusal(file, _swallowed(file)) from None
         except Exception as error:
             raise _refusal(file, error) from error
     if not isinstance(learn, fastai.learner.Learner):
         raise CleanerError(f"{str(file)!r} holds a {type(learn).__name__}; what learn.export() writes is accepted")
     return learn
+
+
+def _swallowed(file: Path) -> Exception:
+    """What kept fastai from loading the file: it passes over an import that fails and stumbles later."""
+    import torch
+
+    try:
+        torch.load(file, map_location="cpu", weights_only=False)
+    except Exception as error:  # noqa: BLE001 - returned
+        return error
+    return ValueError("fastai could not load it")
 
 
 def _refusal(file: Path, error: Exception) -> CleanerError:

@@ -1,0 +1,168 @@
+"""`cleaner scan` with files and datasets that people really give it: a clear message, exit 2, nothing written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from fastai.vision import all as fastai
+
+from cleaner.cli import main
+from cleaner.core.files import sha256_of
+from cleaner.core.scan import load
+from tests.conftest import make_image
+from tests.scoring.learners import make_folder, make_learner, make_model
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return make_folder(tmp_path / "data")
+
+
+@pytest.fixture
+def learner(data: Path, tmp_path: Path) -> Path:
+    make_learner(data).export(tmp_path / "learner.pkl")
+    return tmp_path / "learner.pkl"
+
+
+def scan(learner: Path, data: Path, out: Path, *more: str) -> int:
+    return main(["scan", "--learner", str(learner), "--data", str(data), "--out", str(out), *more])
+
+
+def test_a_trusted_learner_scans_a_folder(learner: Path, data: Path, tmp_path: Path) -> None:
+    assert scan(learner, data, tmp_path / "scan", "--trust", "-k", "3", "--workers", "0", "--batch-size", "5") == 0
+    found = load(tmp_path / "scan")
+    assert (found.scored, found.k, len(found.samples)) == ({"all": 21}, 3, 9)
+    assert scan(learner, data, tmp_path / "fast", "--trust", "-k", "3", "--workers", "0", "--fast", "--no-resume") == 0
+    assert [s.path for s in load(tmp_path / "fast").samples] == [s.path for s in found.samples]
+
+
+def test_a_learner_is_not_loaded_before_it_is_trusted(
+    learner: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert scan(learner, data, tmp_path / "scan") == 2
+    said = capsys.readouterr().err
+    assert "--trust" in said
+    assert sha256_of(learner) in said
+    assert not (tmp_path / "scan").exists()
+
+
+def write_text(path: Path) -> None:
+    path.write_text("not a learner")
+
+
+def write_weights(path: Path) -> None:
+    torch.save(make_model().state_dict(), path)
+
+
+def write_model(path: Path) -> None:
+    torch.save(make_model(), path)
+
+
+@pytest.mark.parametrize("write", [write_text, write_weights, write_model, Path.touch, Path.mkdir, lambda path: None])
+def test_a_file_that_is_no_learner(
+    write: object, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "file.pkl")
+    assert scan(tmp_path / "file.pkl", data, tmp_path / "scan", "--trust") == 2
+    said = capsys.readouterr().err
+    assert "learn.export()" in said
+    assert "notebook" not in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "scan").exists()
+
+
+def test_a_learner_that_needs_a_function_that_is_gone(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import types
+
+    module = types.ModuleType("gone")
+    exec("def label_of(path): return path.parent.name", module.__dict__)
+    monkeypatch.setitem(__import__("sys").modules, "gone", module)
+    module.label_of.__module__ = "gone"
+    loaders = fastai.ImageDataLoaders.from_path_func(
+        data, fastai.get_image_files(data), module.label_of, bs=4, num_workers=0, item_tfms=fastai.Resize(16)
+    )
+    learn = fastai.Learner(loaders, make_model(), loss_func=fastai.CrossEntropyLossFlat())
+    import pickle
+
+    learn.export(tmp_path / "learner.pkl", pickle_module=pickle)
+    monkeypatch.delitem(__import__("sys").modules, "gone")
+    assert scan(tmp_path / "learner.pkl", data, tmp_path / "scan", "--trust") == 2
+    assert "where the module can be imported" in capsys.readouterr().err
+
+
+def test_a_learner_made_from_a_table(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [path.relative_to(data).as_posix() for path in fastai.get_image_files(data)]
+    frame = pd.DataFrame({"name": names, "kind": [name.split("/")[0] for name in names]})
+    loaders = fastai.ImageDataLoaders.from_df(
+        frame, data, fn_col="name", label_col="kind", bs=4, num_workers=0, item_tfms=fastai.Resize(16)
+    )
+    learn = fastai.Learner(loaders, make_model(), loss_func=fastai.CrossEntropyLossFlat())
+    learn.export((tmp_path / "table.pkl").absolute())
+    assert scan(tmp_path / "table.pkl", data, tmp_path / "scan", "--trust") == 2
+    assert "reads labels from its rows" in capsys.readouterr().err
+
+
+def test_images_of_different_sizes_for_a_learner_that_does_not_resize(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaders = fastai.ImageDataLoaders.from_folder(data, valid_pct=0.3, seed=0, bs=4, num_workers=0)
+    learn = fastai.Learner(loaders, make_model(), loss_func=fastai.CrossEntropyLossFlat())
+    learn.export((tmp_path / "plain.pkl").absolute())
+    make_image(data / "cat" / "wide.png", size=(64, 20))
+    assert scan(tmp_path / "plain.pkl", data, tmp_path / "scan", "--trust") == 2
+    assert "item_tfms=Resize" in capsys.readouterr().err
+    assert not (tmp_path / "scan" / "scan.json").exists()
+
+
+def test_a_place_that_cannot_be_written_to_is_refused_before_the_work(
+    learner: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert scan(learner, data, tmp_path / "file" / "scan", "--trust") == 2
+    assert scan(learner, data, tmp_path / "file", "--trust") == 2
+    said = capsys.readouterr().err
+    assert "cannot be made" in said
+    assert "scan all" not in said  # no progress bar
+
+
+@pytest.mark.parametrize("more", [("-k", "0"), ("-k", "-5"), ("--workers", "-1"), ("--batch-size", "0")])
+def test_numbers_that_make_no_sense(more: tuple[str, str], learner: Path, data: Path, tmp_path: Path) -> None:
+    assert scan(learner, data, tmp_path / "scan", "--trust", *more) == 2
+
+
+def test_more_samples_than_there_are_can_be_asked_for(learner: Path, data: Path, tmp_path: Path) -> None:
+    assert scan(learner, data, tmp_path / "scan", "--trust", "-k", "1000000000000", "--workers", "0") == 0
+    assert len(load(tmp_path / "scan").samples) == 21
+
+
+def test_a_file_that_is_gone_is_listed(data: Path, tmp_path: Path) -> None:
+    learn = make_learner(data)
+    gone = learn.dls.train.items[0]
+    gone.unlink()
+    import cleaner
+
+    found = cleaner.scan(learn, tmp_path / "scan", progress=False)
+    assert [item.path for item in found.unreadable] == [gone.relative_to(data).as_posix()]
+    assert "FileNotFoundError" in found.unreadable[0].error
+
+
+def test_a_folder_that_cannot_be_listed_is_refused(
+    learner: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import os
+
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path).endswith("cat"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr("cleaner.core.files.os.scandir", scandir)
+    assert scan(learner, data, tmp_path / "scan", "--trust") == 2
+    assert "cannot be listed (Permission denied)" in capsys.readouterr().err
