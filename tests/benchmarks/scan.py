@@ -83,7 +83,9 @@ def model_alone(learn: Any, _out: Path, quicken: bool = False, fast: bool = Fals
     with torch.no_grad():
         way = precision.Way("plain", learn.model)
         if quicken:
-            way = precision.choose(learn.model, [batch[:16]], losses, precision.TOLERANCE, fast)[1]
+            way = precision.choose(
+                learn.model, [batch[:16]], losses, precision.TOLERANCE, [batch[:16]] if fast else None
+            )[1]
         way.model(batch)
         start = time.perf_counter()
         for _ in range(_count(learn) // 64):

@@ -19,6 +19,7 @@ from fastai.data.core import Datasets
 from fastai.data.transforms import MultiCategorize, RegressionSetup
 from fastai.learner import Callback, Learner, Recorder
 from fastai.losses import BaseLoss
+from fastai.torch_core import to_device
 from torch import Tensor, nn
 
 from cleaner.core.errors import CleanerError
@@ -158,7 +159,9 @@ class FastaiSource:
         loader = TracedLoader(self._files[split], self._counts[split], consume, skip, only, self._workers)
         expected = self._counts[split] - skip
         with _as_found(self._learn), self._learn.validation_context(), _unreduced(self._learn):
-            self._learn.add_cbs([_Quicken(self.ways, self._made, fast), _Gather(loader, len(self.vocab))])
+            self._learn.add_cbs(
+                [_Quicken(self.ways, self._made, fast, self._files[split]), _Gather(loader, len(self.vocab))]
+            )
             self._learn._do_epoch_validate(dl=loader)
         if only is None and loader.seen != expected:
             raise CleanerError(
@@ -174,13 +177,14 @@ class _Quicken(Callback):  # type: ignore[misc]
         ways: where the name of the chosen way is kept, by `"exact"` and `"fast"`; one that is there is taken.
         made: where what was made of them is kept, for the next split.
         fast: take the quickest way, not the quickest one that gives the same losses.
+        files: where images from all over the split come from.
     """
 
     order = 1001
-    _TRIED = 8  # images; enough to see in what ranges the values lie
+    _TRIED = 16  # images; enough to see in what ranges the values lie
 
-    def __init__(self, ways: dict[str, str], made: dict[str, nn.Module], fast: bool) -> None:
-        self.ways, self.made, self.fast, self.chosen = ways, made, fast, False
+    def __init__(self, ways: dict[str, str], made: dict[str, nn.Module], fast: bool, files: Files) -> None:
+        self.ways, self.made, self.fast, self.files, self.chosen = ways, made, fast, files, False
 
     def __call__(self, event_name: str) -> None:
         if event_name == "before_batch" and not self.chosen:
@@ -193,16 +197,24 @@ class _Quicken(Callback):  # type: ignore[misc]
             return
         some = [x[: self._TRIED].as_subclass(Tensor) for x in self.learn.xb]
         if kind in self.ways and kind not in self.made:
-            self.made[kind] = _Quickened(precision.make(self.ways[kind], model, some), model)
+            inputs = self.spread() if self.ways[kind] in precision.FAST else some
+            self.made[kind] = _Quickened(precision.make(self.ways[kind], model, inputs), model)
         if kind in self.made:
             self.learn.model = self.made[kind]
             return
         target = self.learn.yb[0][: self._TRIED]
-        ways = precision.choose(model, some, partial(self._losses, target), precision.TOLERANCE, self.fast)
+        losses = partial(self._losses, target)
+        ways = precision.choose(model, some, losses, precision.TOLERANCE, self.spread() if self.fast else None)
         for name, way in zip(("exact", "fast") if self.fast else ("exact",), ways, strict=False):
             self.ways.setdefault(name, way.name)
             self.made.setdefault(name, _Quickened(way.model, model))
         self.learn.model = self.made[kind]
+
+    def spread(self) -> list[Tensor]:
+        """Inputs from all over the split; those of the batch at hand where none can be read."""
+        batch = self.files.spread_batch()
+        inputs = self.learn.xb if batch is None else batch[: len(self.learn.xb)]
+        return [x.as_subclass(Tensor) for x in to_device(inputs, self.learn.xb[0].device)]
 
     def _losses(self, target: Tensor, prediction: Any) -> Tensor:
         loss_func, target = self.learn.loss_func, target[: len(prediction)]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -24,6 +25,9 @@ from cleaner.scoring.sources import Wanted
 __all__ = ["SPLIT_FOLDERS", "Files", "FolderItems", "Items", "OwnItems", "TracedLoader"]
 
 SPLIT_FOLDERS = ("train", "valid", "test")
+
+# Images from all over a split, to see in what ranges the values of a model lie.
+_SPREAD = 16
 
 Key = Any
 
@@ -141,6 +145,7 @@ class Files(Dataset[Any]):
         self._vocab = vocab
         self._steps = list(dl.dataset.tls[0].tfms.fs)
         self._opener: tuple[int, Any] | None = None
+        self._spread: list[Key] = []
 
     def __getitem__(self, key: Key) -> _Loaded | Unreadable | CleanerError:
         try:
@@ -186,13 +191,27 @@ class Files(Dataset[Any]):
             CleanerError: an item has no file, or a label is not in the vocabulary.
         """
         count, folders, labels = 0, set[str](), set[str]()
+        random = Random(0)  # noqa: S311 - which images are looked at is no secret
         for key in self.items.keys():  # noqa: SIM118 - not a dictionary
             count += 1
+            place = count - 1 if count <= _SPREAD else random.randrange(count)
+            if place < _SPREAD:
+                self._spread[place:] = [key, *self._spread[place + 1 :]]
             folder = os.path.dirname(self._file(key))
             if folder not in folders:
                 folders.add(folder)
                 labels.add(self.label(key))
         return Survey(count, {os.path.abspath(folder) for folder in folders}, labels)
+
+    def spread_batch(self) -> Any:
+        """A batch of images from all over the split, as `survey` came by them; None if none can be read.
+
+        The first batch of a folder is all of one class, which is not what the values of a model look like.
+        """
+        batch = self.collate([self[key] for key in self._spread]).batch
+        if batch is None:
+            return None
+        return self.dl.after_batch(to_device(batch, self.dl.device or torch.device("cpu")))
 
     def path(self, key: Key) -> str:
         """The path of an item's file, relative to the dataset's folder.
