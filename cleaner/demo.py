@@ -97,7 +97,7 @@ def train(folder: Path) -> Learner:
 
     fastai.set_seed(0, reproducible=True)
     # Sorted, so that the same images are held out on every machine.
-    readable = [path for path in sorted(image_files(folder)) if fastai.verify_image(path)]
+    readable = [path for path in sorted(map(Path, image_files(folder))) if fastai.verify_image(path)]
     loaders = fastai.ImageDataLoaders.from_path_func(
         folder, readable, fastai.parent_label, valid_pct=0.2, seed=0, bs=64, num_workers=0
     )

@@ -131,8 +131,8 @@ def number_to_csv(value: float) -> str:
     return f"{value:.9g}" if math.isfinite(value) else str(value)
 
 
-def image_files(folder: Path) -> Iterator[Path]:
-    """Walk `folder` and yield its image files, known by suffix as in fastai's `get_image_files`.
+def image_files(folder: Path) -> Iterator[str]:
+    """Walk `folder` and yield the paths of its image files, known by suffix as in fastai's `get_image_files`.
 
     The files come as the system lists them, which is the same order each time as long as nothing changes; no list of
     them is made. Hidden files and folders, and with them the trash, are left out. Linked folders are followed, each
@@ -157,7 +157,7 @@ def image_files(folder: Path) -> Iterator[Path]:
                 if entry.is_dir():
                     folders.append(entry.path)
                 elif os.path.splitext(entry.name)[1].lower() in _IMAGE_SUFFIXES:
-                    yield Path(entry.path)
+                    yield entry.path
         left.extend(sorted(folders, reverse=True))
 
 

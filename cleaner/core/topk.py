@@ -67,7 +67,7 @@ class TopLosses:
                 f"labels from {labels.min()} to {labels.max()} came for {self.n_classes} classes; "
                 f"0 to {self.n_classes - 1} are accepted"
             )
-        reach = np.flatnonzero(_rankable(batch.losses) >= self._threshold[labels])
+        reach = self.reached(batch)
         if len(reach):
             self._add(
                 labels[reach],
@@ -76,6 +76,10 @@ class TopLosses:
                 batch.predicted[reach],
                 batch.confidences[reach],
             )
+
+    def reached(self, batch: ScoredBatch) -> npt.NDArray[np.intp]:
+        """The positions in a batch of those that are not worse than what was dropped from their class."""
+        return np.flatnonzero(_rankable(batch.losses) >= self._threshold[batch.labels])
 
     def merge(self, other: TopLosses) -> None:
         """Take in what another one kept of other samples; the order of merges does not matter.

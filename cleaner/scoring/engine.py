@@ -179,7 +179,8 @@ def _pass(source: Source, parts: list[Part], save: Callable[[], None], fast: boo
             save()
 
         if begun < total:
-            source.score(part.split, consume, skip=begun, fast=fast)
+            candidates = rescore.Candidates(part.heaps) if fast else None
+            source.score(part.split, consume, skip=begun, fast=fast, candidates=candidates)
     part.done = True
 
 

@@ -127,6 +127,11 @@ def make(name: str, model: nn.Module, inputs: Sequence[Tensor]) -> Model:
         return {**EXACT, **FAST}[name](copy.deepcopy(model), inputs)
 
 
+def load_compilers() -> None:
+    """Import what the ways in lower precision are made with; it takes most of a second, once."""
+    import torch.ao.quantization.quantize_fx  # noqa: F401
+
+
 def has_hooks(model: nn.Module) -> bool:
     """Whether somebody listens to the model's layers, which only the plain way would tell them about."""
     kinds = ("_forward_hooks", "_forward_pre_hooks")
@@ -174,14 +179,23 @@ def _bfloat16(model: nn.Module, _inputs: Sequence[Tensor]) -> Model:
 
 def _int8(model: nn.Module, inputs: Sequence[Tensor]) -> Model:
     """Weights and activations of 8 bits, their ranges taken from the inputs; quick on processors with VNNI."""
-    from torch.ao.quantization import get_default_qconfig_mapping
+    from torch.ao.quantization import MinMaxObserver, QConfig, default_per_channel_weight_observer
+    from torch.ao.quantization import get_default_qconfig_mapping as mapping
     from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
     if inputs[0].is_cuda:
         raise NotImplementedError("8-bit convolutions are for the CPU")
-    # Its ranges come from histograms, which takes a second; plain minima and maxima gave errors ten times as large.
-    prepared = prepare_fx(model, get_default_qconfig_mapping("x86"), tuple(inputs))
+    # Minima and maxima: ranges from histograms take a second more and were measured to err more.
+    weights = default_per_channel_weight_observer
+    config: Any = QConfig(MinMaxObserver.with_args(dtype=torch.quint8), weights)  # type: ignore[no-untyped-call]
+    prepared = prepare_fx(model, mapping("x86").set_global(config), tuple(inputs))
     prepared(*map(_last, inputs))
+    for observer in prepared.modules():
+        if type(observer) is MinMaxObserver:
+            # Room for values beyond those of a few images: one that is cut off makes an error of some nats. The bit
+            # that it costs is one that processors without VNNI cannot use anyway, whose sums of products overflow.
+            observer.min_val.mul_(2)
+            observer.max_val.mul_(2)
     return _frozen(convert_fx(prepared), inputs)
 
 

@@ -19,7 +19,7 @@ from cleaner.scoring import precision
 from cleaner.scoring.checkpoint import Part
 from cleaner.scoring.sources import Source, Wanted
 
-__all__ = ["rescore", "room"]
+__all__ = ["Candidates", "rescore", "room"]
 
 # The error of a sample that was not scored twice may be larger than any that was seen.
 _CAUTION = 1.5
@@ -28,6 +28,21 @@ _CAUTION = 1.5
 def room(k: int) -> int:
     """How many candidates of each class a fast pass keeps. Most are never looked at again; they cost memory only."""
     return k + max(16, 2 * k)
+
+
+class Candidates:
+    """What a fast pass has put into its heaps, of which much will be scored again."""
+
+    def __init__(self, heaps: TopLosses) -> None:
+        self._heaps = heaps
+
+    def among(self, batch: ScoredBatch) -> set[str]:
+        """The paths of a batch that the heaps have just taken."""
+        return {batch.paths[i] for i in self._heaps.reached(batch).tolist()}
+
+    def so_far(self) -> set[str]:
+        """The paths of all candidates."""
+        return {kept.path for label in range(self._heaps.n_classes) for kept in self._heaps.of_class(label)}
 
 
 def rescore(source: Source, part: Part, k: int) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """`python -m tests.benchmarks.scan`: the scan beside fastai's own tools, a bare loop and the ceilings.
 
 Each row is measured in a process of its own: the time of the call, and the highest memory of that process above what it
-had when the call began. `--only NAME` measures one section. Writes `figures/scan.png`.
+had when the call began. What a ratio is made of is measured in rounds, one after the other, and the quickest time of
+each counts: a machine that others use is slower for minutes. `--only NAME` measures one section. Writes
+`figures/scan.png`.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ PHOTOS, SMALL = 1000, 10_000
 MEMORY_SIZES = (5_000, 10_000, 20_000, 50_000)
 STREAM = 10_000_000
 K = 10
+ROUNDS = 3
 
 
 # What is measured; each takes the folder of the images and returns what else is worth a word.
@@ -210,16 +213,27 @@ def row(name: str, kind: str, folder: Path, out: Path | None = None) -> dict[str
     return result
 
 
+def rounds(names: list[str], kind: str, folder: Path) -> dict[str, dict[str, Any]]:
+    """Measure rows in turns; of each, the quickest."""
+    found: dict[str, dict[str, Any]] = {}
+    for _ in range(ROUNDS):
+        for name in names:
+            new = row(name, kind, folder)
+            if name not in found or new["seconds"] < found[name]["seconds"]:
+                found[name] = new
+    return found
+
+
 # The sections.
 
 
 def photo_section(folder: Path) -> dict[str, Any]:
     print(f"\n{PHOTOS} real photos, resnet18 at 224 px, {os.cpu_count()} cores")
     data = datasets.photos(folder / "photos", PHOTOS)
-    names = ["fastai get_preds", "fastai ImageClassifierCleaner", "bare loop", "decode alone", "model alone"]
-    names += ["model alone, quickened", "model alone, fast", "cleaner.scan", "cleaner.scan, fast"]
-    names += ["cleaner.scan, reduced"]
+    names = ["fastai ImageClassifierCleaner", "bare loop", "decode alone", "model alone"]
+    names += ["model alone, quickened", "model alone, fast", "cleaner.scan, reduced"]
     rows = {name: row(name, "photos", data) for name in names}
+    rows |= rounds(["fastai get_preds", "cleaner.scan", "cleaner.scan, fast"], "photos", data)
     base = rows["fastai get_preds"]["per_second"]
     for name in ("cleaner.scan", "cleaner.scan, fast", "cleaner.scan, reduced"):
         kept = _compare(rows["cleaner.scan"]["out"], rows[name]["out"])
@@ -242,7 +256,7 @@ def small_section(folder: Path) -> dict[str, Any]:
     print(f"\n{SMALL} small images, small model, {datasets.SMALL_CLASSES} classes")
     data = datasets.small_images(folder / "small", SMALL)
     names = ["fastai ImageClassifierCleaner", "fastai get_preds", "bare loop", "decode alone", "cleaner.scan, k=100"]
-    rows = {name: row(name, "small", data) for name in names}
+    rows = rounds(names, "small", data)
     speed = rows["cleaner.scan, k=100"]["per_second"]
     print(f"  {speed / rows['fastai ImageClassifierCleaner']['per_second']:.2f} x ImageClassifierCleaner")
     print(f"  {speed / rows['bare loop']['per_second']:.2f} x the bare loop")

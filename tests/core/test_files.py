@@ -117,7 +117,7 @@ def make_files(root: Path, *names: str) -> None:
 
 
 def found(root: Path) -> list[str]:
-    return [path.relative_to(root).as_posix() for path in image_files(root)]
+    return [Path(path).relative_to(root).as_posix() for path in image_files(root)]
 
 
 def test_image_files_are_known_by_suffix_in_any_case(tmp_path: Path) -> None:

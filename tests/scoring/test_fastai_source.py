@@ -49,6 +49,16 @@ def test_losses_are_those_of_get_preds(name: str, tmp_path: Path) -> None:
         assert found == pytest.approx(expected, abs=1e-5)
 
 
+def test_worker_processes_read_images_as_for_validation(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for n in range(12):  # of which training takes a random part
+        make_image(data / VOCAB[n % 3] / f"{n}.png", seed=n, size=(40, 16))
+    learn = make_learner(data)
+    scan = cleaner.scan_folder(learn, data, tmp_path / "scan", workers=2, progress=False)
+    expected = plain_losses(learn, sorted(data.rglob("*.png")))
+    assert {Path(s.path).name: s.loss for s in scan.samples} == pytest.approx(expected, abs=1e-5)
+
+
 def test_a_loss_that_reduces_whatever_it_is_told_is_asked_about_each_sample(tmp_path: Path) -> None:
     learn = make_learner(make_folder(tmp_path / "data"), reduces_whatever_it_is_told)
     scan = cleaner.scan(learn, tmp_path / "scan", progress=False)

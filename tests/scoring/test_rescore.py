@@ -14,7 +14,7 @@ from cleaner.core.records import ScoredBatch
 from cleaner.core.tally import Tally
 from cleaner.core.topk import TopLosses
 from cleaner.scoring.checkpoint import Part
-from cleaner.scoring.rescore import rescore
+from cleaner.scoring.rescore import Candidates, rescore
 
 
 class Fake:
@@ -44,6 +44,7 @@ class Fake:
         skip: int = 0,
         fast: bool = False,
         only: Callable[[str, Callable[[], str]], bool] | None = None,
+        candidates: Candidates | None = None,
     ) -> None:
         paths = list(self.paths(split))
         wanted = [
@@ -106,3 +107,17 @@ def test_where_no_lower_precision_is_quicker_nothing_is_scored_twice() -> None:
     assert rescore(source, part, 1)["scored_twice"] == 0
     assert source.scored == 0
     assert [[kept.path for kept in ranked] for ranked in part.heaps.result()] == [["0001.jpg"], ["0002.jpg"], []]
+
+
+def test_candidates_are_what_the_heaps_have() -> None:
+    heaps, labels = TopLosses(2, 1), np.array([0, 1])
+    candidates = Candidates(heaps)
+
+    def among(paths: list[str], losses: list[float]) -> set[str]:
+        batch = ScoredBatch(paths, labels, np.array(losses), labels, np.zeros(2))
+        heaps.update(batch)
+        return candidates.among(batch)
+
+    assert among(["a", "b"], [3.0, 1.0]) == {"a", "b"}
+    assert (among(["c", "d"], [2.0, 4.0]), candidates.so_far()) == ({"c", "d"}, {"a", "d"})
+    assert (among(["e", "f"], [1.0, 5.0]), candidates.so_far()) == ({"f"}, {"a", "f"})

@@ -8,10 +8,20 @@ from typing import Any, Protocol
 
 from cleaner.core.records import ScoredBatch
 
-__all__ = ["Source", "Wanted"]
+__all__ = ["Candidates", "Source", "Wanted"]
 
 Wanted = Callable[[str, Callable[[], str]], bool]
 """Tells by a sample's path, and by a function that gives its label, whether to score it; looking up a label costs."""
+
+
+class Candidates(Protocol):
+    """Which samples of a pass will be scored again, as far as that is known while it runs."""
+
+    def among(self, batch: ScoredBatch) -> set[str]:
+        """The paths of the candidates of a batch that was just scored."""
+
+    def so_far(self) -> set[str]:
+        """The paths of all that are candidates now; costs more than `among`."""
 
 
 class Source(Protocol):
@@ -49,6 +59,7 @@ class Source(Protocol):
         skip: int = 0,
         fast: bool = False,
         only: Wanted | None = None,
+        candidates: Candidates | None = None,
     ) -> None:
         """Score the samples of a split once and hand each batch to `consume`.
 
@@ -58,4 +69,6 @@ class Source(Protocol):
             skip: number of samples to pass over at the beginning.
             fast: run the model in the quickest way, not the quickest one that gives the same losses.
             only: which samples to score; None for all.
+            candidates: what will be asked for with `only` later; a source may hold on to some of it, so that it need
+                not be read again.
         """

@@ -25,8 +25,20 @@ from torch import Tensor, nn
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import ScoredBatch
 from cleaner.scoring import precision
-from cleaner.scoring.sources import Wanted
-from cleaner.scoring.sources.fastai_loading import SPLIT_FOLDERS, Files, FolderItems, Items, OwnItems, TracedLoader
+from cleaner.scoring.sources import Candidates, Wanted
+from cleaner.scoring.sources.fastai_loading import (
+    SPLIT_FOLDERS,
+    Files,
+    FolderItems,
+    Items,
+    OwnItems,
+    Traced,
+    TracedLoader,
+    again,
+    every,
+    with_copies,
+)
+from cleaner.scoring.sources.held import Held
 
 __all__ = ["FastaiSource"]
 
@@ -34,6 +46,9 @@ __all__ = ["FastaiSource"]
 _LOADERS = {"train": 0, "valid": 1}
 # Callbacks that measure or steer training. A scan is no epoch: they would log it, stop it or keep every prediction.
 _TRAINING_ONLY = (Recorder, ProgressCallback, ShowGraphCallback, CSVLogger, TrackerCallback)
+
+# Bytes of inputs that a fast scan may hold on to, which is some hundred images of usual size.
+_HELD = 128 * 2**20
 
 
 class FastaiSource:
@@ -75,6 +90,7 @@ class FastaiSource:
             for split, own in items.items()
         }
         surveys = {split: files.survey() for split, files in self._files.items()}
+        self._held = {split: Held(_HELD // len(items)) for split in items}
         self._counts = {split: survey.n for split, survey in surveys.items()}
         self.labels_seen = {label for survey in surveys.values() for label in survey.labels}
         self.root = root or _root_of(learn, [folder for survey in surveys.values() for folder in survey.folders])
@@ -150,18 +166,27 @@ class FastaiSource:
         skip: int = 0,
         fast: bool = False,
         only: Wanted | None = None,
+        candidates: Candidates | None = None,
     ) -> None:
         """Score the samples of the split once, in the learner's own validation loop; see `Source`.
 
         Raises:
             CleanerError: a label is not in the vocabulary, or the model's output does not fit it.
         """
-        loader = TracedLoader(self._files[split], self._counts[split], consume, skip, only, self._workers)
-        expected = self._counts[split] - skip
+        files, held, expected = self._files[split], self._held[split], self._counts[split] - skip
+        batches = every(files, skip, self._workers) if only is None else again(files, only, held, self._workers)
+
+        if fast:
+            precision.load_compilers()  # while the workers read the first images
+
+        def take(batch: ScoredBatch, traced: Traced) -> None:
+            consume(batch)
+            if candidates is not None and traced.collated is not None:
+                held.hold(batch, traced.collated, candidates)
+
+        loader = TracedLoader(files, expected, batches if candidates is None else with_copies(batches), take)
         with _as_found(self._learn), self._learn.validation_context(), _unreduced(self._learn):
-            self._learn.add_cbs(
-                [_Quicken(self.ways, self._made, fast, self._files[split]), _Gather(loader, len(self.vocab))]
-            )
+            self._learn.add_cbs([_Quicken(self.ways, self._made, fast, files), _Gather(loader, len(self.vocab))])
             self._learn._do_epoch_validate(dl=loader)
         if only is None and loader.seen != expected:
             raise CleanerError(
@@ -249,7 +274,7 @@ class _Gather(Callback):  # type: ignore[misc]
 
     def __init__(self, loader: TracedLoader, n_classes: int) -> None:
         self.loader, self.n_classes = loader, n_classes
-        self.waiting: Callable[[], ScoredBatch] | None = None
+        self.waiting: Callable[[], tuple[ScoredBatch, Traced]] | None = None
         loader.settle = self.pass_on
 
     def __call__(self, event_name: str) -> None:
@@ -268,17 +293,11 @@ class _Gather(Callback):  # type: ignore[misc]
         on_device = [t.as_subclass(Tensor) for t in (target, losses, predicted, confidences)]
         on_host, copied = _copied(on_device)
 
-        def batch() -> ScoredBatch:
+        def batch() -> tuple[ScoredBatch, Traced]:
             copied()
             labels, found, guesses, sure = (t.numpy() for t in on_host)
-            return ScoredBatch(
-                current.paths,
-                labels.astype(np.int64),
-                found.astype(np.float64),
-                guesses.astype(np.int64),
-                sure.astype(np.float64),
-                current.unreadable,
-            )
+            columns = (labels.astype(np.int64), found.astype(np.float64), guesses.astype(np.int64))
+            return ScoredBatch(current.paths, *columns, sure.astype(np.float64), current.unreadable), current
 
         self.pass_on()
         self.waiting = batch
@@ -287,7 +306,7 @@ class _Gather(Callback):  # type: ignore[misc]
 
     def pass_on(self) -> None:
         if self.waiting is not None:
-            self.loader.take(self.waiting())
+            self.loader.take(*self.waiting())
             self.waiting = None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple, Protocol
@@ -15,14 +15,27 @@ import torch
 from fastai.torch_core import to_device
 from fastai.vision.augment import Resize
 from PIL import Image
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cleaner.core.errors import CleanerError, FieldError
 from cleaner.core.files import image_files, relative_path
 from cleaner.core.records import ScoredBatch, Unreadable
 from cleaner.scoring.sources import Wanted
+from cleaner.scoring.sources.held import Held
 
-__all__ = ["SPLIT_FOLDERS", "Files", "FolderItems", "Items", "OwnItems", "TracedLoader"]
+__all__ = [
+    "SPLIT_FOLDERS",
+    "Files",
+    "FolderItems",
+    "Items",
+    "OwnItems",
+    "Traced",
+    "TracedLoader",
+    "again",
+    "every",
+    "with_copies",
+]
 
 SPLIT_FOLDERS = ("train", "valid", "test")
 
@@ -44,6 +57,9 @@ class Items(Protocol):
     def item(self, key: Key) -> Any:
         """The item of a key, in the form that the learner's transforms take."""
 
+    def file(self, key: Key) -> str:
+        """The file of a key where that needs no look at the item; else an empty text."""
+
     def sample(self, dl: Any, key: Key) -> Any:
         """The item with its item transforms applied, as fastai's own dataset gives it."""
 
@@ -63,13 +79,16 @@ class OwnItems:
     def item(self, key: Key) -> Any:
         return getattr(self.items, "iloc", self.items)[key]
 
+    def file(self, _key: Key) -> str:
+        return ""
+
     def sample(self, dl: Any, key: Key) -> Any:
         return dl.create_item(key)
 
 
 @dataclass(frozen=True)
 class FolderItems:
-    """The image files below a folder, walked each time, so that no list of them stands in memory; a key is a path.
+    """The image files below a folder, walked each time, so that no list of them stands in memory; keys are paths.
 
     Attributes:
         root: the dataset's folder.
@@ -86,18 +105,21 @@ class FolderItems:
         return (path for path in image_files(folder) if split_of(path, self.root) == self.split)
 
     def sample_items(self) -> Any:
-        return list(islice(self.keys(), 1))
+        return [self.item(key) for key in islice(self.keys(), 1)]
 
     def item(self, key: Key) -> Any:
-        return key
+        return Path(key)
+
+    def file(self, key: Key) -> str:
+        return str(key)
 
     def sample(self, dl: Any, key: Key) -> Any:
-        return tuple(pipeline.tfms(key) for pipeline in dl.dataset.tls)
+        return tuple(pipeline.tfms(self.item(key)) for pipeline in dl.dataset.tls)
 
 
-def split_of(path: Path, root: Path) -> str:
+def split_of(path: str, root: Path) -> str:
     """The split that an image belongs to by the name of the folder at the top."""
-    parts = path.parts[len(root.parts) :]
+    parts = path[len(os.path.join(root, "")) :].split(os.sep)
     return parts[0] if len(parts) > 2 and parts[0] in SPLIT_FOLDERS else "all"
 
 
@@ -116,13 +138,14 @@ class _Loaded(NamedTuple):
     item: Any
 
 
-class _Traced(NamedTuple):
-    """A collated batch and whose it is; `error` is what forbids to go on."""
+class Traced(NamedTuple):
+    """A collated batch and whose it is; `error` is what forbids to go on, `collated` a copy that nobody changes."""
 
     paths: list[str]
     unreadable: list[Unreadable]
     batch: Any
     error: CleanerError | None = None
+    collated: tuple[Tensor, Tensor] | None = None
 
 
 class Files(Dataset[Any]):
@@ -158,10 +181,10 @@ class Files(Dataset[Any]):
             # Raised in a worker process it would come out with a traceback for a message.
             return error
 
-    def collate(self, items: list[_Loaded | Unreadable | CleanerError]) -> _Traced:
+    def collate(self, items: list[_Loaded | Unreadable | CleanerError]) -> Traced:
         """A batch of those that could be read, beside their paths, and those that could not."""
         loaded = [item for item in items if isinstance(item, _Loaded)]
-        return _Traced(
+        return Traced(
             [item.path for item in loaded],
             [item for item in items if isinstance(item, Unreadable)],
             *self._collated([item for item in items if not isinstance(item, Unreadable)]),
@@ -263,6 +286,8 @@ class Files(Dataset[Any]):
 
     def _file(self, key: Key) -> str:
         """The file of an item: the first path of an existing file on the way from the item to the image."""
+        if known := self.items.file(key):
+            return known
         value = self.items.item(key)
         found = os.fspath(value) if isinstance(value, (str, os.PathLike)) else ""
         for step in self._steps:
@@ -285,7 +310,7 @@ class Files(Dataset[Any]):
     def label(self, key: Key) -> str:
         """The label of an item."""
         try:
-            return self._vocab[int(self.dl.dataset.tls[1].tfms(self.items.item(key)))]
+            return self.label_of_target(self.dl.dataset.tls[1].tfms(self.items.item(key)))
         except Exception as error:
             reason = " ".join(str(part) for part in error.args)
             raise CleanerError(
@@ -293,6 +318,10 @@ class Files(Dataset[Any]):
                 f"the learner knows {', '.join(self._vocab[:20])}. Move the file to one of these classes, "
                 "or train the learner with the new one"
             ) from error
+
+    def label_of_target(self, target: Any) -> str:
+        """The label that a target, the index of a class, stands for."""
+        return self._vocab[int(target)]
 
 
 def _pixels_needed(dl: Any) -> int:
@@ -311,36 +340,25 @@ class TracedLoader:
     Reading and collating are fastai's own (`after_item`, `do_batch`, `after_batch`); what differs is that the path
     travels with the item, so that an unreadable item takes its path along and is reported.
 
-    The keys are handed out as they are needed: nothing here grows with the number of samples. There are as many worker
-    processes as cores: where the model is what takes time, they mostly wait, and fewer were measured to be no quicker.
-
     Args:
         files: the split.
-        consume: takes the scored batches.
-        skip: number of samples to pass over at the beginning.
-        only: which samples to score; None for all.
-        workers: worker processes; None for as many as cores.
+        count: number of samples that will come, for those who ask for the length.
+        batches: what to iterate, as `every` and `again` give it.
+        take: takes each scored batch, and what it was made of.
 
     Attributes:
         settle: called before a batch without any image is taken, so that batches are taken in order.
     """
 
     def __init__(
-        self,
-        files: Files,
-        count: int,
-        consume: Callable[[ScoredBatch], None],
-        skip: int,
-        only: Wanted | None,
-        workers: int | None,
+        self, files: Files, count: int, batches: Iterable[Traced], take: Callable[[ScoredBatch, Traced], None]
     ) -> None:
         self.files = files
-        self.current = _Traced([], [], None)
+        self.current = Traced([], [], None)
         self.seen = 0
-        self._count = count - skip
-        self._consume = consume
-        self._skip, self._only = skip, only
-        self._workers = _cores() if workers is None else workers
+        self._count = count
+        self._batches = batches
+        self._take = take
         self.settle: Callable[[], None] = lambda: None
 
     def __getattr__(self, name: str) -> Any:
@@ -355,43 +373,79 @@ class TracedLoader:
 
     def __iter__(self) -> Iterator[Any]:
         dl = self.files.dl
-        dl.before_iter()
-        for traced in self._batches():
+        for traced in self._batches:
             self.current = traced
-            if self.current.error:
-                raise self.current.error
-            if self.current.batch is None:
+            if traced.error:
+                raise traced.error
+            if traced.batch is None:
                 self.settle()
                 nothing = np.empty(0)
                 integers = nothing.astype(np.int64)
-                self.take(ScoredBatch([], integers, nothing, integers, nothing, self.current.unreadable))
+                self.take(ScoredBatch([], integers, nothing, integers, nothing, traced.unreadable), traced)
                 continue
             # Out of pinned memory the copy to a GPU goes on while the one before is scored.
             device = torch.device("cpu") if dl.device is None else dl.device
-            yield dl.after_batch(to_device(self.current.batch, device, non_blocking=True))
+            yield dl.after_batch(to_device(traced.batch, device, non_blocking=True))
         dl.after_iter()
 
-    def take(self, batch: ScoredBatch) -> None:
+    def take(self, batch: ScoredBatch, traced: Traced) -> None:
         """Count a scored batch and pass it on."""
         self.seen += len(batch.paths) + len(batch.unreadable)
-        self._consume(batch)
+        self._take(batch, traced)
 
-    def _keys(self) -> Iterator[Key]:
-        keys = self.files.items.keys()
-        return islice(keys if self._only is None else filter(self._is_wanted, keys), self._skip, None)
 
-    def _is_wanted(self, key: Key) -> bool:
-        return self._only is None or self._only(self.files.name(key), lambda: self.files.label(key))
+def every(files: Files, skip: int, workers: int | None) -> Iterator[Traced]:
+    """All samples but the first `skip`, read by `workers` processes, by default as many as there are cores.
 
-    def _batches(self) -> Iterable[_Traced]:
-        dl = self.files.dl
-        return DataLoader(
-            self.files,
-            batch_sampler=_Batches(self._keys(), dl.bs),
-            num_workers=self._workers,
-            collate_fn=self.files.collate,
-            pin_memory=getattr(dl.device, "type", "cpu") == "cuda",
-        )
+    The keys are handed out as they are needed: nothing here grows with the number of samples. Where the model is what
+    takes time, the workers mostly wait, and fewer were measured to be no quicker.
+    """
+    return _read(files, islice(files.items.keys(), skip, None), workers)
+
+
+def again(files: Files, only: Wanted, held: Held, workers: int | None) -> Iterator[Traced]:
+    """The samples that `only` asks for: those that are held as they are, the others read."""
+    for paths, batch in held.batches(only, files.dl.bs, files.label_of_target):
+        yield Traced(paths, [], batch)
+
+    def is_wanted(key: Key) -> bool:
+        name = files.name(key)
+        return name not in held and only(name, lambda: files.label(key))
+
+    rest = filter(is_wanted, files.items.keys())
+    first = list(islice(rest, 1))
+    if first:  # workers are started for something only
+        yield from _read(files, chain(first, rest), workers)
+
+
+def with_copies(batches: Iterable[Traced]) -> Iterator[Traced]:
+    """Beside each batch a copy of what was collated, since a transform may change it in place."""
+    for traced in batches:
+        batch = traced.batch
+        if isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch):
+            yield traced._replace(collated=(batch[0].clone(), batch[1].clone()))
+        else:
+            yield traced
+
+
+def _read(files: Files, keys: Iterator[Key], workers: int | None) -> Iterator[Traced]:
+    """Batches of the items of `keys`; the workers begin at once, not when the first batch is asked for."""
+    files.dl.before_iter()  # tells the transforms, of which the workers get copies, that this is no training
+    loader = DataLoader(
+        files,
+        batch_sampler=_Batches(keys, files.dl.bs),
+        num_workers=_cores() if workers is None else workers,
+        collate_fn=files.collate,
+        worker_init_fn=_yield_to_model,
+        pin_memory=getattr(files.dl.device, "type", "cpu") == "cuda",
+    )
+    return iter(loader)
+
+
+def _yield_to_model(_worker: int) -> None:
+    """Let the threads of the model go first: those of one layer wait for each other, images are read ahead."""
+    if hasattr(os, "nice"):
+        os.nice(10)
 
 
 def _cores() -> int:
