@@ -24,10 +24,14 @@ TOLERANCE = 1e-4
 
 # A model that takes less than this for some images is not what a scan waits for.
 _WORTH_IT = 2e-3
-# Images; enough to time a model by, and little work.
+# Images; enough to time a model by on a CPU, and little work.
 _TIMED = 2
-# Seconds of trying after which what was timed will do; the first run is never timed.
+# Images that a CPU computes at once: what lies between the layers stays in its cache.
+_AT_ONCE = 16
+# Seconds of trying after which what was timed will do.
 _LONG_ENOUGH = 0.1
+# A compiled model does its last optimizations in its first two runs; the quickest run counts.
+_WARM = 2
 # The part of the time that a way must take at most to be taken: noise in a timing must not decide.
 _CLEARLY = 0.9
 
@@ -74,11 +78,11 @@ def choose(
         spread: inputs from all over the data, by which to fit the ways in lower precision, whose error is dealt with
             later; None to try none of those, so that both ways are the same.
     """
-    some = [x[:_TIMED] for x in inputs]
-    plain = _tried("plain", model, some, losses, None)
+    some = list(inputs) if inputs[0].is_cuda else [x[:_TIMED] for x in inputs]
+    expected = losses(model(*some))
+    plain = _tried("plain", model, some, losses, expected)
     if plain.seconds < _WORTH_IT:
         return plain, plain
-    expected = losses(model(*some))
     exact = plain
     for name in EXACT:  # from the most to the least promising
         way = _made_and_tried(name, model, inputs, some, losses, expected, tolerance)
@@ -138,25 +142,20 @@ def has_hooks(model: nn.Module) -> bool:
     return any(getattr(module, kind, None) for module in model.modules() for kind in kinds)
 
 
-def _tried(
-    name: str, model: Model, inputs: Sequence[Tensor], losses: Callable[[Any], Tensor], expected: Tensor | None
-) -> Way:
+def _tried(name: str, model: Model, inputs: Sequence[Tensor], losses: Callable[[Any], Tensor], expected: Tensor) -> Way:
     result, times = None, list[float]()
-    for _ in range(5):  # a compiled model does its last optimizations in its first runs, and others disturb some
+    for _ in range(6):
         start = time.perf_counter()
         result = model(*inputs)
         if inputs[0].is_cuda:
             torch.cuda.synchronize(inputs[0].device)
         times.append(time.perf_counter() - start)
-        if sum(times) > _LONG_ENOUGH and len(times) > 1:
+        if sum(times) > _LONG_ENOUGH and len(times) > _WARM:
             break
-    seconds = min(times[1:])
-    difference = 0.0
-    if expected is not None:
-        # Equal infinities are no difference.
-        found = losses(result)
-        difference = float(torch.where(found == expected, 0.0, (found - expected).abs()).max())
-    return Way(name, model, difference, seconds)
+    # Equal infinities are no difference.
+    found = losses(result)
+    difference = float(torch.where(found == expected, 0.0, (found - expected).abs()).max())
+    return Way(name, model, difference, min(times))
 
 
 def _channels_last(model: nn.Module, _inputs: Sequence[Tensor]) -> Model:
@@ -203,7 +202,12 @@ def _frozen(model: nn.Module, inputs: Sequence[Tensor]) -> Model:
     example = tuple(_last(x[:_TIMED]) for x in inputs)
     traced: Any = torch.jit.trace(model, example, check_trace=False)  # type: ignore[no-untyped-call]
     frozen = torch.jit.freeze(traced)
-    return lambda *inputs: frozen(*map(_last, inputs))
+
+    def in_parts(*inputs: Tensor) -> Any:
+        parts = zip(*(x.split(_AT_ONCE) for x in inputs), strict=True)
+        return torch.cat([frozen(*map(_last, part)) for part in parts])
+
+    return (lambda *inputs: frozen(*map(_last, inputs))) if inputs[0].is_cuda else in_parts
 
 
 def _to_channels_last(model: nn.Module) -> None:
