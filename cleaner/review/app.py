@@ -1,4 +1,4 @@
-"""Review: the app as it is shown in a notebook and on the web page, ipywidgets around the grid."""
+"""Review: the app as it is shown in a notebook and on the web page, ipywidgets around the overview and the grid."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import traitlets
 from cleaner.core.errors import CleanerError
 from cleaner.core.scan import Scan
 from cleaner.review.grid import STYLE, Grid
-from cleaner.review.session import Session, scan_at
+from cleaner.review.overview import Overview
+from cleaner.review.session import UNREADABLE, Session, scan_at
 from cleaner.review.thumbnails import Thumbnails
 
 __all__ = ["Notice", "Review"]
@@ -28,7 +29,7 @@ class Review(widgets.VBox):  # type: ignore[misc]
     Args:
         scan: a scan that was written or loaded, or the path of a scan folder.
         reviewer: who decides, for the manifest; by default the name of the user.
-        page_size: thumbnails on a page, 1 to 200.
+        page_size: thumbnails on a page, 1 to 200; by default as many as there were last, or 30.
         root: the dataset's folder, where it is not at the place at which it was scanned.
 
     Raises:
@@ -40,10 +41,11 @@ class Review(widgets.VBox):  # type: ignore[misc]
         scan: Scan | str | Path,
         *,
         reviewer: str | None = None,
-        page_size: int = 30,
+        page_size: int | None = None,
         root: str | Path | None = None,
     ) -> None:
         self.session = Session(scan_at(scan, root), reviewer, page_size)
+        self.overview = Overview(self.session, self._open_class)
         self.grid = Grid(self.session, Thumbnails(self.session.scan.root), on_change=self._draw)
         style = {"description_width": "initial"}
         self._split = widgets.Dropdown(description="Split", style=style, layout={"width": "180px"})
@@ -54,22 +56,26 @@ class Review(widgets.VBox):  # type: ignore[misc]
         self._label.observe(self._on_label, names="value")
         choices = widgets.HBox([self._split, self._label])
         choices.add_class("cleaner-choose")
-        super().__init__([choices, self.grid])
+        super().__init__([choices, self.overview, self.grid])
         self.add_class("cleaner-review")
 
     def _draw(self) -> None:
         """Set the choices to what the session says; their own events stay quiet meanwhile."""
+        labels = [(label, label) for label in self.session.labels]
+        if self.session.unreadable:
+            labels.append(("files that could not be read", UNREADABLE))
         self._drawing = True
         try:
             for dropdown, options, value in (
-                (self._split, list(self.session.scan.splits), self.session.split),
-                (self._label, self.session.labels, self.session.label),
+                (self._split, [(split, split) for split in self.session.scan.splits], self.session.split),
+                (self._label, labels, self.session.label),
             ):
                 if list(dropdown.options) != options:
                     dropdown.options = options
-                dropdown.value = value if value in options else None
+                dropdown.value = value if value in {each for _, each in options} else None
         finally:
             self._drawing = False
+        self.overview.draw()
 
     def _on_split(self, change: dict[str, Any]) -> None:
         if not self._drawing:
@@ -78,6 +84,13 @@ class Review(widgets.VBox):  # type: ignore[misc]
     def _on_label(self, change: dict[str, Any]) -> None:
         if not self._drawing:
             self._open(self.session.open_label, change["new"])
+
+    def _open_class(self, label: str, predicted: str) -> None:
+        """Open a class for the overview, which shows what goes wrong."""
+        self.session.refresh()
+        self.session.open_label(label, predicted)
+        self.grid.show()
+        self._draw()
 
     def _open(self, open_it: Callable[[str], None], name: str) -> None:
         try:

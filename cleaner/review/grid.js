@@ -7,6 +7,37 @@ const ACTIONS = [
   ["relabel", "Relabel", "→"],
   ["unsure", "Unsure", "?"],
 ];
+const SHOWS = [
+  ["all", "all"],
+  ["undecided", "undecided"],
+  ["decided", "decided"],
+  ...ACTIONS.map(([action, word]) => [action, word.toLowerCase()]),
+];
+const ORDERS = [
+  ["loss", "highest loss"],
+  ["confidence", "least confident"],
+  ["name", "name"],
+];
+const PAGE_SIZES = [10, 20, 30, 50, 100, 200];
+const KEYS = [
+  ["← → ↑ ↓", "move; with Shift select what is passed"],
+  ["K", "keep"],
+  ["D", "delete"],
+  ["R", "relabel: type to find the label"],
+  ["Enter", "take the predicted label"],
+  ["S", "unsure"],
+  ["U", "undo your last action"],
+  ["Shift+U", "redo it"],
+  ["Space", "select, or no longer"],
+  ["A", "select the page"],
+  ["Shift+K", "keep what is undecided on the page, and go on"],
+  ["N, P", "next page, previous page"],
+  ["Z", "show the image large; arrows go on there, Escape closes"],
+  ["Escape", "select nothing"],
+  ["?", "this list"],
+];
+const NEWS_EVERY = 4000; // ms; others' decisions are to be seen within 5 s
+const SILENT = "The kernel has not answered for a while: it is busy, or the connection is lost.";
 const SHOWN_CHOICES = 100; // more labels than this are found by typing
 
 function element(tag, properties = {}, ...children) {
@@ -20,6 +51,20 @@ function element(tag, properties = {}, ...children) {
   return node;
 }
 
+function options(list, value) {
+  return list.map(([name, text]) => element("option", { value: name, textContent: text, selected: name === value }));
+}
+
+function duration(seconds) {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
+function said(decision) {
+  const [, word, sign] = ACTIONS.find(([action]) => action === decision.action);
+  return `${sign} ${decision.action === "relabel" ? decision.new_label : word}`;
+}
+
 function percent(probability) {
   return probability === null ? "–" : `${(100 * probability).toFixed(probability < 0.0995 ? 1 : 0)} %`;
 }
@@ -28,15 +73,46 @@ function render({ model, el }) {
   const state = {
     page: null,
     cards: new Map(),
-    pending: new Map(), // what was asked and is not answered: id -> { path, timer }
+    pending: new Map(), // what was asked and is not answered: id -> { kind, paths, timer }
     urls: new Map(),
     error: "",
     warnings: [],
     closed: 0, // warnings that were read and closed
-    choosing: null, // the open label chooser: { path, typed, marked }
+    at: "", // the card with the cursor
+    selected: new Set(),
+    canUndo: false,
+    canRedo: false,
+    seconds: null, // per decision
+    silent: false, // whether the kernel leaves the news unanswered
+    choosing: null, // the open label chooser: { path, many, typed, marked }
+    large: null, // the image that is shown large: { path, url, error }
   };
   // Several views of one grid hear each other's replies, so their ids must differ.
   let lastId = Math.floor(Math.random() * 2 ** 40);
+
+  // What can be done: [what, key, how].
+  const TOOLS = {
+    keep: ["✓ Keep", "K", () => act("keep")],
+    delete: ["✕ Delete", "D", () => act("delete")],
+    relabel: ["→ Relabel", "R", () => choose(state.at, true)],
+    predicted: ["⇒ Predicted", "Enter", () => act("predicted")],
+    unsure: ["? Unsure", "S", () => act("unsure")],
+    undo: ["↶ Undo", "U", () => again("undo")],
+    redo: ["↷ Redo", "Shift+U", () => again("redo")],
+    page: ["Select page", "A", () => state.large || ask("select", { what: "page" })],
+    keep_rest: ["Keep the rest, go on", "Shift+K", keepRest],
+    large: ["Large", "Z", openLarge],
+    keys: ["Keys", "?", () => help.open || help.showModal()],
+    select: ["Select", "Space", () => state.large || ask("select", { what: "card" })],
+    none: ["Select nothing", "Escape", () => (state.large ? large.close() : move(0))],
+    next: ["Next page", "N", () => isTurning() || turn(1)],
+    previous: ["Previous page", "P", () => isTurning() || turn(-1)],
+    back: ["‹ Image", "ArrowLeft", () => move(-1)],
+    forth: ["Image ›", "ArrowRight", () => move(1)],
+    close: ["Close", "Escape", () => large.close()],
+  };
+  const NOT_IN_BAR = ["select", "none", "next", "previous", "back", "forth", "close"];
+  const LARGE_TOOLS = ["keep", "delete", "relabel", "predicted", "unsure", "undo", "redo", "back", "forth", "close"];
 
   const top = element("div", { className: "cleaner-top" });
   const alert = element("div", { className: "cleaner-alert", role: "alert", hidden: true });
@@ -46,20 +122,46 @@ function render({ model, el }) {
   const counts = element("span", { className: "cleaner-counts", "aria-live": "polite" });
   const pageBelow = element("span");
   const turners = [-1, 1, -1, 1].map(turnNode); // above the grid and below it
-  const grid = element("div", { className: "cleaner-grid", role: "list" });
+  const grid = element("div", { className: "cleaner-grid", role: "grid", "aria-multiselectable": "true" });
+  const empty = element("div", { className: "cleaner-empty", hidden: true });
+  const filters = {
+    show: selectNode("Show", "show"),
+    predicted: selectNode("Predicted", "predicted"),
+    order: selectNode("Order", "order"),
+    page_size: selectNode("Per page", "page_size", Number),
+    text: textNode(),
+  };
+  const tools = toolNodes();
+  const help = helpNode();
+  const large = element("dialog", { className: "cleaner-large", "aria-label": "Large view", onclose: closeLarge });
+  const largePicture = element("div", { className: "cleaner-large-picture" });
+  const largeFacts = element("div", { className: "cleaner-large-facts" });
+  const largeChooser = element("div", { className: "cleaner-large-chooser" });
+  large.tabIndex = -1;
+  large.append(largePicture, element("div", { className: "cleaner-large-side" }, largeFacts, largeChooser));
   const bar = element("div", { className: "cleaner-bar" }, turners[0], turners[1], place, unreadable, counts);
   const foot = element("div", { className: "cleaner-bar cleaner-foot" }, turners[2], turners[3], pageBelow);
   el.classList.add("cleaner");
   const notes = element("div", { className: "cleaner-notes" }, alert, warnings);
-  el.append(top, element("div", { className: "cleaner-head" }, bar, notes), grid, foot);
+  // Jupyter's own one-letter commands stay away from here.
+  el.dataset.lmSuppressShortcuts = "true";
+  const filterBar = element("div", { className: "cleaner-bar cleaner-filters" }, ...Object.values(filters));
+  const toolBar = element("div", { className: "cleaner-bar cleaner-tools", role: "toolbar", "aria-label": "Actions" });
+  toolBar.append(...Object.values(tools));
+  el.append(top, element("div", { className: "cleaner-head" }, bar, filterBar, toolBar, notes), grid, empty, foot);
+  el.append(large, help);
+  grid.addEventListener("keydown", onKey);
+  large.addEventListener("keydown", onKey);
+  grid.addEventListener("click", onClick);
+  grid.addEventListener("dblclick", onDoubleClick);
 
   // What is asked of the kernel. A dead kernel may refuse the message at once or never answer it.
 
-  function ask(kind, fields = {}) {
+  function ask(kind, fields = {}, paths = fields.path === undefined ? [] : [fields.path]) {
     lastId += 1;
     const id = lastId;
     const timer = setTimeout(() => giveUp(id), model.get("patience_ms"));
-    state.pending.set(id, { path: fields.path, timer });
+    state.pending.set(id, { kind, paths, timer });
     try {
       model.send({ kind, id, ...fields });
     } catch (error) {
@@ -73,19 +175,38 @@ function render({ model, el }) {
     if (!asked) return undefined;
     clearTimeout(asked.timer);
     state.pending.delete(id);
-    return asked.path;
+    return asked;
   }
 
   function giveUp(id) {
-    const path = settle(id);
-    const what = path === undefined ? "No" : "Not saved: no";
-    state.error = `${what} answer from the kernel. Reload the page; what is in the manifest is safe.`;
+    const asked = settle(id);
+    if (asked.kind === "news") state.silent = true;
+    else {
+      const what = isDecision(asked) ? "Not saved: no" : "No";
+      state.error = `${what} answer from the kernel. Reload the page; what is in the manifest is safe.`;
+    }
     drawBar();
-    drawCard(path);
+    asked.paths.forEach(drawCard);
+    drawLarge();
+  }
+
+  function isDecision(asked) {
+    return ["decide", "act", "keep_rest", "undo", "redo"].includes(asked.kind);
   }
 
   function isBusy(path) {
-    return [...state.pending.values()].some((asked) => asked.path === path);
+    return [...state.pending.values()].some((asked) => isDecision(asked) && asked.paths.includes(path));
+  }
+
+  // Whether another page may come: nobody may decide on it before they have seen it.
+  function isTurning() {
+    const turning = ["ready", "turn", "filter", "keep_rest", "undo", "redo"];
+    return [...state.pending.values()].some((asked) => turning.includes(asked.kind));
+  }
+
+  function askNews() {
+    if (document.visibilityState !== "visible" || !el.isConnected || state.pending.size > 0 || !state.page) return;
+    ask("news");
   }
 
   function turn(by) {
@@ -100,6 +221,34 @@ function render({ model, el }) {
     drawCard(path);
   }
 
+  // What an action on the selection is about.
+  function targets() {
+    return state.selected.size > 0 ? [...state.selected] : state.at === "" ? [] : [state.at];
+  }
+
+  function act(action, newLabel) {
+    if (!state.page || isTurning()) return;
+    const paths = targets();
+    const before = state.choosing?.path;
+    state.choosing = null;
+    const fields = { serial: state.page.serial, action, ...(newLabel === undefined ? {} : { new_label: newLabel }) };
+    ask("act", fields, paths);
+    new Set(before === undefined ? paths : [...paths, before]).forEach(drawCard);
+    drawLarge();
+  }
+
+  function keepRest() {
+    if (!state.page || isTurning() || state.large) return;
+    const paths = [...state.cards.values()].filter((card) => card.action === "").map((card) => card.path);
+    ask("keep_rest", { serial: state.page.serial }, paths);
+    paths.forEach(drawCard);
+  }
+
+  // Undo is taken in its turn, also while decisions before it are on their way.
+  function again(kind) {
+    if (!isTurning()) ask(kind);
+  }
+
   // What the kernel says.
 
   const taken = {
@@ -110,7 +259,7 @@ function render({ model, el }) {
       state.cards.clear();
       state.choosing = null;
       state.page = message;
-      state.error = "";
+      state.error = message.note;
       for (const card of message.cards) {
         state.cards.set(card.path, card);
         if (card.buffer !== undefined) {
@@ -118,9 +267,21 @@ function render({ model, el }) {
           state.urls.set(card.path, URL.createObjectURL(blob));
         }
       }
+      here(message);
+      const hadFocus = grid.contains(document.activeElement) || document.activeElement === document.body;
       drawPage();
-      const isOther = before && ["split", "label", "page"].some((name) => before[name] !== message[name]);
+      if (hadFocus && !large.open && !help.open) focusCard();
+      const isOther = before && ["split", "label", "page", "unreadable_class"].some((name) => before[name] !== message[name]);
       if (isOther) showTop();
+    },
+    here(message) {
+      if (message.note) state.error = message.note;
+    },
+    large(message, buffers) {
+      if (state.large?.path !== message.path) return;
+      const url = buffers.length > 0 ? URL.createObjectURL(new Blob([buffers[0]], { type: "image/jpeg" })) : "";
+      if (state.large.url) URL.revokeObjectURL(state.large.url);
+      Object.assign(state.large, { url, error: message.error });
     },
     card(message) {
       state.error = "";
@@ -146,23 +307,39 @@ function render({ model, el }) {
     drawCard(card.path);
   }
 
+  // Where the cursor is and what is selected.
+  function here(message) {
+    state.at = message.at;
+    state.selected = new Set(message.selected);
+    state.canUndo = message.can_undo;
+    state.canRedo = message.can_redo;
+    state.seconds = message.seconds;
+  }
+
   function onMessage(message, buffers) {
     if (!Object.hasOwn(taken, message.kind)) return;
-    const path = settle(message.id);
+    const asked = settle(message.id);
+    const before = state.at;
+    state.silent = false;
+    here(message);
+    if (asked && isDecision(asked) && message.kind === "here") state.error = "";
     taken[message.kind](message, buffers);
     if (state.page) state.page.counts = message.counts;
     state.warnings = message.warnings;
     message.changed.forEach(update);
+    const drawn = new Set([message.card?.path, ...message.changed.map((card) => card.path)]);
+    asked?.paths.filter((path) => isDecision(asked) && !drawn.has(path)).forEach(drawCard);
     drawBar();
-    if (!message.card) drawCard(path);
+    drawHere(before !== state.at);
+    followLarge();
   }
 
   // Drawing.
 
   function drawBar() {
     const page = state.page;
-    alert.hidden = state.error === "";
-    alert.textContent = state.error;
+    alert.textContent = state.error || (state.silent ? SILENT : "");
+    alert.hidden = alert.textContent === "";
     drawWarnings();
     if (!page) return;
     for (const node of turners) {
@@ -170,12 +347,31 @@ function render({ model, el }) {
       node.setAttribute("aria-disabled", String(wanted < 0 || wanted >= page.pages));
     }
     place.textContent = pageBelow.textContent = `page ${page.page + 1} of ${page.pages}`;
-    grid.setAttribute("aria-label", `Images of ${page.split} / ${page.label}, highest loss first`);
+    const name = page.unreadable_class ? "files that could not be read" : page.label;
+    const order = ORDERS.find(([order]) => order === page.order)[1];
+    grid.setAttribute("aria-label", `Images of ${page.split} / ${name}, ${order} first`);
+    drawFilters(page);
     const files = page.unreadable === 1 ? "1 file" : `${page.unreadable} files`;
-    unreadable.hidden = page.unreadable === 0;
+    unreadable.hidden = page.unreadable === 0 || page.unreadable_class;
     unreadable.textContent = `${files} of this split could not be read: see unreadable.csv`;
     const { decided, kept, scan_decided, scan_kept } = page.counts;
     counts.textContent = `${decided} of ${kept} decided in this class · ${scan_decided} of ${scan_kept} in the scan`;
+    if (state.seconds === null) return;
+    const [left, scanLeft] = [kept - decided, scan_kept - scan_decided].map((n) => duration(n * state.seconds));
+    counts.textContent += ` · ${state.seconds.toFixed(1)} s each: ${left} left in this class, ${scanLeft} in the scan`;
+  }
+
+  function drawFilters(page) {
+    const same = page.predictions.includes(page.predicted) || page.predicted === "" ? [] : [page.predicted];
+    const predictions = [["", "any"], ...[...page.predictions, ...same].map((label) => [label, label])];
+    const sizes = [...new Set([...PAGE_SIZES, page.page_size])].sort((one, other) => one - other);
+    const lists = { show: SHOWS, predicted: predictions, order: ORDERS, page_size: sizes.map((n) => [n, n]) };
+    for (const [name, list] of Object.entries(lists)) {
+      filters[name].lastChild.replaceChildren(...options(list, page[name]));
+    }
+    const field = filters.text.lastChild;
+    if (document.activeElement !== field) field.value = page.text;
+    filterBar.classList.toggle("cleaner-filtered", page.shown < page.counts.kept);
   }
 
   function drawWarnings() {
@@ -192,52 +388,115 @@ function render({ model, el }) {
 
   function drawPage() {
     grid.replaceChildren(...[...state.cards.values()].map((card) => cardNode(card)));
-    if (state.cards.size === 0) grid.append(element("p", { textContent: "No image was kept of this class." }));
+    grid.hidden = state.cards.size === 0;
+    empty.hidden = !grid.hidden;
+    const isFiltered = state.page.counts.kept > 0;
+    const everything = { show: "all", predicted: "", text: "" };
+    const all = element("button", { type: "button", textContent: "Show all", onclick: () => ask("filter", everything) });
+    empty.replaceChildren(
+      element("p", { textContent: isFiltered ? "No image of this class fits the filter." : "No image was kept of this class." }),
+      ...(isFiltered ? [all] : []),
+    );
+  }
+
+  function cardOf(path) {
+    return [...grid.children].find((node) => node.dataset.path === path);
+  }
+
+  // The cursor and the selection, on cards that stay as they are.
+  function drawHere(moved) {
+    for (const node of grid.children) markCard(node);
+    const undoable = { undo: state.canUndo, redo: state.canRedo };
+    for (const [name, can] of Object.entries(undoable)) tools[name].setAttribute("aria-disabled", String(!can));
+    const count = state.selected.size;
+    tools.count.textContent = count > 0 ? `${count} selected` : "";
+    const focused = document.activeElement;
+    const isElsewhere = grid.contains(focused) && !cardOf(state.at)?.contains(focused);
+    if (moved && isElsewhere && focused.tagName !== "INPUT") focusCard();
+  }
+
+  function markCard(node) {
+    const { path } = node.dataset;
+    const isSelected = state.selected.has(path);
+    node.tabIndex = path === state.at ? 0 : -1;
+    node.classList.toggle("cleaner-at", path === state.at);
+    node.setAttribute("aria-selected", String(isSelected));
+    const mark = node.querySelector(".cleaner-select");
+    mark.setAttribute("aria-pressed", String(isSelected));
+    mark.textContent = isSelected ? "✓" : "";
+    // One stop of the Tab key for each card would be hundreds.
+    for (const button of node.querySelectorAll("button:not([role=option])")) button.tabIndex = node.tabIndex;
+  }
+
+  function focusCard() {
+    const node = cardOf(state.at);
+    if (!node) return;
+    node.focus({ preventScroll: true });
+    node.scrollIntoView({ block: "nearest" });
   }
 
   function drawCard(path) {
-    const old = [...grid.children].find((node) => node.dataset.path === path);
+    const old = cardOf(path);
     if (!old) return;
     const focused = old.contains(document.activeElement) ? document.activeElement : null;
     // The picture stays as it is: a new one would be blank until it is decoded.
     const node = cardNode(state.cards.get(path), old.querySelector(".cleaner-picture"));
-    const opens = state.choosing?.path === path && !old.querySelector(".cleaner-chooser");
+    const opens = !state.large && state.choosing?.path === path && !old.querySelector(".cleaner-chooser");
     old.replaceWith(node);
-    if (opens || focused) focusNode(node, focused).focus({ preventScroll: true });
+    if (opens || focused) focusNode(node, focused === old ? node : focused).focus({ preventScroll: true });
     if (opens) node.querySelector(".cleaner-chooser").scrollIntoView({ block: "nearest" });
   }
 
   // What has the focus after a card was drawn anew: what had it before, or the nearest to that.
   function focusNode(node, focused) {
     const chooser = node.querySelector("input");
+    // Keys that came to the card go on coming to it.
+    if (!chooser && (focused === node || focused?.closest(".cleaner-chooser")?.dataset.many === "true")) return node;
     const same = node.querySelector(`button[data-action="${focused?.dataset.action ?? "relabel"}"]`);
     return chooser ?? same ?? node.querySelector(".cleaner-actions button");
   }
 
   function turnNode(by) {
     const textContent = by < 0 ? "‹ Previous" : "Next ›";
-    const node = element("button", { type: "button", textContent, onclick: () => turn(by) });
+    const node = element("button", { type: "button", textContent, onclick: () => turn(by), title: by < 0 ? "P" : "N" });
     node.dataset.by = by;
     return node;
   }
 
   function cardNode(card, picture = pictureNode(card)) {
     const busy = isBusy(card.path);
-    const node = element(
+    const cell = element(
       "div",
-      { className: "cleaner-card", role: "listitem", "aria-busy": String(busy) },
+      { className: "cleaner-cell", role: "gridcell" },
       picture,
+      selectMark(card),
+      ...(card.others.length > 0 ? [othersNode(card)] : []),
       element("div", { className: "cleaner-name", textContent: card.name, title: card.path }),
       factNode("given", card.label),
-      factNode("predicted", card.predicted, percent(card.confidence)),
-      factNode("loss", card.loss),
+      factNode("predicted", card.predicted || "–", percent(card.confidence)),
+      factNode("loss", card.loss || "–"),
       decisionNode(card, busy),
       element("div", { className: "cleaner-actions" }, ...ACTIONS.map((action) => actionNode(card, ...action))),
     );
+    const node = element("div", { className: "cleaner-card", role: "row", "aria-busy": String(busy) }, cell);
     node.dataset.path = card.path;
     node.dataset.decision = card.action;
-    if (state.choosing?.path === card.path) node.append(chooserNode(card));
+    const decision = card.action ? said(card) : "undecided";
+    node.setAttribute("aria-label", `${card.name}, given ${card.label}, predicted ${card.predicted || "nothing"}, ${decision}`);
+    if (!state.large && state.choosing?.path === card.path) cell.append(chooserNode(card));
+    markCard(node);
     return node;
+  }
+
+  function selectMark(card) {
+    return element("button", { type: "button", className: "cleaner-select", "aria-label": `Select ${card.name}` });
+  }
+
+  // Who decided otherwise than what stands.
+  function othersNode(card) {
+    const lines = card.others.map((other) => `${other.reviewer || "somebody"}: ${said(other)}`);
+    const title = `Reviewers disagree.\n${lines.join("\n")}`;
+    return element("div", { className: "cleaner-others", textContent: `≠ ${lines.join(", ")}`, title });
   }
 
   function factNode(name, value, beside = "") {
@@ -266,8 +525,7 @@ function render({ model, el }) {
     const node = element("div", { className: "cleaner-decision" });
     if (busy) node.append(element("span", { textContent: "saving …" }));
     else if (card.action) {
-      const [, word, sign] = ACTIONS.find(([action]) => action === card.action);
-      const text = `${sign} ${card.action === "relabel" ? card.new_label : word}`;
+      const text = said(card);
       const by = card.reviewer ? `by ${card.reviewer}` : "";
       const when = card.decided_at ? new Date(card.decided_at).toLocaleString() : "";
       node.append(
@@ -300,12 +558,14 @@ function render({ model, el }) {
 
   // Choosing another label.
 
-  function choose(path) {
-    if (isBusy(path)) return;
+  function choose(path, many = false) {
+    if (isBusy(path) || !state.cards.has(path)) return;
     const before = state.choosing?.path;
-    state.choosing = before === path ? null : { path, typed: "", marked: firstMarked(state.cards.get(path), "") };
+    const marked = firstMarked(state.cards.get(path), "");
+    state.choosing = before === path ? null : { path, many, typed: "", marked };
     if (before !== undefined && before !== path) drawCard(before);
     drawCard(path);
+    drawLarge();
   }
 
   // The best fit comes first: Enter takes it.
@@ -316,13 +576,13 @@ function render({ model, el }) {
       return text === wanted ? 0 : text.startsWith(wanted) ? 1 : text.includes(wanted) ? 2 : 3;
     };
     const others = model.get("vocab").filter((label) => label !== card.label && label !== card.predicted);
-    const ordered = card.predicted === card.label ? others : [card.predicted, ...others];
+    const ordered = card.predicted === card.label || card.predicted === "" ? others : [card.predicted, ...others];
     return ordered.filter((label) => fit(label) < 3).sort((one, other) => fit(one) - fit(other));
   }
 
   // The number of the choice that Enter takes; where nothing was typed and nothing is suggested, it takes none.
   function firstMarked(card, typed) {
-    return typed.trim() === "" && card.predicted === card.label ? -1 : 0;
+    return typed.trim() === "" && (card.predicted === card.label || card.predicted === "") ? -1 : 0;
   }
 
   function chooserNode(card) {
@@ -334,7 +594,7 @@ function render({ model, el }) {
       value: choosing.typed,
       placeholder: "type to find a label",
       role: "combobox",
-      "aria-label": `New label of ${card.name}`,
+      "aria-label": choosing.many && state.selected.size > 1 ? `New label of ${state.selected.size} images` : `New label of ${card.name}`,
       "aria-expanded": "true",
       "aria-controls": list.id,
       oninput() {
@@ -346,7 +606,9 @@ function render({ model, el }) {
     });
     fillChoices(card, input, list);
     const cancel = element("button", { type: "button", textContent: "Cancel", onclick: () => choose(card.path) });
-    return element("div", { className: "cleaner-chooser", onkeydown: closeOnEscape }, input, list, cancel);
+    const node = element("div", { className: "cleaner-chooser", onkeydown: closeOnEscape }, input, list, cancel);
+    node.dataset.many = String(choosing.many);
+    return node;
   }
 
   function fillChoices(card, input, list) {
@@ -361,13 +623,18 @@ function render({ model, el }) {
     marked?.scrollIntoView({ block: "nearest" });
   }
 
+  function take(path, label) {
+    if (state.choosing.many) act("relabel", label);
+    else decide(path, "relabel", label);
+  }
+
   function choiceNode(card, label, number, listId) {
     const textContent = label === card.predicted ? `${label} (predicted)` : label;
     const node = element("button", { type: "button", textContent, title: label, role: "option" });
     node.id = `${listId}-${number}`;
     node.dataset.label = label;
     node.setAttribute("aria-selected", String(number === state.choosing.marked));
-    node.addEventListener("click", () => decide(card.path, "relabel", label));
+    node.addEventListener("click", () => take(card.path, label));
     return node;
   }
 
@@ -381,7 +648,7 @@ function render({ model, el }) {
       choosing.marked = Math.min(Math.max(choosing.marked + by, 0), shown.length - 1);
       refill();
     } else if (event.key === "Enter" && shown[choosing.marked] !== undefined) {
-      decide(card.path, "relabel", shown[choosing.marked]);
+      take(card.path, shown[choosing.marked]);
     } else if (event.key !== "Enter") return;
     event.preventDefault();
   }
@@ -389,12 +656,167 @@ function render({ model, el }) {
   function closeOnEscape(event) {
     if (event.key !== "Escape" || event.isComposing) return;
     event.preventDefault();
+    event.stopPropagation();
     choose(state.choosing.path);
+  }
+
+  // The large view: a dialog over everything, which follows the cursor.
+
+  function openLarge() {
+    if (state.at === "" || large.open) return;
+    // One image is to be seen, so one is to be decided about.
+    if (state.selected.size > 0) ask("move", { by: 0 });
+    if (state.choosing) choose(state.choosing.path);
+    state.large = { path: "", url: "", error: "" };
+    large.showModal();
+    large.focus();
+    followLarge();
+  }
+
+  function followLarge() {
+    if (state.large && state.large.path !== state.at) {
+      if (state.large.url) URL.revokeObjectURL(state.large.url);
+      state.large = { path: state.at, url: "", error: "" };
+      if (state.at === "") large.close();
+      else ask("large", { path: state.at });
+    }
+    drawLarge();
+  }
+
+  function closeLarge() {
+    if (state.large?.url) URL.revokeObjectURL(state.large.url);
+    state.large = null;
+    state.choosing = null;
+    largeChooser.replaceChildren();
+    largePicture.replaceChildren();
+    focusCard();
+  }
+
+  function drawLarge() {
+    const card = state.large && state.cards.get(state.large.path);
+    if (!card) return;
+    // Until the large image is there the small one stands in its place, never the image before.
+    const url = state.large.url || state.urls.get(card.path);
+    const reason = state.large.error || card.error;
+    if (reason || !url) largePicture.replaceChildren(element("p", { textContent: reason || "no image" }));
+    else if (largePicture.firstChild?.src !== url) largePicture.replaceChildren(element("img", { src: url, alt: card.name }));
+    largePicture.setAttribute("aria-busy", String(state.large.url === "" && !reason));
+    const before = document.activeElement;
+    const tool = largeFacts.contains(before) ? before.dataset.act : undefined;
+    largeFacts.replaceChildren(
+      element("div", { className: "cleaner-large-name", textContent: card.path }),
+      factNode("given", card.label),
+      factNode("predicted", card.predicted || "–", percent(card.confidence)),
+      factNode("loss", card.loss || "–"),
+      element("div", { className: "cleaner-card", "data-decision": card.action }, decisionText(card)),
+      ...card.others.map((other) => factNode("≠", `${other.reviewer || "somebody"}: ${said(other)}`)),
+      ...(state.error ? [element("div", { className: "cleaner-alert", role: "alert", textContent: state.error })] : []),
+      element("div", { className: "cleaner-actions" }, ...LARGE_TOOLS.map((name) => toolNode(name))),
+    );
+    if (tool) largeFacts.querySelector(`[data-act="${tool}"]`)?.focus();
+    drawLargeChooser(card);
+  }
+
+  function drawLargeChooser(card) {
+    const open = state.choosing?.path === card.path ? state.choosing : null;
+    if (largeChooser.choosing === open) return;
+    largeChooser.choosing = open;
+    largeChooser.replaceChildren(...(open ? [chooserNode(card)] : []));
+    if (open) largeChooser.querySelector("input").focus();
+    else large.focus();
+  }
+
+  function decisionText(card) {
+    const busy = isBusy(card.path);
+    const by = card.reviewer ? ` by ${card.reviewer}` : "";
+    const text = busy ? "saving …" : card.action ? `${said(card)}${by}` : "undecided";
+    return element("div", { className: "cleaner-decision", role: "status", textContent: text });
+  }
+
+  // Keys and clicks. Each key is also a button.
+
+  function toolNode(name) {
+    const [text, key, run] = TOOLS[name];
+    const node = element("button", { type: "button", textContent: text, title: `${key}: ${text}` });
+    node.dataset.act = name;
+    node.setAttribute("aria-keyshortcuts", key);
+    // The grid keeps the focus, so that keys and mouse can take turns.
+    node.addEventListener("mousedown", (event) => event.preventDefault());
+    node.addEventListener("click", (event) => {
+      run();
+      if (event.detail > 0 && !large.open && !help.open && !state.choosing) focusCard();
+    });
+    return node;
+  }
+
+  function toolNodes() {
+    const nodes = Object.fromEntries(Object.keys(TOOLS).filter((name) => !NOT_IN_BAR.includes(name)).map((name) => [name, toolNode(name)]));
+    nodes.count = element("span", { className: "cleaner-selected", role: "status" });
+    return nodes;
+  }
+
+  function selectNode(text, name, convert = String) {
+    const select = element("select", { onchange: () => ask("filter", { [name]: convert(select.value) }) });
+    return element("label", {}, `${text} `, select);
+  }
+
+  function textNode() {
+    const input = element("input", { type: "search", placeholder: "part of the path" });
+    input.addEventListener("change", () => ask("filter", { text: input.value }));
+    return element("label", {}, "Path ", input);
+  }
+
+  function helpNode() {
+    const rows = KEYS.map(([key, what]) => element("tr", {}, element("th", { scope: "row", textContent: key }), element("td", { textContent: what })));
+    const close = element("button", { type: "button", textContent: "Close", onclick: () => help.close() });
+    const title = element("h2", { textContent: "Keys, while the images have the focus" });
+    return element("dialog", { className: "cleaner-help", "aria-label": "Keys", onclose: () => focusCard() }, title, element("table", {}, ...rows), close);
+  }
+
+  function move(by, extend = false) {
+    ask("move", { by, extend: extend && !state.large });
+  }
+
+  function columns() {
+    return state.large ? 1 : getComputedStyle(grid).gridTemplateColumns.split(" ").length;
+  }
+
+  function onKey(event) {
+    if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest("input, select, textarea")) return;
+    const isButton = event.target.closest("button") !== null && ["Enter", " "].includes(event.key);
+    const step = isButton ? undefined : { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns(), ArrowDown: columns(), Home: -200, End: 200 }[event.key];
+    const shift = event.shiftKey && event.key !== "?" ? "Shift+" : "";
+    const name = { " ": "Space" }[event.key] ?? (event.key.length === 1 ? event.key.toUpperCase() : event.key);
+    const tool = isButton ? undefined : Object.values(TOOLS).find(([, key]) => key === shift + name);
+    if (step !== undefined) move(step, event.shiftKey);
+    // A key that is held down decides once.
+    else if (tool && !event.repeat) tool[2]();
+    if (step === undefined && !tool) return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  function onClick(event) {
+    const path = event.target.closest(".cleaner-card")?.dataset.path;
+    const mark = event.target.closest(".cleaner-select");
+    if (path === undefined || (event.target.closest("button, .cleaner-chooser") && !mark)) return;
+    const toggle = mark !== null || event.ctrlKey || event.metaKey;
+    ask("point", { path, extend: event.shiftKey && !toggle, toggle });
+    cardOf(path).focus({ preventScroll: true });
+  }
+
+  function onDoubleClick(event) {
+    if (event.target.closest(".cleaner-picture") && state.at === event.target.closest(".cleaner-card").dataset.path) openLarge();
   }
 
   model.on("msg:custom", onMessage);
   ask("ready");
+  const news = setInterval(askNews, NEWS_EVERY);
+  document.addEventListener("visibilitychange", askNews);
   return () => {
+    clearInterval(news);
+    document.removeEventListener("visibilitychange", askNews);
     model.off("msg:custom", onMessage);
     for (const { timer } of state.pending.values()) clearTimeout(timer);
     for (const url of state.urls.values()) URL.revokeObjectURL(url);

@@ -4,22 +4,40 @@ Messages are dictionaries with a `kind`. What the page asks carries an `id`, and
 the same `id`: what it asked for, or an `error`.
 
     from the page
-    kind       fields                            reply
-    ready      id                                page
-    turn       id, page                          page
-    decide     id, path, action, new_label       card
+    kind       fields                                             reply
+    ready      id                                                 page
+    turn       id, page                                           page
+    filter     id, any of show, predicted, text, order, page_size page
+    move       id, by, extend                                     here
+    point      id, path, extend, toggle                           here
+    select     id, what (`page` or `card`)                        here
+    decide     id, path, action, new_label                        card
+    act        id, serial, action (also `predicted`), new_label   here
+    keep_rest  id, serial                                         page, or here where there is nothing to go on to
+    undo       id                                                 page, or here where that is in sight
+    redo       id                                                 page, or here where that is in sight
+    news       id                                                 here
+    large      id, path                                           large
 
     to the page
     kind       fields
-    page       id, split, label, page, pages, unreadable, cards, and one buffer (JPEG) for each card with a `buffer`
+    page       id, serial, split, label, unreadable_class, page, pages, page_size, show, predicted, text, order,
+               predictions, shown, unreadable, cards, note, and one buffer (JPEG) for each card with a `buffer`
+    here       id, note
     card       id, card
+    large      id, path, error, and one buffer (JPEG) unless there is an error
     error      id, message, and the card as it stands on the disk where the message was about one
 
-Each message to the page also carries the news of the manifest: `counts`; `changed`, the other cards of the page on
-which somebody decided since the page had them; and `warnings`, what is wrong with the file but forbids nothing.
+Each message to the page also carries the news: `at`, the path of the card with the cursor; `selected`, paths;
+`can_undo`, `can_redo`; `counts`; `seconds` per decision, or null; `changed`, the other cards of the page whose decision
+is not the one that the page has; and `warnings`, what is wrong with the manifest but forbids nothing.
 
-A card is `path, name, label, predicted, confidence, loss, rank, action, new_label, reviewer, decided_at`; in a page
-also `error`, why there is no thumbnail, or `buffer`, the number of its thumbnail among the buffers of the message.
+A card is `path, name, label, predicted, confidence, loss, rank, action, new_label, reviewer, decided_at`, and `others`,
+what other reviewers decided where that is something else; in a page also `error`, why there is no thumbnail, or
+`buffer`, the number of its thumbnail among the buffers of the message.
+
+`serial` is the number of the page that the browser shows: an action on what is selected is refused where that is not
+the page that is open, as nobody may decide on a page they have not seen.
 
 A decision is refused where the page did not yet show what others decided on that card: nobody overrides what they have
 not seen.
@@ -37,13 +55,15 @@ import anywidget
 import traitlets
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.records import parse_action
-from cleaner.review.session import Card, Session
+from cleaner.core.records import Decision, parse_action
+from cleaner.review.session import UNREADABLE, Card, Session
 from cleaner.review.thumbnails import Thumbnails
 
 __all__ = ["STYLE", "Grid"]
 
 _LONGEST_MESSAGE = 1000
+_LARGE = 1600
+_DECIDING = ("decide", "act", "keep_rest", "undo", "redo")
 _HERE = Path(__file__).parent
 STYLE = _HERE / "grid.css"
 """The style sheet of all that is shown."""
@@ -72,19 +92,42 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
         self._session = session
         self._thumbnails = thumbnails
         self._on_change = on_change
+        self._large = Thumbnails(thumbnails.root, size=_LARGE, threads=2)
         # The cards of the page as it has them.
         self._shown: dict[str, Card] = {}
+        self._place = session.place
+        self._serial = 0
         self._answers: dict[str, Callable[[dict[str, Any]], None]] = {
             "ready": self._answer_ready,
             "turn": self._answer_turn,
+            "filter": self._answer_filter,
+            "move": self._answer_move,
+            "point": self._answer_point,
+            "select": self._answer_select,
             "decide": self._answer_decide,
+            "act": self._answer_act,
+            "keep_rest": self._answer_keep_rest,
+            "undo": self._answer_undo,
+            "redo": self._answer_redo,
+            "news": self._answer_news,
+            "large": self._answer_large,
         }
         self.on_msg(self._answer)
 
-    def show(self, ask: int | None = None) -> None:
+    def show(self, ask: int | None = None, note: str = "") -> None:
         """Send the page that is open; `ask` is the id of the message that this replies to."""
         session = self._session
         self._shown = {card.sample.path: card for card in session.cards()}
+        self._place = session.place
+        self._serial += 1
+        cards, buffers = self._cards_for_page()
+        self.send(
+            {"kind": "page", "id": ask, "note": note, **self._about_page(), "cards": cards, **self._news()}, buffers
+        )
+        if session.page + 1 < session.pages:
+            self._thumbnails.prefetch(card.sample.path for card in session.cards(session.page + 1))
+
+    def _cards_for_page(self) -> tuple[list[dict[str, Any]], list[bytes]]:
         cards = [_for_page(card) for card in self._shown.values()]
         found = self._thumbnails.get(card["path"] for card in cards)
         buffers: list[bytes] = []
@@ -94,10 +137,18 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
             if thumbnail.data:
                 card["buffer"] = len(buffers)
                 buffers.append(thumbnail.data)
-        place = {name: getattr(session, name) for name in ("split", "label", "page", "pages", "unreadable")}
-        self.send({"kind": "page", "id": ask, **place, "cards": cards, **self._news()}, buffers)
-        if session.page + 1 < session.pages:
-            self._thumbnails.prefetch(card.sample.path for card in session.cards(session.page + 1))
+        return cards, buffers
+
+    def _about_page(self) -> dict[str, Any]:
+        session = self._session
+        is_unreadable = session.label == UNREADABLE
+        return {
+            **asdict(session.place),
+            "label": "" if is_unreadable else session.label,
+            "unreadable_class": is_unreadable,
+            "serial": self._serial,
+            **{name: getattr(session, name) for name in ("pages", "shown", "predictions", "unreadable")},
+        }
 
     def show_error(self, message: str, ask: int | None = None, path: str | None = None) -> None:
         """Show an error, and the card of `path` as it stands."""
@@ -110,9 +161,10 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
         try:
             message = _checked(content)
             ask = message["id"]
-            if "path" in message:
-                path, not_saved = self._session.card(message["path"]).sample.path, "Not saved: "
             kind = message["kind"]
+            not_saved = "Not saved: " if kind in _DECIDING else ""
+            if "path" in message:
+                path = self._session.card(message["path"]).sample.path
             if kind not in self._answers:
                 raise CleanerError(f"there is no message {kind!r}; accepted are {', '.join(self._answers)}")
             self._answers[kind](message)
@@ -136,16 +188,108 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
         self.show(message["id"])
         self._on_change()
 
+    def _answer_filter(self, message: dict[str, Any]) -> None:
+        changes = {name: message[name] for name in ("show", "predicted", "text", "order") if name in message}
+        self._session.refresh()
+        if "page_size" in message:
+            self._session.set_page_size(message["page_size"])
+        if changes or "page_size" not in message:
+            self._session.filter(**changes)
+        self.show(message["id"])
+
+    def _answer_move(self, message: dict[str, Any]) -> None:
+        self._session.move(message.get("by"), message.get("extend") is True)  # type: ignore[arg-type]  # which checks it
+        self._tell(message["id"])
+
+    def _answer_point(self, message: dict[str, Any]) -> None:
+        path, selected = message.get("path"), self._session.selected
+        if not isinstance(path, str):
+            raise CleanerError(f"the path of a card is {path!r}; a text is accepted")
+        self._session.point(path, message.get("extend") is True)
+        if message.get("toggle") is True:
+            # What was selected stays so.
+            self._session.selected = selected
+            self._session.toggle()
+        self._tell(message["id"])
+
+    def _answer_select(self, message: dict[str, Any]) -> None:
+        choices = {"page": self._session.select_page, "card": self._session.toggle}
+        if not isinstance(message.get("what"), str) or message["what"] not in choices:
+            raise CleanerError(f"{message.get('what')!r} cannot be selected; accepted are {', '.join(choices)}")
+        choices[message["what"]]()
+        self._tell(message["id"])
+
     def _answer_decide(self, message: dict[str, Any]) -> None:
-        new_label = message.get("new_label", "")
-        if not isinstance(new_label, str) or not isinstance(message.get("path"), str):
+        path, new_label = message.get("path"), _new_label(message)
+        if not isinstance(path, str):
             raise CleanerError("a decision needs a path, an action and, to relabel, a new_label, all of them text")
-        path, action = message["path"], parse_action(message.get("action", ""))
+        action = parse_action(message.get("action", ""))
         self._session.refresh()
         self._check_was_seen(path)
         card = self._session.decide(path, action, new_label)
+        if path in self._shown:
+            self._session.point(path)
         self.send({"kind": "card", "id": message["id"], "card": self._told(card), **self._news()})
         self._on_change()
+
+    def _answer_act(self, message: dict[str, Any]) -> None:
+        new_label = _new_label(message)
+        action = None if message.get("action") == "predicted" else parse_action(message.get("action", ""))
+        self._check_page(message, self._session.targets)
+        if action is None:
+            self._session.take_predicted()
+        else:
+            self._session.act(action, new_label)
+        self._tell(message["id"])
+        self._on_change()
+
+    def _answer_keep_rest(self, message: dict[str, Any]) -> None:
+        self._check_page(message, list(self._shown))
+        self._session.keep_rest()
+        self._tell(message["id"])
+        self._on_change()
+
+    def _answer_undo(self, message: dict[str, Any]) -> None:
+        self._tell(message["id"], self._session.undo())
+        self._on_change()
+
+    def _answer_redo(self, message: dict[str, Any]) -> None:
+        self._tell(message["id"], self._session.redo())
+        self._on_change()
+
+    def _answer_news(self, message: dict[str, Any]) -> None:
+        before = self._session.counts()
+        self._session.refresh()
+        self._tell(message["id"])
+        if self._session.counts() != before:
+            self._on_change()
+
+    def _answer_large(self, message: dict[str, Any]) -> None:
+        path = message.get("path")
+        if not isinstance(path, str):
+            raise CleanerError(f"the path of an image is {path!r}; a text is accepted")
+        image = self._large.get([path])[path]
+        buffers = [image.data] if image.data else []
+        self.send({"kind": "large", "id": message["id"], "path": path, "error": image.error, **self._news()}, buffers)
+        paths = list(self._shown)
+        if path in paths:
+            at = paths.index(path)
+            self._large.prefetch(paths[at + 1 : at + 2] + paths[max(0, at - 1) : at])
+
+    def _tell(self, ask: int, note: str = "") -> None:
+        """Reply with the page where it is another one than was sent, and else only with the news."""
+        paths = [card.sample.path for card in self._session.cards()]
+        if paths != list(self._shown) or self._session.place != self._place:
+            self.show(ask, note)
+        else:
+            self.send({"kind": "here", "id": ask, "note": note, **self._news()})
+
+    def _check_page(self, message: dict[str, Any], paths: list[str]) -> None:
+        if message.get("serial") != self._serial:
+            raise CleanerError("another page was opened before this key came; look at it and press the key again")
+        self._session.refresh()
+        for path in paths:
+            self._check_was_seen(path)
 
     def _check_was_seen(self, path: str) -> None:
         card = self._session.card(path)
@@ -161,13 +305,41 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
         return _for_page(card)
 
     def _news(self) -> dict[str, Any]:
-        now = [self._session.card(path) for path in self._shown]
-        changed = [card for card in now if card.face != self._shown[card.sample.path].face]
+        session = self._session
+        now = [session.card(path) for path in self._shown]
+        changed = [card for card in now if not _is_same(card, self._shown[card.sample.path])]
+        paths = list(self._shown)
+        troubles = [f"Your place in the scan cannot be remembered: {session.trouble}"] if session.trouble else []
         return {
-            "counts": asdict(self._session.counts()),
+            "at": paths[session.cursor] if session.cursor < len(paths) else "",
+            "selected": sorted(session.selected),
+            "can_undo": session.can_undo,
+            "can_redo": session.can_redo,
+            "counts": asdict(session.counts()),
+            "seconds": session.pace.seconds,
             "changed": [self._told(card) for card in changed],
-            "warnings": list(self._session.manifest.warnings),
+            "warnings": [*session.manifest.warnings, *troubles],
         }
+
+
+def _is_same(card: Card, shown: Card) -> bool:
+    """Whether the page has what was decided, and what others decided otherwise."""
+    return card.face == shown.face and _others(card) == _others(shown)
+
+
+def _others(card: Card) -> list[dict[str, str]]:
+    return [_opinion(decision) for decision in card.others]
+
+
+def _opinion(decision: Decision) -> dict[str, str]:
+    return {"reviewer": decision.reviewer, "action": decision.action.value, "new_label": decision.new_label}
+
+
+def _new_label(message: dict[str, Any]) -> str:
+    new_label = message.get("new_label", "")
+    if not isinstance(new_label, str):
+        raise CleanerError(f"new_label is {new_label!r}; a label of the scan is accepted")
+    return new_label
 
 
 def _checked(content: Any) -> dict[str, Any]:
@@ -188,10 +360,11 @@ def _for_page(card: Card) -> dict[str, Any]:
         "predicted": sample.predicted,
         # JSON has no NaN.
         "confidence": None if math.isnan(sample.confidence) else sample.confidence,
-        "loss": f"{sample.loss:.3f}",
+        "loss": f"{sample.loss:.3f}" if sample.predicted else "",
         "rank": sample.rank,
         "action": action,
         "new_label": new_label,
         "reviewer": reviewer,
         "decided_at": decided_at,
+        "others": _others(card),
     }

@@ -204,7 +204,7 @@ def _frozen(model: nn.Module, inputs: Sequence[Tensor]) -> Model:
     frozen = torch.jit.freeze(traced)
 
     def in_parts(*inputs: Tensor) -> Any:
-        parts = zip(*(x.split(_AT_ONCE) for x in inputs), strict=True)
+        parts = zip(*(x.split(_AT_ONCE) for x in inputs), strict=True)  # type: ignore[no-untyped-call]
         return torch.cat([frozen(*map(_last, part)) for part in parts])
 
     return (lambda *inputs: frozen(*map(_last, inputs))) if inputs[0].is_cuda else in_parts

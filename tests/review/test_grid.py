@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Unreadable
 from cleaner.core.scan import Scan
 from cleaner.review.app import Review
+from cleaner.review.session import UNREADABLE
+from tests.conftest import make_image
 
 
 class Page:
@@ -57,6 +61,7 @@ def test_ready_brings_the_page_with_its_thumbnails(page: Page) -> None:
         "new_label": "",
         "reviewer": "",
         "decided_at": "",
+        "others": [],
         "error": "",
         "buffer": 0,
     }
@@ -276,9 +281,146 @@ def test_the_dataset_can_be_elsewhere(scan: Scan, tmp_path: Path, monkeypatch: p
 
 def test_the_choices_follow_the_session(page: Page) -> None:
     split, label = page.review._split, page.review._label
-    assert (split.options, split.value) == (("train", "valid"), "train")
-    assert (label.options, label.value) == (("cat", "dog", "fox"), "cat")
+    assert (split._options_labels, split.value) == (("train", "valid"), "train")
+    assert (label._options_labels, label.value) == (("cat", "dog", "fox"), "cat")
     label.value = "fox"
     assert page.last[0]["label"] == "fox"
     split.value = "valid"
     assert (page.last[0]["split"], page.last[0]["label"]) == ("valid", "fox")
+
+
+# Cursor, selection and actions on it.
+
+
+def test_each_reply_says_where_the_cursor_is_and_what_is_selected(page: Page) -> None:
+    one, two, three = (f"train/cat/cat_0{number}.png" for number in (1, 2, 3))
+    assert (page.say({"kind": "ready", "id": 1})["at"], page.last[0]["selected"]) == (one, [])
+    reply = page.say({"kind": "move", "id": 2, "by": 1})
+    assert (reply["kind"], reply["at"], reply["selected"]) == ("here", two, [])
+    reply = page.say({"kind": "point", "id": 3, "path": three, "extend": True})
+    assert (reply["at"], reply["selected"]) == (three, [two, three])
+    assert page.say({"kind": "point", "id": 4, "path": one, "toggle": True})["selected"] == [one, two, three]
+    assert page.say({"kind": "select", "id": 5, "what": "card"})["selected"] == [two, three]
+    assert len(page.say({"kind": "select", "id": 6, "what": "page"})["selected"]) == 5
+
+
+def test_an_action_is_about_what_is_selected(page: Page) -> None:
+    serial = page.say({"kind": "ready", "id": 1})["serial"]
+    page.say({"kind": "move", "id": 2, "by": 1, "extend": True})
+    reply = page.say({"kind": "act", "id": 3, "serial": serial, "action": "predicted"})
+    assert [(card["path"][-6:-4], card["new_label"]) for card in reply["changed"]] == [("01", "dog"), ("02", "dog")]
+    assert (reply["kind"], reply["at"][-6:-4], reply["can_undo"], reply["can_redo"]) == ("here", "03", True, False)
+    reply = page.say({"kind": "undo", "id": 4})
+    assert [card["action"] for card in reply["changed"]] == ["", ""]
+    assert (reply["kind"], reply["can_undo"], reply["can_redo"]) == ("here", False, True)
+    reply = page.say({"kind": "keep_rest", "id": 5, "serial": serial})
+    assert (reply["kind"], reply["page"], reply["counts"]["decided"]) == ("page", 1, 5)
+    reply = page.say({"kind": "undo", "id": 6})
+    assert (reply["kind"], reply["page"], reply["counts"]["decided"]) == ("page", 0, 0)
+
+
+@pytest.mark.parametrize("kind", ["act", "keep_rest"])
+def test_nothing_is_decided_on_a_page_that_was_not_seen(scan: Scan, page: Page, kind: str) -> None:
+    serial = page.say({"kind": "ready", "id": 1})["serial"]
+    page.say({"kind": "turn", "id": 2, "page": 1})
+    reply = page.say({"kind": kind, "id": 3, "serial": serial, "action": "keep"})
+    assert reply["message"].startswith("Not saved: another page was opened")
+    assert not scan.manifest_path.exists()
+
+
+def test_an_action_does_not_override_what_was_not_seen(scan: Scan, page: Page) -> None:
+    serial = page.say({"kind": "ready", "id": 1})["serial"]
+    page.say({"kind": "select", "id": 2, "what": "page"})
+    by_ben(scan, "train/cat/cat_04.png", Action.DELETE)
+    reply = page.say({"kind": "act", "id": 3, "serial": serial, "action": "keep"})
+    assert "ben decided 'delete'" in reply["message"]
+    assert [card["reviewer"] for card in reply["changed"]] == ["ben"]
+    assert page.say({"kind": "act", "id": 4, "serial": serial, "action": "keep"})["counts"]["decided"] == 5
+
+
+def test_news_bring_what_others_decided_and_where_two_disagree(scan: Scan, page: Page) -> None:
+    path = "train/cat/cat_01.png"
+    page.say({"kind": "ready", "id": 1})
+    page.say({"kind": "decide", "id": 2, "path": path, "action": "keep"})
+    assert page.say({"kind": "news", "id": 3})["changed"] == []
+    by_ben(scan, path, Action.RELABEL, "fox")
+    reply = page.say({"kind": "news", "id": 4})
+    (card,) = reply["changed"]
+    assert (reply["kind"], card["action"], card["reviewer"]) == ("here", "relabel", "ben")
+    assert card["others"] == [{"reviewer": "anna", "action": "keep", "new_label": ""}]
+    assert page.say({"kind": "news", "id": 5})["changed"] == []
+
+
+def test_filters_and_the_page_size(page: Page) -> None:
+    page.say({"kind": "decide", "id": 1, "path": "train/cat/cat_01.png", "action": "keep"})
+    reply = page.say(
+        {"kind": "filter", "id": 2, "show": "undecided", "order": "name", "text": "cat", "predicted": "dog"}
+    )
+    assert (reply["kind"], reply["shown"], reply["page"], reply["predictions"]) == ("page", 7, 0, ["dog"])
+    reply = page.say({"kind": "filter", "id": 3, "page_size": 3})
+    assert (reply["pages"], len(reply["cards"]), reply["show"], reply["order"]) == (3, 3, "undecided", "name")
+
+
+def test_the_class_of_unreadable_files(scan: Scan) -> None:
+    unreadable = (Unreadable("train", "cat", "train/cat/bad.png", "broken"),)
+    page = Page(replace(scan, unreadable=unreadable))
+    page.review.session.open_label(UNREADABLE)
+    reply = page.say({"kind": "ready", "id": 1})
+    (card,) = reply["cards"]
+    assert (reply["unreadable_class"], reply["label"]) == (True, "")
+    assert (card["predicted"], card["loss"], card["confidence"]) == ("", "", None)
+    assert "not there any more" in card["error"]
+    reply = page.say({"kind": "act", "id": 2, "serial": reply["serial"], "action": "delete"})
+    assert reply["changed"][0]["action"] == "delete"
+
+
+def test_the_large_view_is_up_to_1600_pixels(scan: Scan, page: Page) -> None:
+    make_image(scan.root / "train/cat/cat_01.png", size=(2400, 1200))
+    page.say({"kind": "ready", "id": 1})
+    reply = page.say({"kind": "large", "id": 2, "path": "train/cat/cat_01.png"})
+    assert (reply["kind"], reply["error"]) == ("large", "")
+    assert Image.open(io.BytesIO(page.last[1][0])).size == (1600, 800)
+    (scan.root / "train/cat/cat_02.png").write_bytes(b"no image")
+    reply = page.say({"kind": "large", "id": 3, "path": "train/cat/cat_02.png"})
+    assert ("cannot identify" in reply["error"], page.last[1]) == (True, [])
+
+
+WRONG: list[dict[str, Any]] = [
+    {"kind": "move"},
+    {"kind": "move", "by": "1"},
+    {"kind": "move", "by": True},
+    {"kind": "move", "by": 10**9},
+    {"kind": "point"},
+    {"kind": "point", "path": 5},
+    {"kind": "point", "path": "train/dog/dog_01.png"},
+    {"kind": "select"},
+    {"kind": "select", "what": []},
+    {"kind": "act", "serial": 1},
+    {"kind": "act", "serial": 1, "action": "undo"},
+    {"kind": "act", "serial": 1, "action": ["keep"]},
+    {"kind": "act", "serial": 1, "action": "relabel", "new_label": "cat"},
+    {"kind": "act", "serial": 1, "action": "relabel", "new_label": None},
+    {"kind": "act", "action": "keep"},
+    {"kind": "keep_rest"},
+    {"kind": "undo"},
+    {"kind": "redo"},
+    {"kind": "filter", "show": "x"},
+    {"kind": "filter", "show": ["all"]},
+    {"kind": "filter", "text": 5},
+    {"kind": "filter", "order": {}},
+    {"kind": "filter", "predicted": "wolf"},
+    {"kind": "filter", "page_size": "30"},
+    {"kind": "large"},
+    {"kind": "large", "path": "../../etc/passwd"},
+    {"kind": "large", "path": 5},
+]
+
+
+@pytest.mark.parametrize("message", WRONG, ids=lambda m: repr(m)[:60])
+def test_what_makes_no_sense_gets_an_error_and_moves_nothing(scan: Scan, page: Page, message: dict[str, Any]) -> None:
+    page.say({"kind": "ready", "id": 1})
+    place = page.review.session.place
+    reply = page.say(message | {"id": 2})
+    assert (reply["kind"], reply["id"], bool(reply["message"])) == ("error", 2, True)
+    assert not scan.manifest_path.exists()
+    assert (page.review.session.place, reply["at"]) == (place, "train/cat/cat_01.png")

@@ -1,0 +1,217 @@
+"""The overview of a split: its classes, what is confused with what, and the losses of the class that is open.
+
+Messages are dictionaries with a `kind`. What the page asks carries an `id`, and every one of them gets a reply with
+the same `id`: what it asked for, or an `error`.
+
+    from the page
+    kind       fields                            reply
+    ready      id                                overview
+    open       id, label, predicted              news, after the grid was sent that class
+
+    to the page
+    kind       fields
+    overview   id, split, classes, matrix, edges, and what a `news` has
+    news       id, label, predicted, histogram, not_finite: what is open; decided, the numbers that changed, by label
+    error      id, message
+
+A class is `label, name, scored, otherwise, mean, kept, decided`; the files that could not be read are one, of which
+nothing but the last two is known. The matrix has `labels`, those with the most confusion; `cells`, lists of the numbers
+of given and predicted label among them, a count and how many of that are kept; and `left_out`, how many wrong
+predictions are in none of the cells.
+
+While the overview is folded nothing is counted and no news is sent; the page asks anew when it is unfolded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from cleaner.core.errors import CleanerError
+from cleaner.core.records import LOSS_EDGES, ClassLosses
+from cleaner.review.session import UNREADABLE, Session
+
+__all__ = ["Overview", "most_confused"]
+
+_LONGEST_MESSAGE = 1000
+_MATRIX_LABELS = 20
+_HERE = Path(__file__).parent
+
+
+class Overview(anywidget.AnyWidget):  # type: ignore[misc]
+    """The overview of one session; unfolded at the start where nothing is decided yet.
+
+    Args:
+        session: what is on screen.
+        open_class: opens a class and shows it; gets a label, and what its samples are predicted as or an empty text.
+
+    Attributes:
+        unfolded: whether more than the button that unfolds it is shown.
+        patience_ms: how long the page waits for a reply before it says that there is none.
+    """
+
+    _esm = _HERE / "overview.js"
+    _css = _HERE / "overview.css"
+    unfolded = traitlets.Bool().tag(sync=True)
+    patience_ms = traitlets.Int(10_000).tag(sync=True)
+
+    def __init__(self, session: Session, open_class: Callable[[str, str], None]) -> None:
+        super().__init__(unfolded=session.counts().scan_decided == 0)
+        self._session = session
+        self._open_class = open_class
+        # What the page was told last: of which split, and how many are decided of each class.
+        self._split = session.split
+        self._decided: dict[str, int] = {}
+        self._answers: dict[str, Callable[[dict[str, Any]], None]] = {
+            "ready": self._answer_ready,
+            "open": self._answer_open,
+        }
+        self.on_msg(self._answer)
+
+    def draw(self, ask: int | None = None) -> None:
+        """Send what changed; `ask` is the id of the message that this replies to."""
+        if self._session.split != self._split:
+            self._send_all(ask)
+        elif self.unfolded or ask is not None:
+            before, self._decided = self._decided, _decided(self._session)
+            changed = {label: n for label, n in self._decided.items() if before.get(label) != n}
+            self.send({"kind": "news", "id": ask, "decided": changed, **_open(self._session)})
+
+    def show_error(self, message: str, ask: int | None = None) -> None:
+        """Show an error."""
+        # What came may be quoted in the message, and may be of any length.
+        self.send({"kind": "error", "id": ask, "message": message[:_LONGEST_MESSAGE]})
+
+    def _send_all(self, ask: int | None) -> None:
+        session = self._session
+        self._split, self._decided = session.split, _decided(session)
+        content = {
+            "split": session.split,
+            "classes": _classes(session, self._decided),
+            "matrix": _matrix(session),
+            "edges": LOSS_EDGES,
+            "decided": {},
+            **_open(session),
+        }
+        self.send({"kind": "overview", "id": ask, **content})
+
+    def _answer(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        ask = None
+        try:
+            message = _checked(content)
+            ask = message["id"]
+            kind = message["kind"]
+            if kind not in self._answers:
+                raise CleanerError(f"there is no message {kind!r}; accepted are {', '.join(self._answers)}")
+            self._answers[kind](message)
+        except CleanerError as error:
+            self.show_error(str(error), ask)
+        except OSError as error:
+            self.show_error(f"{error.strerror or error} ({self._session.manifest.path.name})", ask)
+        except Exception as error:
+            # What fails in a callback is otherwise seen by nobody; it goes on to the kernel's log as well.
+            self.show_error(f"{type(error).__name__}: {error}", ask)
+            raise
+
+    def _answer_ready(self, message: dict[str, Any]) -> None:
+        self._session.refresh()
+        self._send_all(message["id"])
+
+    def _answer_open(self, message: dict[str, Any]) -> None:
+        label, predicted = message.get("label"), message.get("predicted", "")
+        if not isinstance(label, str) or not isinstance(predicted, str):
+            raise CleanerError("to open a class takes a label, and may take what is predicted, both of them text")
+        self._open_class(label, predicted)
+        self.draw(message["id"])
+
+
+def most_confused(cells: Mapping[tuple[str, str], int], vocab: Iterable[str], n: int = _MATRIX_LABELS) -> list[str]:
+    """All labels where there are no more than `n`, else those of the highest wrong cells, pair beside pair."""
+    labels = list(vocab)
+    if len(labels) <= n:
+        return labels
+    found: dict[str, None] = {}
+    wrong = ((count, pair) for pair, count in cells.items() if pair[0] != pair[1])
+    for _, pair in sorted(wrong, key=lambda cell: (-cell[0], cell[1])):
+        if len(found.keys() | set(pair)) <= n:
+            found.update(dict.fromkeys(pair))
+    return list(found)
+
+
+def _matrix(session: Session) -> dict[str, Any]:
+    cells = session.scan.cells[session.split]
+    labels = most_confused(cells, session.scan.vocab)
+    number = {label: at for at, label in enumerate(labels)}
+    kept: dict[tuple[str, str], int] = {}
+    for label in labels:
+        for sample in session.scan.kept(session.split, label):
+            kept[label, sample.predicted] = kept.get((label, sample.predicted), 0) + 1
+    shown = {pair: n for pair, n in cells.items() if pair[0] in number and pair[1] in number}
+    left_out = sum(n for pair, n in cells.items() if pair[0] != pair[1] and pair not in shown)
+    found = [[number[given], number[other], n, kept.get((given, other), 0)] for (given, other), n in shown.items()]
+    return {"labels": labels, "cells": found, "left_out": left_out}
+
+
+def _classes(session: Session, decided: Mapping[str, int]) -> list[dict[str, Any]]:
+    known = {each.label: each for each in session.scan.of_classes(session.split)}
+    return [
+        _class(label, _kept(session, label), decided[label], known.get(label, ClassLosses(session.split, label, 0, 0)))
+        for label in decided
+    ]
+
+
+def _class(label: str, paths: set[str], decided: int, losses: ClassLosses) -> dict[str, Any]:
+    is_label = label != UNREADABLE
+    return {
+        "label": label,
+        "name": label if is_label else "files that could not be read",
+        "scored": losses.scored if is_label else None,
+        "otherwise": losses.predicted_otherwise if is_label else None,
+        # JSON has no NaN.
+        "mean": None if math.isnan(losses.mean_loss) else losses.mean_loss,
+        "kept": len(paths),
+        "decided": decided,
+    }
+
+
+def _decided(session: Session) -> dict[str, int]:
+    """How many files of each class are decided, for the classes of which there is anything."""
+    standing = session.manifest.standing()
+    known = {each.label for each in session.scan.of_classes(session.split)}
+    found = {}
+    for label in (*session.scan.vocab, UNREADABLE):
+        paths = _kept(session, label)
+        if paths or label in known:
+            found[label] = sum(path in standing for path in paths) if standing else 0
+    return found
+
+
+def _kept(session: Session, label: str) -> set[str]:
+    """The files of a class; a dataset may name one more than once."""
+    if label == UNREADABLE:
+        return {each.path for each in session.scan.unreadable if each.split == session.split}
+    return {sample.path for sample in session.scan.kept(session.split, label)}
+
+
+def _open(session: Session) -> dict[str, Any]:
+    label = session.label
+    losses = next((each for each in session.scan.losses if (each.split, each.label) == (session.split, label)), None)
+    return {
+        "label": label,
+        "predicted": session.place.predicted,
+        "histogram": losses.histogram if losses else (),
+        "not_finite": losses.not_finite if losses else 0,
+    }
+
+
+def _checked(content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict) or not isinstance(content.get("kind"), str):
+        raise CleanerError("a message without a kind came; it was left out")
+    if isinstance(content.get("id"), bool) or not isinstance(content.get("id"), int):
+        raise CleanerError(f"a message {content['kind']!r} without a number for an id came; it was left out")
+    return content
