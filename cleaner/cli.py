@@ -137,6 +137,7 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--port", type=int, default=8866, help="port to listen on (default: %(default)s)")
     parser.add_argument("--ip", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--token", help="secret of the address; a random one by default")
+    parser.add_argument("--theme", default="light", choices=("light", "dark"), help="default: %(default)s")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
     parser.set_defaults(run=_serve)
 
@@ -150,6 +151,7 @@ def _serve(options: argparse.Namespace) -> int:
         port=options.port,
         ip=options.ip,
         token=options.token,
+        theme=options.theme,
         open_browser=not options.no_browser,
     )
     return 0

@@ -39,6 +39,7 @@ const KEYS = [
 const NEWS_EVERY = 4000; // ms; others' decisions are to be seen within 5 s
 const SILENT = "The kernel has not answered for a while: it is busy, or the connection is lost.";
 const SHOWN_CHOICES = 100; // more labels than this are found by typing
+const FOCUSABLE = ["button", "input", "select", "dialog"];
 
 function element(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
@@ -47,6 +48,8 @@ function element(tag, properties = {}, ...children) {
     else if (name in node) node[name] = value;
     else node.setAttribute(name, value);
   }
+  // Jupyter's one-letter commands look for this at what has the focus first, and at what is around it only then.
+  if (FOCUSABLE.includes(tag)) node.dataset.lmSuppressShortcuts = "true";
   node.append(...children);
   return node;
 }
@@ -139,13 +142,11 @@ function render({ model, el }) {
   const largeChooser = element("div", { className: "cleaner-large-chooser" });
   large.tabIndex = -1;
   large.append(largePicture, element("div", { className: "cleaner-large-side" }, largeFacts, largeChooser));
-  const bar = element("div", { className: "cleaner-bar" }, turners[0], turners[1], place, unreadable, counts);
+  const bar = element("div", { className: "cleaner-bar" }, turners[0], turners[1], place, counts);
   const foot = element("div", { className: "cleaner-bar cleaner-foot" }, turners[2], turners[3], pageBelow);
   el.classList.add("cleaner");
   const notes = element("div", { className: "cleaner-notes" }, alert, warnings);
-  // Jupyter's own one-letter commands stay away from here.
-  el.dataset.lmSuppressShortcuts = "true";
-  const filterBar = element("div", { className: "cleaner-bar cleaner-filters" }, ...Object.values(filters));
+  const filterBar = element("div", { className: "cleaner-bar cleaner-filters" }, ...Object.values(filters), unreadable);
   const toolBar = element("div", { className: "cleaner-bar cleaner-tools", role: "toolbar", "aria-label": "Actions" });
   toolBar.append(...Object.values(tools));
   el.append(top, element("div", { className: "cleaner-head" }, bar, filterBar, toolBar, notes), grid, empty, foot);
@@ -270,7 +271,8 @@ function render({ model, el }) {
       here(message);
       const hadFocus = grid.contains(document.activeElement) || document.activeElement === document.body;
       drawPage();
-      if (hadFocus && !large.open && !help.open) focusCard();
+      // At the beginning what stands above the grid is to be seen.
+      if (hadFocus && !large.open && !help.open) (before ? focusCard : takeKeys)();
       const isOther = before && ["split", "label", "page", "unreadable_class"].some((name) => before[name] !== message[name]);
       if (isOther) showTop();
     },
@@ -353,7 +355,8 @@ function render({ model, el }) {
     drawFilters(page);
     const files = page.unreadable === 1 ? "1 file" : `${page.unreadable} files`;
     unreadable.hidden = page.unreadable === 0 || page.unreadable_class;
-    unreadable.textContent = `${files} of this split could not be read: see unreadable.csv`;
+    unreadable.textContent = `${files} could not be read`;
+    unreadable.title = "They are the last of the classes.";
     const { decided, kept, scan_decided, scan_kept } = page.counts;
     counts.textContent = `${decided} of ${kept} decided in this class · ${scan_decided} of ${scan_kept} in the scan`;
     if (state.seconds === null) return;
@@ -369,7 +372,7 @@ function render({ model, el }) {
     for (const [name, list] of Object.entries(lists)) {
       filters[name].lastChild.replaceChildren(...options(list, page[name]));
     }
-    const field = filters.text.lastChild;
+    const field = filters.text.querySelector("input");
     if (document.activeElement !== field) field.value = page.text;
     filterBar.classList.toggle("cleaner-filtered", page.shown < page.counts.kept);
   }
@@ -428,11 +431,13 @@ function render({ model, el }) {
     for (const button of node.querySelectorAll("button:not([role=option])")) button.tabIndex = node.tabIndex;
   }
 
+  function takeKeys() {
+    cardOf(state.at)?.focus({ preventScroll: true });
+  }
+
   function focusCard() {
-    const node = cardOf(state.at);
-    if (!node) return;
-    node.focus({ preventScroll: true });
-    node.scrollIntoView({ block: "nearest" });
+    takeKeys();
+    cardOf(state.at)?.scrollIntoView({ block: "nearest" });
   }
 
   function drawCard(path) {
@@ -479,6 +484,7 @@ function render({ model, el }) {
       element("div", { className: "cleaner-actions" }, ...ACTIONS.map((action) => actionNode(card, ...action))),
     );
     const node = element("div", { className: "cleaner-card", role: "row", "aria-busy": String(busy) }, cell);
+    node.dataset.lmSuppressShortcuts = "true";
     node.dataset.path = card.path;
     node.dataset.decision = card.action;
     const decision = card.action ? said(card) : "undecided";
@@ -515,10 +521,15 @@ function render({ model, el }) {
       const reason = card.error || "no image";
       return element("div", { className: "cleaner-picture cleaner-broken", textContent: reason, title: reason });
     }
-    const image = element("img", { src: url, alt: `${card.name}, given ${card.label}, predicted ${card.predicted}` });
-    // A tiny image is enlarged to be seen; its pixels stay pixels.
-    image.addEventListener("load", () => image.classList.toggle("cleaner-pixels", image.naturalWidth < 64));
+    const image = imageNode(url, `${card.name}, given ${card.label}, predicted ${card.predicted || "nothing"}`);
     return element("div", { className: "cleaner-picture" }, image);
+  }
+
+  // A tiny image is enlarged to be seen; its pixels stay pixels.
+  function imageNode(url, alt) {
+    const image = element("img", { src: url, alt });
+    image.addEventListener("load", () => image.classList.toggle("cleaner-pixels", image.naturalWidth < 64));
+    return image;
   }
 
   function decisionNode(card, busy) {
@@ -699,7 +710,7 @@ function render({ model, el }) {
     const url = state.large.url || state.urls.get(card.path);
     const reason = state.large.error || card.error;
     if (reason || !url) largePicture.replaceChildren(element("p", { textContent: reason || "no image" }));
-    else if (largePicture.firstChild?.src !== url) largePicture.replaceChildren(element("img", { src: url, alt: card.name }));
+    else if (largePicture.firstChild?.src !== url) largePicture.replaceChildren(imageNode(url, card.name));
     largePicture.setAttribute("aria-busy", String(state.large.url === "" && !reason));
     const before = document.activeElement;
     const tool = largeFacts.contains(before) ? before.dataset.act : undefined;
@@ -756,14 +767,17 @@ function render({ model, el }) {
   }
 
   function selectNode(text, name, convert = String) {
-    const select = element("select", { onchange: () => ask("filter", { [name]: convert(select.value) }) });
+    const select = element("select", { onchange: () => ask("filter", { [name]: convert(select.value) }), "aria-label": text });
     return element("label", {}, `${text} `, select);
   }
 
   function textNode() {
-    const input = element("input", { type: "search", placeholder: "part of the path" });
+    const input = element("input", { type: "search", placeholder: "part of the path", autocomplete: "off", "aria-label": "Path" });
     input.addEventListener("change", () => ask("filter", { text: input.value }));
-    return element("label", {}, "Path ", input);
+    // Chromium asks its maker's server how to fill in forms, but not those of a search; Enter is a change already.
+    const form = element("form", { role: "search", action: "/search", onsubmit: (event) => event.preventDefault() });
+    form.append(element("label", {}, "Path ", input));
+    return form;
   }
 
   function helpNode() {

@@ -9,6 +9,7 @@ const COLUMNS = [
   ["mean", "Mean loss", (row) => row.mean, true],
   ["decided", "Decided of kept", (row) => (row.kept ? row.decided / row.kept : null), true],
 ];
+const FOCUSABLE = ["button", "input", "select", "dialog"];
 
 function element(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
@@ -17,6 +18,8 @@ function element(tag, properties = {}, ...children) {
     else if (name in node) node[name] = value;
     else node.setAttribute(name, value);
   }
+  // Jupyter's one-letter commands look for this at what has the focus first, and at what is around it only then.
+  if (FOCUSABLE.includes(tag)) node.dataset.lmSuppressShortcuts = "true";
   node.append(...children);
   return node;
 }
@@ -249,7 +252,7 @@ function render({ model, el }) {
       ),
     );
     matrix.replaceChildren(element("thead", {}, element("tr", {}, corner, ...heads)), element("tbody", {}, ...lines));
-    const all = state.overview.classes.length <= labels.length;
+    const all = state.overview.classes.filter((row) => row.scored !== null).length <= labels.length;
     matrixTitle.textContent = all ? "Given and predicted" : `Given and predicted: the ${labels.length} most confused`;
     matrix.setAttribute("aria-label", matrixTitle.textContent);
     leftOut.textContent = left ? `${left} wrong predictions are of other pairs.` : "";
@@ -318,7 +321,7 @@ function render({ model, el }) {
     barsTitle.textContent = `Losses of ${name}`;
     bars.setAttribute("aria-label", `Losses of ${name}: ${said || "none"}`);
     bars.replaceChildren(...histogram.map((count, bin) => barNode(count / most, texts[bin])));
-    edges.replaceChildren(...(histogram.length ? bounds : []).map((edge) => element("span", { textContent: edge })));
+    edges.replaceChildren(...(histogram.length ? bounds : []).map((edge) => element("span", { textContent: String(edge).replace(/^0/, "") })));
     barsNote.textContent = histogram.length ? (notFinite ? `${notFinite} are not finite.` : "") : unknown(label);
   }
 

@@ -8,6 +8,7 @@ import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 from cleaner.core.errors import CleanerError
 from cleaner.review.session import Session, scan_at
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
     from cleaner.review.app import Notice, Review
 
-__all__ = ["notebook_path", "review_of_environment", "serve"]
+__all__ = ["THEMES", "notebook_path", "review_of_environment", "serve"]
+
+THEMES = ("light", "dark")
 
 _SCAN_VARIABLE = "CLEANER_SCAN"
 _DATA_VARIABLE = "CLEANER_DATA"
@@ -42,6 +45,7 @@ def serve(
     port: int = 8866,
     ip: str = "127.0.0.1",
     token: str | None = None,
+    theme: str = "light",
     open_browser: bool = True,
 ) -> None:
     """Serve the review of a scan folder as a web page, until interrupted; prints the address to open.
@@ -52,6 +56,7 @@ def serve(
         port: TCP port, 1 to 65535.
         ip: address to listen on.
         token: secret that the address must carry; None for a new random one.
+        theme: `light` or `dark`.
         open_browser: open the page in a browser.
 
     Raises:
@@ -66,11 +71,13 @@ def serve(
         print(f"cleaner: {warning}", file=sys.stderr)
     if token is not None and len(token) < 8:
         raise CleanerError("the token is shorter than 8 characters; leave it out to get a random one")
+    if theme not in THEMES:
+        raise CleanerError(f"the theme is {theme!r}; accepted are {', '.join(THEMES)}")
     token = secrets.token_urlsafe(24) if token is None else token
     _check_address(ip, port)
     os.environ.update({_SCAN_VARIABLE: os.path.abspath(scan), _DATA_VARIABLE: str(session.scan.root)})
     address = f"http://{_host(ip)}:{port}/?token={token}"
-    app = Voila(config=_settings(port, ip, token))
+    app = Voila(config=_settings(port, ip, token, theme))
     app.initialize([str(notebook_path())])
     print(f"cleaner: the review is at\n  {address}\nStop with Ctrl-C.", flush=True)
     if open_browser:
@@ -103,19 +110,26 @@ def review_of_environment() -> Review | Notice:
     if _SCAN_VARIABLE not in os.environ:
         raise CleanerError("this notebook is the page of `cleaner serve SCAN`; in a notebook use cleaner.Review(scan)")
     try:
-        return Review(os.environ[_SCAN_VARIABLE], root=os.environ.get(_DATA_VARIABLE))
+        return Review(os.environ[_SCAN_VARIABLE], root=os.environ.get(_DATA_VARIABLE), reviewer=_reviewer_of_address())
     except (CleanerError, OSError) as error:
         # Voila shows of an exception no more than that there was one.
         return Notice(text=f"The review cannot be shown: {error}")
 
 
-def _settings(port: int, ip: str, token: str) -> Config:
+def _reviewer_of_address() -> str | None:
+    """Who reviews, where the page was opened with `&reviewer=NAME`."""
+    names = parse_qs(os.environ.get("QUERY_STRING", "")).get("reviewer")
+    return names[-1] if names else None
+
+
+def _settings(port: int, ip: str, token: str, theme: str) -> Config:
     from traitlets.config import Config
 
     config = Config()
     config.Voila.update(port=port, ip=ip, port_retries=0, token=token, open_browser=False, log_level="WARN")
     config.Voila.tornado_settings = {"headers": {"Content-Security-Policy": _NOBODY_ELSE}}
     config.VoilaConfiguration.update(
+        theme=theme,
         prelaunch_hook=_let_it_end_its_kernel,
         strip_sources=True,
         show_tracebacks=False,

@@ -24,6 +24,7 @@ UNREADABLE = "\0unreadable"
 """The class of the files that could not be read; a label that a scan folder holds has no such character."""
 
 _MOST_ON_A_PAGE = 200
+_LONGEST_NAME = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class Session:
             )
         self.scan = scan
         self.manifest = Manifest(scan.manifest_path)
-        self.reviewer = _user() if reviewer is None else reviewer
+        self.reviewer = _user() if reviewer is None else _checked_name(reviewer)
         self.pace = Pace()
         self.trouble = ""
         self._errors = {unreadable.path: unreadable.error for unreadable in scan.unreadable}
@@ -127,6 +128,19 @@ class Session:
         self._go(self.place)
         if before is not None:
             self._come_back(before, page_size)
+
+    def set_reviewer(self, name: str) -> None:
+        """Decide as somebody else from now on, whose steps back begin here.
+
+        Raises:
+            CleanerError: this cannot be a name.
+        """
+        name = _checked_name(name)
+        if name != self.reviewer:
+            self.reviewer = name
+            self._done.clear()
+            self._undone.clear()
+            self.pace = Pace()
 
     # Where the reviewer is.
 
@@ -598,6 +612,17 @@ _KEYS: dict[str, Callable[[Sample], tuple[float, int] | tuple[float, str] | str]
     "confidence": _by_confidence,
     "name": _by_name,
 }
+
+
+def _checked_name(name: object) -> str:
+    """A reviewer's name without spaces around it; what a spreadsheet would take for a formula is none."""
+    text = name.strip() if isinstance(name, str) else ""
+    if not text or len(text) > _LONGEST_NAME or not text.isprintable() or text[0] in "=+-@":
+        raise CleanerError(
+            f"the reviewer's name is {str(name)[:_LONGEST_NAME]!r}; a text of 1 to {_LONGEST_NAME} characters is "
+            "accepted that does not begin with '=', '+', '-' or '@'"
+        )
+    return text
 
 
 def _check_page_size(page_size: object) -> None:

@@ -1,4 +1,4 @@
-"""Where the app runs in the browser tests: JupyterLab and Voila, each on a free port of this machine."""
+"""Where the app runs in the browser tests: JupyterLab, Notebook 7 and Voila, each on a free port of this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,17 +64,26 @@ def voila(scan: Path, _folder: Path, before: str = "") -> Iterator[Host]:
         yield Host(open=show, restart=show, server=server)
 
 
+def jupyterlab(scan: Path, folder: Path) -> AbstractContextManager[Host]:
+    """A notebook with the two lines of the README, in JupyterLab."""
+    quiet = ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=null"]
+    return _jupyter(["jupyterlab", *quiet], "lab/tree", scan, folder)
+
+
+def notebook7(scan: Path, folder: Path) -> AbstractContextManager[Host]:
+    """The same notebook in Notebook 7."""
+    return _jupyter(["notebook"], "notebooks", scan, folder)
+
+
 @contextmanager
-def jupyterlab(scan: Path, folder: Path) -> Iterator[Host]:
-    """A notebook with the two lines of the README."""
+def _jupyter(server: list[str], at: str, scan: Path, folder: Path) -> Iterator[Host]:
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     _write_notebook(folder / "review.ipynb", f"import cleaner\n\ncleaner.Review(cleaner.load({str(scan)!r}))")
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
+    command = [sys.executable, "-m", *server, "--no-browser", "--allow-root", f"--port={port}"]
     command += [f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={TOKEN}", "--ServerApp.port_retries=0"]
-    command += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=null"]
-    address = f"http://127.0.0.1:{port}/lab/tree/review.ipynb?token={TOKEN}"
-    with _server(command, address) as server:
+    address = f"http://127.0.0.1:{port}/{at}/review.ipynb?token={TOKEN}"
+    with _server(command, address) as process:
 
         def show(page: Any) -> None:
             page.goto(address)
@@ -90,7 +99,7 @@ def jupyterlab(scan: Path, folder: Path) -> Iterator[Host]:
             page.wait_for_selector(".of-old-kernel", state="detached", timeout=PATIENCE)
             page.wait_for_selector(".cleaner-card", timeout=PATIENCE)
 
-        yield Host(open=show, restart=restart, server=server)
+        yield Host(open=show, restart=restart, server=process)
 
 
 def free_port() -> int:

@@ -1,4 +1,4 @@
-"""The whole review by mouse, in JupyterLab and in Voila, against what the manifest says."""
+"""The whole review by mouse and by keys, in JupyterLab, Notebook 7 and Voila, against what the manifest says."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 from app import App
-from hosts import PATIENCE, Host, jupyterlab, voila
+from hosts import PATIENCE, Host, jupyterlab, notebook7, voila
 
 from cleaner.core.manifest import Manifest
 from cleaner.core.scan import Scan
 from tests.conftest import make_scan
 
-HOSTS = [pytest.param(voila, id="voila"), pytest.param(jupyterlab, id="jupyterlab")]
+HOSTS = [
+    pytest.param(voila, id="voila"),
+    pytest.param(jupyterlab, id="jupyterlab"),
+    pytest.param(notebook7, id="notebook7"),
+]
 Starter = Callable[[Path, Path], AbstractContextManager[Host]]
 
 
