@@ -48,12 +48,17 @@ def _is_kernel(process: psutil.Process) -> bool:
         return False
 
 
-@contextmanager
-def voila(scan: Path, _folder: Path, before: str = "") -> Iterator[Host]:
+def voila(scan: Path, _folder: Path, before: str = "") -> AbstractContextManager[Host]:
     """`cleaner serve`; every load of the page has a kernel of its own. The server runs the code `before` first."""
+    return served(scan, before=before)
+
+
+@contextmanager
+def served(scan: Path, *options: str, before: str = "") -> Iterator[Host]:
+    """`cleaner serve` with options of its command line."""
     port = free_port()
     code = f"{before}\nimport sys\nfrom cleaner.cli import main\nsys.exit(main())"
-    command = [sys.executable, "-c", code, "serve", str(scan), "--port", str(port), "--token", TOKEN]
+    command = [sys.executable, "-c", code, "serve", str(scan), "--port", str(port), "--token", TOKEN, *options]
     address = f"http://127.0.0.1:{port}/?token={TOKEN}"
     with _server([*command, "--no-browser"], address) as server:
 

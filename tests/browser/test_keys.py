@@ -192,7 +192,7 @@ def test_the_mouse_can_do_what_the_keys_can(app: App, scan: Scan) -> None:
     app.wait_first("cat_31.png")
     page.locator(".cleaner-head button", has_text="Previous").click()
     app.wait_first("cat_01.png")
-    assert {what for what in standing(scan).values()} == {"keep", "delete", "relabel dog"}
+    assert set(standing(scan).values()) == {"keep", "delete", "relabel dog"}
     assert len(standing(scan)) == 30
 
 
@@ -269,9 +269,7 @@ def test_the_overview_opens_classes_and_cells(app: App, scan: Scan) -> None:
     overview.locator(".cleaner-overview-body").wait_for(state="hidden", timeout=PATIENCE)
 
 
-def test_two_reviewers_see_each_other_and_where_they_disagree(
-    app: App, host: Host, scan: Scan, chromium: Any
-) -> None:
+def test_two_reviewers_see_each_other_and_where_they_disagree(app: App, host: Host, scan: Scan, chromium: Any) -> None:
     other_page = chromium.new_page(viewport={"width": 1280, "height": 900})
     host.open(other_page)
     other = App(other_page)

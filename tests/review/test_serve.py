@@ -15,7 +15,7 @@ from hosts import TOKEN, voila, wait_until
 from cleaner.cli import main
 from cleaner.core.errors import CleanerError
 from cleaner.core.scan import Scan
-from cleaner.review.app import Notice
+from cleaner.review.app import Notice, Review
 from cleaner.review.serve import notebook_path, review_of_environment, serve
 
 
@@ -97,6 +97,18 @@ def test_the_page_gets_the_folders_that_serve_was_given(
     monkeypatch.chdir("/")
     review = review_of_environment()
     assert review.session.scan.root == tmp_path / "moved"
+
+
+def test_who_reviews_can_be_part_of_the_address(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLEANER_SCAN", str(scan.folder))
+    monkeypatch.setenv("QUERY_STRING", "token=x&reviewer=anna%20b")
+    review = review_of_environment()
+    assert isinstance(review, Review)
+    assert review.session.reviewer == review._reviewer.value == "anna b"
+    monkeypatch.setenv("QUERY_STRING", "reviewer=%3D1")
+    notice = review_of_environment()
+    assert isinstance(notice, Notice)
+    assert "the reviewer's name is '=1'" in notice.text
 
 
 def test_what_keeps_the_page_from_opening_is_a_text_on_it(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:

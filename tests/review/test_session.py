@@ -414,3 +414,22 @@ def test_where_two_disagree_the_card_knows(scan: Scan) -> None:
     assert said() == ["anna delete"]
     by_ben.append(Decision(path, Action.UNDO, reviewer="ben"))
     assert said() == []
+
+
+def test_another_reviewer_begins_anew(scan: Scan) -> None:
+    session = Session(scan, reviewer=" anna ")
+    session.act(Action.KEEP)
+    session.set_reviewer("ben")
+    assert not session.can_undo
+    session.act(Action.DELETE)
+    assert [row.reviewer for row in session.manifest.rows()] == ["anna", "ben"]
+    session.set_reviewer("ben")
+    assert session.can_undo
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\nb", "=1+1", "@x", "-", "a" * 81, None, 5, "\u202e"])
+def test_what_is_no_name_is_refused(scan: Scan, name: str) -> None:
+    session = Session(scan, reviewer="anna")
+    with pytest.raises(CleanerError, match="the reviewer's name is"):
+        session.set_reviewer(name)
+    assert session.reviewer == "anna"

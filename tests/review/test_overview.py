@@ -1,0 +1,129 @@
+"""Every message of the overview, with a fake comm in the place of the browser."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cleaner.core.records import LOSS_EDGES, Action, ClassLosses, Unreadable
+from cleaner.core.scan import Scan
+from cleaner.review.app import Review
+from cleaner.review.overview import most_confused
+from cleaner.review.session import UNREADABLE
+
+
+class Page:
+    """The browser's side: what is said, and the last reply."""
+
+    def __init__(self, scan: Scan) -> None:
+        self.review = Review(scan, reviewer="anna", page_size=5)
+        self.sent: list[dict[str, Any]] = []
+        self.grid_sent: list[dict[str, Any]] = []
+        self.review.overview.send = lambda content, buffers=None: self.sent.append(content)  # type: ignore[method-assign]
+        self.review.grid.send = lambda content, buffers=None: self.grid_sent.append(content)  # type: ignore[method-assign]
+
+    def say(self, message: Any) -> dict[str, Any]:
+        self.review.overview._answer(None, message, [])
+        return self.sent[-1]
+
+
+@pytest.fixture
+def known(scan: Scan) -> Scan:
+    """A scan that says of its classes what a new one does."""
+    bins = (8,) + (0,) * len(LOSS_EDGES)
+    losses = tuple(ClassLosses("train", label, 8, 8, 0.5, 0, bins) for label in ("cat", "dog"))
+    unreadable = (Unreadable("train", "cat", "train/cat/bad.png", "broken"),)
+    return replace(scan, losses=losses, unreadable=unreadable)
+
+
+@pytest.fixture
+def page(known: Scan) -> Page:
+    return Page(known)
+
+
+def test_ready_brings_classes_matrix_and_histogram(page: Page) -> None:
+    reply = page.say({"kind": "ready", "id": 7})
+    assert (reply["kind"], reply["id"], reply["split"], reply["label"]) == ("overview", 7, "train", "cat")
+    cat = {"label": "cat", "name": "cat", "scored": 8, "otherwise": 8, "mean": 0.5, "kept": 8, "decided": 0}
+    assert reply["classes"][0] == cat
+    unreadable = reply["classes"][-1]
+    assert (unreadable["label"], unreadable["scored"], unreadable["kept"]) == (UNREADABLE, None, 1)
+    assert reply["matrix"]["labels"] == ["cat", "dog", "fox"]
+    assert [0, 1, 8, 8] in reply["matrix"]["cells"]
+    assert (sum(reply["histogram"]), len(reply["histogram"])) == (8, len(LOSS_EDGES) + 1)
+
+
+def test_a_scan_without_means_says_none_and_no_nan(scan: Scan) -> None:
+    reply = Page(scan).say({"kind": "ready", "id": 1})
+    assert {row["mean"] for row in reply["classes"]} == {None}
+    assert not any(isinstance(value, float) and math.isnan(value) for row in reply["classes"] for value in row.values())
+    assert reply["histogram"] == ()
+
+
+def test_open_shows_the_class_in_the_grid(page: Page) -> None:
+    reply = page.say({"kind": "open", "id": 2, "label": "fox", "predicted": "cat"})
+    assert (reply["kind"], reply["id"], reply["label"], reply["predicted"]) == ("news", 2, "fox", "cat")
+    assert (page.grid_sent[-1]["kind"], page.grid_sent[-1]["label"]) == ("page", "fox")
+    assert page.review._label.value == "fox"
+    page.say({"kind": "open", "id": 3, "label": UNREADABLE})
+    assert page.grid_sent[-1]["unreadable_class"] is True
+
+
+def test_what_is_decided_is_news(page: Page) -> None:
+    page.say({"kind": "ready", "id": 1})
+    page.review.session.act(Action.KEEP)
+    page.review._draw()
+    assert (page.sent[-1]["kind"], page.sent[-1]["decided"]) == ("news", {"cat": 1})
+    page.review._draw()
+    assert page.sent[-1]["decided"] == {}
+
+
+def test_while_it_is_folded_nothing_is_counted(page: Page) -> None:
+    page.say({"kind": "ready", "id": 1})
+    page.review.overview.unfolded = False
+    page.sent.clear()
+    page.review.session.act(Action.KEEP)
+    page.review._draw()
+    assert page.sent == []
+    assert page.say({"kind": "ready", "id": 2})["classes"][0]["decided"] == 1
+
+
+def test_it_is_folded_where_the_review_has_begun(scan: Scan) -> None:
+    page = Page(scan)
+    assert page.review.overview.unfolded
+    page.review.session.act(Action.KEEP)
+    assert not Page(scan).review.overview.unfolded
+
+
+WRONG: list[Any] = [
+    None,
+    {},
+    {"kind": "ready"},
+    {"kind": "ready", "id": True},
+    {"kind": "nonsense", "id": 1},
+    {"kind": "open", "id": 1},
+    {"kind": "open", "id": 1, "label": 5},
+    {"kind": "open", "id": 1, "label": "wolf"},
+    {"kind": "open", "id": 1, "label": "cat", "predicted": ["dog"]},
+    {"kind": "open", "id": 1, "label": "cat", "predicted": "wolf"},
+    {"kind": "open", "id": 1, "label": "x" * 10**6},
+]
+
+
+@pytest.mark.parametrize("message", WRONG, ids=lambda m: repr(m)[:60])
+def test_what_makes_no_sense_gets_an_error_and_opens_nothing(page: Page, message: Any) -> None:
+    before = page.review.session.place
+    reply = page.say(message)
+    assert reply["kind"] == "error"
+    assert 0 < len(reply["message"]) <= 1000
+    assert page.review.session.place == before
+
+
+def test_of_many_classes_the_most_confused_are_shown() -> None:
+    cells = {("a", "b"): 5, ("b", "c"): 4, ("c", "d"): 3, ("a", "a"): 100}
+    assert most_confused(cells, "abcd", n=4) == ["a", "b", "c", "d"]
+    assert most_confused(cells, "abcdefgh", n=3) == ["a", "b", "c"]
+    assert most_confused({}, "abcdefgh", n=3) == []
