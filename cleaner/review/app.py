@@ -54,12 +54,7 @@ class Review(widgets.VBox):  # type: ignore[misc]
         self._draw()
         self._split.observe(self._on_split, names="value")
         self._label.observe(self._on_label, names="value")
-        self._reviewer = widgets.Text(
-            description="Reviewer", continuous_update=False, style=style, layout={"width": "240px"}
-        )
-        self._reviewer.value = self.session.reviewer
-        self._reviewer.observe(self._on_reviewer, names="value")
-        choices = widgets.HBox([self._split, self._label, self._reviewer])
+        choices = widgets.HBox([self._split, self._label])
         choices.add_class("cleaner-choose")
         super().__init__([choices, self.overview, self.grid])
         self.add_class("cleaner-review")
@@ -89,17 +84,6 @@ class Review(widgets.VBox):  # type: ignore[misc]
     def _on_label(self, change: dict[str, Any]) -> None:
         if not self._drawing:
             self._open(self.session.open_label, change["new"])
-
-    def _on_reviewer(self, change: dict[str, Any]) -> None:
-        if change["new"] == self.session.reviewer:
-            return  # set below
-        try:
-            self.session.set_reviewer(change["new"])
-        except CleanerError as error:
-            self.grid.show_error(str(error))
-        else:
-            self.grid.show()
-        self._reviewer.value = self.session.reviewer
 
     def _open_class(self, label: str, predicted: str) -> None:
         """Open a class for the overview, which shows what goes wrong."""

@@ -86,6 +86,7 @@ function render({ model, el }) {
     canUndo: false,
     canRedo: false,
     seconds: null, // per decision
+    reviewer: "",
     silent: false, // whether the kernel leaves the news unanswered
     choosing: null, // the open label chooser: { path, many, typed, marked }
     large: null, // the image that is shown large: { path, url, error }
@@ -132,8 +133,9 @@ function render({ model, el }) {
     predicted: selectNode("Predicted", "predicted"),
     order: selectNode("Order", "order"),
     page_size: selectNode("Per page", "page_size", Number),
-    text: textNode(),
+    text: textNode("Path", { type: "search", placeholder: "part of the path" }, (text) => ask("filter", { text })),
   };
+  const reviewer = textNode("Reviewer", { type: "text", maxLength: 80 }, (name) => ask("reviewer", { name }));
   const tools = toolNodes();
   const help = helpNode();
   const large = element("dialog", { className: "cleaner-large", "aria-label": "Large view", onclose: closeLarge });
@@ -142,7 +144,7 @@ function render({ model, el }) {
   const largeChooser = element("div", { className: "cleaner-large-chooser" });
   large.tabIndex = -1;
   large.append(largePicture, element("div", { className: "cleaner-large-side" }, largeFacts, largeChooser));
-  const bar = element("div", { className: "cleaner-bar" }, turners[0], turners[1], place, counts);
+  const bar = element("div", { className: "cleaner-bar" }, turners[0], turners[1], place, reviewer, counts);
   const foot = element("div", { className: "cleaner-bar cleaner-foot" }, turners[2], turners[3], pageBelow);
   el.classList.add("cleaner");
   const notes = element("div", { className: "cleaner-notes" }, alert, warnings);
@@ -315,6 +317,7 @@ function render({ model, el }) {
     state.selected = new Set(message.selected);
     state.canUndo = message.can_undo;
     state.canRedo = message.can_redo;
+    state.reviewer = message.reviewer;
     state.seconds = message.seconds;
   }
 
@@ -353,6 +356,7 @@ function render({ model, el }) {
     const order = ORDERS.find(([order]) => order === page.order)[1];
     grid.setAttribute("aria-label", `Images of ${page.split} / ${name}, ${order} first`);
     drawFilters(page);
+    drawText(reviewer, state.reviewer);
     const files = page.unreadable === 1 ? "1 file" : `${page.unreadable} files`;
     unreadable.hidden = page.unreadable === 0 || page.unreadable_class;
     unreadable.textContent = `${files} could not be read`;
@@ -372,9 +376,14 @@ function render({ model, el }) {
     for (const [name, list] of Object.entries(lists)) {
       filters[name].lastChild.replaceChildren(...options(list, page[name]));
     }
-    const field = filters.text.querySelector("input");
-    if (document.activeElement !== field) field.value = page.text;
+    drawText(filters.text, page.text);
     filterBar.classList.toggle("cleaner-filtered", page.shown < page.counts.kept);
+  }
+
+  // What is being typed stays.
+  function drawText(form, value) {
+    const field = form.querySelector("input");
+    if (document.activeElement !== field) field.value = value;
   }
 
   function drawWarnings() {
@@ -617,7 +626,8 @@ function render({ model, el }) {
     });
     fillChoices(card, input, list);
     const cancel = element("button", { type: "button", textContent: "Cancel", onclick: () => choose(card.path) });
-    const node = element("div", { className: "cleaner-chooser", onkeydown: closeOnEscape }, input, list, cancel);
+    const form = searchForm(input);
+    const node = element("div", { className: "cleaner-chooser", onkeydown: closeOnEscape }, form, list, cancel);
     node.dataset.many = String(choosing.many);
     return node;
   }
@@ -771,13 +781,15 @@ function render({ model, el }) {
     return element("label", {}, `${text} `, select);
   }
 
-  function textNode() {
-    const input = element("input", { type: "search", placeholder: "part of the path", autocomplete: "off", "aria-label": "Path" });
-    input.addEventListener("change", () => ask("filter", { text: input.value }));
-    // Chromium asks its maker's server how to fill in forms, but not those of a search; Enter is a change already.
-    const form = element("form", { role: "search", action: "/search", onsubmit: (event) => event.preventDefault() });
-    form.append(element("label", {}, "Path ", input));
-    return form;
+  function textNode(text, properties, take) {
+    const input = element("input", { ...properties, autocomplete: "off", "aria-label": text });
+    input.addEventListener("change", () => take(input.value));
+    return searchForm(element("label", {}, `${text} `, input));
+  }
+
+  // Chromium asks its maker's server how to fill in the fields of a page, but not those of a form that searches.
+  function searchForm(...children) {
+    return element("form", { action: "/search", onsubmit: (event) => event.preventDefault() }, ...children);
   }
 
   function helpNode() {

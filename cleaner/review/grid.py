@@ -18,6 +18,7 @@ the same `id`: what it asked for, or an `error`.
     redo       id                                                 page, or here where that is in sight
     news       id                                                 here
     large      id, path                                           large
+    reviewer   id, name                                           here
 
     to the page
     kind       fields
@@ -29,8 +30,9 @@ the same `id`: what it asked for, or an `error`.
     error      id, message, and the card as it stands on the disk where the message was about one
 
 Each message to the page also carries the news: `at`, the path of the card with the cursor; `selected`, paths;
-`can_undo`, `can_redo`; `counts`; `seconds` per decision, or null; `changed`, the other cards of the page whose decision
-is not the one that the page has; and `warnings`, what is wrong with the manifest but forbids nothing.
+`can_undo`, `can_redo`; `reviewer`, who decides; `counts`; `seconds` per decision, or null; `changed`, the other cards
+of the page whose decision is not the one that the page has; and `warnings`, what is wrong with the manifest but forbids
+nothing.
 
 A card is `path, name, label, predicted, confidence, loss, rank, action, new_label, reviewer, decided_at`, and `others`,
 what other reviewers decided where that is something else; in a page also `error`, why there is no thumbnail, or
@@ -111,6 +113,7 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
             "redo": self._answer_redo,
             "news": self._answer_news,
             "large": self._answer_large,
+            "reviewer": self._answer_reviewer,
         }
         self.on_msg(self._answer)
 
@@ -276,6 +279,10 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
             at = paths.index(path)
             self._large.prefetch(paths[at + 1 : at + 2] + paths[max(0, at - 1) : at])
 
+    def _answer_reviewer(self, message: dict[str, Any]) -> None:
+        self._session.set_reviewer(message.get("name"))  # type: ignore[arg-type]  # which checks it
+        self._tell(message["id"])
+
     def _tell(self, ask: int, note: str = "") -> None:
         """Reply with the page where it is another one than was sent, and else only with the news."""
         paths = [card.sample.path for card in self._session.cards()]
@@ -315,6 +322,7 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
             "selected": sorted(session.selected),
             "can_undo": session.can_undo,
             "can_redo": session.can_redo,
+            "reviewer": session.reviewer,
             "counts": asdict(session.counts()),
             "seconds": session.pace.seconds,
             "changed": [self._told(card) for card in changed],

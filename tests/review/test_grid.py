@@ -361,6 +361,14 @@ def test_filters_and_the_page_size(page: Page) -> None:
     assert (reply["pages"], len(reply["cards"]), reply["show"], reply["order"]) == (3, 3, "undecided", "name")
 
 
+def test_who_decides_can_be_said(scan: Scan, page: Page) -> None:
+    assert page.say({"kind": "ready", "id": 1})["reviewer"] == "anna"
+    reply = page.say({"kind": "reviewer", "id": 2, "name": "ben"})
+    assert (reply["kind"], reply["reviewer"]) == ("here", "ben")
+    page.say({"kind": "decide", "id": 3, "path": "train/cat/cat_01.png", "action": "keep"})
+    assert [row.reviewer for row in Manifest(scan.manifest_path).rows()] == ["ben"]
+
+
 def test_the_class_of_unreadable_files(scan: Scan) -> None:
     unreadable = (Unreadable("train", "cat", "train/cat/bad.png", "broken"),)
     page = Page(replace(scan, unreadable=unreadable))
@@ -413,6 +421,9 @@ WRONG: list[dict[str, Any]] = [
     {"kind": "large"},
     {"kind": "large", "path": "../../etc/passwd"},
     {"kind": "large", "path": 5},
+    {"kind": "reviewer"},
+    {"kind": "reviewer", "name": "=1"},
+    {"kind": "reviewer", "name": ["anna"]},
 ]
 
 
