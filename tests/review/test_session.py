@@ -414,3 +414,16 @@ def test_where_two_disagree_the_card_knows(scan: Scan) -> None:
     assert said() == ["anna delete"]
     by_ben.append(Decision(path, Action.UNDO, reviewer="ben"))
     assert said() == []
+
+
+def test_what_may_be_shown_next_is_the_pages_beside_and_the_next_class(scan: Scan) -> None:
+    session = Session(scan, "anna", page_size=3)
+    dogs = [f"train/dog/dog_{rank:02d}.png" for rank in range(1, 4)]
+    assert session.ahead() == [f"train/cat/cat_{rank:02d}.png" for rank in range(4, 7)] + dogs
+    session.turn_to(1)
+    around = [f"train/cat/cat_{rank:02d}.png" for rank in (7, 8, 1, 2, 3)]
+    assert session.ahead() == around + dogs
+    session.filter(order="name", text="3")
+    assert session.ahead() == ["train/dog/dog_03.png"]
+    session.open_label("fox")
+    assert session.ahead() == []
