@@ -55,7 +55,7 @@ def voila(scan: Path, _folder: Path, before: str = "") -> Iterator[Host]:
     code = f"{before}\nimport sys\nfrom cleaner.cli import main\nsys.exit(main())"
     command = [sys.executable, "-c", code, "serve", str(scan), "--port", str(port), "--token", TOKEN]
     address = f"http://127.0.0.1:{port}/?token={TOKEN}"
-    with serving([*command, "--no-browser"], address) as server:
+    with _server([*command, "--no-browser"], address) as server:
 
         def show(page: Any) -> None:
             page.goto(address)
@@ -69,12 +69,12 @@ def jupyterlab(scan: Path, folder: Path) -> Iterator[Host]:
     """A notebook with the two lines of the README."""
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
-    write_notebook(folder / "review.ipynb", f"import cleaner\n\ncleaner.Review(cleaner.load({str(scan)!r}))")
+    _write_notebook(folder / "review.ipynb", f"import cleaner\n\ncleaner.Review(cleaner.load({str(scan)!r}))")
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
     command += [f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={TOKEN}", "--ServerApp.port_retries=0"]
     command += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=null"]
     address = f"http://127.0.0.1:{port}/lab/tree/review.ipynb?token={TOKEN}"
-    with serving(command, address) as server:
+    with _server(command, address) as server:
 
         def show(page: Any) -> None:
             page.goto(address)
@@ -129,8 +129,7 @@ def _run_from_menu(page: Any, menu: str, item: str) -> None:
 
 
 @contextmanager
-def serving(command: list[str], address: str) -> Iterator[psutil.Process]:
-    """A server, from when it answers until the block is left."""
+def _server(command: list[str], address: str) -> Iterator[psutil.Process]:
     environment = {**os.environ, "JUPYTER_PLATFORM_DIRS": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
     try:
@@ -165,8 +164,7 @@ def _answers(address: str) -> bool:
     return True
 
 
-def write_notebook(path: Path, source: str) -> None:
-    """Write a notebook of one cell."""
+def _write_notebook(path: Path, source: str) -> None:
     cell = {"cell_type": "code", "execution_count": None, "id": "a", "metadata": {}, "outputs": [], "source": source}
     kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     path.write_text(json.dumps({"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}))
