@@ -72,6 +72,15 @@ function percent(probability) {
   return probability === null ? "–" : `${(100 * probability).toFixed(probability < 0.0995 ? 1 : 0)} %`;
 }
 
+// Thumbnails are small and many: an object URL for each would take two round trips to the browser's own process.
+function dataUrl(view) {
+  const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+  if (bytes.toBase64) return `data:image/jpeg;base64,${bytes.toBase64()}`;
+  let text = "";
+  for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
+  return `data:image/jpeg;base64,${btoa(text)}`;
+}
+
 function render({ model, el }) {
   const state = {
     page: null,
@@ -257,7 +266,6 @@ function render({ model, el }) {
   const taken = {
     page(message, buffers) {
       const before = state.page;
-      for (const url of state.urls.values()) URL.revokeObjectURL(url);
       state.urls.clear();
       state.cards.clear();
       state.choosing = null;
@@ -266,8 +274,7 @@ function render({ model, el }) {
       for (const card of message.cards) {
         state.cards.set(card.path, card);
         if (card.buffer !== undefined) {
-          const blob = new Blob([buffers[card.buffer]], { type: "image/jpeg" });
-          state.urls.set(card.path, URL.createObjectURL(blob));
+          state.urls.set(card.path, dataUrl(buffers[card.buffer]));
         }
       }
       here(message);
@@ -845,7 +852,6 @@ function render({ model, el }) {
     document.removeEventListener("visibilitychange", askNews);
     model.off("msg:custom", onMessage);
     for (const { timer } of state.pending.values()) clearTimeout(timer);
-    for (const url of state.urls.values()) URL.revokeObjectURL(url);
   };
 }
 

@@ -65,6 +65,7 @@ __all__ = ["STYLE", "Grid"]
 
 _LONGEST_MESSAGE = 1000
 _LARGE = 1600
+_PREFETCH_AFTER = 0.25
 _DECIDING = ("decide", "act", "keep_rest", "undo", "redo")
 _HERE = Path(__file__).parent
 STYLE = _HERE / "grid.css"
@@ -127,8 +128,8 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
         self.send(
             {"kind": "page", "id": ask, "note": note, **self._about_page(), "cards": cards, **self._news()}, buffers
         )
-        if session.page + 1 < session.pages:
-            self._thumbnails.prefetch(card.sample.path for card in session.cards(session.page + 1))
+        # The browser is to have the cores until it has drawn what it just got.
+        self._thumbnails.prefetch(session.ahead(), _PREFETCH_AFTER)
 
     def _cards_for_page(self) -> tuple[list[dict[str, Any]], list[bytes]]:
         cards = [_for_page(card) for card in self._shown.values()]

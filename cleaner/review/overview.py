@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,18 @@ __all__ = ["Overview", "most_confused"]
 _LONGEST_MESSAGE = 1000
 _MATRIX_LABELS = 20
 _HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class _Members:
+    """The classes of a split of which there is anything, and for each file of which classes it is.
+
+    With it, counting what is decided takes as long as there are decisions, not as there are samples.
+    """
+
+    split: str
+    labels: list[str]
+    of: dict[str, tuple[str, ...]]
 
 
 class Overview(anywidget.AnyWidget):  # type: ignore[misc]
@@ -64,9 +77,11 @@ class Overview(anywidget.AnyWidget):  # type: ignore[misc]
         super().__init__(unfolded=session.counts().scan_decided == 0)
         self._session = session
         self._open_class = open_class
-        # What the page was told last: of which split, and how many are decided of each class.
+        # What the page was told last: of which split, how many are decided of each class, and what is open.
         self._split = session.split
         self._decided: dict[str, int] = {}
+        self._open = ("", "")
+        self._members: _Members | None = None
         self._answers: dict[str, Callable[[dict[str, Any]], None]] = {
             "ready": self._answer_ready,
             "open": self._answer_open,
@@ -78,18 +93,28 @@ class Overview(anywidget.AnyWidget):  # type: ignore[misc]
         if self._session.split != self._split:
             self._send_all(ask)
         elif self.unfolded or ask is not None:
-            before, self._decided = self._decided, _decided(self._session)
-            changed = {label: n for label, n in self._decided.items() if before.get(label) != n}
-            self.send({"kind": "news", "id": ask, "decided": changed, **_open(self._session)})
+            self._send_news(ask)
 
     def show_error(self, message: str, ask: int | None = None) -> None:
         """Show an error."""
         # What came may be quoted in the message, and may be of any length.
         self.send({"kind": "error", "id": ask, "message": message[:_LONGEST_MESSAGE]})
 
+    def _send_news(self, ask: int | None) -> None:
+        session = self._session
+        before, self._decided = self._decided, self._count()
+        changed = {label: n for label, n in self._decided.items() if before.get(label) != n}
+        is_open = (session.label, session.place.predicted)
+        # A page was turned: the table would be drawn anew for nothing.
+        if ask is None and not changed and is_open == self._open:
+            return
+        self._open = is_open
+        self.send({"kind": "news", "id": ask, "decided": changed, **_open(session)})
+
     def _send_all(self, ask: int | None) -> None:
         session = self._session
-        self._split, self._decided = session.split, _decided(session)
+        self._split, self._decided = session.split, self._count()
+        self._open = (session.label, session.place.predicted)
         content = {
             "split": session.split,
             "classes": _classes(session, self._decided),
@@ -99,6 +124,17 @@ class Overview(anywidget.AnyWidget):  # type: ignore[misc]
             **_open(session),
         }
         self.send({"kind": "overview", "id": ask, **content})
+
+    def _count(self) -> dict[str, int]:
+        """How many files of each class are decided, for the classes of which there is anything."""
+        session = self._session
+        if self._members is None or self._members.split != session.split:
+            self._members = _members(session)
+        found = dict.fromkeys(self._members.labels, 0)
+        for path in session.manifest.standing():
+            for label in self._members.of.get(path, ()):
+                found[label] += 1
+        return found
 
     def _answer(self, _widget: Any, content: Any, _buffers: Any) -> None:
         ask = None
@@ -179,16 +215,18 @@ def _class(label: str, paths: set[str], decided: int, losses: ClassLosses) -> di
     }
 
 
-def _decided(session: Session) -> dict[str, int]:
-    """How many files of each class are decided, for the classes of which there is anything."""
-    standing = session.manifest.standing()
+def _members(session: Session) -> _Members:
     known = {each.label for each in session.scan.of_classes(session.split)}
-    found = {}
+    labels: list[str] = []
+    of: dict[str, tuple[str, ...]] = {}
     for label in (*session.scan.vocab, UNREADABLE):
         paths = _kept(session, label)
         if paths or label in known:
-            found[label] = sum(path in standing for path in paths) if standing else 0
-    return found
+            labels.append(label)
+        mine = (label,)
+        for path in paths:
+            of[path] = of.get(path, ()) + mine
+    return _Members(session.split, labels, of)
 
 
 def _kept(session: Session, label: str) -> set[str]:

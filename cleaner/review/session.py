@@ -272,6 +272,12 @@ class Session:
         """The cards of a page in their order; by default of the one that is open."""
         return [self._card(sample) for sample in self._page_samples(page)]
 
+    def ahead(self) -> list[str]:
+        """The paths that may be shown next: those of the next page, of the page before, and of the next class."""
+        pages = [page for page in (self.page + 1, self.page - 1) if 0 <= page < self.pages]
+        samples = [sample for page in pages for sample in self._page_samples(page)]
+        return list(dict.fromkeys(sample.path for sample in samples + self._next_class()))
+
     def card(self, path: str) -> Card:
         """The card of a file: the one of the open class, as a file may be in several splits and classes.
 
@@ -431,9 +437,23 @@ class Session:
             _check_one_of("predicted", place.predicted, self.scan.vocab)
         self._samples = _by_path(self._samples_of(place.split, place.label))
         self.place = place
-        fits = self._filter_of(place)
-        self._shown = sorted((sample for sample in self._samples.values() if fits(sample)), key=_KEYS[place.order])
+        self._shown = self._shown_of(place, self._samples.values())
         self._start_page()
+
+    def _shown_of(self, place: Place, samples: Iterable[Sample]) -> list[Sample]:
+        """What the filter of a place lets through, in its order."""
+        fits = self._filter_of(place)
+        return sorted((sample for sample in samples if fits(sample)), key=_KEYS[place.order])
+
+    def _next_class(self) -> list[Sample]:
+        """The first page of the class after the open one, as it would be shown."""
+        labels = self.labels
+        at = labels.index(self.label) + 1 if self.label in labels else len(labels)
+        if at >= len(labels):
+            return []
+        place = replace(self.place, label=labels[at], predicted="")
+        samples = _by_path(self._samples_of(place.split, place.label)).values()
+        return self._shown_of(place, samples)[: place.page_size]
 
     def _samples_of(self, split: str, label: str) -> Sequence[Sample]:
         if label == UNREADABLE:

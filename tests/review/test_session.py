@@ -433,3 +433,16 @@ def test_what_is_no_name_is_refused(scan: Scan, name: str) -> None:
     with pytest.raises(CleanerError, match="the reviewer's name is"):
         session.set_reviewer(name)
     assert session.reviewer == "anna"
+
+
+def test_what_may_be_shown_next_is_the_pages_beside_and_the_next_class(scan: Scan) -> None:
+    session = Session(scan, "anna", page_size=3)
+    dogs = [f"train/dog/dog_{rank:02d}.png" for rank in range(1, 4)]
+    assert session.ahead() == [f"train/cat/cat_{rank:02d}.png" for rank in range(4, 7)] + dogs
+    session.turn_to(1)
+    around = [f"train/cat/cat_{rank:02d}.png" for rank in (7, 8, 1, 2, 3)]
+    assert session.ahead() == around + dogs
+    session.filter(order="name", text="3")
+    assert session.ahead() == ["train/dog/dog_03.png"]
+    session.open_label("fox")
+    assert session.ahead() == []

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import time
+from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cleaner.review.thumbnails import Thumbnails, make_thumbnail
+from cleaner.review.thumbnails import Thumbnail, Thumbnails, make_thumbnail
 from tests.conftest import make_image
 from tests.odd_images import KINDS, UNREADABLE, write_odd_image
 
@@ -102,3 +105,63 @@ def test_what_was_prefetched_is_not_decoded_again(tmp_path: Path, monkeypatch: p
     thumbnails.prefetch(["a.png"])
     assert thumbnails.get(["a.png"])["a.png"].data
     assert decoded == [tmp_path / "a.png"]
+
+
+class Gate:
+    """Stands for the decoding: notes each file, and lets it pass only when it is open."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_open = Event()
+        self.begun: list[str] = []
+        monkeypatch.setattr("cleaner.review.thumbnails.make_thumbnail", self.make)
+
+    def make(self, path: Path, _size: int) -> Thumbnail:
+        self.begun.append(path.name)
+        assert self.is_open.wait(20)
+        return Thumbnail(path.name.encode())
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("the condition did not come true")
+
+
+def test_what_is_waited_for_comes_before_what_is_prefetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch)
+    thumbnails = Thumbnails(tmp_path, threads=1)
+    thumbnails.prefetch(["a", "b", "c", "d"])
+    wait_until(lambda: gate.begun == ["a"])
+    found: list[dict[str, Thumbnail]] = []
+    waiting = Thread(target=lambda: found.append(thumbnails.get(["new", "c"])))
+    waiting.start()
+    wait_until(lambda: len(thumbnails._now) == 2)
+    gate.is_open.set()
+    waiting.join(20)
+    assert {path: thumbnail.data for path, thumbnail in found[0].items()} == {"new": b"new", "c": b"c"}
+    wait_until(lambda: not thumbnails._pending)
+    assert gate.begun == ["a", "new", "c", "b", "d"]
+
+
+def test_a_later_prefetch_takes_the_place_of_an_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch)
+    thumbnails = Thumbnails(tmp_path, threads=1)
+    thumbnails.prefetch(["a", "b", "c"])
+    wait_until(lambda: gate.begun == ["a"])
+    thumbnails.prefetch(["c", "d"])
+    gate.is_open.set()
+    wait_until(lambda: not thumbnails._pending)
+    assert gate.begun == ["a", "c", "d"]
+
+
+def test_a_prefetch_can_begin_later_and_be_replaced_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch)
+    gate.is_open.set()
+    thumbnails = Thumbnails(tmp_path, threads=1)
+    thumbnails.prefetch(["a"], after=0.2)
+    thumbnails.prefetch(["b"], after=0.01)
+    wait_until(lambda: "b" in thumbnails._cache)
+    time.sleep(0.4)
+    assert gate.begun == ["b"]

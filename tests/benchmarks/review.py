@@ -1,0 +1,559 @@
+"""`python -m tests.benchmarks.review`: the review in a real browser, beside fastai's widget: what is asked, and seen.
+
+Times are taken inside the page, from the time stamp of the key or of the choice to the moment at which the last of the
+30 new images is decoded, or the card has changed: no round trip of the driver is in them. Between two actions is a
+pause, as a person looks at what came. The app and fastai's widget each run under Voila in a process of their own, on
+the same photos. `--only NAME` measures one section; a figure that is not reached says SHORT, and nothing fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import itertools
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from PIL import Image
+
+from cleaner.core.records import Sample
+from cleaner.core.scan import Scan
+from tests.benchmarks import datasets
+from tests.browser import hosts
+from tests.conftest import CHROMIUM_FLAGS
+
+PAGE = 30
+PAUSE = 1.0  # seconds between two actions
+MIB = 2**20
+LARGE_CLASSES, LARGE_KEPT = 1000, 100
+OPENINGS = 5
+CHANGES, FIRST = 500, 50
+MEGAPIXELS, LARGE_PHOTOS, LARGE_PHOTO_CLASSES = (4000, 3000), 90, 7
+
+# `arm` waits for an event of the page and then for its images; `armKey` for a key and the card that it changes.
+WATCH = """
+window.arm = ({ images, event, count }) => {
+  const old = new Set(document.querySelectorAll(images));
+  window.timed = new Promise((resolve) => {
+    let start = null;
+    document.addEventListener(event, (each) => { start = each.timeStamp; }, { capture: true, once: true });
+    async function look() {
+      const found = [...document.querySelectorAll(images)];
+      const isThere = (image) => !old.has(image) && image.complete && image.naturalWidth > 0;
+      if (start === null || found.length !== count || !found.every(isThere)) return;
+      observer.disconnect();
+      document.removeEventListener("load", look, true);
+      await Promise.all(found.map((image) => image.decode()));
+      resolve(performance.now() - start);
+    }
+    const observer = new MutationObserver(look);
+    observer.observe(document, { subtree: true, childList: true, attributes: true, attributeFilter: ["src"] });
+    document.addEventListener("load", look, true);
+  });
+};
+window.armKey = (action) => {
+  const path = document.querySelector(".cleaner-at").dataset.path;
+  window.timed = new Promise((resolve) => {
+    let start = null;
+    document.addEventListener("keydown", (event) => { start = event.timeStamp; }, { capture: true, once: true });
+    const observer = new MutationObserver(() => {
+      const card = document.querySelector(`.cleaner-card[data-path="${CSS.escape(path)}"]`);
+      if (start === null || card?.dataset.decision !== action || card.ariaBusy === "true") return;
+      observer.disconnect();
+      resolve(performance.now() - start);
+    });
+    observer.observe(document, { subtree: true, childList: true, attributes: true });
+  });
+};
+null;
+"""
+OURS, FASTAI = ".cleaner-card img", "img"
+
+FASTAI_NOTEBOOK = """
+from fastai.vision.all import *
+from fastai.vision.widgets import ImageClassifierCleaner
+
+loaders = ImageDataLoaders.from_folder({folder!r}, valid_pct=0.1, seed=0, bs=64, num_workers=0, item_tfms=Resize(32))
+layers = nn.Conv2d(3, 8, 3, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, loaders.c)
+learn = Learner(loaders, nn.Sequential(*layers), loss_func=CrossEntropyLossFlat())
+ImageClassifierCleaner(learn, max_n={shown})
+"""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row of the table.
+
+    Attributes:
+        what: what was measured.
+        asked: the bound, in words; empty where there is none.
+        seen: what was measured, in words.
+        ok: whether that is within the bound.
+    """
+
+    what: str
+    asked: str
+    seen: str
+    ok: bool = True
+
+
+def at_most(what: str, seen: float, bound: float, unit: str, more: str = "") -> Figure:
+    """A row for a number that is not to exceed a bound."""
+    return Figure(what, f"<= {bound:g} {unit}", f"{seen:.4g} {unit}{more}", seen <= bound)
+
+
+# What is shown.
+
+
+def write_scan(root: Path, out: Path, paths: Mapping[str, Sequence[str]]) -> Path:
+    """Write the scan folder of a dataset of which these paths were kept, by label."""
+    vocab, samples, cells = tuple(paths), [], {}
+    for number, (label, kept) in enumerate(paths.items()):
+        for rank, path in enumerate(kept, start=1):
+            predicted = vocab[(number + 1 + rank % 5) % len(vocab)]
+            cells[label, predicted] = cells.get((label, predicted), 0) + 1
+            samples.append(Sample("train", label, rank, path, 10 - rank / (1 + len(kept)), predicted, 0.9))
+    k = max(map(len, paths.values()))
+    Scan(root, vocab, ("train",), k, {"train": len(samples)}, samples, {"train": cells}).write(out)
+    return out
+
+
+def scan_of(root: Path, out: Path) -> Path:
+    """The scan of a folder with a folder for each class, of which every image was kept."""
+    folders = sorted(entry for entry in root.iterdir() if entry.is_dir())
+    return write_scan(root, out, {f.name: [f"{f.name}/{p.name}" for p in sorted(f.iterdir())] for f in folders})
+
+
+def photos(folder: Path, n: int) -> Path:
+    """Photos in ten class folders; none looks like another one of the first thousand."""
+    originals = sorted(datasets.photos(folder.with_name(f"{folder.name}-originals"), 250).rglob("*.jpg"))
+    turns = [None, *(Image.Transpose(number) for number in range(3))]
+    paths: list[Path] = []
+    for number in range(n):
+        label = number % datasets.PHOTO_CLASSES
+        paths.append(folder / f"class_{label:04d}" / f"image_{number:07d}.jpg")
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        round_, which = divmod(number, len(originals))
+        if round_ >= len(turns):
+            os.link(paths[number % (len(turns) * len(originals))], paths[-1])
+            continue
+        with Image.open(originals[which]) as image:
+            how = turns[round_]
+            (image if how is None else image.transpose(how)).save(paths[-1], quality=90)
+    return folder
+
+
+def large_scan(folder: Path) -> Path:
+    """A scan of a thousand classes with a hundred samples each; the files of the first ten classes are there."""
+    root = photos(folder / "few", 10 * LARGE_KEPT)
+    labels = [f"class_{number:04d}" for number in range(LARGE_CLASSES)]
+    there = {label: sorted(p.name for p in (root / label).iterdir()) for label in labels[:10]}
+    missing = [f"image_{number:07d}.jpg" for number in range(LARGE_KEPT)]
+    paths = {label: [f"{label}/{name}" for name in there.get(label, missing)] for label in labels}
+    return write_scan(root, folder / "large-scan", paths)
+
+
+def large_photos(folder: Path) -> Path:
+    """Photos as a telephone takes them, of twelve megapixels and some MB, in seven classes; few of them differ."""
+    small = sorted(datasets.photos(folder.with_name("small"), 6).rglob("*.jpg"))
+    random = np.random.default_rng(0)
+    noise = random.normal(0, 5, (MEGAPIXELS[1], MEGAPIXELS[0], 1)).astype(np.int16)
+    first = []
+    for number, path in enumerate(small):
+        enlarged = Image.open(path).convert("RGB").resize(MEGAPIXELS, Image.Resampling.BICUBIC)
+        pixels = np.clip(np.asarray(enlarged, np.int16) + np.roll(noise, 1000 * number, axis=0), 0, 255)
+        first.append(folder / f"original_{number}.jpg")
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(pixels.astype(np.uint8)).save(first[-1], quality=90)
+    for number in range(LARGE_PHOTOS * LARGE_PHOTO_CLASSES):
+        path = folder / f"class_{number % LARGE_PHOTO_CLASSES}" / f"image_{number:03d}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        os.link(first[number // LARGE_PHOTO_CLASSES % len(first)], path)
+    return folder
+
+
+# The browser.
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A headless Chromium: `CHROMIUM` or the one on the PATH."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=_executable(), args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+def _executable() -> str:
+    return os.environ.get("CHROMIUM") or shutil.which("chromium") or "chromium-browser"
+
+
+@contextmanager
+def our_page(scan: Path) -> Iterator[tuple[Any, psutil.Process]]:
+    """The app on a page of a browser of its own, and its kernel."""
+    with hosts.voila(scan, scan) as host, chromium() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page.set_default_timeout(hosts.PATIENCE)
+        host.open(page)
+        _wait_for_images(page, OURS)
+        page.evaluate(WATCH)
+        page.focus(".cleaner-at")
+        yield page, host.kernels()[0]
+
+
+@contextmanager
+def fastai_page(folder: Path, data: Path) -> Iterator[Any]:
+    """fastai's widget on a page of a browser of its own."""
+    port = hosts.free_port()
+    notebook = folder / "fastai.ipynb"
+    hosts._write_notebook(notebook, FASTAI_NOTEBOOK.format(folder=str(data), shown=PAGE))
+    command = [sys.executable, "-m", "voila", str(notebook), f"--port={port}", "--no-browser"]
+    address = f"http://127.0.0.1:{port}/?token={hosts.TOKEN}"
+    command += [f"--token={hosts.TOKEN}", "--Voila.log_level=ERROR"]
+    with hosts._server(command, address), chromium() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page.set_default_timeout(hosts.PATIENCE)
+        page.goto(address)
+        _wait_for_images(page, FASTAI)
+        page.evaluate(WATCH)
+        yield page
+
+
+def _wait_for_images(page: Any, images: str) -> None:
+    page.wait_for_function(
+        "([images, count]) => { const all = [...document.querySelectorAll(images)];"
+        " return all.length === count && all.every((image) => image.complete && image.naturalWidth > 0); }",
+        arg=[images, PAGE],
+    )
+
+
+def change(page: Any, images: str, event: str, act: Callable[[], Any], pause: float = PAUSE) -> float:
+    """Milliseconds from an event until all images that came of it are decoded."""
+    page.evaluate("window.arm", {"images": images, "event": event, "count": PAGE})
+    act()
+    taken: float = page.evaluate("window.timed")
+    time.sleep(pause)
+    return taken
+
+
+def turn(page: Any, pause: float = PAUSE) -> float:
+    """The next page, by its key."""
+    return change(page, OURS, "keydown", lambda: page.keyboard.press("n"), pause)
+
+
+def open_class(page: Any, number: int, images: str = OURS, pause: float = PAUSE) -> float:
+    """Another class, by its dropdown."""
+    choice = page.locator(".cleaner-choose select").nth(1) if images == OURS else page.locator("select").first
+    taken = change(page, images, "change", lambda: choice.select_option(index=number), pause)
+    if images == OURS:
+        page.focus(".cleaner-at")
+    return taken
+
+
+def keep(page: Any) -> float:
+    """Milliseconds from the key K until its card has changed."""
+    page.evaluate("window.armKey", "keep")
+    page.keyboard.press("k")
+    taken: float = page.evaluate("window.timed")
+    time.sleep(PAUSE / 3)
+    return taken
+
+
+def wait_until_idle(process: psutil.Process) -> None:
+    """Wait until a process has done nothing for half a second: what it prefetched is there."""
+    before, still = -1.0, 0
+    while still < 5:
+        time.sleep(0.1)
+        times = process.cpu_times()
+        still = still + 1 if times.user + times.system == before else 0
+        before = times.user + times.system
+
+
+# The sections.
+
+
+def pages_section(folder: Path) -> list[Figure]:
+    """Page changes and keys beside fastai, on photos that the page did not show before."""
+    data = photos(folder / "photos", 1000)
+    with fastai_page(folder, data) as page:
+        theirs = [open_class(page, number % 10, FASTAI) for number in range(1, 22)]
+    turns, elsewhere, keys = [], [], []
+    with our_page(scan_of(data, folder / "scan")) as (page, _):
+        for number in (0, 3, 6, 9, 2, 5, 8):
+            if number:
+                elsewhere.append(open_class(page, number))
+            turns += [turn(page), turn(page)]
+        for number in (1, 4, 7):
+            open_class(page, number)
+            turns += [turn(page), turn(page)]
+        following = [open_class(page, number) for number in range(10)]
+        keys = [keep(page) for _ in range(PAGE)]
+        open_class(page, 0)
+        keys += [keep(page) for _ in range(PAGE)]
+    base, seen = statistics.median(theirs), statistics.median(turns)
+    return [
+        Figure("fastai, another class: 30 images decoded", "", f"{base:.0f} ms{_spread(theirs)}"),
+        at_most("next page (N): 30 images decoded", seen, 120, "ms", _spread(turns)),
+        Figure("  of fastai's time", "<= 1/6", f"1/{base / seen:.1f}", seen <= base / 6),
+        at_most("the class after it: 30 images decoded", statistics.median(following), 120, "ms", _spread(following)),
+        Figure("a class elsewhere, not prefetched", "", f"{statistics.median(elsewhere):.0f} ms{_spread(elsewhere)}"),
+        Figure("  of fastai's time", "", f"1/{base / statistics.median(elsewhere):.1f}"),
+        at_most("key K to changed card", statistics.median(keys), 50, "ms", _spread(keys)),
+    ]
+
+
+def _spread(times: Sequence[float]) -> str:
+    low, high = np.percentile(times, [5, 95])
+    return f" (n={len(times)}, 5 %: {low:.0f}, 95 %: {high:.0f})"
+
+
+def large_section(folder: Path) -> list[Figure]:
+    """A scan of a thousand classes: in a fresh process after the kernel's own imports, and in a real kernel."""
+    scan = large_scan(folder)
+    runs = [_opened(scan) for _ in range(OPENINGS)]
+    parts = {name: statistics.median(run[name] for run in runs) for name in ("import", "load", "review", "page")}
+    more = f" (load {parts['load']:.2f}, Review {parts['review']:.2f}, first page {parts['page']:.2f})"
+    opening = parts["load"] + parts["review"] + parts["page"]
+    with our_page(scan) as (page, kernel):
+        turn(page)
+        keys = [keep(page) for _ in range(PAGE - 1)]
+        classes = [open_class(page, number) for number in range(1, 10)]
+        resident = kernel.memory_info().rss / MIB
+        libraries = Path(f"/proc/{kernel.pid}/maps").read_text()
+    torch = "torch" in libraries or any(run["torch"] for run in runs)
+    return [
+        at_most("1,000 classes x 100: opened, first page sent", opening, 2, "s", more),
+        Figure("  import cleaner.review.app, before that", "", f"{parts['import']:.2f} s"),
+        at_most("  the kernel's process with it", resident, 200, "MiB"),
+        Figure("  torch loaded", "no", "yes" if torch else "no", not torch),
+        at_most("  key K to changed card", statistics.median(keys), 50, "ms", _spread(keys)),
+        at_most("  the class after it: 30 images decoded", statistics.median(classes), 120, "ms", _spread(classes)),
+    ]
+
+
+def _opened(scan: Path) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.benchmarks.review", "--opening", str(scan)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+def opening(scan: str) -> dict[str, Any]:
+    """Open a scan as a kernel does when it is up; seconds of each step.
+
+    What is counted: `cleaner.load`, `Review(...)`, and the answers to the first message of the grid and of the
+    overview, up to where they are handed to the channel.
+    """
+    importlib.import_module("ipykernel.kernelapp")
+    importlib.import_module("ipykernel.ipkernel")
+
+    times = [time.perf_counter()]
+    import cleaner.review.app
+
+    times.append(time.perf_counter())
+    found = cleaner.load(scan)
+    times.append(time.perf_counter())
+    review = cleaner.Review(found)
+    times.append(time.perf_counter())
+    for widget in (review.overview, review.grid):
+        sent: list[Any] = []
+        widget.send = lambda content, buffers=None, sent=sent: sent.append(content)
+        widget._answer(widget, {"kind": "ready", "id": 1}, [])
+        assert sent[0]["kind"] in ("page", "overview")
+    times.append(time.perf_counter())
+    steps = [after - before for before, after in itertools.pairwise(times)]
+    return dict(zip(("import", "load", "review", "page"), steps, strict=True)) | {"torch": "torch" in sys.modules}
+
+
+class BarePage:
+    """A page of a browser of its own that nothing records.
+
+    The driver of the other sections has the page keep what it loaded, for who may want to look at it: over hundreds of
+    pages that is more than what is measured here.
+    """
+
+    def __init__(self, socket: Any, browser: psutil.Process) -> None:
+        self._socket = socket
+        self._browser = browser
+        self._asked = 0
+
+    def send(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """A command of the DevTools protocol, and its result."""
+        self._asked += 1
+        self._socket.send(json.dumps({"id": self._asked, "method": method, "params": parameters}))
+        while True:
+            reply = json.loads(self._socket.recv())
+            if reply.get("id") == self._asked:
+                result: dict[str, Any] = reply["result"]
+                return result
+
+    def run(self, script: str) -> Any:
+        """The value of a script in the page; of a promise what it is fulfilled with."""
+        return self.send("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)["result"].get(
+            "value"
+        )
+
+    def change(self, act: str) -> None:
+        """Run a script after which 30 other images come, and wait until they are decoded."""
+        event = "keydown" if "KeyboardEvent" in act else "change"
+        self.run(f"arm({{ images: '{OURS}', event: '{event}', count: {PAGE} }}); {act}; window.timed")
+
+    def memory(self) -> tuple[float, float]:
+        """MiB of the page's process and of its JavaScript heap, after a garbage collection.
+
+        The process is told that memory is short, so that it drops its caches of decoded images: how full they are
+        differs by some ten MiB from one second to the next, and has its own limit.
+        """
+        for _ in range(3):
+            self.send("HeapProfiler.collectGarbage")
+            self.send("Memory.simulatePressureNotification", level="critical")
+            time.sleep(1)
+        self.send("Performance.enable")
+        metrics = {each["name"]: each["value"] for each in self.send("Performance.getMetrics")["metrics"]}
+        renderers = [p for p in self._browser.children(recursive=True) if "--type=renderer" in _command(p)]
+        return max(p.memory_info().rss for p in renderers) / MIB, metrics["JSHeapUsedSize"] / MIB
+
+
+@contextmanager
+def bare_page(scan: Path, profile: Path) -> Iterator[tuple[BarePage, psutil.Process]]:
+    """The app on such a page, and its kernel."""
+    import websocket
+
+    port = hosts.free_port()
+    with hosts.voila(scan, scan) as host:
+        words = host.server.cmdline()
+        address = f"http://127.0.0.1:{words[words.index('--port') + 1]}/?token={hosts.TOKEN}"
+        command = [_executable(), *CHROMIUM_FLAGS, f"--user-data-dir={profile}", f"--remote-debugging-port={port}"]
+        process = subprocess.Popen([*command, address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            socket = websocket.create_connection(_debugger(port), suppress_origin=True, timeout=hosts.PATIENCE / 1000)
+            page = BarePage(socket, psutil.Process(process.pid))
+            there = f"document.querySelectorAll('{OURS}').length === {PAGE}"
+            hosts.wait_until(lambda: page.run(there) is True)
+            page.run(WATCH)
+            yield page, host.kernels()[0]
+            socket.close()
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def _debugger(port: int) -> str:
+    found: list[str] = []
+
+    def look() -> bool:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as reply:
+            found.extend(each["webSocketDebuggerUrl"] for each in json.load(reply) if each["type"] == "page")
+        return bool(found)
+
+    hosts.wait_until(look)
+    return found[0]
+
+
+def long_section(folder: Path) -> list[Figure]:
+    """What five hundred page changes leave behind, none of which shows a file that was shown before."""
+    data = photos(folder / "many", CHANGES * PAGE)
+    pages = CHANGES // datasets.PHOTO_CLASSES
+    card = "document.querySelector('.cleaner-at')"
+    key = f"{card}.dispatchEvent(new KeyboardEvent('keydown', {{ key: 'n', bubbles: true }}))"
+    choice = "document.querySelectorAll('.cleaner-choose select')[1]"
+    grown = {}
+    with bare_page(scan_of(data, folder / "many-scan"), folder / "profile") as (page, kernel):
+        for number in range(1, CHANGES + 1):
+            label = number // pages % datasets.PHOTO_CLASSES
+            chosen = "dispatchEvent(new Event('change', { bubbles: true }))"
+            of_label = f"{choice}.selectedIndex = {label}; {choice}.{chosen}"
+            page.change(key if number % pages else of_label)
+            if number in (FIRST, CHANGES):
+                wait_until_idle(kernel)
+                grown[number] = (kernel.memory_info().rss / MIB, *page.memory())
+    names = ("the kernel's process", "the page's process", "the page's JavaScript heap")
+    return [
+        at_most(
+            f"{CHANGES} page changes: {name}, growth after {FIRST}", after - before, 10, "MiB", f" (to {after:.0f})"
+        )
+        for name, before, after in zip(names, grown[FIRST], grown[CHANGES], strict=True)
+    ]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def megapixels_section(folder: Path) -> list[Figure]:
+    """Photos of twelve megapixels: a page that nobody asked for before, and the next when its prefetch is done."""
+    data = large_photos(folder / "twelve")
+    size = statistics.mean(path.stat().st_size for path in data.glob("original_*.jpg")) / 1e6
+    first, following = [], []
+    with our_page(scan_of(data, folder / "twelve-scan")) as (page, kernel):
+        # Every other class: the one after the open one is prefetched too.
+        for number in range(2, LARGE_PHOTO_CLASSES, 2):
+            wait_until_idle(kernel)
+            first.append(open_class(page, number, pause=0))
+            for _ in range(2):
+                wait_until_idle(kernel)
+                following.append(turn(page, pause=0))
+    what = f"12-megapixel photos of {size:.1f} MB"
+    return [
+        at_most(f"{what}: a page of 30, not prefetched", statistics.median(first), 1000, "ms", _spread(first)),
+        at_most("  the next page, prefetched", statistics.median(following), 150, "ms", _spread(following)),
+    ]
+
+
+SECTIONS: dict[str, Callable[[Path], list[Figure]]] = {
+    "pages": pages_section,
+    "large": large_section,
+    "long": long_section,
+    "megapixels": megapixels_section,
+}
+
+
+def show(figures: Sequence[Figure]) -> None:
+    """Print the table."""
+    print(f"\n{'what':62} {'asked':12} {'':6}seen")
+    for figure in figures:
+        mark = "" if not figure.asked else "ok" if figure.ok else "SHORT"
+        print(f"{figure.what:62} {figure.asked:12} {mark:6}{figure.seen}")
+
+
+def main() -> None:
+    """Run the sections, or open a scan for the process that asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=SECTIONS, action="append")
+    parser.add_argument("--opening", metavar="SCAN")
+    options = parser.parse_args()
+    if options.opening:
+        print(json.dumps(opening(options.opening)))
+        return
+    figures: list[Figure] = []
+    for name in options.only or SECTIONS:
+        with tempfile.TemporaryDirectory() as folder:
+            found = SECTIONS[name](Path(folder))
+        show(found)
+        figures += found
+    if len(figures) > len(found):
+        show(figures)
+
+
+if __name__ == "__main__":
+    main()
