@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from cleaner.apply.journal import Operation
     from cleaner.apply.plan import Conflict
+    from cleaner.apply.trash import Trash
 
 __all__ = ["main"]
 
@@ -59,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"cleaner {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_scan, _add_show, _add_serve, _add_export, _add_apply, _add_undo):
+    for add in (_add_demo, _add_scan, _add_show, _add_serve, _add_export, _add_apply, _add_undo, _add_trash):
         add(commands)
     return parser
 
@@ -210,6 +211,51 @@ def _undo(options: argparse.Namespace) -> int:
     _warn(options.command, (*report.warnings, *report.notes))
     _print_moves(report.journal, report.done, report.conflicts, "moved back", as_json=False)
     return 1 if report.conflicts or report.warnings else 0
+
+
+def _add_trash(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("trash", help="list what an apply put into the trash, or remove it for good")
+    parser.add_argument("journal", metavar="JOURNAL", help="the journal that `cleaner apply` named")
+    parser.add_argument("--empty", action="store_true", help="remove the files for good; asks first")
+    parser.add_argument("--yes", action="store_true", help="with --empty: do not ask")
+    parser.set_defaults(run=_trash)
+
+
+def _trash(options: argparse.Namespace) -> int:
+    from cleaner.apply.trash import empty, trash
+
+    there = trash(options.journal)
+    _print_trash(there, "in the trash")
+    if not options.empty or not there.files:
+        return 1 if there.left else 0
+    if not options.yes and not _agreed(f"Remove {len(there.files)} files for good? Nothing brings them back. "):
+        _say("nothing was removed")
+        return 1
+    gone = empty(options.journal)
+    _warn(options.command, gone.notes)
+    _print_trash(gone, "removed for good")
+    return 1 if gone.left else 0
+
+
+def _agreed(question: str) -> bool:
+    """Whether a person at the terminal types `yes`.
+
+    Raises:
+        CleanerError: there is no terminal to ask at.
+    """
+    if not sys.stdin.isatty():
+        raise CleanerError("there is no terminal to ask at; give --yes to remove the files for good")
+    print(f"{question}Type yes: ", end="", flush=True)
+    return sys.stdin.readline().strip() == "yes"
+
+
+def _print_trash(found: Trash, verb: str) -> None:
+    if found.files:
+        rows = [(each.file.size, each.source, each.path) for each in found.files]
+        _say(_table(("bytes", "from", "in the trash"), rows))
+    _say(f"{len(found.files)} files with {found.size} bytes {verb}, {len(found.left)} left alone")
+    if found.left:
+        _say(_table(("path", "left alone because"), [(each.path, each.reason) for each in found.left]))
 
 
 def _warn(command: str, warnings: Iterable[str]) -> None:

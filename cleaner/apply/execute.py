@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-
-from filelock import FileLock
 
 from cleaner.apply import journal as journals
 from cleaner.apply import moves
 from cleaner.apply.journal import Journal, Operation, State
 from cleaner.apply.labels import FolderLabels, Refusal
+from cleaner.apply.place import Report, checked, locked
 from cleaner.apply.plan import Conflict, Done, Plan, folders_of, make_plan
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, sync_folder
@@ -22,25 +22,6 @@ from cleaner.core.manifest import Manifest
 from cleaner.core.scan import Scan, load
 
 __all__ = ["Report", "apply", "plan", "undo"]
-
-
-@dataclass(frozen=True)
-class Report:
-    """What was done.
-
-    Attributes:
-        journal: file from which it can be undone; None where nothing was to be done.
-        done: the moves that were made, paths relative to the dataset's folder.
-        conflicts: what was left alone, and why.
-        warnings: what is wrong with the manifest or the journal, so that something was left out.
-        notes: what people should know, though nothing is wrong.
-    """
-
-    journal: Path | None
-    done: tuple[Operation, ...]
-    conflicts: tuple[Conflict, ...]
-    warnings: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def apply(manifest: str | Path, data: str | Path) -> Report:
@@ -58,8 +39,8 @@ def apply(manifest: str | Path, data: str | Path) -> Report:
     Raises:
         CleanerError: the manifest or the folder cannot be used, or an undo was interrupted; nothing was moved.
     """
-    manifest, root = _checked(manifest, data)
-    with _locked(manifest):
+    manifest, root = checked(manifest, data)
+    with locked(manifest):
         for begun in journals.journals_beside(manifest, root):
             if begun.state is State.APPLYING:
                 _take_back_halves(begun.operations, root)
@@ -82,7 +63,7 @@ def plan(manifest: str | Path, data: str | Path) -> Plan:
     Raises:
         CleanerError: the manifest or the folder cannot be used, or an undo was interrupted.
     """
-    _, todo = _planned(*_checked(manifest, data))
+    _, todo = _planned(*checked(manifest, data))
     return todo
 
 
@@ -99,7 +80,7 @@ def undo(journal: str | Path) -> Report:
         CleanerError: the journal cannot be used, or its dataset is gone; nothing was moved.
     """
     journals.read(journal)  # before a lock is made beside what may be no journal
-    with _locked(Path(journal)):
+    with locked(Path(journal)):
         found = journals.read(journal)
         root = found.data
         if not root.is_dir():
@@ -111,39 +92,11 @@ def undo(journal: str | Path) -> Report:
             return Report(found.path, (), ())
         other = {operation.target for operation in found.operations} - {operation.source for operation in todo}
         _before_anything_moves(found.mark, State.UNDOING, other)
-        done, conflicts = _each(todo, root, _take_back)
+        done, conflicts = _each(todo, root, partial(_take_back, removed=found.removed))
         notes = _sync(found, root)
-        _remove_if_empty(sorted({*found.folders, *_trash_folders(found)}, key=len, reverse=True), root)
+        remove_if_empty(sorted({*found.folders, *trash_folders(found)}, key=len, reverse=True), root)
         warnings = _mark(found, State.UNDONE, [conflict.path for conflict in conflicts])
     return Report(found.path, done, conflicts, warnings, notes)
-
-
-def _checked(manifest: str | Path, data: str | Path) -> tuple[Path, Path]:
-    # Of the dataset the folder itself, so that the journal still says where it is when a link to it is gone.
-    manifest, root = Path(os.path.abspath(manifest)), Path(os.path.realpath(data))
-    if not manifest.is_file():
-        raise CleanerError(f"there is no manifest {str(manifest)!r}; it is the decisions.csv in the scan folder")
-    if not root.is_dir():
-        raise CleanerError(f"{str(data)!r} is not a folder; give the dataset's folder")
-    return manifest, root
-
-
-@contextmanager
-def _locked(beside: Path) -> Iterator[None]:
-    """One apply or undo at a time of what lies in this folder."""
-    folder = Path(os.path.abspath(beside)).parent
-    lock = FileLock(folder / "apply.lock")
-    try:
-        lock.acquire()
-    except OSError as error:
-        raise CleanerError(
-            f"the folder {str(folder)!r} cannot be written ({error.strerror}), and the journal has to lie there; "
-            "make it writable, or use a copy of the folder that is; nothing was moved"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _planned(manifest: Path, root: Path) -> tuple[Journal, Plan]:
@@ -157,7 +110,7 @@ def _planned(manifest: Path, root: Path) -> tuple[Journal, Plan]:
         decisions.latest().values(),
         FolderLabels.of(root, scan.vocab if scan else None),
         trash=f"{TRASH}/{journal.path.stem}",
-        earlier=[Done(operation, j.path) for j in found for operation in j.carried_out],
+        earlier=[Done(o, j.path, o.target in j.removed) for j in found for o in j.carried_out],
     )
     unchecked = [o.source for o in todo.operations if not decisions.standing()[o.source].sha256]
     todo = replace(
@@ -275,8 +228,11 @@ def _carry_out(operation: Operation, root: Path) -> bool:
     return _move(operation, root)
 
 
-def _take_back(operation: Operation, root: Path) -> bool:
-    """Put a file back; `operation` is the reverse of the one that the apply did."""
+def _take_back(operation: Operation, root: Path, removed: Container[str]) -> bool:
+    """Put a file back; `operation` is the reverse of the one that the apply did.
+
+    `removed` are the places in the trash that were emptied for good, as far as the emptying came.
+    """
     source, target = root / operation.source, root / operation.target
     if not operation.file.is_exactly_at(source) and operation.file.is_exactly_at(target):
         return False  # by an undo that was interrupted, or by hand
@@ -286,6 +242,8 @@ def _take_back(operation: Operation, root: Path) -> bool:
         return False
     if os.path.lexists(source):
         raise Refusal("it is not the file that was moved here, or its bytes changed since; put it back by hand")
+    if operation.source in removed:
+        raise Refusal("it is gone for good: `cleaner trash --empty` removed it")
     raise Refusal(f"it is no longer here, nor is it at {operation.target!r}")
 
 
@@ -317,7 +275,7 @@ def _reversed(operation: Operation) -> Operation:
     return replace(operation, source=operation.target, target=operation.source)
 
 
-def _trash_folders(journal: Journal) -> set[str]:
+def trash_folders(journal: Journal) -> set[str]:
     """The folders that the journal's deleted files lay in; they are ours whoever made them."""
     folders = {TRASH}
     for operation in journal.operations:
@@ -327,7 +285,8 @@ def _trash_folders(journal: Journal) -> set[str]:
     return folders
 
 
-def _remove_if_empty(folders: Iterable[str], root: Path) -> None:
+def remove_if_empty(folders: Iterable[str], root: Path) -> None:
+    """Take away those of the folders that hold nothing."""
     for folder in folders:
         # One that is not empty, is a link or may not be removed stays, which does no harm.
         with suppress(OSError):

@@ -1,7 +1,8 @@
 """What an apply does, written before it is done: a file of JSON lines from which everything can be put back.
 
 The first line says which dataset it is about. Then comes a line for each operation, with the identity of its file, and
-then one for each state that was reached. What was done before such a line is there is known from where the files are.
+then one for each state that was reached, and for what is about to be removed from the trash. What was done before such
+a line is there is known from where the files are.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ class Journal:
         written: when it was begun.
         state: the last state that was reached.
         left: targets of the operations that are an exception to the state: not `finished`, or not `undone`.
+        removed: targets in the trash that were to be removed for good; one that is still there was not come to.
     """
 
     path: Path
@@ -86,6 +88,7 @@ class Journal:
     written: str
     state: State = State.APPLYING
     left: frozenset[str] = frozenset()
+    removed: frozenset[str] = frozenset()
 
     @property
     def carried_out(self) -> tuple[Operation, ...]:
@@ -109,7 +112,17 @@ class Journal:
         Raises:
             CleanerError: it cannot be written; the file is as it was.
         """
-        line = {"state": state.value, "left": sorted(left), "at": now()}
+        self._add({"state": state.value, "left": sorted(left), "at": now()})
+
+    def mark_removed(self, targets: Iterable[str]) -> None:
+        """Add the line that says which files of the trash are about to be removed for good.
+
+        Raises:
+            CleanerError: it cannot be written; the file is as it was.
+        """
+        self._add({"removed": sorted(targets), "at": now()})
+
+    def _add(self, line: Mapping[str, object]) -> None:
         try:
             whole = self.path.read_bytes()
         except OSError as error:
@@ -164,11 +177,12 @@ def read(path: str | Path) -> Journal:
         return Journal(
             path=path,
             data=Path(header["data"]),
-            operations=tuple(_operation(entry) for entry in rest if "state" not in entry),
+            operations=tuple(_operation(entry) for entry in rest if not {"state", "removed"} & entry.keys()),
             folders=tuple(header["folders"]),
             written=str(header["written"]),
             state=state,
             left=left,
+            removed=frozenset(target for entry in rest for target in entry.get("removed", ())),
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CleanerError(f"{str(path)!r} is not a journal of `cleaner apply`: {error}") from error

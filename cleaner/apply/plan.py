@@ -29,10 +29,16 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """An operation that an earlier apply did and nobody took back, and the journal that says so."""
+    """An operation that an earlier apply did and nobody took back, and the journal that says so.
+
+    Attributes:
+        operation, journal: the two.
+        emptied: its file was, or was about to be, removed from the trash for good.
+    """
 
     operation: Operation
     journal: Path
+    emptied: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,8 @@ def _leaves_to_do(decision: Decision, before: Sequence[Done] | None, root: Path)
                 # It may have come back on purpose.
                 raise Refusal(f"it {_was(before[-1])}, and there is a file again; look at it and decide again")
             return False
+        if not is_there and before[-1].emptied and not os.path.lexists(root / before[-1].operation.target):
+            raise Refusal(f"it {_was(before[-1])} and is gone for good: `cleaner trash --empty` removed it")
         if not is_there:
             undo = shlex.join(["cleaner", "undo", str(before[-1].journal)])
             raise Refusal(f"it {_was(before[-1])}; `{undo}` takes that back")
