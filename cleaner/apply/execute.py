@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -14,31 +14,48 @@ from cleaner.apply import journal as journals
 from cleaner.apply import moves
 from cleaner.apply.journal import Journal, Operation, State
 from cleaner.apply.labels import FolderLabels, Refusal
-from cleaner.apply.place import Report, checked, locked
+from cleaner.apply.place import Report, checked, locked, notes_on
 from cleaner.apply.plan import Conflict, Done, Plan, folders_of, make_plan
+from cleaner.apply.tables.execute import TableLabels, apply_to_table, plan_for_table, undo_in_table
+from cleaner.apply.tables.plan import TablePlan
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, sync_folder
 from cleaner.core.manifest import Manifest
-from cleaner.core.scan import Scan, load
+from cleaner.core.scan import load
 
 __all__ = ["Report", "apply", "plan", "undo"]
 
 
-def apply(manifest: str | Path, data: str | Path) -> Report:
-    """Carry out the decisions of a manifest on a dataset whose labels are the names of its folders.
+def apply(
+    manifest: str | Path,
+    data: str | Path,
+    labels: str | Path | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+) -> Report:
+    """Carry out the decisions of a manifest on a dataset whose labels are the names of its folders, or in a table.
 
     `delete` moves the file to a hidden trash folder inside the dataset, `relabel` to the folder of the other class.
     Nothing is overwritten: where the name is taken the file gets a free one. Nothing is removed. After a run that was
     interrupted, what it did not come to is planned again from the decisions and files as they are now, and goes to its
     journal. A decision that was carried out before is not carried out again.
 
+    With a label table no file is moved: `delete` drops the row of the file, `relabel` changes its label, and all else
+    in the table stays as it is. A copy of the old table is kept beside the journal.
+
     Args:
         manifest: the CSV of decisions.
         data: the dataset's folder.
+        labels: the table with the labels, a `.csv`, `.tsv` or `.parquet` file; None where folders are the labels.
+        path_column, label_column: the table's columns with the paths and the labels; by default those with usual names.
 
     Raises:
-        CleanerError: the manifest or the folder cannot be used, or an undo was interrupted; nothing was moved.
+        CleanerError: the manifest, the folder or the table cannot be used, or an undo was interrupted; nothing was
+            changed.
     """
+    table = _table_labels(labels, path_column, label_column)
+    if table:
+        return apply_to_table(manifest, data, table)
     manifest, root = checked(manifest, data)
     with locked(manifest):
         for begun in journals.journals_beside(manifest, root):
@@ -57,18 +74,27 @@ def apply(manifest: str | Path, data: str | Path) -> Report:
     return Report(journal.path, done, (*todo.conflicts, *conflicts), (*todo.warnings, *warnings), (*todo.notes, *notes))
 
 
-def plan(manifest: str | Path, data: str | Path) -> Plan:
+def plan(
+    manifest: str | Path,
+    data: str | Path,
+    labels: str | Path | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+) -> Plan | TablePlan:
     """What `apply` would do, also after a run that was interrupted; changes nothing.
 
     Raises:
-        CleanerError: the manifest or the folder cannot be used, or an undo was interrupted.
+        CleanerError: the manifest, the folder or the table cannot be used, or an undo was interrupted.
     """
+    table = _table_labels(labels, path_column, label_column)
+    if table:
+        return plan_for_table(manifest, data, table)
     _, todo = _planned(*checked(manifest, data))
     return todo
 
 
 def undo(journal: str | Path) -> Report:
-    """Put everything back that an apply moved, also one that was interrupted.
+    """Put everything back that an apply moved or changed, also one that was interrupted.
 
     What could not be put back is in the report's conflicts, and is tried again by another call; what is back already is
     left alone.
@@ -79,6 +105,8 @@ def undo(journal: str | Path) -> Report:
     Raises:
         CleanerError: the journal cannot be used, or its dataset is gone; nothing was moved.
     """
+    if journals.is_of_table(Path(journal)):
+        return undo_in_table(journal)
     journals.read(journal)  # before a lock is made beside what may be no journal
     with locked(Path(journal)):
         found = journals.read(journal)
@@ -99,6 +127,12 @@ def undo(journal: str | Path) -> Report:
     return Report(found.path, done, conflicts, warnings, notes)
 
 
+def _table_labels(labels: str | Path | None, path_column: str | None, label_column: str | None) -> TableLabels | None:
+    if labels is None and (path_column or label_column):
+        raise CleanerError("a path column or a label column was named, and no label table; name that too, with labels")
+    return None if labels is None else TableLabels(labels, path_column, label_column)
+
+
 def _planned(manifest: Path, root: Path) -> tuple[Journal, Plan]:
     """What is to be done, and the journal as it is before that: of a run that was interrupted, or a new one."""
     found = _settled(manifest, root)
@@ -117,7 +151,7 @@ def _planned(manifest: Path, root: Path) -> tuple[Journal, Plan]:
         todo,
         conflicts=(*(conflict for j in begun for conflict in _lost(j, root)), *todo.conflicts),
         warnings=tuple(decisions.warnings),
-        notes=_notes(scan, root, unchecked),
+        notes=notes_on(scan, root, unchecked),
     )
     # A folder that an earlier apply made goes away with the last file that any of them moved there.
     shared = folders_of(todo.operations) & {path for j in found for path in j.folders}
@@ -137,15 +171,6 @@ def _settled(manifest: Path, root: Path) -> list[Journal]:
             again = shlex.join(["cleaner", "undo", str(journal.path)])
             raise CleanerError(f"an undo was interrupted; `{again}` finishes it and comes first; nothing was moved")
     return [replace(j, operations=_moved(j, root)) if j.state is State.APPLYING else j for j in found]
-
-
-def _notes(scan: Scan | None, root: Path, unchecked: Sequence[str]) -> tuple[str, ...]:
-    if scan is None or not unchecked or os.path.realpath(scan.root) == str(root):
-        return ()
-    return (
-        f"{str(root)!r} is not the folder that was scanned, {str(scan.root)!r}, and {len(unchecked)} decisions have no "
-        f"sha256, so that their files are known by name alone, such as {unchecked[0]!r}; is it the same dataset?",
-    )
 
 
 def _moved(journal: Journal, root: Path) -> tuple[Operation, ...]:

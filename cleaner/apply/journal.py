@@ -21,7 +21,21 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.files import check_path, write_whole
 from cleaner.core.records import Decision
 
-__all__ = ["Journal", "Operation", "State", "decision_key", "journals_beside", "new_name", "read"]
+__all__ = [
+    "Journal",
+    "Operation",
+    "State",
+    "append_line",
+    "decision_key",
+    "is_of_table",
+    "journals_beside",
+    "lines_of",
+    "new_name",
+    "not_a_journal",
+    "now",
+    "read",
+    "write_lines",
+]
 
 _FORMAT = 2
 _PREFIX = "journal-"
@@ -103,8 +117,7 @@ class Journal:
             CleanerError: it cannot be written; the file is as it was.
         """
         header = {"format": _FORMAT, "data": self.data.as_posix(), "folders": self.folders, "written": self.written}
-        lines = [header, *map(asdict, self.operations)]
-        self._write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8"))
+        write_lines(self.path, [header, *map(asdict, self.operations)])
 
     def mark(self, state: State, left: Iterable[str] = ()) -> None:
         """Add the line that says that all operations reached a state, but for those with a target in `left`.
@@ -112,7 +125,7 @@ class Journal:
         Raises:
             CleanerError: it cannot be written; the file is as it was.
         """
-        self._add({"state": state.value, "left": sorted(left), "at": now()})
+        append_line(self.path, {"state": state.value, "left": sorted(left), "at": now()})
 
     def mark_removed(self, targets: Iterable[str]) -> None:
         """Add the line that says which files of the trash are about to be removed for good.
@@ -120,22 +133,38 @@ class Journal:
         Raises:
             CleanerError: it cannot be written; the file is as it was.
         """
-        self._add({"removed": sorted(targets), "at": now()})
+        append_line(self.path, {"removed": sorted(targets), "at": now()})
 
-    def _add(self, line: Mapping[str, object]) -> None:
-        try:
-            whole = self.path.read_bytes()
-        except OSError as error:
-            raise CleanerError(f"{str(self.path)!r} cannot be read: {error.strerror}") from error
-        # The end of a line that was torn goes away with it; see `read`.
-        whole = whole[: whole.rfind(b"\n") + 1]
-        self._write(whole + (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8"))
 
-    def _write(self, content: bytes) -> None:
-        try:
-            write_whole(self.path, content)
-        except OSError as error:
-            raise CleanerError(f"{str(self.path)!r} cannot be written: {error.strerror}") from error
+def write_lines(path: Path, lines: Iterable[Mapping[str, object]]) -> None:
+    """Write the lines of a journal, whole or not at all.
+
+    Raises:
+        CleanerError: it cannot be written; the file is as it was.
+    """
+    _write(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8"))
+
+
+def append_line(path: Path, line: Mapping[str, object]) -> None:
+    """Add a line to a journal, whole or not at all.
+
+    Raises:
+        CleanerError: it cannot be written; the file is as it was.
+    """
+    try:
+        whole = path.read_bytes()
+    except OSError as error:
+        raise CleanerError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    # The end of a line that was torn goes away with it; see `lines_of`.
+    whole = whole[: whole.rfind(b"\n") + 1]
+    _write(path, whole + (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8"))
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise CleanerError(f"{str(path)!r} cannot be written: {error.strerror}") from error
 
 
 def new_name(folder: Path) -> Path:
@@ -153,7 +182,8 @@ def journals_beside(manifest: Path, data: Path) -> list[Journal]:
     """
     # The same dataset may be reached through a link.
     root = os.path.realpath(data)
-    found = [read(path) for path in sorted(manifest.parent.glob(f"{_PREFIX}*.jsonl"))]
+    paths = sorted(manifest.parent.glob(f"{_PREFIX}*.jsonl"))
+    found = [read(path) for path in paths if not is_of_table(path)]
     return sorted((j for j in found if os.path.realpath(j.data) == root), key=lambda journal: journal.written)
 
 
@@ -165,9 +195,9 @@ def read(path: str | Path) -> Journal:
     """
     path = Path(path)
     try:
-        # A torn last line can only be a state that was not reached: operations are written whole before they are done.
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-        header, *rest = [_parsed(line) for line in lines]
+        header, *rest = lines_of(path)
+        if "table" in header:
+            raise ValueError("it is one of a label table, which moved no files")
         if header["format"] != _FORMAT:
             raise ValueError(f"format {header['format']!r}; this version reads format {_FORMAT}")
         for folder in header["folders"]:
@@ -185,7 +215,31 @@ def read(path: str | Path) -> Journal:
             removed=frozenset(target for entry in rest for target in entry.get("removed", ())),
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CleanerError(f"{str(path)!r} is not a journal of `cleaner apply`: {error}") from error
+        raise not_a_journal(path, error) from error
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    """The lines of a journal.
+
+    Raises:
+        OSError, ValueError, RecursionError: it cannot be read, or is not JSON lines.
+    """
+    # A torn last line can only be a state that was not reached: operations are written whole before they are done.
+    return [_parsed(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+
+
+def is_of_table(path: Path) -> bool:
+    """Whether a file begins as the journal of an apply to a label table does."""
+    try:
+        with open(path, encoding="utf-8", newline="\n") as file:
+            return "table" in _parsed(file.readline())
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def not_a_journal(path: Path, error: Exception) -> CleanerError:
+    """The error that says why a file is no journal."""
+    return CleanerError(f"{str(path)!r} is not a journal of `cleaner apply`: {error}")
 
 
 def _operation(entry: Mapping[str, Any]) -> Operation:

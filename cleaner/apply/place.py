@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,11 @@ from filelock import FileLock
 
 from cleaner.apply.journal import Operation
 from cleaner.apply.plan import Conflict
+from cleaner.apply.tables.journal import RowChange
 from cleaner.core.errors import CleanerError
+from cleaner.core.scan import Scan
 
-__all__ = ["Report", "checked", "locked"]
+__all__ = ["Report", "checked", "locked", "notes_on"]
 
 
 @dataclass(frozen=True)
@@ -23,14 +25,14 @@ class Report:
 
     Attributes:
         journal: file from which it can be undone; None where nothing was to be done.
-        done: the moves that were made, paths relative to the dataset's folder.
+        done: the moves that were made, or the changes of rows of a label table; paths relative to the dataset's folder.
         conflicts: what was left alone, and why.
         warnings: what is wrong with the manifest or the journal, so that something was left out.
         notes: what people should know, though nothing is wrong.
     """
 
     journal: Path | None
-    done: tuple[Operation, ...]
+    done: tuple[Operation, ...] | tuple[RowChange, ...]
     conflicts: tuple[Conflict, ...]
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -70,3 +72,13 @@ def locked(beside: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def notes_on(scan: Scan | None, root: Path, unchecked: Sequence[str]) -> tuple[str, ...]:
+    """What people should know where files are known by name alone, those in `unchecked`, and may be others."""
+    if scan is None or not unchecked or os.path.realpath(scan.root) == str(root):
+        return ()
+    return (
+        f"{str(root)!r} is not the folder that was scanned, {str(scan.root)!r}, and {len(unchecked)} decisions have no "
+        f"sha256, so that their files are known by name alone, such as {unchecked[0]!r}; is it the same dataset?",
+    )

@@ -15,7 +15,7 @@ from cleaner.apply.labels import FolderLabels, Refusal
 from cleaner.core.files import sha256_of
 from cleaner.core.records import Action, Decision
 
-__all__ = ["Conflict", "Done", "Plan", "folders_of", "make_plan"]
+__all__ = ["Conflict", "Done", "Plan", "checked_file", "folders_of", "make_plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def make_plan(decisions: Iterable[Decision], labels: FolderLabels, trash: str, e
                 continue
             target = labels.target(decision, trash)
             inside.check(decision.path)
-            file = _checked_file(decision, labels.root)
+            file = checked_file(decision, labels.root)
             inside.check(target)
         except Refusal as refusal:
             conflicts.append(Conflict(decision.path, decision.action.value, str(refusal)))
@@ -142,8 +142,12 @@ class _Inside:
             raise Refusal(f"the folder {folder!r} is a link that leads out of the dataset")
 
 
-def _checked_file(decision: Decision, root: Path) -> Identity:
-    """The file that was decided about, which is the one that is there."""
+def checked_file(decision: Decision, root: Path) -> Identity:
+    """The file that was decided about, which is the one that is there.
+
+    Raises:
+        Refusal: it is gone, cannot be read, or is another one.
+    """
     path = root / decision.path
     if not os.path.lexists(path):
         raise Refusal("the file is gone")
