@@ -265,9 +265,23 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, at: int, after: bool = False) -
         yield
 
 
+SOME_PATHS = st.lists(PATHS, min_size=1, max_size=12, unique=True)
+
+
 @settings(deadline=None, max_examples=40)
-@given(paths=st.lists(PATHS, min_size=1, max_size=12, unique=True), data=st.data())
+@given(paths=SOME_PATHS, data=st.data())
 def test_undo_after_apply_changes_nothing_whatever_the_tree_and_the_decisions(paths: list[str], data: Any) -> None:
+    undo_after_apply_changes_nothing(paths, data)
+
+
+@pytest.mark.long
+@settings(deadline=None, max_examples=1000)
+@given(paths=SOME_PATHS, data=st.data())
+def test_undo_after_apply_changes_nothing_a_thousand_times(paths: list[str], data: Any) -> None:
+    undo_after_apply_changes_nothing(paths, data)
+
+
+def undo_after_apply_changes_nothing(paths: list[str], data: Any) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as monkeypatch:
         root = Path(folder, "data")
         root.mkdir()
@@ -279,6 +293,8 @@ def test_undo_after_apply_changes_nothing_whatever_the_tree_and_the_decisions(pa
         manifest = make_scan(root, *CLASSES)
         Manifest(manifest).append(*data.draw(random_decisions(root, paths)))
         planned = plan(manifest, root)
+        for places in ([o.source for o in planned.operations], [o.target for o in planned.operations]):
+            assert len(set(places)) == len(places)
         with suppress(KeyboardInterrupt), interrupted(monkeypatch, at=data.draw(st.integers(1, 9))):
             apply(manifest, root)
         report = apply(manifest, root)

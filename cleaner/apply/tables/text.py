@@ -10,6 +10,8 @@ from cleaner.core.errors import CleanerError
 __all__ = ["TextTable"]
 
 _BOM = b"\xef\xbb\xbf"
+# An expression for many columns takes seconds to compile.
+_FEW = 100
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
@@ -41,7 +43,8 @@ class TextTable:
         """The names in the first row."""
         # A row as most are, found in one step; what it does not match is looked at cell by cell.
         cell = rb"(" + quoted + rb'|(?!")' + plain + rb")"
-        self._row = re.compile(self._delimiter.join([cell] * len(self.columns)) + rb"(\r\n|\n|\r|\Z)")
+        if len(self.columns) <= _FEW:
+            self._row = re.compile(self._delimiter.join([cell] * len(self.columns)) + rb"(\r\n|\n|\r|\Z)")
 
     def rows(self, path_column: str, label_column: str) -> Iterator[tuple[int, str, str]]:
         """Of each row the place, the path and the label; rows that are empty lines are left out.
