@@ -109,17 +109,18 @@ def _found(journal: Journal) -> Trash:
     for operation in journal.carried_out:
         if operation.action != "delete" or _is_gone(operation, journal):
             continue
-        reason = _reason_to_leave(operation, journal.data)
-        if reason:
-            left.append(Conflict(operation.target, operation.action, reason))
-            continue
         path = journal.data / operation.target
         try:
+            # As it is before its bytes are looked at: what changes after that is seen when it is removed.
             file = Identity.of(path, os.lstat(path), operation.file.sha256)
+            reason = _reason_to_leave(operation, journal.data)
         except OSError as error:
-            left.append(Conflict(operation.target, operation.action, f"it cannot be read: {error.strerror}"))
+            left.append(Conflict(operation.target, operation.action, f"it cannot be looked at: {error.strerror}"))
             continue
-        files.append(Trashed(operation.target, operation.source, file))
+        if reason:
+            left.append(Conflict(operation.target, operation.action, reason))
+        else:
+            files.append(Trashed(operation.target, operation.source, file))
     return Trash(journal.path, tuple(files), tuple(left))
 
 
@@ -132,8 +133,6 @@ def _reason_to_leave(operation: Operation, root: Path) -> str:
     path = root / operation.target
     if not operation.target.startswith(f"{TRASH}/"):
         return f"it is not in {TRASH!r}, so that it is not known to be trash"
-    if not os.path.lexists(path):
-        return "it is no longer there"
     if os.path.realpath(path.parent) != os.path.join(os.path.realpath(root), *operation.target.split("/")[:-1]):
         return "its folder is reached through a link, so that it may be a file of somebody else; remove it by hand"
     if not operation.file.sha256:

@@ -16,7 +16,7 @@ from cleaner.apply.plan import Conflict
 from cleaner.apply.tables.journal import RowChange, TableJournal, Version, journals_of_table, read
 from cleaner.apply.tables.naming import Naming
 from cleaner.apply.tables.plan import Made, Rows, TablePlan, make_plan, rows_of
-from cleaner.apply.tables.table import LabelTable, read_table, sha256_of_bytes
+from cleaner.apply.tables.table import LabelTable, read_table, sha256_of_bytes, version_of
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import rewrite
 from cleaner.core.manifest import Manifest
@@ -90,7 +90,7 @@ def undo_in_table(journal: str | Path) -> Report:
         if found.state is State.UNDONE:
             return Report(found.path, (), ())
         found.part.unlink(missing_ok=True)
-        now = _bytes_of(found.table)
+        status, now = _status_of(found.table), _bytes_of(found.table)
         if now is not None and sha256_of_bytes(now) == found.before.sha256:
             # It was not begun, or an undo was interrupted after its one step.
             return Report(found.path, (), (), _mark(found, State.UNDONE))
@@ -99,6 +99,9 @@ def undo_in_table(journal: str | Path) -> Report:
         if reason or old is None:
             return Report(found.path, (), (Conflict(str(found.table), "undo", reason),))
         found.mark(State.UNDOING)
+        if _status_of(found.table) != status:
+            reason = "somebody changed the table just now; give the command again"
+            return Report(found.path, (), (Conflict(str(found.table), "undo", reason),))
         notes = _rewrite(found, old, found.before.modified)
         warnings = _mark(found, State.UNDONE)
     back = tuple(replace(change, label=change.new_label, new_label=change.label) for change in found.changes[::-1])
@@ -231,6 +234,13 @@ def _mark(journal: TableJournal, state: State) -> tuple[str, ...]:
     except CleanerError as error:
         return (f"all that is listed was done, but {error}; give the same command again",)
     return ()
+
+
+def _status_of(path: Path) -> tuple[int, ...] | None:
+    try:
+        return version_of(os.stat(path))
+    except OSError:
+        return None
 
 
 def _bytes_of(path: Path) -> bytes | None:

@@ -29,11 +29,11 @@ class ParquetTable:
         try:
             file = self._parquet.ParquetFile(io.BytesIO(data))
             self._table = file.read()
-        except (self._pa.ArrowException, OSError) as error:
+            self.columns: tuple[str, ...] = tuple(self._table.column_names)
+            """The names of the columns."""
+        except (self._pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise CleanerError(f"{name!r} is not a Parquet file that can be read: {error}") from error
         self._groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
-        self.columns: tuple[str, ...] = tuple(self._table.column_names)
-        """The names of the columns."""
 
     def rows(self, path_column: str, label_column: str) -> Iterator[tuple[int, str, str]]:
         """Of each row the place, the path and the label; where there is none, the empty text.
@@ -49,7 +49,10 @@ class ParquetTable:
             raise CleanerError(
                 f"{self._name!r}: the column {label_column!r} is of type {kind}; labels are text or whole numbers"
             )
-        columns = (self._table.column(name).to_pylist() for name in (path_column, label_column))
+        try:
+            columns = [self._table.column(name).to_pylist() for name in (path_column, label_column)]
+        except UnicodeDecodeError as error:
+            raise CleanerError(f"{self._name!r} has text that is not UTF-8, so that it is damaged: {error}") from error
         for place, (path, label) in enumerate(zip(*columns, strict=True)):
             yield place, path or "", "" if label is None else str(label)
 
@@ -77,7 +80,7 @@ class ParquetTable:
         try:
             table = table.set_column(position, field, self._column(values, table.column(position), field.type))
             return self._written(table.filter(self._pa.array(kept)))
-        except self._pa.ArrowException as error:
+        except (self._pa.ArrowException, UnicodeDecodeError) as error:
             raise CleanerError(f"{self._name!r} cannot hold the new labels: {error}; nothing was changed") from error
 
     def _column(self, values: list[Any], before: Any, kind: Any) -> Any:

@@ -13,7 +13,7 @@ from cleaner.apply.tables.parquet import ParquetTable
 from cleaner.apply.tables.text import TextTable
 from cleaner.core.errors import CleanerError
 
-__all__ = ["LabelTable", "choose_columns", "read_table", "sha256_of_bytes"]
+__all__ = ["LabelTable", "choose_columns", "read_table", "sha256_of_bytes", "version_of"]
 
 _PATHS = frozenset(
     [
@@ -97,10 +97,11 @@ class LabelTable:
             now = os.stat(self.path)
         except OSError:
             return False
-        return _version(now) == _version(self.status)
+        return version_of(now) == version_of(self.status)
 
 
-def _version(status: os.stat_result) -> tuple[int, ...]:
+def version_of(status: os.stat_result) -> tuple[int, ...]:
+    """What changes whenever somebody writes to a file or puts another in its place."""
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 

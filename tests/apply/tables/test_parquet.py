@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 
 from cleaner.apply.execute import apply, undo
+from cleaner.apply.tables.table import read_table
 from cleaner.core.errors import CleanerError
 from cleaner.core.manifest import Manifest
 from tests.apply.tables.test_tables import Place
@@ -94,6 +96,22 @@ def test_what_is_no_parquet_or_has_no_labels_is_an_error(tmp_path: Path) -> None
     place.table.write_bytes(b"PAR1")
     with pytest.raises(CleanerError, match="is not a Parquet file"):
         place.apply()
+
+
+def test_a_damaged_parquet_is_told_or_read_and_nothing_else(tmp_path: Path) -> None:
+    place = place_of(tmp_path, frame(["cat", "dog", "cat", "fox"]))
+    good, chance, told = place.table.read_bytes(), random.Random(1), 0
+    for n in range(200):
+        damage = bytearray(good)
+        for _ in range(chance.randrange(1, 6)):
+            damage[chance.randrange(len(good))] = chance.randrange(256)
+        place.table.write_bytes(bytes(damage[: chance.randrange(len(good))] if n % 5 == 0 else damage))
+        try:
+            table = read_table(place.table, "fname", "label")
+            table.changed({row: None for row, *_ in table.rows()})
+        except CleanerError:
+            told += 1
+    assert told > 100
 
 
 def test_without_pyarrow_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

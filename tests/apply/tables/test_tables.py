@@ -505,3 +505,21 @@ def test_a_damaged_journal_is_an_error_that_names_it(lines: list[Any], place: Pl
         with pytest.raises(CleanerError, match=r"journal-20260131T120000Z\.jsonl"):
             call()
     assert tree(place.root) == place.before
+
+
+def test_a_table_that_changes_while_it_is_put_back_is_left_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.decide_all()
+    done = place.apply().journal
+    mark = execute.TableJournal.mark
+
+    def change(journal: Any, state: State, *left: Any) -> None:
+        mark(journal, state, *left)
+        place.table.write_bytes(APPLIED + b"x")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(execute.TableJournal, "mark", change)
+        assert "just now" in undo(done).conflicts[0].reason
+    assert place.table.read_bytes() == APPLIED + b"x"
+    place.table.write_bytes(APPLIED)
+    assert undo(done).conflicts == ()
+    assert tree(place.root) == place.before
