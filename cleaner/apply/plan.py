@@ -74,6 +74,7 @@ def make_plan(decisions: Iterable[Decision], labels: FolderLabels, trash: str, e
         before[done.operation.source].append(done)
     # A name that an earlier move made free is not given away: its file may be put back, in whatever order.
     taken = {path for done in earlier for path in (done.operation.source, done.operation.target)}
+    arrived = {done.operation.target: done for done in earlier}
     inside = _Inside(labels.root)
     operations: list[Operation] = []
     conflicts: list[Conflict] = []
@@ -81,6 +82,7 @@ def make_plan(decisions: Iterable[Decision], labels: FolderLabels, trash: str, e
         try:
             if not _leaves_to_do(decision, before.get(decision.path), labels.root):
                 continue
+            _check_is_meant(decision, arrived.get(decision.path))
             target = labels.target(decision, trash)
             inside.check(decision.path)
             file = checked_file(decision, labels.root)
@@ -114,6 +116,19 @@ def _leaves_to_do(decision: Decision, before: Sequence[Done] | None, root: Path)
             undo = shlex.join(["cleaner", "undo", str(before[-1].journal)])
             raise Refusal(f"it {_was(before[-1])}; `{undo}` takes that back")
     return decision.action in (Action.DELETE, Action.RELABEL)
+
+
+def _check_is_meant(decision: Decision, arrived: Done | None) -> None:
+    """Check that a decision is about the file that an earlier apply put at its path; None where none did.
+
+    Raises:
+        Refusal: it may be about another file, that was or should have been there before.
+    """
+    if arrived and not decision.sha256:
+        raise Refusal(
+            f"the file there is {arrived.operation.source!r}, which {arrived.journal.name!r} moved there; a decision "
+            "without a sha256 does not say that it is meant; add that, or decide again"
+        )
 
 
 def _was(done: Done) -> str:
