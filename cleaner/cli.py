@@ -10,16 +10,17 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cleaner import __version__
 from cleaner.core.errors import CleanerError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cleaner.apply.journal import Operation
     from cleaner.apply.plan import Conflict
+    from cleaner.apply.tables.journal import RowChange
+    from cleaner.apply.trash import Trash
 
 __all__ = ["main"]
 
@@ -59,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"cleaner {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_scan, _add_show, _add_serve, _add_export, _add_apply, _add_undo):
+    for add in (_add_demo, _add_scan, _add_show, _add_serve, _add_export, _add_apply, _add_undo, _add_trash):
         add(commands)
     return parser
 
@@ -175,9 +176,12 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _add_apply(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("apply", help="carry out the decisions on a dataset of class folders")
+    parser = commands.add_parser("apply", help="carry out the decisions on class folders or a label table")
     parser.add_argument("manifest", metavar="MANIFEST", help="the decisions.csv of a scan folder")
     parser.add_argument("--data", required=True, metavar="DIR", help="the dataset's folder")
+    parser.add_argument("--labels", metavar="FILE", help="the table with the labels; without it folders are the labels")
+    parser.add_argument("--path-column", metavar="C", help="the table's column with the paths (default: by its name)")
+    parser.add_argument("--label-column", metavar="C", help="the table's column with the labels (default: by its name)")
     parser.add_argument("--dry-run", action="store_true", help="show what would be done; change nothing")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=_apply)
@@ -186,32 +190,86 @@ def _add_apply(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _apply(options: argparse.Namespace) -> int:
     from cleaner.apply.execute import apply, plan
 
+    table = (options.labels, options.path_column, options.label_column)
     if options.dry_run:
-        planned = plan(options.manifest, options.data)
+        planned = plan(options.manifest, options.data, *table)
         _warn(options.command, (*planned.warnings, *planned.notes))
-        _print_moves(None, planned.operations, planned.conflicts, "would move", options.json)
+        _print_done(
+            None,
+            planned.operations,
+            planned.conflicts,
+            "would change" if options.labels else "would move",
+            options.json,
+        )
         return 1 if planned.conflicts or planned.warnings else 0
-    report = apply(options.manifest, options.data)
+    report = apply(options.manifest, options.data, *table)
     _warn(options.command, (*report.warnings, *report.notes))
-    _print_moves(report.journal, report.done, report.conflicts, "moved", options.json)
+    _print_done(report.journal, report.done, report.conflicts, "changed" if options.labels else "moved", options.json)
     if report.journal and not options.json:
         _say(f"To take it back: {shlex.join(['cleaner', 'undo', str(report.journal)])}")
     return 1 if report.conflicts or report.warnings else 0
 
 
 def _add_undo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("undo", help="put everything back that an apply moved")
+    parser = commands.add_parser("undo", help="put everything back that an apply moved or changed")
     parser.add_argument("journal", metavar="JOURNAL", help="the journal that `cleaner apply` named")
     parser.set_defaults(run=_undo)
 
 
 def _undo(options: argparse.Namespace) -> int:
     from cleaner.apply.execute import undo
+    from cleaner.apply.journal import is_of_table
 
     report = undo(options.journal)
     _warn(options.command, (*report.warnings, *report.notes))
-    _print_moves(report.journal, report.done, report.conflicts, "moved back", as_json=False)
+    verb = "changed back" if is_of_table(Path(options.journal)) else "moved back"
+    _print_done(report.journal, report.done, report.conflicts, verb, as_json=False)
     return 1 if report.conflicts or report.warnings else 0
+
+
+def _add_trash(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("trash", help="list what an apply put into the trash, or remove it for good")
+    parser.add_argument("journal", metavar="JOURNAL", help="the journal that `cleaner apply` named")
+    parser.add_argument("--empty", action="store_true", help="remove the files for good; asks first")
+    parser.add_argument("--yes", action="store_true", help="with --empty: do not ask")
+    parser.set_defaults(run=_trash)
+
+
+def _trash(options: argparse.Namespace) -> int:
+    from cleaner.apply.trash import empty, trash
+
+    there = trash(options.journal)
+    _print_trash(there, "in the trash")
+    if not options.empty or not there.files:
+        return 1 if there.left else 0
+    if not options.yes and not _agreed(f"Remove {len(there.files)} files for good? Nothing brings them back. "):
+        _say("nothing was removed")
+        return 1
+    gone = empty(options.journal)
+    _warn(options.command, gone.notes)
+    _print_trash(gone, "removed for good")
+    return 1 if gone.left else 0
+
+
+def _agreed(question: str) -> bool:
+    """Whether a person at the terminal types `yes`.
+
+    Raises:
+        CleanerError: there is no terminal to ask at.
+    """
+    if not sys.stdin.isatty():
+        raise CleanerError("there is no terminal to ask at; give --yes to remove the files for good")
+    print(f"{question}Type yes: ", end="", flush=True)
+    return sys.stdin.readline().strip() == "yes"
+
+
+def _print_trash(found: Trash, verb: str) -> None:
+    if found.files:
+        rows = [(each.file.size, each.source, each.path) for each in found.files]
+        _say(_table(("bytes", "from", "in the trash"), rows))
+    _say(f"{len(found.files)} files with {found.size} bytes {verb}, {len(found.left)} left alone")
+    if found.left:
+        _say(_table(("path", "left alone because"), [(each.path, each.reason) for each in found.left]))
 
 
 def _warn(command: str, warnings: Iterable[str]) -> None:
@@ -232,20 +290,33 @@ def _mute() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _print_moves(
-    journal: Path | None, done: Iterable[Operation], conflicts: Iterable[Conflict], verb: str, as_json: bool
+def _print_done(
+    journal: Path | None,
+    done: Iterable[Operation | RowChange],
+    conflicts: Iterable[Conflict],
+    verb: str,
+    as_json: bool,
 ) -> None:
-    shown = ("source", "target", "action", "decided_at")
-    moves = [{name: getattr(operation, name) for name in shown} for operation in done]
+    shown = [_shown(each) for each in done]
     refused = [asdict(conflict) for conflict in conflicts]
     if as_json:
-        _say(json.dumps({"journal": journal and str(journal), "done": moves, "conflicts": refused}))
+        _say(json.dumps({"journal": journal and str(journal), "done": shown, "conflicts": refused}))
         return
-    if moves:
-        _say(_table(("action", "from", "to"), [(m["action"], m["source"], m["target"]) for m in moves]))
-    _say(f"{len(moves)} {verb}, {len(refused)} in conflict")
+    if shown:
+        columns = _ROWS if "path" in shown[0] else _FILES
+        _say(_table(tuple(columns.values()), [tuple(each[name] for name in columns) for each in shown]))
+    _say(f"{len(shown)} {verb}, {len(refused)} in conflict")
     if refused:
         _say(_table(("action", "path", "left alone because"), [(c["action"], c["path"], c["reason"]) for c in refused]))
+
+
+_FILES = {"action": "action", "source": "from", "target": "to"}
+_ROWS = {"action": "action", "path": "path", "label": "label", "new_label": "new label"}
+
+
+def _shown(done: Operation | RowChange) -> dict[str, str]:
+    names = ("source", "target") if hasattr(done, "target") else ("path", "label", "new_label")
+    return {name: getattr(done, name) for name in (*names, "action", "decided_at")}
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import math
 import os
@@ -272,6 +273,119 @@ def test_a_change_of_mind_after_apply_is_1_and_says_how_to_go_back(capsys: pytes
         assert f"it was deleted by {journal.name!r}; `cleaner undo {journal}` takes that back" in out
     assert run(capsys, "undo", str(journal))[0] == 0
     assert run(capsys, *APPLY)[0] == 0
+
+
+@pytest.mark.usefixtures("folder")
+def test_apply_to_a_label_table_prints_the_rows_and_undo_takes_them_back(capsys: pytest.CaptureFixture[str]) -> None:
+    content = b"file,label\r\ncat/1.png,cat\r\ndog/2.png,dog\r\n"
+    Path("labels.csv").write_bytes(content)
+    decide("cat/1.png", Action.RELABEL, "dog")
+    decide("dog/2.png", Action.DELETE)
+    decide("dog/1.png", Action.DELETE)
+    command = (*APPLY, "--labels", "labels.csv")
+    status, out, _ = run(capsys, *command, "--dry-run")
+    assert (status, "\n2 would change, 1 in conflict\n" in out) == (1, True)
+    assert Path("labels.csv").read_bytes() == content
+    status, out, err = run(capsys, *command)
+    (journal,) = Path("scan").absolute().glob("journal-*.jsonl")
+    assert (status, err) == (1, "")
+    assert out == (
+        "action   path       label  new label\n"
+        "relabel  cat/1.png  cat    dog\n"
+        "delete   dog/2.png  dog\n"
+        "2 changed, 1 in conflict\n"
+        "action  path       left alone because\n"
+        "delete  dog/1.png  it is not in the table\n"
+        f"To take it back: cleaner undo {journal}\n"
+    )
+    assert Path("labels.csv").read_bytes() == b"file,label\r\ncat/1.png,dog\r\n"
+    assert Path("data/dog/2.png").is_file()
+    status, out, _ = run(capsys, *command, "--json")
+    assert (status, json.loads(out)["done"], len(json.loads(out)["conflicts"])) == (1, [], 1)
+    status, out, err = run(capsys, "undo", str(journal))
+    assert (status, err) == (0, "")
+    assert out.endswith("\n2 changed back, 0 in conflict\n")
+    assert Path("labels.csv").read_bytes() == content
+    done = json.loads(run(capsys, *command, "--json", "--path-column", "file", "--label-column", "label")[1])["done"]
+    row = {"path": "cat/1.png", "label": "cat", "new_label": "dog", "action": "relabel", "decided_at": TIME}
+    assert done[0] == row
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--labels", "none.csv"], "none.csv"),
+        (["--labels", "data"], "data"),
+        (["--labels", "scan/decisions.csv"], "the table that the dataset has"),
+        (["--labels", "labels.csv"], "['a', 'label'], of which none has a usual name; say which, with --path-column"),
+        (["--labels", "labels.csv", "--path-column", "b"], "no column 'b'"),
+        (["--path-column", "a"], "no label table"),
+    ],
+)
+def test_a_label_table_that_cannot_be_used_is_2(
+    options: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decide("cat/1.png", Action.DELETE)
+    Path("labels.csv").write_text("a,label\ncat/1.png,cat\n")
+    status, out, err = run(capsys, *APPLY, *options)
+    assert (status, out) == (2, "")
+    assert named in err
+    assert Path("data/cat/1.png").is_file()
+
+
+class Terminal(io.StringIO):
+    """Where a person types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def deleted_two(capsys: pytest.CaptureFixture[str]) -> str:
+    """The journal of an apply that deleted two files."""
+    decide("cat/1.png", Action.DELETE)
+    decide("dog/2.png", Action.DELETE)
+    run(capsys, *APPLY)
+    return str(next(Path("scan").absolute().glob("journal-*")))
+
+
+@pytest.mark.usefixtures("folder")
+def test_trash_lists_what_is_there_and_removes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    journal = deleted_two(capsys)
+    status, out, err = run(capsys, "trash", journal)
+    assert (status, err) == (0, "")
+    assert out.splitlines()[1].split()[:2] == ["9", "cat/1.png"]
+    assert out.endswith("\n2 files with 18 bytes in the trash, 0 left alone\n")
+    assert run(capsys, "undo", journal)[0] == 0
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(("typed", "removed"), [("yes\n", True), ("y\n", False), ("", False)])
+def test_emptying_the_trash_asks(
+    typed: str, removed: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = deleted_two(capsys)
+    monkeypatch.setattr("sys.stdin", Terminal(typed))
+    status, out, _ = run(capsys, "trash", "--empty", journal)
+    assert (status, "Type yes: " in out) == (0 if removed else 1, True)
+    assert ("2 files with 18 bytes removed for good, 0 left alone" in out) == removed
+    assert ("nothing was removed" in out) != removed
+    status, out, _ = run(capsys, "undo", journal)
+    assert (status, out.count("gone for good")) == ((1, 2) if removed else (0, 0))
+
+
+@pytest.mark.usefixtures("folder")
+def test_emptying_the_trash_without_a_terminal_needs_yes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = deleted_two(capsys)
+    monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
+    status, _, err = run(capsys, "trash", "--empty", journal)
+    assert (status, "--yes" in err) == (2, True)
+    next(Path("data/.cleaner-trash").rglob("1.png")).write_text("of somebody else")
+    status, out, _ = run(capsys, "trash", "--empty", "--yes", journal)
+    assert (status, "1 files with 9 bytes removed for good, 1 left alone" in out) == (1, True)
+    assert run(capsys, "trash", "none.jsonl")[0] == 2
 
 
 @pytest.mark.usefixtures("folder")

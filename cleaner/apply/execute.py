@@ -4,62 +4,60 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-
-from filelock import FileLock
 
 from cleaner.apply import journal as journals
 from cleaner.apply import moves
 from cleaner.apply.journal import Journal, Operation, State
 from cleaner.apply.labels import FolderLabels, Refusal
+from cleaner.apply.place import Report, checked, locked, notes_on
 from cleaner.apply.plan import Conflict, Done, Plan, folders_of, make_plan
+from cleaner.apply.tables.execute import TableLabels, apply_to_table, plan_for_table, undo_in_table
+from cleaner.apply.tables.plan import TablePlan
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, sync_folder
 from cleaner.core.manifest import Manifest
-from cleaner.core.scan import Scan, load
+from cleaner.core.scan import load
 
 __all__ = ["Report", "apply", "plan", "undo"]
 
 
-@dataclass(frozen=True)
-class Report:
-    """What was done.
-
-    Attributes:
-        journal: file from which it can be undone; None where nothing was to be done.
-        done: the moves that were made, paths relative to the dataset's folder.
-        conflicts: what was left alone, and why.
-        warnings: what is wrong with the manifest or the journal, so that something was left out.
-        notes: what people should know, though nothing is wrong.
-    """
-
-    journal: Path | None
-    done: tuple[Operation, ...]
-    conflicts: tuple[Conflict, ...]
-    warnings: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-def apply(manifest: str | Path, data: str | Path) -> Report:
-    """Carry out the decisions of a manifest on a dataset whose labels are the names of its folders.
+def apply(
+    manifest: str | Path,
+    data: str | Path,
+    labels: str | Path | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+) -> Report:
+    """Carry out the decisions of a manifest on a dataset whose labels are the names of its folders, or in a table.
 
     `delete` moves the file to a hidden trash folder inside the dataset, `relabel` to the folder of the other class.
     Nothing is overwritten: where the name is taken the file gets a free one. Nothing is removed. After a run that was
     interrupted, what it did not come to is planned again from the decisions and files as they are now, and goes to its
     journal. A decision that was carried out before is not carried out again.
 
+    With a label table no file is moved: `delete` drops the row of the file, `relabel` changes its label, and all else
+    in the table stays as it is. A copy of the old table is kept beside the journal.
+
     Args:
         manifest: the CSV of decisions.
         data: the dataset's folder.
+        labels: the table with the labels, a `.csv`, `.tsv` or `.parquet` file; None where folders are the labels.
+        path_column, label_column: the table's columns with the paths and the labels; by default those with usual names.
 
     Raises:
-        CleanerError: the manifest or the folder cannot be used, or an undo was interrupted; nothing was moved.
+        CleanerError: the manifest, the folder or the table cannot be used, or an undo was interrupted; nothing was
+            changed.
     """
-    manifest, root = _checked(manifest, data)
-    with _locked(manifest):
+    table = _table_labels(labels, path_column, label_column)
+    if table:
+        return apply_to_table(manifest, data, table)
+    manifest, root = checked(manifest, data)
+    with locked(manifest):
         for begun in journals.journals_beside(manifest, root):
             if begun.state is State.APPLYING:
                 _take_back_halves(begun.operations, root)
@@ -76,18 +74,27 @@ def apply(manifest: str | Path, data: str | Path) -> Report:
     return Report(journal.path, done, (*todo.conflicts, *conflicts), (*todo.warnings, *warnings), (*todo.notes, *notes))
 
 
-def plan(manifest: str | Path, data: str | Path) -> Plan:
+def plan(
+    manifest: str | Path,
+    data: str | Path,
+    labels: str | Path | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+) -> Plan | TablePlan:
     """What `apply` would do, also after a run that was interrupted; changes nothing.
 
     Raises:
-        CleanerError: the manifest or the folder cannot be used, or an undo was interrupted.
+        CleanerError: the manifest, the folder or the table cannot be used, or an undo was interrupted.
     """
-    _, todo = _planned(*_checked(manifest, data))
+    table = _table_labels(labels, path_column, label_column)
+    if table:
+        return plan_for_table(manifest, data, table)
+    _, todo = _planned(*checked(manifest, data))
     return todo
 
 
 def undo(journal: str | Path) -> Report:
-    """Put everything back that an apply moved, also one that was interrupted.
+    """Put everything back that an apply moved or changed, also one that was interrupted.
 
     What could not be put back is in the report's conflicts, and is tried again by another call; what is back already is
     left alone.
@@ -98,8 +105,10 @@ def undo(journal: str | Path) -> Report:
     Raises:
         CleanerError: the journal cannot be used, or its dataset is gone; nothing was moved.
     """
+    if journals.is_of_table(Path(journal)):
+        return undo_in_table(journal)
     journals.read(journal)  # before a lock is made beside what may be no journal
-    with _locked(Path(journal)):
+    with locked(Path(journal)):
         found = journals.read(journal)
         root = found.data
         if not root.is_dir():
@@ -111,39 +120,17 @@ def undo(journal: str | Path) -> Report:
             return Report(found.path, (), ())
         other = {operation.target for operation in found.operations} - {operation.source for operation in todo}
         _before_anything_moves(found.mark, State.UNDOING, other)
-        done, conflicts = _each(todo, root, _take_back)
+        done, conflicts = _each(todo, root, partial(_take_back, removed=found.removed))
         notes = _sync(found, root)
-        _remove_if_empty(sorted({*found.folders, *_trash_folders(found)}, key=len, reverse=True), root)
+        remove_if_empty(sorted({*found.folders, *trash_folders(found)}, key=len, reverse=True), root)
         warnings = _mark(found, State.UNDONE, [conflict.path for conflict in conflicts])
     return Report(found.path, done, conflicts, warnings, notes)
 
 
-def _checked(manifest: str | Path, data: str | Path) -> tuple[Path, Path]:
-    # Of the dataset the folder itself, so that the journal still says where it is when a link to it is gone.
-    manifest, root = Path(os.path.abspath(manifest)), Path(os.path.realpath(data))
-    if not manifest.is_file():
-        raise CleanerError(f"there is no manifest {str(manifest)!r}; it is the decisions.csv in the scan folder")
-    if not root.is_dir():
-        raise CleanerError(f"{str(data)!r} is not a folder; give the dataset's folder")
-    return manifest, root
-
-
-@contextmanager
-def _locked(beside: Path) -> Iterator[None]:
-    """One apply or undo at a time of what lies in this folder."""
-    folder = Path(os.path.abspath(beside)).parent
-    lock = FileLock(folder / "apply.lock")
-    try:
-        lock.acquire()
-    except OSError as error:
-        raise CleanerError(
-            f"the folder {str(folder)!r} cannot be written ({error.strerror}), and the journal has to lie there; "
-            "make it writable, or use a copy of the folder that is; nothing was moved"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+def _table_labels(labels: str | Path | None, path_column: str | None, label_column: str | None) -> TableLabels | None:
+    if labels is None and (path_column or label_column):
+        raise CleanerError("a path column or a label column was named, and no label table; name that too, with labels")
+    return None if labels is None else TableLabels(labels, path_column, label_column)
 
 
 def _planned(manifest: Path, root: Path) -> tuple[Journal, Plan]:
@@ -157,14 +144,14 @@ def _planned(manifest: Path, root: Path) -> tuple[Journal, Plan]:
         decisions.latest().values(),
         FolderLabels.of(root, scan.vocab if scan else None),
         trash=f"{TRASH}/{journal.path.stem}",
-        earlier=[Done(operation, j.path) for j in found for operation in j.carried_out],
+        earlier=[Done(o, j.path, o.target in j.removed) for j in found for o in j.carried_out],
     )
     unchecked = [o.source for o in todo.operations if not decisions.standing()[o.source].sha256]
     todo = replace(
         todo,
         conflicts=(*(conflict for j in begun for conflict in _lost(j, root)), *todo.conflicts),
         warnings=tuple(decisions.warnings),
-        notes=_notes(scan, root, unchecked),
+        notes=notes_on(scan, root, unchecked),
     )
     # A folder that an earlier apply made goes away with the last file that any of them moved there.
     shared = folders_of(todo.operations) & {path for j in found for path in j.folders}
@@ -184,15 +171,6 @@ def _settled(manifest: Path, root: Path) -> list[Journal]:
             again = shlex.join(["cleaner", "undo", str(journal.path)])
             raise CleanerError(f"an undo was interrupted; `{again}` finishes it and comes first; nothing was moved")
     return [replace(j, operations=_moved(j, root)) if j.state is State.APPLYING else j for j in found]
-
-
-def _notes(scan: Scan | None, root: Path, unchecked: Sequence[str]) -> tuple[str, ...]:
-    if scan is None or not unchecked or os.path.realpath(scan.root) == str(root):
-        return ()
-    return (
-        f"{str(root)!r} is not the folder that was scanned, {str(scan.root)!r}, and {len(unchecked)} decisions have no "
-        f"sha256, so that their files are known by name alone, such as {unchecked[0]!r}; is it the same dataset?",
-    )
 
 
 def _moved(journal: Journal, root: Path) -> tuple[Operation, ...]:
@@ -275,8 +253,11 @@ def _carry_out(operation: Operation, root: Path) -> bool:
     return _move(operation, root)
 
 
-def _take_back(operation: Operation, root: Path) -> bool:
-    """Put a file back; `operation` is the reverse of the one that the apply did."""
+def _take_back(operation: Operation, root: Path, removed: Container[str]) -> bool:
+    """Put a file back; `operation` is the reverse of the one that the apply did.
+
+    `removed` are the places in the trash that were emptied for good, as far as the emptying came.
+    """
     source, target = root / operation.source, root / operation.target
     if not operation.file.is_exactly_at(source) and operation.file.is_exactly_at(target):
         return False  # by an undo that was interrupted, or by hand
@@ -286,6 +267,8 @@ def _take_back(operation: Operation, root: Path) -> bool:
         return False
     if os.path.lexists(source):
         raise Refusal("it is not the file that was moved here, or its bytes changed since; put it back by hand")
+    if operation.source in removed:
+        raise Refusal("it is gone for good: `cleaner trash --empty` removed it")
     raise Refusal(f"it is no longer here, nor is it at {operation.target!r}")
 
 
@@ -317,7 +300,7 @@ def _reversed(operation: Operation) -> Operation:
     return replace(operation, source=operation.target, target=operation.source)
 
 
-def _trash_folders(journal: Journal) -> set[str]:
+def trash_folders(journal: Journal) -> set[str]:
     """The folders that the journal's deleted files lay in; they are ours whoever made them."""
     folders = {TRASH}
     for operation in journal.operations:
@@ -327,7 +310,8 @@ def _trash_folders(journal: Journal) -> set[str]:
     return folders
 
 
-def _remove_if_empty(folders: Iterable[str], root: Path) -> None:
+def remove_if_empty(folders: Iterable[str], root: Path) -> None:
+    """Take away those of the folders that hold nothing."""
     for folder in folders:
         # One that is not empty, is a link or may not be removed stays, which does no harm.
         with suppress(OSError):

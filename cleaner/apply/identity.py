@@ -49,10 +49,12 @@ class Identity:
 
     def is_at(self, path: Path) -> bool:
         """Whether this file lies at `path`, or one of the same bytes, as after a copy to another disk and back."""
+        return self.is_exactly_at(path) or self.has_bytes_at(path)
+
+    def has_bytes_at(self, path: Path) -> bool:
+        """Whether what lies at `path` has this size and these bytes; looks at them whatever else fits."""
         status = _status(path)
-        if status is None:
-            return False
-        return self._fits(status) or (status.st_size == self.size and self._has_bytes_of(path, status))
+        return status is not None and status.st_size == self.size and self._has_bytes_of(path, status)
 
     def _fits(self, status: os.stat_result) -> bool:
         return (status.st_size, status.st_mtime_ns, status.st_ino) == (self.size, self.modified, self.inode)

@@ -1,7 +1,8 @@
 """What an apply does, written before it is done: a file of JSON lines from which everything can be put back.
 
 The first line says which dataset it is about. Then comes a line for each operation, with the identity of its file, and
-then one for each state that was reached. What was done before such a line is there is known from where the files are.
+then one for each state that was reached, and for what is about to be removed from the trash. What was done before such
+a line is there is known from where the files are.
 """
 
 from __future__ import annotations
@@ -20,7 +21,21 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.files import check_path, write_whole
 from cleaner.core.records import Decision
 
-__all__ = ["Journal", "Operation", "State", "decision_key", "journals_beside", "new_name", "read"]
+__all__ = [
+    "Journal",
+    "Operation",
+    "State",
+    "append_line",
+    "decision_key",
+    "is_of_table",
+    "journals_beside",
+    "lines_of",
+    "new_name",
+    "not_a_journal",
+    "now",
+    "read",
+    "write_lines",
+]
 
 _FORMAT = 2
 _PREFIX = "journal-"
@@ -77,6 +92,7 @@ class Journal:
         written: when it was begun.
         state: the last state that was reached.
         left: targets of the operations that are an exception to the state: not `finished`, or not `undone`.
+        removed: targets in the trash that were to be removed for good; one that is still there was not come to.
     """
 
     path: Path
@@ -86,6 +102,7 @@ class Journal:
     written: str
     state: State = State.APPLYING
     left: frozenset[str] = frozenset()
+    removed: frozenset[str] = frozenset()
 
     @property
     def carried_out(self) -> tuple[Operation, ...]:
@@ -100,8 +117,7 @@ class Journal:
             CleanerError: it cannot be written; the file is as it was.
         """
         header = {"format": _FORMAT, "data": self.data.as_posix(), "folders": self.folders, "written": self.written}
-        lines = [header, *map(asdict, self.operations)]
-        self._write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8"))
+        write_lines(self.path, [header, *map(asdict, self.operations)])
 
     def mark(self, state: State, left: Iterable[str] = ()) -> None:
         """Add the line that says that all operations reached a state, but for those with a target in `left`.
@@ -109,20 +125,46 @@ class Journal:
         Raises:
             CleanerError: it cannot be written; the file is as it was.
         """
-        line = {"state": state.value, "left": sorted(left), "at": now()}
-        try:
-            whole = self.path.read_bytes()
-        except OSError as error:
-            raise CleanerError(f"{str(self.path)!r} cannot be read: {error.strerror}") from error
-        # The end of a line that was torn goes away with it; see `read`.
-        whole = whole[: whole.rfind(b"\n") + 1]
-        self._write(whole + (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8"))
+        append_line(self.path, {"state": state.value, "left": sorted(left), "at": now()})
 
-    def _write(self, content: bytes) -> None:
-        try:
-            write_whole(self.path, content)
-        except OSError as error:
-            raise CleanerError(f"{str(self.path)!r} cannot be written: {error.strerror}") from error
+    def mark_removed(self, targets: Iterable[str]) -> None:
+        """Add the line that says which files of the trash are about to be removed for good.
+
+        Raises:
+            CleanerError: it cannot be written; the file is as it was.
+        """
+        append_line(self.path, {"removed": sorted(targets), "at": now()})
+
+
+def write_lines(path: Path, lines: Iterable[Mapping[str, object]]) -> None:
+    """Write the lines of a journal, whole or not at all.
+
+    Raises:
+        CleanerError: it cannot be written; the file is as it was.
+    """
+    _write(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8"))
+
+
+def append_line(path: Path, line: Mapping[str, object]) -> None:
+    """Add a line to a journal, whole or not at all.
+
+    Raises:
+        CleanerError: it cannot be written; the file is as it was.
+    """
+    try:
+        whole = path.read_bytes()
+    except OSError as error:
+        raise CleanerError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    # The end of a line that was torn goes away with it; see `lines_of`.
+    whole = whole[: whole.rfind(b"\n") + 1]
+    _write(path, whole + (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8"))
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise CleanerError(f"{str(path)!r} cannot be written: {error.strerror}") from error
 
 
 def new_name(folder: Path) -> Path:
@@ -140,7 +182,8 @@ def journals_beside(manifest: Path, data: Path) -> list[Journal]:
     """
     # The same dataset may be reached through a link.
     root = os.path.realpath(data)
-    found = [read(path) for path in sorted(manifest.parent.glob(f"{_PREFIX}*.jsonl"))]
+    paths = sorted(manifest.parent.glob(f"{_PREFIX}*.jsonl"))
+    found = [read(path) for path in paths if not is_of_table(path)]
     return sorted((j for j in found if os.path.realpath(j.data) == root), key=lambda journal: journal.written)
 
 
@@ -152,9 +195,9 @@ def read(path: str | Path) -> Journal:
     """
     path = Path(path)
     try:
-        # A torn last line can only be a state that was not reached: operations are written whole before they are done.
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-        header, *rest = [_parsed(line) for line in lines]
+        header, *rest = lines_of(path)
+        if "table" in header:
+            raise ValueError("it is one of a label table, which moved no files")
         if header["format"] != _FORMAT:
             raise ValueError(f"format {header['format']!r}; this version reads format {_FORMAT}")
         for folder in header["folders"]:
@@ -164,14 +207,39 @@ def read(path: str | Path) -> Journal:
         return Journal(
             path=path,
             data=Path(header["data"]),
-            operations=tuple(_operation(entry) for entry in rest if "state" not in entry),
+            operations=tuple(_operation(entry) for entry in rest if not {"state", "removed"} & entry.keys()),
             folders=tuple(header["folders"]),
             written=str(header["written"]),
             state=state,
             left=left,
+            removed=frozenset(target for entry in rest for target in entry.get("removed", ())),
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CleanerError(f"{str(path)!r} is not a journal of `cleaner apply`: {error}") from error
+        raise not_a_journal(path, error) from error
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    """The lines of a journal.
+
+    Raises:
+        OSError, ValueError, RecursionError: it cannot be read, or is not JSON lines.
+    """
+    # A torn last line can only be a state that was not reached: operations are written whole before they are done.
+    return [_parsed(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+
+
+def is_of_table(path: Path) -> bool:
+    """Whether a file begins as the journal of an apply to a label table does."""
+    try:
+        with open(path, encoding="utf-8", newline="\n") as file:
+            return "table" in _parsed(file.readline())
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def not_a_journal(path: Path, error: Exception) -> CleanerError:
+    """The error that says why a file is no journal."""
+    return CleanerError(f"{str(path)!r} is not a journal of `cleaner apply`: {error}")
 
 
 def _operation(entry: Mapping[str, Any]) -> Operation:

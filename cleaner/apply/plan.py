@@ -15,7 +15,7 @@ from cleaner.apply.labels import FolderLabels, Refusal
 from cleaner.core.files import sha256_of
 from cleaner.core.records import Action, Decision
 
-__all__ = ["Conflict", "Done", "Plan", "folders_of", "make_plan"]
+__all__ = ["Conflict", "Done", "Plan", "checked_file", "folders_of", "make_plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,16 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """An operation that an earlier apply did and nobody took back, and the journal that says so."""
+    """An operation that an earlier apply did and nobody took back, and the journal that says so.
+
+    Attributes:
+        operation, journal: the two.
+        emptied: its file was, or was about to be, removed from the trash for good.
+    """
 
     operation: Operation
     journal: Path
+    emptied: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ def make_plan(decisions: Iterable[Decision], labels: FolderLabels, trash: str, e
         before[done.operation.source].append(done)
     # A name that an earlier move made free is not given away: its file may be put back, in whatever order.
     taken = {path for done in earlier for path in (done.operation.source, done.operation.target)}
+    arrived = {done.operation.target: done for done in earlier}
     inside = _Inside(labels.root)
     operations: list[Operation] = []
     conflicts: list[Conflict] = []
@@ -75,9 +82,10 @@ def make_plan(decisions: Iterable[Decision], labels: FolderLabels, trash: str, e
         try:
             if not _leaves_to_do(decision, before.get(decision.path), labels.root):
                 continue
+            _check_is_meant(decision, arrived.get(decision.path))
             target = labels.target(decision, trash)
             inside.check(decision.path)
-            file = _checked_file(decision, labels.root)
+            file = checked_file(decision, labels.root)
             inside.check(target)
         except Refusal as refusal:
             conflicts.append(Conflict(decision.path, decision.action.value, str(refusal)))
@@ -102,10 +110,25 @@ def _leaves_to_do(decision: Decision, before: Sequence[Done] | None, root: Path)
                 # It may have come back on purpose.
                 raise Refusal(f"it {_was(before[-1])}, and there is a file again; look at it and decide again")
             return False
+        if not is_there and before[-1].emptied and not os.path.lexists(root / before[-1].operation.target):
+            raise Refusal(f"it {_was(before[-1])} and is gone for good: `cleaner trash --empty` removed it")
         if not is_there:
             undo = shlex.join(["cleaner", "undo", str(before[-1].journal)])
             raise Refusal(f"it {_was(before[-1])}; `{undo}` takes that back")
     return decision.action in (Action.DELETE, Action.RELABEL)
+
+
+def _check_is_meant(decision: Decision, arrived: Done | None) -> None:
+    """Check that a decision is about the file that an earlier apply put at its path; None where none did.
+
+    Raises:
+        Refusal: it may be about another file, that was or should have been there before.
+    """
+    if arrived and not decision.sha256:
+        raise Refusal(
+            f"the file there is {arrived.operation.source!r}, which {arrived.journal.name!r} moved there; a decision "
+            "without a sha256 does not say that it is meant; add that, or decide again"
+        )
 
 
 def _was(done: Done) -> str:
@@ -134,8 +157,12 @@ class _Inside:
             raise Refusal(f"the folder {folder!r} is a link that leads out of the dataset")
 
 
-def _checked_file(decision: Decision, root: Path) -> Identity:
-    """The file that was decided about, which is the one that is there."""
+def checked_file(decision: Decision, root: Path) -> Identity:
+    """The file that was decided about, which is the one that is there.
+
+    Raises:
+        Refusal: it is gone, cannot be read, or is another one.
+    """
     path = root / decision.path
     if not os.path.lexists(path):
         raise Refusal("the file is gone")

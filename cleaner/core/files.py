@@ -21,6 +21,7 @@ __all__ = [
     "path_from_csv",
     "path_to_csv",
     "relative_path",
+    "rewrite",
     "sha256_of",
     "sync_folder",
     "write_whole",
@@ -41,17 +42,42 @@ def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
     """
     pieces: Iterable[str | bytes] = (data,) if isinstance(data, (str, bytes)) else data
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    # mkstemp makes files that only their owner can read; reviewers may be other people.
+    _put_in_place(path, pieces, handle, Path(name), 0o666 & ~_umask())
+
+
+def rewrite(path: Path, data: bytes, part: Path, mode: int, modified: int | None = None) -> None:
+    """Give a file of the user's other bytes, so that it is either the old one or the new one, also after a power cut.
+
+    Args:
+        path: the file.
+        data: its new bytes.
+        part: temporary file in the same folder; known beforehand, so that one that a killed process left can be told.
+        mode: the permissions that it gets.
+        modified: the time of change that it gets, in nanoseconds; now by default.
+
+    Raises:
+        OSError: it cannot be written, or there is a file called `part`; the file is as it was.
+    """
+    handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o600)
+    _put_in_place(path, (data,), handle, part, mode, modified)
+
+
+def _put_in_place(
+    path: Path, pieces: Iterable[str | bytes], handle: int, part: Path, mode: int, modified: int | None = None
+) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             for piece in pieces:
                 file.write(piece.encode("utf-8") if isinstance(piece, str) else piece)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files that only their owner can read; reviewers may be other people.
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
+        os.chmod(part, mode)
+        if modified is not None:
+            os.utime(part, ns=(modified, modified))
+        os.replace(part, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 

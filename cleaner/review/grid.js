@@ -133,6 +133,7 @@ function render({ model, el }) {
   const place = element("span", { className: "cleaner-place" });
   const unreadable = element("span", { className: "cleaner-unreadable" });
   const counts = element("span", { className: "cleaner-counts", "aria-live": "polite" });
+  const pace = element("span", { className: "cleaner-pace", title: "time per decision, and what is left in this class and in the scan" });
   const pageBelow = element("span");
   const turners = [-1, 1, -1, 1].map(turnNode); // above the grid and below it
   const grid = element("div", { className: "cleaner-grid", role: "grid", "aria-multiselectable": "true" });
@@ -153,7 +154,7 @@ function render({ model, el }) {
   const largeChooser = element("div", { className: "cleaner-large-chooser" });
   large.tabIndex = -1;
   large.append(largePicture, element("div", { className: "cleaner-large-side" }, largeFacts, largeChooser));
-  const bar = element("div", { className: "cleaner-bar" }, turners[0], turners[1], place, reviewer, counts);
+  const bar = element("div", { className: "cleaner-bar" }, turners[0], turners[1], place, reviewer, counts, pace);
   const foot = element("div", { className: "cleaner-bar cleaner-foot" }, turners[2], turners[3], pageBelow);
   el.classList.add("cleaner");
   const notes = element("div", { className: "cleaner-notes" }, alert, warnings);
@@ -370,9 +371,10 @@ function render({ model, el }) {
     unreadable.title = "They are the last of the classes.";
     const { decided, kept, scan_decided, scan_kept } = page.counts;
     counts.textContent = `${decided} of ${kept} decided in this class · ${scan_decided} of ${scan_kept} in the scan`;
+    pace.textContent = "";
     if (state.seconds === null) return;
     const [left, scanLeft] = [kept - decided, scan_kept - scan_decided].map((n) => duration(n * state.seconds));
-    counts.textContent += ` · ${state.seconds.toFixed(1)} s each: ${left} left in this class, ${scanLeft} in the scan`;
+    pace.textContent = `${state.seconds.toFixed(1)} s each · left: ${left} here, ${scanLeft} in all`;
   }
 
   function drawFilters(page) {

@@ -1,0 +1,84 @@
+"""Where an apply works, and what it tells: the manifest and the dataset, the lock beside the journals, the report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from cleaner.apply.journal import Operation
+from cleaner.apply.plan import Conflict
+from cleaner.apply.tables.journal import RowChange
+from cleaner.core.errors import CleanerError
+from cleaner.core.scan import Scan
+
+__all__ = ["Report", "checked", "locked", "notes_on"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was done.
+
+    Attributes:
+        journal: file from which it can be undone; None where nothing was to be done.
+        done: the moves that were made, or the changes of rows of a label table; paths relative to the dataset's folder.
+        conflicts: what was left alone, and why.
+        warnings: what is wrong with the manifest or the journal, so that something was left out.
+        notes: what people should know, though nothing is wrong.
+    """
+
+    journal: Path | None
+    done: tuple[Operation, ...] | tuple[RowChange, ...]
+    conflicts: tuple[Conflict, ...]
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def checked(manifest: str | Path, data: str | Path) -> tuple[Path, Path]:
+    """The manifest, and the dataset's folder itself, so that a journal says where that is when a link to it is gone.
+
+    Raises:
+        CleanerError: one of them is not there.
+    """
+    manifest, root = Path(os.path.abspath(manifest)), Path(os.path.realpath(data))
+    if not manifest.is_file():
+        raise CleanerError(f"there is no manifest {str(manifest)!r}; it is the decisions.csv in the scan folder")
+    if not root.is_dir():
+        raise CleanerError(f"{str(data)!r} is not a folder; give the dataset's folder")
+    return manifest, root
+
+
+@contextmanager
+def locked(beside: Path) -> Iterator[None]:
+    """One apply, undo or emptying of the trash at a time of what lies in this folder.
+
+    Raises:
+        CleanerError: the folder cannot be written; nothing was changed.
+    """
+    folder = Path(os.path.abspath(beside)).parent
+    lock = FileLock(folder / "apply.lock")
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise CleanerError(
+            f"the folder {str(folder)!r} cannot be written ({error.strerror}), and the journal has to lie there; "
+            "make it writable, or use a copy of the folder that is; nothing was moved"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def notes_on(scan: Scan | None, root: Path, unchecked: Sequence[str]) -> tuple[str, ...]:
+    """What people should know where files are known by name alone, those in `unchecked`, and may be others."""
+    if scan is None or not unchecked or os.path.realpath(scan.root) == str(root):
+        return ()
+    return (
+        f"{str(root)!r} is not the folder that was scanned, {str(scan.root)!r}, and {len(unchecked)} decisions have no "
+        f"sha256, so that their files are known by name alone, such as {unchecked[0]!r}; is it the same dataset?",
+    )

@@ -1,0 +1,205 @@
+"""The journal of an apply to a label table: which table, what it was and what it became, and each row's change.
+
+It is a file of JSON lines beside the manifest, like that of an apply to folders, and beside it lies a copy of the table
+as it was. The table is replaced in one step, so that its bytes say whether that was done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cleaner.apply.journal import State, append_line, is_of_table, lines_of, not_a_journal, now, write_lines
+from cleaner.core.errors import CleanerError
+from cleaner.core.files import check_path
+
+__all__ = ["RowChange", "TableJournal", "Version", "journals_of_table", "read"]
+
+_FORMAT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class RowChange:
+    """What a decision does to one row.
+
+    Attributes:
+        path: the image's file, relative to the dataset's folder.
+        name: what the table calls it.
+        action: `delete`, which drops the row, or `relabel`.
+        label: the label that the row has before.
+        new_label: the label that it gets; empty where it is dropped.
+        decided_at: of the decision.
+        place: of the row in the table as it was.
+
+    Raises:
+        CleanerError: a field makes no sense.
+    """
+
+    path: str
+    name: str
+    action: str
+    label: str
+    new_label: str
+    decided_at: str
+    place: int
+
+    def __post_init__(self) -> None:
+        check_path(self.path)
+        if self.action not in ("delete", "relabel"):
+            raise CleanerError(f"the action is {self.action!r}; delete and relabel are accepted")
+
+    @property
+    def decision(self) -> tuple[str, str, str, str]:
+        """What tells one decision from a later one; see `cleaner.apply.journal.decision_key`."""
+        return self.path, self.action, self.new_label, self.decided_at
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The bytes that a table had at one time; `modified` and `mode` are those that an undo gives back."""
+
+    sha256: str
+    size: int
+    modified: int
+    mode: int
+
+
+@dataclass(frozen=True)
+class TableJournal:
+    """The changes of one apply to a label table, and how far it has come.
+
+    Attributes:
+        path: the journal's file.
+        data: the dataset's folder.
+        table: the label table.
+        before: the table as it was.
+        after: SHA-256 of what it became.
+        changes: of its rows.
+        written: when it was begun.
+        state: the last state that was reached.
+        left: paths of the changes that are not in the table though the journal is finished.
+    """
+
+    path: Path
+    data: Path
+    table: Path
+    before: Version
+    after: str
+    changes: tuple[RowChange, ...]
+    written: str
+    state: State = State.APPLYING
+    left: frozenset[str] = frozenset()
+
+    @property
+    def kept(self) -> Path:
+        """The copy of the table as it was."""
+        return self.path.with_name(f"{self.path.stem}.{self.table.name}")
+
+    @property
+    def part(self) -> Path:
+        """The temporary file that becomes the table; there only while it is written, or after an interruption."""
+        return self.table.with_name(f".{self.table.name}.{self.path.stem}.part")
+
+    @property
+    def carried_out(self) -> tuple[RowChange, ...]:
+        """The changes that were made and not taken back, as far as the journal says."""
+        if self.state is not State.FINISHED:
+            return ()
+        return tuple(change for change in self.changes if change.path not in self.left)
+
+    def write(self) -> None:
+        """Write the journal before anything is changed.
+
+        Raises:
+            CleanerError: it cannot be written; the file is as it was.
+        """
+        header = {
+            "format": _FORMAT,
+            "data": self.data.as_posix(),
+            "table": self.table.as_posix(),
+            "before": asdict(self.before),
+            "after": self.after,
+            "kept": self.kept.name,
+            "written": self.written,
+        }
+        write_lines(self.path, [header, *map(asdict, self.changes)])
+
+    def mark(self, state: State, left: Iterable[str] = ()) -> None:
+        """Add the line that says that a state was reached.
+
+        Raises:
+            CleanerError: it cannot be written; the file is as it was.
+        """
+        append_line(self.path, {"state": state.value, "left": sorted(left), "at": now()})
+
+
+def journals_of_table(manifest: Path, table: Path) -> list[TableJournal]:
+    """The journals of earlier applies in the folder of a manifest to a table, oldest first.
+
+    Raises:
+        CleanerError: one of them makes no sense.
+    """
+    found = _beside(manifest)
+    return sorted((j for j in found if os.path.realpath(j.table) == str(table)), key=lambda journal: journal.written)
+
+
+def _beside(manifest: Path) -> Iterator[TableJournal]:
+    for path in sorted(manifest.parent.glob("journal-*.jsonl")):
+        if is_of_table(path):
+            yield read(path)
+
+
+def read(path: str | Path) -> TableJournal:
+    """Read the journal of an apply to a label table.
+
+    Raises:
+        CleanerError: it is not one, or cannot be read.
+    """
+    path = Path(path)
+    try:
+        header, *rest = lines_of(path)
+        if header["format"] != _FORMAT:
+            raise ValueError(f"format {header['format']!r}; this version reads format {_FORMAT}")
+        states = [(State(entry["state"]), frozenset(entry["left"])) for entry in rest if "state" in entry]
+        state, left = states[-1] if states else (State.APPLYING, frozenset[str]())
+        found = TableJournal(
+            path=path,
+            data=Path(header["data"]),
+            table=_absolute(header["table"]),
+            before=_version(header["before"]),
+            after=_text(header["after"]),
+            changes=tuple(RowChange(**entry) for entry in rest if "state" not in entry),
+            written=str(header["written"]),
+            state=state,
+            left=left,
+        )
+        if header["kept"] != found.kept.name:
+            # Its copy of the table is found by its name.
+            raise ValueError(f"it was renamed; give it the name {str(header['kept'])[: -len(found.table.name)]}jsonl")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise not_a_journal(path, error) from error
+    return found
+
+
+def _version(entry: Mapping[str, Any]) -> Version:
+    version = Version(**entry)
+    if not all(isinstance(number, int) for number in (version.size, version.modified, version.mode)):
+        raise ValueError(f"{json.dumps(dict(entry))} is not a version of a table")
+    return version
+
+
+def _absolute(text: object) -> Path:
+    path = Path(_text(text))
+    if not path.is_absolute():
+        raise ValueError(f"the table is {text!r}; a whole path is expected")
+    return path
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} came where a text is expected")
+    return value

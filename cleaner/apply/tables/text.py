@@ -1,0 +1,144 @@
+"""CSV and TSV as bytes: cells are found where they stand, so that all that is not changed stays byte for byte."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from cleaner.core.errors import CleanerError
+
+__all__ = ["TextTable"]
+
+_BOM = b"\xef\xbb\xbf"
+# An expression for many columns takes seconds to compile.
+_FEW = 100
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+class TextTable:
+    """A table in CSV or TSV, UTF-8 with or without BOM; the first row names the columns.
+
+    Args:
+        data: the file's bytes.
+        delimiter: what stands between cells.
+        name: of the file, for messages.
+
+    Raises:
+        CleanerError: it is not UTF-8, has no header, or the header cannot be read.
+    """
+
+    def __init__(self, data: bytes, delimiter: str, name: str) -> None:
+        self._data = data
+        self._name = name
+        self._delimiter = delimiter.encode()
+        quoted, plain = rb'"[^"]*(?:""[^"]*)*"', rb"[^" + self._delimiter + rb"\r\n]*"
+        self._cell = re.compile(quoted + rb"|" + plain)
+        self._row: re.Pattern[bytes] | None = None
+        self._check_encoding()
+        self._first = len(_BOM) if data.startswith(_BOM) else 0
+        header = next(self._records(), None)
+        if header is None:
+            raise CleanerError(f"{name!r} is empty; a first row with the names of the columns is expected")
+        self.columns = tuple(map(_text, header[1]))
+        """The names in the first row."""
+        # A row as most are, found in one step; what it does not match is looked at cell by cell.
+        cell = rb"(" + quoted + rb'|(?!")' + plain + rb")"
+        if len(self.columns) <= _FEW:
+            self._row = re.compile(self._delimiter.join([cell] * len(self.columns)) + rb"(\r\n|\n|\r|\Z)")
+
+    def rows(self, path_column: str, label_column: str) -> Iterator[tuple[int, str, str]]:
+        """Of each row the place, the path and the label; rows that are empty lines are left out.
+
+        Raises:
+            CleanerError: a row has not as many cells as the header, or its quotes make no sense.
+        """
+        path, label, width = self.columns.index(path_column), self.columns.index(label_column), len(self.columns)
+        records = self._records()
+        next(records)
+        for place, cells in records:
+            if len(cells) != width:
+                raise CleanerError(
+                    f"{self._where(place)}: {len(cells)} cells, but the header has {width}; put text that has "
+                    f"{self._delimiter.decode()!r} in it in quotes"
+                )
+            yield place, _text(cells[path]), _text(cells[label])
+
+    def changed(self, label_column: str, changes: Mapping[int, str | None]) -> bytes:
+        """The file's bytes with other labels in the rows at some places; a row that gets None is dropped.
+
+        A cell that stood in quotes gets quotes; any other only where the label needs them.
+        """
+        label = self.columns.index(label_column)
+        pieces, kept = [], 0
+        for place in sorted(changes):
+            new, (spans, end) = changes[place], self._record(place)
+            begin, end = (place, end) if new is None else spans[label]
+            pieces.append(self._data[kept:begin])
+            if new is not None:
+                pieces.append(self._written(new, quoted=self._data[begin:end].startswith(b'"')))
+            kept = end
+        return b"".join([*pieces, self._data[kept:]])
+
+    def _written(self, label: str, quoted: bool) -> bytes:
+        text = label.encode("utf-8")
+        if quoted or any(mark in text for mark in (self._delimiter, b'"', b"\r", b"\n")):
+            return b'"' + text.replace(b'"', b'""') + b'"'
+        return text
+
+    def _records(self) -> Iterator[tuple[int, list[bytes]]]:
+        """The place and the cells, as they stand there, of every record that is not an empty line."""
+        data, place, delimiter = self._data, self._first, self._delimiter
+        while place < len(data):
+            line_end = _LINE_END.search(data, place)
+            stop, end = line_end.span() if line_end else (len(data), len(data))
+            line = data[place:stop]
+            if b'"' not in line:
+                cells = line.split(delimiter)
+            elif row := self._row and self._row.match(data, place):
+                cells, end = list(row.groups()[:-1]), row.end()
+            else:
+                spans, end = self._record(place)
+                cells = [data[begin:until] for begin, until in spans]
+            if cells != [b""]:
+                yield place, cells
+            place = end
+
+    def _record(self, place: int) -> tuple[list[tuple[int, int]], int]:
+        """Where the cells of the record at a place begin and end, and where the next record begins."""
+        data, spans, begin = self._data, [], place
+        while True:
+            found = self._cell.match(data, begin)
+            end = found.end() if found else begin
+            if data[begin : begin + 1] == b'"' and (end == begin + 1 or data[end - 1 : end] != b'"'):
+                raise CleanerError(f"{self._where(begin)}: a quote is opened and never closed; close it")
+            spans.append((begin, end))
+            if end == len(data):
+                return spans, end
+            if line_end := _LINE_END.match(data, end):
+                return spans, line_end.end()
+            if not data.startswith(self._delimiter, end):
+                raise CleanerError(
+                    f"{self._where(end)}: there is text after a cell in quotes; double a quote inside of quotes"
+                )
+            begin = end + len(self._delimiter)
+
+    def _check_encoding(self) -> None:
+        try:
+            self._data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise CleanerError(
+                f"{self._where(error.start)} is not UTF-8; save the file as UTF-8, and look at its labels after that"
+            ) from error
+        if b"\0" in self._data:
+            where = self._where(self._data.index(b"\0"))
+            raise CleanerError(f"{where} has a NUL, which no text has; is it UTF-16? Save the file as UTF-8")
+
+    def _where(self, place: int) -> str:
+        lines = sum(1 for _ in _LINE_END.finditer(self._data, 0, place))
+        return f"{self._name!r}, line {lines + 1}"
+
+
+def _text(cell: bytes) -> str:
+    if cell.startswith(b'"'):
+        cell = cell[1:-1].replace(b'""', b'"')
+    return cell.decode("utf-8")
