@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from cleaner.cli import main
 from cleaner.core.errors import CleanerError
 from cleaner.core.scan import Scan
 from cleaner.review.app import Notice, Review
-from cleaner.review.serve import notebook_path, review_of_environment, serve
+from cleaner.review.serve import Secret, notebook_path, review_of_environment, serve
 
 
 def test_it_is_not_served_without_the_token(scan: Scan, tmp_path: Path, unused_address: list[str]) -> None:
@@ -28,6 +29,32 @@ def test_it_is_not_served_without_the_token(scan: Scan, tmp_path: Path, unused_a
                 assert "cleaner" not in answer.read().decode()
         with pytest.raises(urllib.error.HTTPError, match="403"):
             urllib.request.urlopen(f"{address}voila/files/review.ipynb?token={TOKEN}")
+
+
+def test_the_token_is_compared_in_constant_time(scan: Scan, tmp_path: Path, unused_address: list[str]) -> None:
+    # The server that runs is asked whether it compares as it should: what it compares goes to a file.
+    log = tmp_path / "compared"
+    before = (
+        "import secrets; plain = secrets.compare_digest\n"
+        f"def noting(*both): open({str(log)!r}, 'ab').write(b' '.join(both) + b'\\n'); return plain(*both)\n"
+        "secrets.compare_digest = noting"
+    )
+    with voila(scan.folder, tmp_path, before):
+        for token in ("wrong", "a-tokem-for-tests", "ü"):
+            with urllib.request.urlopen(f"{unused_address[0]}?token={urllib.parse.quote(token)}") as answer:
+                assert "/login?next=" in answer.url
+    compared = log.read_text()
+    for token in ("wrong", "a-tokem-for-tests", "ü"):
+        assert f"{TOKEN} {token}\n" in compared
+
+
+def test_a_secret_is_equal_to_its_own_text_only() -> None:
+    secret = Secret("a-secret")
+    assert secret == "a-secret"
+    assert "a-secret" == secret  # noqa: SIM300 - the other order is what a server may write
+    for other in ("", "a-secreT", "a-secret ", "ü", "\ud800", None, 5, b"a-secret"):
+        assert secret != other
+        assert other != secret
 
 
 @pytest.fixture
