@@ -14,8 +14,8 @@ from cleaner.apply import journal as journals
 from cleaner.apply import moves
 from cleaner.apply.journal import Journal, Operation, State
 from cleaner.apply.labels import FolderLabels, Refusal
-from cleaner.apply.place import Report, checked, locked, notes_on
 from cleaner.apply.plan import Conflict, Done, Plan, folders_of, make_plan
+from cleaner.apply.run import Report, checked, locked, notes_on
 from cleaner.apply.tables.execute import TableLabels, apply_to_table, plan_for_table, undo_in_table
 from cleaner.apply.tables.plan import TablePlan
 from cleaner.core.errors import CleanerError

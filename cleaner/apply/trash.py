@@ -11,8 +11,8 @@ from cleaner.apply import journal as journals
 from cleaner.apply.execute import remove_if_empty, trash_folders
 from cleaner.apply.identity import Identity
 from cleaner.apply.journal import Journal, Operation, State
-from cleaner.apply.place import locked
 from cleaner.apply.plan import Conflict
+from cleaner.apply.run import locked
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, sync_folder
 

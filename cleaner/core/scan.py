@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -318,33 +319,11 @@ def load(folder: str | Path) -> Scan:
     """
     folder = Path(folder)
     description = _read_description(folder)
-    splits, labels = set(description["splits"]), set(description["vocab"])
-
-    def known(split: str, *names: str) -> None:
-        if split not in splits or not labels.issuperset(names):
-            raise CleanerError(f"split {split!r} and labels {list(names)} came; {_DESCRIPTION} must name them")
-
-    def sample_from(row: list[str]) -> Sample:
-        sample = _sample_from(row)
-        known(sample.split, sample.label, sample.predicted)
-        return sample
-
-    def confusion_from(row: list[str]) -> tuple[str, str, str, int]:
-        split, label, predicted, count = row
-        known(split, label, predicted)
-        if int(count) < 1:
-            raise CleanerError(f"the count is {count}; at least 1 is accepted")
-        return split, label, predicted, int(count)
-
-    def losses_from(row: list[str]) -> ClassLosses:
-        losses = _losses_from(row)
-        known(losses.split, losses.label)
-        return losses
-
+    check = partial(_check_known, set(description["splits"]), set(description["vocab"]))
     # A scan that was made before there was this file has none.
     told = (folder / _CLASSES_FILE).exists()
     cells: dict[str, dict[tuple[str, str], int]] = {split: {} for split in description["splits"]}
-    for split, label, predicted, count in _from_csv(folder / "confusion.csv", _CONFUSION, confusion_from):
+    for split, label, predicted, count in _from_csv(folder / "confusion.csv", _CONFUSION, partial(_known_cell, check)):
         cells[split][label, predicted] = count
     return Scan(
         root=Path(description["root"]),
@@ -352,10 +331,10 @@ def load(folder: str | Path) -> Scan:
         splits=tuple(description["splits"]),
         k=description["k"],
         scored=description["scored"],
-        samples=tuple(_from_csv(folder / "top_losses.csv", _TOP_LOSSES, sample_from)),
+        samples=tuple(_from_csv(folder / "top_losses.csv", _TOP_LOSSES, partial(_known_sample, check))),
         cells=cells,
         unreadable=tuple(_from_csv(folder / "unreadable.csv", _UNREADABLE, _unreadable_from)),
-        losses=tuple(_from_csv(folder / _CLASSES_FILE, _CLASSES, losses_from)) if told else (),
+        losses=tuple(_from_csv(folder / _CLASSES_FILE, _CLASSES, partial(_known_losses, check))) if told else (),
         ranked_by=description["ranked_by"],
         settings=description["settings"],
         versions=description["versions"],
@@ -363,6 +342,35 @@ def load(folder: str | Path) -> Scan:
         finished=description["finished"],
         folder=folder,
     )
+
+
+_Check = Callable[..., None]
+"""Refuses a split, and labels, that the scan does not name."""
+
+
+def _check_known(splits: set[str], labels: set[str], split: str, *names: str) -> None:
+    if split not in splits or not labels.issuperset(names):
+        raise CleanerError(f"split {split!r} and labels {list(names)} came; {_DESCRIPTION} must name them")
+
+
+def _known_sample(check: _Check, row: list[str]) -> Sample:
+    sample = _sample_from(row)
+    check(sample.split, sample.label, sample.predicted)
+    return sample
+
+
+def _known_cell(check: _Check, row: list[str]) -> tuple[str, str, str, int]:
+    split, label, predicted, count = row
+    check(split, label, predicted)
+    if int(count) < 1:
+        raise CleanerError(f"the count is {count}; at least 1 is accepted")
+    return split, label, predicted, int(count)
+
+
+def _known_losses(check: _Check, row: list[str]) -> ClassLosses:
+    losses = _losses_from(row)
+    check(losses.split, losses.label)
+    return losses
 
 
 def check_out(folder: Path, root: Path, vocab: Iterable[str]) -> None:

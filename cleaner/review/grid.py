@@ -58,12 +58,12 @@ import traitlets
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import Decision, parse_action
+from cleaner.review.messages import checked_message, shortened
 from cleaner.review.session import UNREADABLE, Card, Session
 from cleaner.review.thumbnails import Thumbnails
 
 __all__ = ["STYLE", "Grid"]
 
-_LONGEST_MESSAGE = 1000
 _LARGE = 1600
 _PREFETCH_AFTER = 0.25
 _DECIDING = ("decide", "act", "keep_rest", "undo", "redo")
@@ -157,13 +157,12 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
     def show_error(self, message: str, ask: int | None = None, path: str | None = None) -> None:
         """Show an error, and the card of `path` as it stands."""
         card = {} if path is None else {"card": self._told(self._session.card(path))}
-        # What came may be quoted in the message, and may be of any length.
-        self.send({"kind": "error", "id": ask, "message": message[:_LONGEST_MESSAGE], **card, **self._news()})
+        self.send({"kind": "error", "id": ask, "message": shortened(message), **card, **self._news()})
 
     def _answer(self, _widget: Any, content: Any, _buffers: Any) -> None:
         ask, path, not_saved = None, None, ""
         try:
-            message = _checked(content)
+            message = checked_message(content)
             ask = message["id"]
             kind = message["kind"]
             not_saved = "Not saved: " if kind in _DECIDING else ""
@@ -349,14 +348,6 @@ def _new_label(message: dict[str, Any]) -> str:
     if not isinstance(new_label, str):
         raise CleanerError(f"new_label is {new_label!r}; a label of the scan is accepted")
     return new_label
-
-
-def _checked(content: Any) -> dict[str, Any]:
-    if not isinstance(content, dict) or not isinstance(content.get("kind"), str):
-        raise CleanerError("a message without a kind came; it was left out")
-    if isinstance(content.get("id"), bool) or not isinstance(content.get("id"), int):
-        raise CleanerError(f"a message {content['kind']!r} without a number for an id came; it was left out")
-    return content
 
 
 def _for_page(card: Card) -> dict[str, Any]:

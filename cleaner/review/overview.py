@@ -35,11 +35,11 @@ import traitlets
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import LOSS_EDGES, ClassLosses
+from cleaner.review.messages import checked_message, shortened
 from cleaner.review.session import UNREADABLE, Session
 
 __all__ = ["Overview", "most_confused"]
 
-_LONGEST_MESSAGE = 1000
 _MATRIX_LABELS = 20
 _HERE = Path(__file__).parent
 
@@ -97,8 +97,7 @@ class Overview(anywidget.AnyWidget):  # type: ignore[misc]
 
     def show_error(self, message: str, ask: int | None = None) -> None:
         """Show an error."""
-        # What came may be quoted in the message, and may be of any length.
-        self.send({"kind": "error", "id": ask, "message": message[:_LONGEST_MESSAGE]})
+        self.send({"kind": "error", "id": ask, "message": shortened(message)})
 
     def _send_news(self, ask: int | None) -> None:
         session = self._session
@@ -139,7 +138,7 @@ class Overview(anywidget.AnyWidget):  # type: ignore[misc]
     def _answer(self, _widget: Any, content: Any, _buffers: Any) -> None:
         ask = None
         try:
-            message = _checked(content)
+            message = checked_message(content)
             ask = message["id"]
             kind = message["kind"]
             if kind not in self._answers:
@@ -245,11 +244,3 @@ def _open(session: Session) -> dict[str, Any]:
         "histogram": losses.histogram if losses else (),
         "not_finite": losses.not_finite if losses else 0,
     }
-
-
-def _checked(content: Any) -> dict[str, Any]:
-    if not isinstance(content, dict) or not isinstance(content.get("kind"), str):
-        raise CleanerError("a message without a kind came; it was left out")
-    if isinstance(content.get("id"), bool) or not isinstance(content.get("id"), int):
-        raise CleanerError(f"a message {content['kind']!r} without a number for an id came; it was left out")
-    return content

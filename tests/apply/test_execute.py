@@ -818,7 +818,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_says_what_to_do(
 
     place.decide_all()
     done = place.apply().journal
-    monkeypatch.setattr("cleaner.apply.place.FileLock.acquire", refuse)
+    monkeypatch.setattr("cleaner.apply.run.FileLock.acquire", refuse)
     for call in (place.apply, lambda: undo(done)):
         with pytest.raises(CleanerError, match=r"cannot be written .*make it writable"):
             call()

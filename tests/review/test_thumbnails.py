@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import time
-from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
 
 import numpy as np
 import pytest
+from hosts import wait_until
 from PIL import Image
 
 from cleaner.review.thumbnails import Thumbnail, Thumbnails, make_thumbnail
@@ -121,14 +120,6 @@ class Gate:
         return Thumbnail(path.name.encode())
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("the condition did not come true")
-
-
 def test_what_is_waited_for_comes_before_what_is_prefetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate(monkeypatch)
     thumbnails = Thumbnails(tmp_path, threads=1)
@@ -161,7 +152,9 @@ def test_a_prefetch_can_begin_later_and_be_replaced_before(tmp_path: Path, monke
     gate.is_open.set()
     thumbnails = Thumbnails(tmp_path, threads=1)
     thumbnails.prefetch(["a"], after=0.2)
+    replaced = thumbnails._timer
     thumbnails.prefetch(["b"], after=0.01)
     wait_until(lambda: "b" in thumbnails._cache)
-    time.sleep(0.4)
+    replaced.join(20)  # it ends when it is cancelled, or has begun what it was for
+    wait_until(lambda: not thumbnails._pending)
     assert gate.begun == ["b"]

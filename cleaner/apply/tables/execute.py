@@ -11,8 +11,8 @@ from pathlib import Path
 
 from cleaner.apply import journal as journals
 from cleaner.apply.journal import State
-from cleaner.apply.place import Report, checked, locked, notes_on
 from cleaner.apply.plan import Conflict
+from cleaner.apply.run import Report, checked, locked, notes_on
 from cleaner.apply.tables.journal import RowChange, TableJournal, Version, journals_of_table, read
 from cleaner.apply.tables.naming import Naming
 from cleaner.apply.tables.plan import Made, Rows, TablePlan, make_plan, rows_of

@@ -50,7 +50,7 @@ KINDS: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _needs_pyarrow() -> None:
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="needs pyarrow, which the extra test brings")
 
 
 @pytest.mark.parametrize("kind", KINDS)

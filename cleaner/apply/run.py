@@ -1,4 +1,4 @@
-"""Where an apply works, and what it tells: the manifest and the dataset, the lock beside the journals, the report."""
+"""What each run of an apply, an undo or an emptying of the trash has: its places, its lock, its report."""
 
 from __future__ import annotations
 
