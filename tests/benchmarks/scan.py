@@ -141,6 +141,7 @@ CHOICES: dict[str, Callable[..., dict[str, Any]]] = {
     "plain, 2 workers": _scan_with("plain", 2),
     "plain, 1 worker": _scan_with("plain", 1),
     "channels-last, 1 worker": _scan_with("channels-last", 1),
+    "fused, 2 workers": _scan_with("fused", 2),
     "traced, 0 workers": _scan_with("traced", 0),
     "traced, 1 worker": _scan_with("traced", 1),
     "traced, 2 workers": _scan_with("traced", 2),

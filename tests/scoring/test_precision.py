@@ -50,6 +50,16 @@ def test_exact_ways_give_the_same_losses(name: str, model: nn.Module, inputs: li
 
 
 @torch.no_grad()
+def test_putting_layers_together_is_off_again_for_others(model: nn.Module, inputs: list[Tensor]) -> None:
+    before = torch.jit.onednn_fusion_enabled()
+    precision.make("fused", model, inputs)
+    assert torch.jit.onednn_fusion_enabled() == before
+    with pytest.raises(RuntimeError):
+        precision.make("fused", nn.Linear(3, 2), inputs)
+    assert torch.jit.onednn_fusion_enabled() == before
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("name", precision.FAST)
 def test_fast_ways_give_losses_near_them(name: str, model: nn.Module, inputs: list[Tensor]) -> None:
     way = precision.make(name, model, inputs)
