@@ -32,13 +32,10 @@ from cleaner.scoring.sources.fastai_loading import (
     FolderItems,
     Items,
     OwnItems,
-    Traced,
     TracedLoader,
-    again,
-    every,
-    with_copies,
 )
 from cleaner.scoring.sources.held import Held
+from cleaner.scoring.sources.loading import Traced, again, every, with_copies
 
 __all__ = ["FastaiSource"]
 
@@ -146,7 +143,7 @@ class FastaiSource:
             "vocabulary": list(self.vocab),
             "reduced decoding": self.settings["reduced_decoding"],
             "number of samples": self._counts,
-            "batch size": {split: files.dl.bs for split, files in self._files.items()},
+            "batch size": {split: files.batch_size for split, files in self._files.items()},
         }
 
     def count(self, split: str) -> int:
@@ -156,7 +153,7 @@ class FastaiSource:
     def paths(self, split: str) -> Iterator[str]:
         """The paths of the split's samples, in the order in which they are scored."""
         files = self._files[split]
-        return map(files.name, files.items.keys())
+        return map(files.name, files.keys())
 
     def score(
         self,
