@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from fastai.callback.progress import CSVLogger, ProgressCallback, ShowGraphCallback
 from fastai.callback.tracker import TrackerCallback
@@ -26,6 +23,7 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.records import ScoredBatch
 from cleaner.scoring import precision
 from cleaner.scoring.sources import Candidates, Wanted
+from cleaner.scoring.sources.checks import check_labels, check_number, checked_folder, root_of
 from cleaner.scoring.sources.fastai_loading import (
     SPLIT_FOLDERS,
     Files,
@@ -36,6 +34,8 @@ from cleaner.scoring.sources.fastai_loading import (
 )
 from cleaner.scoring.sources.held import Held
 from cleaner.scoring.sources.loading import Traced, again, every, with_copies
+from cleaner.scoring.sources.models import digest, modes_kept, name_of, per_sample, takes_reduction
+from cleaner.scoring.sources.transfers import Transfers
 
 __all__ = ["FastaiSource"]
 
@@ -72,8 +72,8 @@ class FastaiSource:
         batch_size: int | None = None,
         reduced: bool = False,
     ) -> None:
-        _check_number("workers", workers, at_least=0)
-        _check_number("batch_size", batch_size, at_least=1)
+        check_number("workers", workers, at_least=0)
+        check_number("batch_size", batch_size, at_least=1)
         self.vocab = vocab_of(learn)
         self.splits = tuple(items)
         self.ways: dict[str, str] = {}
@@ -90,12 +90,14 @@ class FastaiSource:
         self._held = {split: Held(_HELD // len(items)) for split in items}
         self._counts = {split: survey.n for split, survey in surveys.items()}
         self.labels_seen = {label for survey in surveys.values() for label in survey.labels}
-        self.root = root or _root_of(learn, [folder for survey in surveys.values() for folder in survey.folders])
+        self.root = root or root_of(
+            os.path.abspath(learn.dls.path), (folder for survey in surveys.values() for folder in survey.folders)
+        )
         for files in self._files.values():
             files.root = self.root
         self.settings: dict[str, Any] = {
             "source": "fastai",
-            "loss": _name(learn.loss_func),
+            "loss": name_of(learn.loss_func),
             "model": type(learn.model).__name__,
             "transforms": "validation",
             "reduced_decoding": reduced,
@@ -108,7 +110,7 @@ class FastaiSource:
         """The splits of a learner's own data."""
         _check_learner(learn)
         items = {split: OwnItems(_items_of(learn, split)) for split in splits}
-        folder = None if root is None else _checked_folder(Path(root))
+        folder = None if root is None else checked_folder(Path(root))
         return cls(learn, items, folder, reduced=reduced)
 
     @classmethod
@@ -122,7 +124,7 @@ class FastaiSource:
     ) -> FastaiSource:
         """The images below a folder, labelled as the learner labels paths."""
         _check_learner(learn)
-        root = _checked_folder(data)
+        root = checked_folder(data)
         candidates = {split: FolderItems(root, split) for split in (*SPLIT_FOLDERS, "all")}
         items = {split: some for split, some in candidates.items() if next(some.keys(), None) is not None}
         if not items:
@@ -138,7 +140,7 @@ class FastaiSource:
     def identity(self) -> dict[str, Any]:
         """What must be the same for a scan to go on."""
         return {
-            "learner": _digest(self._learn.model),
+            "learner": digest(self._learn.model),
             "loss": self.settings["loss"],
             "vocabulary": list(self.vocab),
             "reduced decoding": self.settings["reduced_decoding"],
@@ -240,7 +242,7 @@ class _Quicken(Callback):  # type: ignore[misc]
 
     def _losses(self, target: Tensor, prediction: Any) -> Tensor:
         loss_func, target = self.learn.loss_func, target[: len(prediction)]
-        return _per_sample(loss_func(prediction, target), prediction, target, loss_func).as_subclass(Tensor)
+        return per_sample(loss_func(prediction, target), prediction, target, loss_func).as_subclass(Tensor)
 
 
 class _Quickened(nn.Module):
@@ -262,80 +264,42 @@ class _Quickened(nn.Module):
 
 
 class _Gather(Callback):  # type: ignore[misc]
-    """Takes what a scan needs out of each batch of the learner's loop, and lets go of the batch.
-
-    On a GPU the copy to the host is waited for one batch later, so that the GPU is never idle for it.
-    """
+    """Takes what a scan needs out of each batch of the learner's loop, and lets go of the batch."""
 
     order = 1000  # after callbacks that change the prediction or the loss
 
     def __init__(self, loader: TracedLoader, n_classes: int) -> None:
         self.loader, self.n_classes = loader, n_classes
-        self.waiting: Callable[[], tuple[ScoredBatch, Traced]] | None = None
-        loader.settle = self.pass_on
+        self.transfers = Transfers(loader.take)
+        loader.settle = self.transfers.settle
 
     def __call__(self, event_name: str) -> None:
         # Not fastai's dispatch, which rewrites the message of whatever is raised here.
         if event_name == "after_loss":
             self.take()
         elif event_name == "after_validate":
-            self.pass_on()
+            self.transfers.settle()
 
     def take(self) -> None:
         current, loss_func = self.loader.current, self.learn.loss_func
         prediction, target = self.learn.pred.detach(), self.learn.yb[0].detach()
         _check_shapes(prediction, target, len(current.paths), self.n_classes)
-        confidences, predicted = _probabilities(prediction, loss_func).as_subclass(Tensor).max(dim=-1)
-        losses = _per_sample(self.learn.loss.detach(), prediction, target, loss_func)
-        on_device = [t.as_subclass(Tensor) for t in (target, losses, predicted, confidences)]
-        on_host, copied = _copied(on_device)
-
-        def batch() -> tuple[ScoredBatch, Traced]:
-            copied()
-            labels, found, guesses, sure = (t.numpy() for t in on_host)
-            columns = (labels.astype(np.int64), found.astype(np.float64), guesses.astype(np.int64))
-            return ScoredBatch(current.paths, *columns, sure.astype(np.float64), current.unreadable), current
-
-        self.pass_on()
-        self.waiting = batch
-        if not target.is_cuda:
-            self.pass_on()
-
-    def pass_on(self) -> None:
-        if self.waiting is not None:
-            self.loader.take(*self.waiting())
-            self.waiting = None
-
-
-def _nothing() -> None:
-    """What there is to wait for where nothing was begun."""
-
-
-def _copied(tensors: list[Tensor]) -> tuple[list[Tensor], Callable[[], None]]:
-    """The tensors on the host, and a function that waits until they are there."""
-    if not tensors[0].is_cuda:
-        return [t.cpu().float() if t.dtype in (torch.bfloat16, torch.float16) else t.cpu() for t in tensors], _nothing
-    on_host = [torch.empty(t.shape, dtype=torch.float64, pin_memory=True) for t in tensors]
-    for host, device in zip(on_host, tensors, strict=True):
-        host.copy_(device.double(), non_blocking=True)
-    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    event.record(torch.cuda.current_stream(tensors[0].device))
-    return on_host, event.synchronize
+        losses = per_sample(self.learn.loss.detach(), prediction, target, loss_func)
+        found = (target, losses, _probabilities(prediction, loss_func))
+        self.transfers.send(current, *(t.as_subclass(Tensor) for t in found))
 
 
 @contextmanager
 def _as_found(learn: Learner) -> Iterator[None]:
     """Without the callbacks of training; afterwards, also after an error, the learner is as it was."""
     attributes = dict(learn.__dict__)
-    modes = {module: module.training for module in learn.model.modules()}
     learn.cbs = type(learn.cbs)(cb for cb in learn.cbs if not isinstance(cb, _TRAINING_ONLY))
-    try:
-        yield
-    finally:
-        learn.__dict__.clear()
-        learn.__dict__.update(attributes)
-        for module, training in modes.items():
-            module.training = training
+    with modes_kept(learn.model):
+        try:
+            yield
+        finally:
+            learn.__dict__.clear()
+            learn.__dict__.update(attributes)
 
 
 @contextmanager
@@ -350,7 +314,7 @@ def _unreduced(learn: Learner) -> Iterator[None]:
         finally:
             loss_func.reduction = found
         return
-    if isinstance(loss_func, BaseLoss) or "reduction" in inspect.signature(loss_func).parameters:
+    if isinstance(loss_func, BaseLoss) or takes_reduction(loss_func):
         learn.loss_func = _Unreduced(loss_func)
     yield  # `_as_found` puts the loss function back
 
@@ -365,30 +329,10 @@ class _Unreduced(partial):  # type: ignore[type-arg]
         return getattr(self.func, name)
 
 
-def _per_sample(loss: Tensor, prediction: Tensor, target: Tensor, loss_func: Callable[..., Tensor]) -> Tensor:
-    """One loss per sample, [n]; a function that reduces whatever it is told is asked about each sample alone."""
-    n = len(target)
-    if loss.numel() == n:
-        return loss.reshape(n)
-    if loss.numel() > n and loss.numel() % n == 0:
-        return loss.reshape(n, -1).mean(dim=1)
-    return torch.stack([loss_func(prediction[i : i + 1], target[i : i + 1]).reshape(()) for i in range(n)])
-
-
 def _probabilities(prediction: Tensor, loss_func: Callable[..., Tensor]) -> Tensor:
     """Probabilities [n, n_classes]: by the loss's own activation as in `get_preds`, or softmax where it has none."""
     activation = getattr(loss_func, "activation", None)
     return torch.softmax(prediction.float(), dim=-1) if activation is None else activation(prediction)
-
-
-def _digest(model: nn.Module) -> str:
-    """SHA-256 of the names and values of a model's weights."""
-    digest = hashlib.sha256()
-    for name, values in sorted(model.state_dict().items()):
-        digest.update(name.encode("utf-8"))
-        if isinstance(values, Tensor):
-            digest.update(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _check_shapes(prediction: Any, target: Any, n: int, n_classes: int) -> None:
@@ -422,10 +366,7 @@ def vocab_of(learn: Learner) -> tuple[str, ...]:
     if vocab is None or any(isinstance(label, (list, tuple)) or hasattr(label, "o2i") for label in vocab):
         raise CleanerError("the learner has no single vocabulary; learners that classify images are accepted")
     labels = tuple(str(label) for label in vocab)
-    if len(set(labels)) != len(labels):
-        raise CleanerError(f"the learner's labels {labels} are not different as text; rename one")
-    if len(labels) < 2:
-        raise CleanerError(f"the learner knows one class, {list(labels)}; with fewer than two every loss is 0")
+    check_labels(labels, "the learner")
     return labels
 
 
@@ -456,25 +397,3 @@ def _items_of(learn: Learner, split: str) -> Any:
             "use cleaner.scan_folder(learn, data, out), or `cleaner scan --learner FILE --data DIR`"
         )
     return items
-
-
-def _root_of(learn: Learner, folders: Sequence[str]) -> Path:
-    own = os.path.abspath(learn.dls.path)
-    if own != os.getcwd() and all(Path(folder).is_relative_to(own) for folder in folders):
-        return Path(own)
-    return Path(os.path.commonpath(folders))
-
-
-def _checked_folder(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise CleanerError(f"{str(folder)!r} is not a folder; give the folder that holds the images")
-    return Path(os.path.abspath(folder))
-
-
-def _check_number(name: str, value: int | None, at_least: int) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < at_least):
-        raise CleanerError(f"{name} is {value!r}; a whole number of at least {at_least} is accepted")
-
-
-def _name(loss_func: Any) -> str:
-    return getattr(loss_func, "__name__", None) or type(loss_func).__name__
