@@ -83,7 +83,7 @@ def test_where_there_is_no_room_no_more_are_taken() -> None:
 def test_what_is_held_is_not_read_again(limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "_CLEARLY", float("inf"))
     monkeypatch.setattr(precision, "_WORTH_IT", 0.0)
-    monkeypatch.setattr("cleaner.scoring.sources.fastai._HELD", limit)
+    monkeypatch.setattr("cleaner.scoring.sources.fastai.LIMIT", limit)
     data, read = make_folder(tmp_path / "data"), list[str]()
     plain = loading.Reader._read
 

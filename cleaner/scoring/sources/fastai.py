@@ -32,7 +32,7 @@ from cleaner.scoring.sources.fastai_loading import (
     OwnItems,
     TracedLoader,
 )
-from cleaner.scoring.sources.held import Held
+from cleaner.scoring.sources.held import LIMIT, Held
 from cleaner.scoring.sources.loading import Traced, again, every, with_copies
 from cleaner.scoring.sources.models import digest, modes_kept, name_of, per_sample, takes_reduction
 from cleaner.scoring.sources.transfers import Transfers
@@ -43,9 +43,6 @@ __all__ = ["FastaiSource"]
 _LOADERS = {"train": 0, "valid": 1}
 # Callbacks that measure or steer training. A scan is no epoch: they would log it, stop it or keep every prediction.
 _TRAINING_ONLY = (Recorder, ProgressCallback, ShowGraphCallback, CSVLogger, TrackerCallback)
-
-# Bytes of inputs that a fast scan may hold on to, which is some hundred images of usual size.
-_HELD = 128 * 2**20
 
 
 class FastaiSource:
@@ -76,8 +73,8 @@ class FastaiSource:
         check_number("batch_size", batch_size, at_least=1)
         self.vocab = vocab_of(learn)
         self.splits = tuple(items)
-        self.ways: dict[str, str] = {}
-        self._made: dict[str, nn.Module] = {}
+        self._chosen = precision.Chosen()
+        self.ways = self._chosen.names
         self._learn = learn
         # The learner's own 0 is kept: where worker processes do not work, that is how people say so.
         self._workers = 0 if workers is None and learn.dls.valid.fake_l.num_workers == 0 else workers
@@ -87,7 +84,7 @@ class FastaiSource:
             for split, own in items.items()
         }
         surveys = {split: files.survey() for split, files in self._files.items()}
-        self._held = {split: Held(_HELD // len(items)) for split in items}
+        self._held = {split: Held(LIMIT // len(items)) for split in items}
         self._counts = {split: survey.n for split, survey in surveys.items()}
         self.labels_seen = {label for survey in surveys.values() for label in survey.labels}
         self.root = root or root_of(
@@ -185,7 +182,7 @@ class FastaiSource:
 
         loader = TracedLoader(files, expected, batches if candidates is None else with_copies(batches), take)
         with _as_found(self._learn), self._learn.validation_context(), _unreduced(self._learn):
-            self._learn.add_cbs([_Quicken(self.ways, self._made, fast, files), _Gather(loader, len(self.vocab))])
+            self._learn.add_cbs([_Quicken(self._chosen, fast, files), _Gather(loader, len(self.vocab))])
             self._learn._do_epoch_validate(dl=loader)
         if only is None and loader.seen != expected:
             raise CleanerError(
@@ -198,8 +195,7 @@ class _Quicken(Callback):  # type: ignore[misc]
     """Runs the model in the quickest way, tried on the first batch as the other callbacks left it.
 
     Args:
-        ways: where the name of the chosen way is kept, by `"exact"` and `"fast"`; one that is there is taken.
-        made: where what was made of them is kept, for the next split.
+        chosen: the ways that were chosen before.
         fast: take the quickest way, not the quickest one that gives the same losses.
         files: where images from all over the split come from.
     """
@@ -207,32 +203,21 @@ class _Quicken(Callback):  # type: ignore[misc]
     order = 1001
     _TRIED = 16  # images; enough to see in what ranges the values lie
 
-    def __init__(self, ways: dict[str, str], made: dict[str, nn.Module], fast: bool, files: Files) -> None:
-        self.ways, self.made, self.fast, self.files, self.chosen = ways, made, fast, files, False
+    def __init__(self, chosen: precision.Chosen, fast: bool, files: Files) -> None:
+        self.chosen, self.fast, self.files, self.done = chosen, fast, files, False
 
     def __call__(self, event_name: str) -> None:
-        if event_name == "before_batch" and not self.chosen:
-            self.chosen = True
+        if event_name == "before_batch" and not self.done:
+            self.done = True
             self.choose()
 
     def choose(self) -> None:
-        model, kind = self.learn.model, "fast" if self.fast else "exact"
+        model = self.learn.model
         if precision.has_hooks(model) or not all(isinstance(x, Tensor) for x in self.learn.xb):
             return
         some = [x[: self._TRIED].as_subclass(Tensor) for x in self.learn.xb]
-        if kind in self.ways and kind not in self.made:
-            inputs = self.spread() if self.ways[kind] in precision.FAST else some
-            self.made[kind] = _Quickened(precision.make(self.ways[kind], model, inputs), model)
-        if kind in self.made:
-            self.learn.model = self.made[kind]
-            return
-        target = self.learn.yb[0][: self._TRIED]
-        losses = partial(self._losses, target)
-        ways = precision.choose(model, some, losses, precision.TOLERANCE, self.spread() if self.fast else None)
-        for name, way in zip(("exact", "fast") if self.fast else ("exact",), ways, strict=False):
-            self.ways.setdefault(name, way.name)
-            self.made.setdefault(name, _Quickened(way.model, model))
-        self.learn.model = self.made[kind]
+        losses = partial(self._losses, self.learn.yb[0][: self._TRIED])
+        self.learn.model = _Quickened(self.chosen.way(model, some, losses, self.spread, self.fast), model)
 
     def spread(self) -> list[Tensor]:
         """Inputs from all over the split; those of the batch at hand where none can be read."""
