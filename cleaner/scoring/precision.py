@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["EXACT", "FAST", "TOLERANCE", "Way", "choose", "has_hooks", "make"]
+__all__ = ["EXACT", "FAST", "TOLERANCE", "Chosen", "Way", "choose", "has_hooks", "load_compilers", "make"]
 
 TOLERANCE = 1e-4
 """Largest difference of a loss, in the loss's own unit, at which a way counts as the same."""
@@ -101,6 +101,44 @@ def choose(
     for way in (exact, best):
         _log.info("%s: %.1f ms for images that take %.1f ms plain", way.name, way.seconds * 1e3, plain.seconds * 1e3)
     return exact, best
+
+
+class Chosen:
+    """The ways that were chosen for a model, and what was made of them, for one split after the other.
+
+    Attributes:
+        names: the name of each way, by `"exact"` and `"fast"`; one that is there is taken.
+    """
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+        self._made: dict[str, Model] = {}
+
+    def way(
+        self,
+        model: nn.Module,
+        inputs: Sequence[Tensor],
+        losses: Callable[[Any], Tensor],
+        spread: Callable[[], Sequence[Tensor]],
+        fast: bool,
+    ) -> Model:
+        """The quickest way, or, unless `fast`, the quickest one that gives the same losses.
+
+        Args:
+            model, inputs, losses: see `choose`.
+            spread: gives inputs from all over the data.
+            fast: which way.
+        """
+        kind = "fast" if fast else "exact"
+        if kind not in self._made and kind in self.names:
+            name = self.names[kind]
+            self._made[kind] = make(name, model, spread() if name in FAST else inputs)
+        if kind not in self._made:
+            ways = choose(model, inputs, losses, TOLERANCE, spread() if fast else None)
+            for each, way in zip(("exact", "fast") if fast else ("exact",), ways, strict=False):
+                self.names.setdefault(each, way.name)
+                self._made.setdefault(each, way.model)
+        return self._made[kind]
 
 
 def _made_and_tried(

@@ -11,7 +11,7 @@ import torch
 import cleaner
 from cleaner.core.records import ScoredBatch
 from cleaner.scoring import precision
-from cleaner.scoring.sources import fastai_loading
+from cleaner.scoring.sources import loading
 from cleaner.scoring.sources.held import Held
 from tests.scoring.learners import make_folder, make_learner
 
@@ -83,20 +83,20 @@ def test_where_there_is_no_room_no_more_are_taken() -> None:
 def test_what_is_held_is_not_read_again(limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "_CLEARLY", float("inf"))
     monkeypatch.setattr(precision, "_WORTH_IT", 0.0)
-    monkeypatch.setattr("cleaner.scoring.sources.fastai._HELD", limit)
+    monkeypatch.setattr("cleaner.scoring.sources.fastai.LIMIT", limit)
     data, read = make_folder(tmp_path / "data"), list[str]()
-    plain = fastai_loading.Files._read
+    plain = loading.Reader._read
 
-    def counting(files: fastai_loading.Files, key: str, path: str) -> object:
+    def counting(files: loading.Reader, key: str, path: str) -> object:
         read.append(path)
         return plain(files, key, path)
 
-    monkeypatch.setattr(fastai_loading.Files, "_read", counting)
+    monkeypatch.setattr(loading.Reader, "_read", counting)
     learn = make_learner(data)
     exact = cleaner.scan_folder(learn, data, tmp_path / "exact", k=2, progress=False)
     before = len(read)
     fast = cleaner.scan_folder(learn, data, tmp_path / "fast", k=2, progress=False, fast=True)
     assert fast.settings["ways"]["fast"] in precision.FAST
     assert [(s.path, round(s.loss, 4)) for s in fast.samples] == [(s.path, round(s.loss, 4)) for s in exact.samples]
-    once = before + len(list(data.rglob("*.png"))) + fastai_loading._SPREAD
+    once = before + len(list(data.rglob("*.png"))) + loading.SPREAD
     assert (len(read) == once) is bool(limit)

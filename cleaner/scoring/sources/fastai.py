@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from fastai.callback.progress import CSVLogger, ProgressCallback, ShowGraphCallback
 from fastai.callback.tracker import TrackerCallback
@@ -26,19 +23,19 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.records import ScoredBatch
 from cleaner.scoring import precision
 from cleaner.scoring.sources import Candidates, Wanted
+from cleaner.scoring.sources.checks import check_labels, check_number, checked_folder, root_of
 from cleaner.scoring.sources.fastai_loading import (
     SPLIT_FOLDERS,
     Files,
     FolderItems,
     Items,
     OwnItems,
-    Traced,
     TracedLoader,
-    again,
-    every,
-    with_copies,
 )
-from cleaner.scoring.sources.held import Held
+from cleaner.scoring.sources.held import LIMIT, Held
+from cleaner.scoring.sources.loading import Traced, again, every, with_copies
+from cleaner.scoring.sources.models import digest, modes_kept, name_of, per_sample, takes_reduction
+from cleaner.scoring.sources.transfers import Transfers
 
 __all__ = ["FastaiSource"]
 
@@ -46,9 +43,6 @@ __all__ = ["FastaiSource"]
 _LOADERS = {"train": 0, "valid": 1}
 # Callbacks that measure or steer training. A scan is no epoch: they would log it, stop it or keep every prediction.
 _TRAINING_ONLY = (Recorder, ProgressCallback, ShowGraphCallback, CSVLogger, TrackerCallback)
-
-# Bytes of inputs that a fast scan may hold on to, which is some hundred images of usual size.
-_HELD = 128 * 2**20
 
 
 class FastaiSource:
@@ -75,12 +69,12 @@ class FastaiSource:
         batch_size: int | None = None,
         reduced: bool = False,
     ) -> None:
-        _check_number("workers", workers, at_least=0)
-        _check_number("batch_size", batch_size, at_least=1)
+        check_number("workers", workers, at_least=0)
+        check_number("batch_size", batch_size, at_least=1)
         self.vocab = vocab_of(learn)
         self.splits = tuple(items)
-        self.ways: dict[str, str] = {}
-        self._made: dict[str, nn.Module] = {}
+        self._chosen = precision.Chosen()
+        self.ways = self._chosen.names
         self._learn = learn
         # The learner's own 0 is kept: where worker processes do not work, that is how people say so.
         self._workers = 0 if workers is None and learn.dls.valid.fake_l.num_workers == 0 else workers
@@ -90,15 +84,17 @@ class FastaiSource:
             for split, own in items.items()
         }
         surveys = {split: files.survey() for split, files in self._files.items()}
-        self._held = {split: Held(_HELD // len(items)) for split in items}
+        self._held = {split: Held(LIMIT // len(items)) for split in items}
         self._counts = {split: survey.n for split, survey in surveys.items()}
         self.labels_seen = {label for survey in surveys.values() for label in survey.labels}
-        self.root = root or _root_of(learn, [folder for survey in surveys.values() for folder in survey.folders])
+        self.root = root or root_of(
+            os.path.abspath(learn.dls.path), (folder for survey in surveys.values() for folder in survey.folders)
+        )
         for files in self._files.values():
             files.root = self.root
         self.settings: dict[str, Any] = {
             "source": "fastai",
-            "loss": _name(learn.loss_func),
+            "loss": name_of(learn.loss_func),
             "model": type(learn.model).__name__,
             "transforms": "validation",
             "reduced_decoding": reduced,
@@ -111,7 +107,7 @@ class FastaiSource:
         """The splits of a learner's own data."""
         _check_learner(learn)
         items = {split: OwnItems(_items_of(learn, split)) for split in splits}
-        folder = None if root is None else _checked_folder(Path(root))
+        folder = None if root is None else checked_folder(Path(root))
         return cls(learn, items, folder, reduced=reduced)
 
     @classmethod
@@ -125,7 +121,7 @@ class FastaiSource:
     ) -> FastaiSource:
         """The images below a folder, labelled as the learner labels paths."""
         _check_learner(learn)
-        root = _checked_folder(data)
+        root = checked_folder(data)
         candidates = {split: FolderItems(root, split) for split in (*SPLIT_FOLDERS, "all")}
         items = {split: some for split, some in candidates.items() if next(some.keys(), None) is not None}
         if not items:
@@ -141,12 +137,12 @@ class FastaiSource:
     def identity(self) -> dict[str, Any]:
         """What must be the same for a scan to go on."""
         return {
-            "learner": _digest(self._learn.model),
+            "learner": digest(self._learn.model),
             "loss": self.settings["loss"],
             "vocabulary": list(self.vocab),
             "reduced decoding": self.settings["reduced_decoding"],
             "number of samples": self._counts,
-            "batch size": {split: files.dl.bs for split, files in self._files.items()},
+            "batch size": {split: files.batch_size for split, files in self._files.items()},
         }
 
     def count(self, split: str) -> int:
@@ -156,7 +152,7 @@ class FastaiSource:
     def paths(self, split: str) -> Iterator[str]:
         """The paths of the split's samples, in the order in which they are scored."""
         files = self._files[split]
-        return map(files.name, files.items.keys())
+        return map(files.name, files.keys())
 
     def score(
         self,
@@ -186,7 +182,7 @@ class FastaiSource:
 
         loader = TracedLoader(files, expected, batches if candidates is None else with_copies(batches), take)
         with _as_found(self._learn), self._learn.validation_context(), _unreduced(self._learn):
-            self._learn.add_cbs([_Quicken(self.ways, self._made, fast, files), _Gather(loader, len(self.vocab))])
+            self._learn.add_cbs([_Quicken(self._chosen, fast, files), _Gather(loader, len(self.vocab))])
             self._learn._do_epoch_validate(dl=loader)
         if only is None and loader.seen != expected:
             raise CleanerError(
@@ -199,8 +195,7 @@ class _Quicken(Callback):  # type: ignore[misc]
     """Runs the model in the quickest way, tried on the first batch as the other callbacks left it.
 
     Args:
-        ways: where the name of the chosen way is kept, by `"exact"` and `"fast"`; one that is there is taken.
-        made: where what was made of them is kept, for the next split.
+        chosen: the ways that were chosen before.
         fast: take the quickest way, not the quickest one that gives the same losses.
         files: where images from all over the split come from.
     """
@@ -208,32 +203,21 @@ class _Quicken(Callback):  # type: ignore[misc]
     order = 1001
     _TRIED = 16  # images; enough to see in what ranges the values lie
 
-    def __init__(self, ways: dict[str, str], made: dict[str, nn.Module], fast: bool, files: Files) -> None:
-        self.ways, self.made, self.fast, self.files, self.chosen = ways, made, fast, files, False
+    def __init__(self, chosen: precision.Chosen, fast: bool, files: Files) -> None:
+        self.chosen, self.fast, self.files, self.done = chosen, fast, files, False
 
     def __call__(self, event_name: str) -> None:
-        if event_name == "before_batch" and not self.chosen:
-            self.chosen = True
+        if event_name == "before_batch" and not self.done:
+            self.done = True
             self.choose()
 
     def choose(self) -> None:
-        model, kind = self.learn.model, "fast" if self.fast else "exact"
+        model = self.learn.model
         if precision.has_hooks(model) or not all(isinstance(x, Tensor) for x in self.learn.xb):
             return
         some = [x[: self._TRIED].as_subclass(Tensor) for x in self.learn.xb]
-        if kind in self.ways and kind not in self.made:
-            inputs = self.spread() if self.ways[kind] in precision.FAST else some
-            self.made[kind] = _Quickened(precision.make(self.ways[kind], model, inputs), model)
-        if kind in self.made:
-            self.learn.model = self.made[kind]
-            return
-        target = self.learn.yb[0][: self._TRIED]
-        losses = partial(self._losses, target)
-        ways = precision.choose(model, some, losses, precision.TOLERANCE, self.spread() if self.fast else None)
-        for name, way in zip(("exact", "fast") if self.fast else ("exact",), ways, strict=False):
-            self.ways.setdefault(name, way.name)
-            self.made.setdefault(name, _Quickened(way.model, model))
-        self.learn.model = self.made[kind]
+        losses = partial(self._losses, self.learn.yb[0][: self._TRIED])
+        self.learn.model = _Quickened(self.chosen.way(model, some, losses, self.spread, self.fast), model)
 
     def spread(self) -> list[Tensor]:
         """Inputs from all over the split; those of the batch at hand where none can be read."""
@@ -243,7 +227,7 @@ class _Quicken(Callback):  # type: ignore[misc]
 
     def _losses(self, target: Tensor, prediction: Any) -> Tensor:
         loss_func, target = self.learn.loss_func, target[: len(prediction)]
-        return _per_sample(loss_func(prediction, target), prediction, target, loss_func).as_subclass(Tensor)
+        return per_sample(loss_func(prediction, target), prediction, target, loss_func).as_subclass(Tensor)
 
 
 class _Quickened(nn.Module):
@@ -265,80 +249,42 @@ class _Quickened(nn.Module):
 
 
 class _Gather(Callback):  # type: ignore[misc]
-    """Takes what a scan needs out of each batch of the learner's loop, and lets go of the batch.
-
-    On a GPU the copy to the host is waited for one batch later, so that the GPU is never idle for it.
-    """
+    """Takes what a scan needs out of each batch of the learner's loop, and lets go of the batch."""
 
     order = 1000  # after callbacks that change the prediction or the loss
 
     def __init__(self, loader: TracedLoader, n_classes: int) -> None:
         self.loader, self.n_classes = loader, n_classes
-        self.waiting: Callable[[], tuple[ScoredBatch, Traced]] | None = None
-        loader.settle = self.pass_on
+        self.transfers = Transfers(loader.take)
+        loader.settle = self.transfers.settle
 
     def __call__(self, event_name: str) -> None:
         # Not fastai's dispatch, which rewrites the message of whatever is raised here.
         if event_name == "after_loss":
             self.take()
         elif event_name == "after_validate":
-            self.pass_on()
+            self.transfers.settle()
 
     def take(self) -> None:
         current, loss_func = self.loader.current, self.learn.loss_func
         prediction, target = self.learn.pred.detach(), self.learn.yb[0].detach()
         _check_shapes(prediction, target, len(current.paths), self.n_classes)
-        confidences, predicted = _probabilities(prediction, loss_func).as_subclass(Tensor).max(dim=-1)
-        losses = _per_sample(self.learn.loss.detach(), prediction, target, loss_func)
-        on_device = [t.as_subclass(Tensor) for t in (target, losses, predicted, confidences)]
-        on_host, copied = _copied(on_device)
-
-        def batch() -> tuple[ScoredBatch, Traced]:
-            copied()
-            labels, found, guesses, sure = (t.numpy() for t in on_host)
-            columns = (labels.astype(np.int64), found.astype(np.float64), guesses.astype(np.int64))
-            return ScoredBatch(current.paths, *columns, sure.astype(np.float64), current.unreadable), current
-
-        self.pass_on()
-        self.waiting = batch
-        if not target.is_cuda:
-            self.pass_on()
-
-    def pass_on(self) -> None:
-        if self.waiting is not None:
-            self.loader.take(*self.waiting())
-            self.waiting = None
-
-
-def _nothing() -> None:
-    """What there is to wait for where nothing was begun."""
-
-
-def _copied(tensors: list[Tensor]) -> tuple[list[Tensor], Callable[[], None]]:
-    """The tensors on the host, and a function that waits until they are there."""
-    if not tensors[0].is_cuda:
-        return [t.cpu().float() if t.dtype in (torch.bfloat16, torch.float16) else t.cpu() for t in tensors], _nothing
-    on_host = [torch.empty(t.shape, dtype=torch.float64, pin_memory=True) for t in tensors]
-    for host, device in zip(on_host, tensors, strict=True):
-        host.copy_(device.double(), non_blocking=True)
-    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    event.record(torch.cuda.current_stream(tensors[0].device))
-    return on_host, event.synchronize
+        losses = per_sample(self.learn.loss.detach(), prediction, target, loss_func)
+        found = (target, losses, _probabilities(prediction, loss_func))
+        self.transfers.send(current, *(t.as_subclass(Tensor) for t in found))
 
 
 @contextmanager
 def _as_found(learn: Learner) -> Iterator[None]:
     """Without the callbacks of training; afterwards, also after an error, the learner is as it was."""
     attributes = dict(learn.__dict__)
-    modes = {module: module.training for module in learn.model.modules()}
     learn.cbs = type(learn.cbs)(cb for cb in learn.cbs if not isinstance(cb, _TRAINING_ONLY))
-    try:
-        yield
-    finally:
-        learn.__dict__.clear()
-        learn.__dict__.update(attributes)
-        for module, training in modes.items():
-            module.training = training
+    with modes_kept(learn.model):
+        try:
+            yield
+        finally:
+            learn.__dict__.clear()
+            learn.__dict__.update(attributes)
 
 
 @contextmanager
@@ -353,7 +299,7 @@ def _unreduced(learn: Learner) -> Iterator[None]:
         finally:
             loss_func.reduction = found
         return
-    if isinstance(loss_func, BaseLoss) or "reduction" in inspect.signature(loss_func).parameters:
+    if isinstance(loss_func, BaseLoss) or takes_reduction(loss_func):
         learn.loss_func = _Unreduced(loss_func)
     yield  # `_as_found` puts the loss function back
 
@@ -368,30 +314,10 @@ class _Unreduced(partial):  # type: ignore[type-arg]
         return getattr(self.func, name)
 
 
-def _per_sample(loss: Tensor, prediction: Tensor, target: Tensor, loss_func: Callable[..., Tensor]) -> Tensor:
-    """One loss per sample, [n]; a function that reduces whatever it is told is asked about each sample alone."""
-    n = len(target)
-    if loss.numel() == n:
-        return loss.reshape(n)
-    if loss.numel() > n and loss.numel() % n == 0:
-        return loss.reshape(n, -1).mean(dim=1)
-    return torch.stack([loss_func(prediction[i : i + 1], target[i : i + 1]).reshape(()) for i in range(n)])
-
-
 def _probabilities(prediction: Tensor, loss_func: Callable[..., Tensor]) -> Tensor:
     """Probabilities [n, n_classes]: by the loss's own activation as in `get_preds`, or softmax where it has none."""
     activation = getattr(loss_func, "activation", None)
     return torch.softmax(prediction.float(), dim=-1) if activation is None else activation(prediction)
-
-
-def _digest(model: nn.Module) -> str:
-    """SHA-256 of the names and values of a model's weights."""
-    digest = hashlib.sha256()
-    for name, values in sorted(model.state_dict().items()):
-        digest.update(name.encode("utf-8"))
-        if isinstance(values, Tensor):
-            digest.update(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _check_shapes(prediction: Any, target: Any, n: int, n_classes: int) -> None:
@@ -425,10 +351,7 @@ def vocab_of(learn: Learner) -> tuple[str, ...]:
     if vocab is None or any(isinstance(label, (list, tuple)) or hasattr(label, "o2i") for label in vocab):
         raise CleanerError("the learner has no single vocabulary; learners that classify images are accepted")
     labels = tuple(str(label) for label in vocab)
-    if len(set(labels)) != len(labels):
-        raise CleanerError(f"the learner's labels {labels} are not different as text; rename one")
-    if len(labels) < 2:
-        raise CleanerError(f"the learner knows one class, {list(labels)}; with fewer than two every loss is 0")
+    check_labels(labels, "the learner")
     return labels
 
 
@@ -459,25 +382,3 @@ def _items_of(learn: Learner, split: str) -> Any:
             "use cleaner.scan_folder(learn, data, out), or `cleaner scan --learner FILE --data DIR`"
         )
     return items
-
-
-def _root_of(learn: Learner, folders: Sequence[str]) -> Path:
-    own = os.path.abspath(learn.dls.path)
-    if own != os.getcwd() and all(Path(folder).is_relative_to(own) for folder in folders):
-        return Path(own)
-    return Path(os.path.commonpath(folders))
-
-
-def _checked_folder(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise CleanerError(f"{str(folder)!r} is not a folder; give the folder that holds the images")
-    return Path(os.path.abspath(folder))
-
-
-def _check_number(name: str, value: int | None, at_least: int) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < at_least):
-        raise CleanerError(f"{name} is {value!r}; a whole number of at least {at_least} is accepted")
-
-
-def _name(loss_func: Any) -> str:
-    return getattr(loss_func, "__name__", None) or type(loss_func).__name__

@@ -5,24 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 import torch
 from fastai.torch_core import to_device
 from fastai.vision.augment import Resize
 from PIL import Image
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from cleaner.core.errors import CleanerError, FieldError
-from cleaner.core.files import image_files, relative_path
-from cleaner.core.records import ScoredBatch, Unreadable
-from cleaner.scoring.sources import Wanted
-from cleaner.scoring.sources.held import Held
+from cleaner.core.errors import CleanerError
+from cleaner.core.files import image_files
+from cleaner.core.records import ScoredBatch
+from cleaner.scoring.sources.loading import SPREAD, Key, Reader, Traced, nothing_scored
 
 __all__ = [
     "SPLIT_FOLDERS",
@@ -30,19 +26,10 @@ __all__ = [
     "FolderItems",
     "Items",
     "OwnItems",
-    "Traced",
     "TracedLoader",
-    "again",
-    "every",
-    "with_copies",
 ]
 
 SPLIT_FOLDERS = ("train", "valid", "test")
-
-# Images from all over a split, to see in what ranges the values of a model lie.
-_SPREAD = 16
-
-Key = Any
 
 
 class Items(Protocol):
@@ -131,25 +118,8 @@ class Survey(NamedTuple):
     labels: set[str]
 
 
-class _Loaded(NamedTuple):
-    """An item as it comes out of a worker process."""
-
-    path: str
-    item: Any
-
-
-class Traced(NamedTuple):
-    """A collated batch and whose it is; `error` is what forbids to go on, `collated` a copy that nobody changes."""
-
-    paths: list[str]
-    unreadable: list[Unreadable]
-    batch: Any
-    error: CleanerError | None = None
-    collated: tuple[Tensor, Tensor] | None = None
-
-
-class Files(Dataset[Any]):
-    """The items of a split with their files; what is pickled into worker processes.
+class Files(Reader):
+    """The items of a split with their files.
 
     Args:
         dl: a fastai loader with the validation transforms.
@@ -159,53 +129,32 @@ class Files(Dataset[Any]):
         reduced: decode JPEG files at 1/2, 1/4 or 1/8 of their size where that leaves the pixels that the learner needs.
     """
 
+    advice = "Train the learner with item_tfms=Resize(...), which makes them equal"
+
     def __init__(self, dl: Any, items: Items, split: str, vocab: tuple[str, ...], reduced: bool = False) -> None:
+        super().__init__(split, vocab)
         self.dl = dl
         self.items = items
         self._least = _pixels_needed(dl) if reduced else 0
-        self.root = Path()
-        self._split = split
-        self._vocab = vocab
         self._steps = list(dl.dataset.tls[0].tfms.fs)
         self._opener: tuple[int, Any] | None = None
-        self._spread: list[Key] = []
 
-    def __getitem__(self, key: Key) -> _Loaded | Unreadable | CleanerError:
-        try:
-            try:
-                path = self.path(key)
-            except FieldError as error:
-                return Unreadable(self._split, self.label(key), self.name(key), str(error))
-            return self._read(key, path)
-        except CleanerError as error:
-            # Raised in a worker process it would come out with a traceback for a message.
-            return error
+    @property
+    def batch_size(self) -> int:
+        return int(self.dl.bs)
 
-    def collate(self, items: list[_Loaded | Unreadable | CleanerError]) -> Traced:
-        """A batch of those that could be read, beside their paths, and those that could not."""
-        loaded = [item for item in items if isinstance(item, _Loaded)]
-        return Traced(
-            [item.path for item in loaded],
-            [item for item in items if isinstance(item, Unreadable)],
-            *self._collated([item for item in items if not isinstance(item, Unreadable)]),
-        )
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu" if self.dl.device is None else self.dl.device)
 
-    def _collated(self, items: list[_Loaded | CleanerError]) -> tuple[Any, CleanerError | None]:
-        """The batch, if there is anything to make it of, and what forbids to go on."""
-        loaded = []
-        for item in items:
-            if isinstance(item, CleanerError):
-                return None, item
-            loaded.append(item)
-        try:
-            return (self.dl.do_batch([item.item for item in loaded]) if loaded else None), None
-        except Exception as error:  # noqa: BLE001 - it is raised in the main process, with a message
-            shapes = sorted({str(tuple(getattr(item.item[0], "shape", ()))) for item in loaded})
-            return None, CleanerError(
-                f"the images of a batch cannot be put together, {loaded[0].path!r} and others: their shapes are "
-                f"{', '.join(shapes[:5])}. Train the learner with item_tfms=Resize(...), which makes them equal, "
-                f"or score one at a time with a batch size of 1 ({type(error).__name__})"
-            )
+    def keys(self) -> Iterator[Key]:
+        return self.items.keys()
+
+    def before_reading(self) -> None:
+        self.dl.before_iter()  # tells the transforms, of which the workers get copies, that this is no training
+
+    def put_together(self, samples: list[Any]) -> Any:
+        return self.dl.do_batch(samples)
 
     def survey(self) -> Survey:
         """Count the items and look up one label of each folder, so that a wrong class is found at once.
@@ -215,56 +164,29 @@ class Files(Dataset[Any]):
         """
         count, folders, labels = 0, set[str](), set[str]()
         random = Random(0)  # noqa: S311 - which images are looked at is no secret
-        for key in self.items.keys():  # noqa: SIM118 - not a dictionary
+        for key in self.keys():
             count += 1
-            place = count - 1 if count <= _SPREAD else random.randrange(count)
-            if place < _SPREAD:
-                self._spread[place:] = [key, *self._spread[place + 1 :]]
-            folder = os.path.dirname(self._file(key))
+            place = count - 1 if count <= SPREAD else random.randrange(count)
+            if place < SPREAD:
+                self.spread[place:] = [key, *self.spread[place + 1 :]]
+            folder = os.path.dirname(self.file(key))
             if folder not in folders:
                 folders.add(folder)
                 labels.add(self.label(key))
         return Survey(count, {os.path.abspath(folder) for folder in folders}, labels)
 
     def spread_batch(self) -> Any:
-        """A batch of images from all over the split, as `survey` came by them; None if none can be read.
+        batch = super().spread_batch()
+        return None if batch is None else self.dl.after_batch(to_device(batch, self.device))
 
-        The first batch of a folder is all of one class, which is not what the values of a model look like.
-        """
-        batch = self.collate([self[key] for key in self._spread]).batch
-        if batch is None:
-            return None
-        return self.dl.after_batch(to_device(batch, self.dl.device or torch.device("cpu")))
-
-    def path(self, key: Key) -> str:
-        """The path of an item's file, relative to the dataset's folder.
-
-        Raises:
-            CleanerError: there is none, or it is outside of the folder.
-        """
-        return relative_path(self._file(key), self.root)
-
-    def name(self, key: Key) -> str:
-        """The path of an item's file, or, where that cannot be written down, something like its name."""
-        try:
-            return self.path(key)
-        except FieldError:
-            relative = os.path.relpath(self._file(key), self.root)
-            return relative.encode("utf-8", "backslashreplace").decode()
-
-    def _read(self, key: Key, path: str) -> _Loaded | Unreadable:
-        try:
-            # The two steps of fastai's `do_item`, which hides what it drops.
-            sample = self._reduced_sample(key) if self._least else self.items.sample(self.dl, key)
-            return _Loaded(path, self.dl.after_item(sample))
-        except Exception as error:  # noqa: BLE001 - whatever a broken file makes a decoder or a transform raise
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            return Unreadable(self._split, self.label(key), path, reason)
+    def sample(self, key: Key) -> Any:
+        # The two steps of fastai's `do_item`, which hides what it drops.
+        return self.dl.after_item(self._reduced_sample(key) if self._least else self.items.sample(self.dl, key))
 
     def _reduced_sample(self, key: Key) -> Any:
         """As `Items.sample` gives it, but for the number of pixels."""
         opening, image_type = self._opening(key)
-        with Image.open(self._file(key)) as file:
+        with Image.open(self.file(key)) as file:
             file.draft("RGB", (self._least, self._least))
             value = image_type(file.convert(image_type._open_args["mode"]))
         for step in self._steps[opening + 1 :]:
@@ -284,7 +206,7 @@ class Files(Dataset[Any]):
                 raise CleanerError("reduced decoding is for learners whose items are images that Pillow opens")
         return self._opener
 
-    def _file(self, key: Key) -> str:
+    def file(self, key: Key) -> str:
         """The file of an item: the first path of an existing file on the way from the item to the image."""
         if known := self.items.file(key):
             return known
@@ -314,14 +236,10 @@ class Files(Dataset[Any]):
         except Exception as error:
             reason = " ".join(str(part) for part in error.args)
             raise CleanerError(
-                f"the label of {self._file(key)!r} cannot be used: {reason}; "
+                f"the label of {self.file(key)!r} cannot be used: {reason}; "
                 f"the learner knows {', '.join(self._vocab[:20])}. Move the file to one of these classes, "
                 "or train the learner with the new one"
             ) from error
-
-    def label_of_target(self, target: Any) -> str:
-        """The label that a target, the index of a class, stands for."""
-        return self._vocab[int(target)]
 
 
 def _pixels_needed(dl: Any) -> int:
@@ -368,8 +286,7 @@ class TracedLoader:
         return getattr(self.files.dl, name)
 
     def __len__(self) -> int:
-        batch_size: int = self.files.dl.bs
-        return -(-self._count // batch_size)
+        return -(-self._count // self.files.batch_size)
 
     def __iter__(self) -> Iterator[Any]:
         dl = self.files.dl
@@ -379,86 +296,13 @@ class TracedLoader:
                 raise traced.error
             if traced.batch is None:
                 self.settle()
-                nothing = np.empty(0)
-                integers = nothing.astype(np.int64)
-                self.take(ScoredBatch([], integers, nothing, integers, nothing, traced.unreadable), traced)
+                self.take(nothing_scored(traced.unreadable), traced)
                 continue
             # Out of pinned memory the copy to a GPU goes on while the one before is scored.
-            device = torch.device("cpu") if dl.device is None else dl.device
-            yield dl.after_batch(to_device(traced.batch, device, non_blocking=True))
+            yield dl.after_batch(to_device(traced.batch, self.files.device, non_blocking=True))
         dl.after_iter()
 
     def take(self, batch: ScoredBatch, traced: Traced) -> None:
         """Count a scored batch and pass it on."""
         self.seen += len(batch.paths) + len(batch.unreadable)
         self._take(batch, traced)
-
-
-def every(files: Files, skip: int, workers: int | None) -> Iterator[Traced]:
-    """All samples but the first `skip`, read by `workers` processes, by default as many as there are cores.
-
-    The keys are handed out as they are needed: nothing here grows with the number of samples. Where the model is what
-    takes time, the workers mostly wait, and fewer were measured to be no quicker.
-    """
-    return _read(files, islice(files.items.keys(), skip, None), workers)
-
-
-def again(files: Files, only: Wanted, held: Held, workers: int | None) -> Iterator[Traced]:
-    """The samples that `only` asks for: those that are held as they are, the others read."""
-    for paths, batch in held.batches(only, files.dl.bs, files.label_of_target):
-        yield Traced(paths, [], batch)
-
-    def is_wanted(key: Key) -> bool:
-        name = files.name(key)
-        return name not in held and only(name, lambda: files.label(key))
-
-    rest = filter(is_wanted, files.items.keys())
-    first = list(islice(rest, 1))
-    if first:  # workers are started for something only
-        yield from _read(files, chain(first, rest), workers)
-
-
-def with_copies(batches: Iterable[Traced]) -> Iterator[Traced]:
-    """Beside each batch a copy of what was collated, since a transform may change it in place."""
-    for traced in batches:
-        batch = traced.batch
-        if isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch):
-            yield traced._replace(collated=(batch[0].clone(), batch[1].clone()))
-        else:
-            yield traced
-
-
-def _read(files: Files, keys: Iterator[Key], workers: int | None) -> Iterator[Traced]:
-    """Batches of the items of `keys`; the workers begin at once, not when the first batch is asked for."""
-    files.dl.before_iter()  # tells the transforms, of which the workers get copies, that this is no training
-    loader = DataLoader(
-        files,
-        batch_sampler=_Batches(keys, files.dl.bs),
-        num_workers=_cores() if workers is None else workers,
-        collate_fn=files.collate,
-        worker_init_fn=_yield_to_model,
-        pin_memory=getattr(files.dl.device, "type", "cpu") == "cuda",
-    )
-    return iter(loader)
-
-
-def _yield_to_model(_worker: int) -> None:
-    """Let the threads of the model go first: those of one layer wait for each other, images are read ahead."""
-    if hasattr(os, "nice"):
-        os.nice(10)
-
-
-def _cores() -> int:
-    """Cores that this process may use, at most as many as fastai takes."""
-    return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-class _Batches:
-    """Keys in lists of `size`, taken from an iterator as they are asked for."""
-
-    def __init__(self, keys: Iterator[Key], size: int) -> None:
-        self._keys, self._size = keys, size
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        while batch := list(islice(self._keys, self._size)):
-            yield batch

@@ -12,7 +12,10 @@ from torch import Tensor
 from cleaner.core.records import ScoredBatch
 from cleaner.scoring.sources import Candidates, Wanted
 
-__all__ = ["Held"]
+__all__ = ["LIMIT", "Held"]
+
+LIMIT = 128 * 2**20
+"""Bytes of inputs that a fast scan may hold on to, which is some hundred images of usual size."""
 
 
 class Held:

@@ -1,0 +1,256 @@
+"""Reading the samples of a split in worker processes, each with its path, whatever kind of dataset they are of."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from cleaner.core.errors import CleanerError, FieldError
+from cleaner.core.files import relative_path
+from cleaner.core.records import ScoredBatch, Unreadable
+from cleaner.scoring.sources import Wanted
+from cleaner.scoring.sources.held import Held
+
+__all__ = ["SPREAD", "Key", "Loaded", "Reader", "Traced", "again", "every", "nothing_scored", "with_copies"]
+
+SPREAD = 16
+"""Images from all over a split, to see in what ranges the values of a model lie."""
+
+Key = Any
+
+
+class Loaded(NamedTuple):
+    """A sample as it comes out of a worker process."""
+
+    path: str
+    item: Any
+
+
+class Traced(NamedTuple):
+    """A collated batch and whose it is; `error` is what forbids to go on, `collated` a copy that nobody changes."""
+
+    paths: list[str]
+    unreadable: list[Unreadable]
+    batch: Any
+    error: CleanerError | None = None
+    collated: tuple[Tensor, Tensor] | None = None
+
+
+class Reader(Dataset[Any]):
+    """The samples of a split with their files; what is pickled into worker processes.
+
+    What names a sample is its key, which goes to the worker processes. A kind of dataset says what its samples are.
+
+    Args:
+        split: name of the split.
+        vocab: the labels.
+
+    Attributes:
+        root: the dataset's folder, to which paths are relative.
+        spread: keys from all over the split, at most `SPREAD`.
+        advice: what to do about images of different shapes, for people.
+    """
+
+    advice: str
+
+    def __init__(self, split: str, vocab: tuple[str, ...]) -> None:
+        self.root = Path()
+        self.spread: list[Key] = []
+        self._split = split
+        self._vocab = vocab
+
+    @property
+    @abstractmethod
+    def batch_size(self) -> int:
+        """Samples in a batch."""
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where the batches will go."""
+
+    @abstractmethod
+    def keys(self) -> Iterator[Key]:
+        """The keys of all samples, in order."""
+
+    @abstractmethod
+    def file(self, key: Key) -> str:
+        """The file of a sample, as it is opened."""
+
+    @abstractmethod
+    def label(self, key: Key) -> str:
+        """The label of a sample, by the quickest way to know it."""
+
+    @abstractmethod
+    def sample(self, key: Key) -> Any:
+        """The sample, ready to be put into a batch: inputs and target."""
+
+    @abstractmethod
+    def put_together(self, samples: list[Any]) -> Any:
+        """Samples as a batch: inputs [n, ...] and targets [n]."""
+
+    def before_reading(self) -> None:
+        """Called before workers get their copies."""
+
+    def label_of_unreadable(self, key: Key) -> str:
+        """The label of a sample whose file cannot be read."""
+        return self.label(key)
+
+    def label_of_target(self, target: Any) -> str:
+        """The label that a target, the index of a class, stands for."""
+        return self._vocab[int(target)]
+
+    def __getitem__(self, key: Key) -> Loaded | Unreadable | CleanerError:
+        try:
+            try:
+                path = self.path(key)
+            except FieldError as error:
+                return Unreadable(self._split, self.label_of_unreadable(key), self.name(key), str(error))
+            return self._read(key, path)
+        except CleanerError as error:
+            # Raised in a worker process it would come out with a traceback for a message.
+            return error
+
+    def collate(self, items: list[Loaded | Unreadable | CleanerError]) -> Traced:
+        """A batch of those that could be read, beside their paths, and those that could not."""
+        loaded = [item for item in items if isinstance(item, Loaded)]
+        return Traced(
+            [item.path for item in loaded],
+            [item for item in items if isinstance(item, Unreadable)],
+            *self._collated([item for item in items if not isinstance(item, Unreadable)]),
+        )
+
+    def path(self, key: Key) -> str:
+        """The path of a sample's file, relative to the dataset's folder.
+
+        Raises:
+            CleanerError: there is none, or it is outside of the folder.
+        """
+        return relative_path(self.file(key), self.root)
+
+    def name(self, key: Key) -> str:
+        """The path of a sample's file, or, where that cannot be written down, something like its name."""
+        try:
+            return self.path(key)
+        except FieldError:
+            relative = os.path.relpath(self.file(key), self.root)
+            return relative.encode("utf-8", "backslashreplace").decode()
+
+    def spread_batch(self) -> Any:
+        """A batch of images from all over the split; None if none can be read.
+
+        The first batch of a folder is all of one class, which is not what the values of a model look like.
+        """
+        return self.collate([self[key] for key in self.spread]).batch
+
+    def _read(self, key: Key, path: str) -> Loaded | Unreadable:
+        try:
+            return Loaded(path, self.sample(key))
+        except CleanerError:
+            raise  # not the fault of a file
+        except Exception as error:  # noqa: BLE001 - whatever a broken file makes a decoder or a transform raise
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            return Unreadable(self._split, self.label_of_unreadable(key), path, reason)
+
+    def _collated(self, items: list[Loaded | CleanerError]) -> tuple[Any, CleanerError | None]:
+        """The batch, if there is anything to make it of, and what forbids to go on."""
+        loaded = []
+        for item in items:
+            if isinstance(item, CleanerError):
+                return None, item
+            loaded.append(item)
+        try:
+            return (self.put_together([item.item for item in loaded]) if loaded else None), None
+        except Exception as error:  # noqa: BLE001 - it is raised in the main process, with a message
+            shapes = sorted({str(tuple(getattr(item.item[0], "shape", ()))) for item in loaded})
+            return None, CleanerError(
+                f"the images of a batch cannot be put together, {loaded[0].path!r} and others: their shapes are "
+                f"{', '.join(shapes[:5])}. {self.advice}, "
+                f"or score one at a time with a batch size of 1 ({type(error).__name__})"
+            )
+
+
+def every(reader: Reader, skip: int, workers: int | None) -> Iterator[Traced]:
+    """All samples but the first `skip`, read by `workers` processes, by default as many as there are cores.
+
+    The keys are handed out as they are needed: nothing here grows with the number of samples. Where the model is what
+    takes time, the workers mostly wait, and fewer were measured to be no quicker.
+    """
+    return _read(reader, islice(reader.keys(), skip, None), workers)
+
+
+def again(reader: Reader, only: Wanted, held: Held, workers: int | None) -> Iterator[Traced]:
+    """The samples that `only` asks for: those that are held as they are, the others read."""
+    for paths, batch in held.batches(only, reader.batch_size, reader.label_of_target):
+        yield Traced(paths, [], batch)
+
+    def is_wanted(key: Key) -> bool:
+        name = reader.name(key)
+        return name not in held and only(name, lambda: reader.label(key))
+
+    rest = filter(is_wanted, reader.keys())
+    first = list(islice(rest, 1))
+    if first:  # workers are started for something only
+        yield from _read(reader, chain(first, rest), workers)
+
+
+def with_copies(batches: Iterable[Traced]) -> Iterator[Traced]:
+    """Beside each batch a copy of what was collated, since a transform may change it in place."""
+    for traced in batches:
+        batch = traced.batch
+        if isinstance(batch, (tuple, list)) and len(batch) == 2 and all(isinstance(part, Tensor) for part in batch):
+            yield traced._replace(collated=(batch[0].clone(), batch[1].clone()))
+        else:
+            yield traced
+
+
+def nothing_scored(unreadable: list[Unreadable]) -> ScoredBatch:
+    """What is known of a batch of which no image could be read."""
+    nothing = np.empty(0)
+    integers = nothing.astype(np.int64)
+    return ScoredBatch([], integers, nothing, integers, nothing, unreadable)
+
+
+def _read(reader: Reader, keys: Iterator[Key], workers: int | None) -> Iterator[Traced]:
+    """Batches of the samples of `keys`; the workers begin at once, not when the first batch is asked for."""
+    reader.before_reading()
+    loader = DataLoader(
+        reader,
+        batch_sampler=_Batches(keys, reader.batch_size),
+        num_workers=_cores() if workers is None else workers,
+        collate_fn=reader.collate,
+        worker_init_fn=_yield_to_model,
+        pin_memory=reader.device.type == "cuda",
+    )
+    return iter(loader)
+
+
+def _yield_to_model(_worker: int) -> None:
+    """Let the threads of the model go first: those of one layer wait for each other, images are read ahead."""
+    if hasattr(os, "nice"):
+        os.nice(10)
+
+
+def _cores() -> int:
+    """Cores that this process may use, at most as many as fastai takes."""
+    return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+class _Batches:
+    """Keys in lists of `size`, taken from an iterator as they are asked for."""
+
+    def __init__(self, keys: Iterator[Key], size: int) -> None:
+        self._keys, self._size = keys, size
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        while batch := list(islice(self._keys, self._size)):
+            yield batch
