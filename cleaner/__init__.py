@@ -17,14 +17,16 @@ if TYPE_CHECKING:
     from cleaner.core.scan import Scan, load
     from cleaner.review.app import Review
     from cleaner.scoring.engine import scan, scan_folder
+    from cleaner.scoring.ray import Cluster
 
 __version__ = "0.1.0"
 
-__all__ = ["CleanerError", "Manifest", "Review", "Scan", "apply", "load", "scan", "scan_folder", "undo"]
+__all__ = ["CleanerError", "Cluster", "Manifest", "Review", "Scan", "apply", "load", "scan", "scan_folder", "undo"]
 
 # Imported when first used: `import cleaner` must not load torch, fastai, pandas or ipywidgets.
 _HOMES = {
     "CleanerError": "cleaner.core.errors",
+    "Cluster": "cleaner.scoring.ray",
     "Manifest": "cleaner.core.manifest",
     "Review": "cleaner.review.app",
     "Scan": "cleaner.core.scan",

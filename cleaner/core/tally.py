@@ -70,6 +70,9 @@ class Tally:
         self._sums = np.zeros(n_classes, np.int64)
         self._bins = np.zeros((n_classes, _BINS), np.int64)
         self._filled = 0
+        # Cells and counts that were merged and not added up yet, and how many.
+        self._merged: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
+        self._waiting = 0
 
     def update(self, batch: ScoredBatch) -> None:
         """Count a batch.
@@ -102,9 +105,11 @@ class Tally:
         """
         if other.n_classes != self.n_classes:
             raise CleanerError(f"cannot merge counts of {other.n_classes} classes into counts of {self.n_classes}")
-        self._settle()
         other._settle()
-        self._count(np.concatenate([self._cells, other._cells]), np.concatenate([self._counts, other._counts]))
+        self._merged.append((other._cells, other._counts))
+        self._waiting += len(other._cells)
+        if self._waiting > _RECENT:
+            self._settle()
         self._sums += other._sums
         self._bins += other._bins
         self.scored += other.scored
@@ -155,11 +160,12 @@ class Tally:
         return [ClassTally(*row) for row in rows]
 
     def _settle(self) -> None:
-        """Count the samples that came since the last time."""
+        """Count what came since the last time."""
         recent, ones = self._recent[: self._filled], np.ones(self._filled, np.int64)
         self._add_losses(recent // self.n_classes, self._losses[: self._filled])
-        self._filled = 0
-        self._count(np.concatenate([self._cells, recent]), np.concatenate([self._counts, ones]))
+        cells, counts = zip((self._cells, self._counts), (recent, ones), *self._merged, strict=True)
+        self._merged, self._waiting, self._filled = [], 0, 0
+        self._count(np.concatenate(cells), np.concatenate(counts))
 
     def _add_losses(self, labels: npt.NDArray[np.int64], losses: npt.NDArray[np.float64]) -> None:
         finite = np.isfinite(losses)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import write_whole
@@ -21,12 +22,39 @@ from cleaner.core.records import ScoredBatch, Unreadable
 from cleaner.core.tally import Tally
 from cleaner.core.topk import TopLosses
 
-__all__ = ["Keeper", "Part", "fingerprint"]
+__all__ = ["Found", "Keeper", "Part", "fingerprint"]
 
 _FORMAT = 1
 _LONGEST = 30.0
 # A save may cost at most this share of the time between two of them.
 _SHARE = 0.007
+_NAMES = 2**63
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in a shard of a split.
+
+    Attributes:
+        number: of the shard, from 0.
+        survivors: the samples that may be among the highest losses, and all that could not be read.
+        counts: of all samples, as `Tally.to_arrays` gives them.
+        names: fingerprint of the paths.
+        ways: how the model was run, by `"exact"` and `"fast"`.
+        error: what forbids to go on, for people; empty where nothing does.
+    """
+
+    number: int
+    survivors: ScoredBatch
+    counts: Mapping[str, npt.NDArray[np.int64]]
+    names: int
+    ways: Mapping[str, str]
+    error: str = ""
+
+    @property
+    def n(self) -> int:
+        """Number of samples, readable or not."""
+        return int(self.counts["totals"].sum())
 
 
 @dataclass
@@ -61,10 +89,17 @@ class Part:
         self.unreadable.extend(batch.unreadable)
         self.names = fingerprint([*batch.paths, *(item.path for item in batch.unreadable)], self.names)
 
+    def merge(self, found: Found) -> None:
+        """Take in what was found in a shard, scored elsewhere."""
+        self.heaps.update(found.survivors)
+        self.tally.merge(Tally.from_arrays(self.tally.n_classes, found.counts))
+        self.unreadable.extend(found.survivors.unreadable)
+        self.names = (self.names + found.names) % _NAMES
+
 
 def fingerprint(paths: Iterable[str], before: int = 0) -> int:
     """A number that tells one set of paths from another; of sets taken together it is the one of their union."""
-    return (before + sum(zlib.crc32(path.encode("utf-8")) for path in paths)) % 2**63
+    return (before + sum(zlib.crc32(path.encode("utf-8")) for path in paths)) % _NAMES
 
 
 class Keeper:

@@ -21,12 +21,14 @@ from cleaner.core.tally import Tally
 from cleaner.core.topk import TopLosses
 from cleaner.scoring import rescore
 from cleaner.scoring.checkpoint import Keeper, Part, fingerprint
-from cleaner.scoring.sources import Source
+from cleaner.scoring.sources import Source, Spreadable
 
 if TYPE_CHECKING:
     from fastai.learner import Learner
 
-__all__ = ["run", "scan", "scan_folder"]
+    from cleaner.scoring.ray import Cluster
+
+__all__ = ["run", "run_on", "scan", "scan_folder"]
 
 _LIBRARIES = ("image-cleaner", "torch", "torchvision", "fastai", "numpy", "pillow")
 
@@ -42,6 +44,7 @@ def scan(
     reduced: bool = False,
     resume: bool = True,
     progress: bool = True,
+    engine: str | Cluster = "local",
 ) -> Scan:
     """Score the images of a fastai `Learner` and write the scan folder.
 
@@ -62,6 +65,8 @@ def scan(
             Quicker for large photos, but the pixels, and with them losses and ranks, are not quite the same.
         resume: go on with a scan in `out` that did not come to its end; False to start over.
         progress: show a progress bar.
+        engine: `local`, in this process; `ray`, spread over the Ray cluster that this process is connected to, or over
+            this machine; a `Cluster` to say where and how. What is found is the same.
 
     Raises:
         CleanerError: an argument or the dataset cannot be used; nothing was written.
@@ -70,7 +75,7 @@ def scan(
 
     _check(k, splits)
     source = FastaiSource.of_learner(learn, splits, root, reduced)
-    return run(source, Path(out), k=k, fast=fast, resume=resume, progress=progress)
+    return run_on(engine, source, Path(out), k=k, fast=fast, resume=resume, progress=progress)
 
 
 def scan_folder(
@@ -85,6 +90,7 @@ def scan_folder(
     progress: bool = True,
     workers: int | None = None,
     batch_size: int | None = None,
+    engine: str | Cluster = "local",
 ) -> Scan:
     """Score the images of a folder with a fastai `Learner`, an exported one for example, and write the scan folder.
 
@@ -100,6 +106,7 @@ def scan_folder(
         progress: show a progress bar.
         workers: processes that read images, 0 for none beside this one; by default chosen by what the scan waits for.
         batch_size: images scored at once; by default that of the learner's own data loader.
+        engine: as in `scan`; the workers must reach the folder under the same path.
 
     Raises:
         CleanerError: an argument or the dataset cannot be used; nothing was written.
@@ -108,11 +115,38 @@ def scan_folder(
 
     _check(k, ("all",))
     source = FastaiSource.of_folder(learn, Path(data), workers=workers, batch_size=batch_size, reduced=reduced)
-    return run(source, Path(out), k=k, fast=fast, resume=resume, progress=progress)
+    return run_on(engine, source, Path(out), k=k, fast=fast, resume=resume, progress=progress)
+
+
+def run_on(
+    engine: str | Cluster, source: Spreadable, out: Path, *, k: int, fast: bool, resume: bool, progress: bool
+) -> Scan:
+    """`run` in this process, with the engine `local`, or spread over a Ray cluster.
+
+    Raises:
+        CleanerError: as `run`, or there is no such engine.
+    """
+    begin = partial(run, out=out, k=k, fast=fast, resume=resume, progress=progress)
+    if engine == "local":
+        return begin(source)
+    from cleaner.scoring import ray
+
+    if engine != "ray" and not isinstance(engine, ray.Cluster):
+        raise CleanerError(f"engine is {engine!r}; 'local', 'ray' and a cleaner.Cluster are accepted")
+    with ray.session(ray.Cluster() if isinstance(engine, str) else engine) as team:
+        return begin(ray.Spread(source, team), take_in=ray.take_in)
 
 
 def run(
-    source: Source, out: Path, *, k: int, fast: bool, resume: bool, progress: bool, save_every: float = 30.0
+    source: Source,
+    out: Path,
+    *,
+    k: int,
+    fast: bool,
+    resume: bool,
+    progress: bool,
+    save_every: float = 30.0,
+    take_in: TakeIn | None = None,
 ) -> Scan:
     """Score every split of `source` and write the scan folder `out`.
 
@@ -124,6 +158,7 @@ def run(
         resume: see `scan`.
         progress: show a progress bar.
         save_every: longest time in seconds between two saves of how far the scan has come.
+        take_in: scores what is left of a split into a part; by default here and now.
 
     Raises:
         CleanerError: `out` holds something else, or an unfinished scan of something else, or no image could be read.
@@ -138,7 +173,14 @@ def run(
         if split not in {part.split for part in parts}:
             parts.append(Part(split, TopLosses(len(source.vocab), room), Tally(len(source.vocab))))
         if not parts[-1].done:
-            _pass(source, parts, partial(keeper.save_if_due, parts, source.ways, started), fast, progress)
+            _pass(
+                source,
+                parts,
+                partial(keeper.save_if_due, parts, source.ways, started),
+                fast,
+                progress,
+                take_in or _take_in,
+            )
     settings = {**source.settings, "ways": source.ways}
     if fast:
         settings["fast"] = {part.split: rescore.rescore(source, part, k) for part in parts}
@@ -167,21 +209,34 @@ def _begun(source: Source, keeper: Keeper, resume: bool) -> tuple[list[Part], st
     return parts, started
 
 
-def _pass(source: Source, parts: list[Part], save: Callable[[], None], fast: bool, progress: bool) -> None:
+TakeIn = Callable[[Any, Part, bool, Callable[[int], None]], None]
+"""Scores what is left of a split of a source into a part, and says of how many samples it is each time."""
+
+
+def _pass(
+    source: Source, parts: list[Part], save: Callable[[], None], fast: bool, progress: bool, take_in: TakeIn
+) -> None:
     """Score what is left of the last of the parts."""
     part = parts[-1]
     total, begun = source.count(part.split), part.seen
     with tqdm(total=total, initial=begun, unit="img", desc=f"scan {part.split}", disable=not progress) as bar:
 
-        def consume(batch: ScoredBatch) -> None:
-            part.update(batch)
-            bar.update(len(batch.paths) + len(batch.unreadable))
+        def arrived(n: int) -> None:
+            bar.update(n)
             save()
 
         if begun < total:
-            candidates = rescore.Candidates(part.heaps) if fast else None
-            source.score(part.split, consume, skip=begun, fast=fast, candidates=candidates)
+            take_in(source, part, fast, arrived)
     part.done = True
+
+
+def _take_in(source: Source, part: Part, fast: bool, arrived: Callable[[int], None]) -> None:
+    def consume(batch: ScoredBatch) -> None:
+        part.update(batch)
+        arrived(len(batch.paths) + len(batch.unreadable))
+
+    candidates = rescore.Candidates(part.heaps) if fast else None
+    source.score(part.split, consume, skip=part.seen, fast=fast, candidates=candidates)
 
 
 def _result(source: Source, parts: list[Part], k: int, settings: dict[str, Any], started: str) -> Scan:

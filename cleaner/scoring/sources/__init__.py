@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from cleaner.core.records import ScoredBatch
 
-__all__ = ["Candidates", "Source", "Wanted"]
+__all__ = ["Candidates", "Source", "Spreadable", "Wanted"]
 
 Wanted = Callable[[str, Callable[[], str]], bool]
 """Tells by a sample's path, and by a function that gives its label, whether to score it; looking up a label costs."""
@@ -72,3 +72,21 @@ class Source(Protocol):
             candidates: what will be asked for with `only` later; a source may hold on to some of it, so that it need
                 not be read again.
         """
+
+
+class Spreadable(Source, Protocol):
+    """A source that can be pickled and whose samples can be scored in several processes, each by its key."""
+
+    def listing(self, split: str) -> Callable[[], Iterator[Any]]:
+        """What gives the keys of the split's samples, in the order of `paths`; small enough to be sent elsewhere."""
+
+    def keys(self, split: str, only: Wanted | None = None) -> Iterator[Any]:
+        """The keys of the samples that `only` asks for, by default of all."""
+
+    def settle_in(self, device: Any, workers: int) -> None:
+        """Make ready to score on `device`, a `torch.device`, with `workers` processes that read images."""
+
+    def score_shard(
+        self, split: str, keys: Sequence[Any], consume: Callable[[ScoredBatch], None], *, fast: bool
+    ) -> None:
+        """Score the samples of `keys` and hand each batch to `consume`; `fast` as in `score`."""

@@ -33,7 +33,7 @@ from cleaner.scoring.sources.fastai_loading import (
     TracedLoader,
 )
 from cleaner.scoring.sources.held import LIMIT, Held
-from cleaner.scoring.sources.loading import Traced, again, every, with_copies
+from cleaner.scoring.sources.loading import Traced, again, every, these, with_copies
 from cleaner.scoring.sources.models import digest, modes_kept, name_of, per_sample, takes_reduction
 from cleaner.scoring.sources.transfers import Transfers
 
@@ -172,23 +172,57 @@ class FastaiSource:
         files, held, expected = self._files[split], self._held[split], self._counts[split] - skip
         batches = every(files, skip, self._workers) if only is None else again(files, only, held, self._workers)
 
-        if fast:
-            precision.load_compilers()  # while the workers read the first images
-
         def take(batch: ScoredBatch, traced: Traced) -> None:
             consume(batch)
             if candidates is not None and traced.collated is not None:
                 held.hold(batch, traced.collated, candidates)
 
         loader = TracedLoader(files, expected, batches if candidates is None else with_copies(batches), take)
+        self._run(loader, fast)
+        if only is None:
+            _check_all_came(loader, expected, split)
+
+    def listing(self, split: str) -> Callable[[], Iterator[Any]]:
+        """What gives the keys of the split's samples, in order."""
+        return self._files[split].listing()
+
+    def keys(self, split: str, only: Wanted | None = None) -> Iterator[Any]:
+        """The keys of the samples that `only` asks for, by default of all."""
+        return self._files[split].wanted(only)
+
+    def settle_in(self, device: torch.device, workers: int) -> None:
+        """Make ready to score on a device, with so many processes that read images."""
+        self._workers = workers
+        self._learn.dls.to(device)
+        self._learn.model.to(device)
+        for files in self._files.values():
+            files.dl.to(device)
+
+    def score_shard(
+        self, split: str, keys: Sequence[Any], consume: Callable[[ScoredBatch], None], *, fast: bool
+    ) -> None:
+        """Score the samples of some keys; see `Spreadable`."""
+        files = self._files[split]
+        batches = these(files, keys, self._workers)
+        loader = TracedLoader(files, len(keys), batches, lambda batch, _traced: consume(batch))
+        self._run(loader, fast)
+        _check_all_came(loader, len(keys), split)
+
+    def _run(self, loader: TracedLoader, fast: bool) -> None:
+        """Have the learner's own validation loop score what a loader gives."""
+        if fast:
+            precision.load_compilers()  # while the workers read the first images
         with _as_found(self._learn), self._learn.validation_context(), _unreduced(self._learn):
-            self._learn.add_cbs([_Quicken(self._chosen, fast, files), _Gather(loader, len(self.vocab))])
+            self._learn.add_cbs([_Quicken(self._chosen, fast, loader.files), _Gather(loader, len(self.vocab))])
             self._learn._do_epoch_validate(dl=loader)
-        if only is None and loader.seen != expected:
-            raise CleanerError(
-                f"{expected - loader.seen} of the {expected} samples of {split!r} were not scored: "
-                "a callback of the learner cancels batches or validation; remove it with learn.remove_cb"
-            )
+
+
+def _check_all_came(loader: TracedLoader, expected: int, split: str) -> None:
+    if loader.seen != expected:
+        raise CleanerError(
+            f"{expected - loader.seen} of the {expected} samples of {split!r} were not scored: "
+            "a callback of the learner cancels batches or validation; remove it with learn.remove_cb"
+        )
 
 
 class _Quicken(Callback):  # type: ignore[misc]

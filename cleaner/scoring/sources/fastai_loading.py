@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -38,6 +39,9 @@ class Items(Protocol):
     def keys(self) -> Iterator[Key]:
         """The keys of all items, in order."""
 
+    def listing(self) -> Callable[[], Iterator[Key]]:
+        """What gives the keys of all items, in order; small enough to be sent to another machine."""
+
     def sample_items(self) -> Any:
         """What fastai is to make its dataset of; for what is only walked, one item, to see of what type it is."""
 
@@ -59,6 +63,9 @@ class OwnItems:
 
     def keys(self) -> Iterator[Key]:
         return iter(range(len(self.items)))
+
+    def listing(self) -> Callable[[], Iterator[Key]]:
+        return partial(iter, range(len(self.items)))
 
     def sample_items(self) -> Any:
         return self.items
@@ -90,6 +97,9 @@ class FolderItems:
         if not folder.is_dir():
             return iter(())
         return (path for path in image_files(folder) if split_of(path, self.root) == self.split)
+
+    def listing(self) -> Callable[[], Iterator[Key]]:
+        return self.keys
 
     def sample_items(self) -> Any:
         return [self.item(key) for key in islice(self.keys(), 1)]
@@ -149,6 +159,9 @@ class Files(Reader):
 
     def keys(self) -> Iterator[Key]:
         return self.items.keys()
+
+    def listing(self) -> Callable[[], Iterator[Key]]:
+        return self.items.listing()
 
     def before_reading(self) -> None:
         self.dl.before_iter()  # tells the transforms, of which the workers get copies, that this is no training

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from cleaner.core.records import ScoredBatch, Unreadable
 from cleaner.scoring.sources import Wanted
 from cleaner.scoring.sources.held import Held
 
-__all__ = ["SPREAD", "Key", "Loaded", "Reader", "Traced", "again", "every", "nothing_scored", "with_copies"]
+__all__ = ["SPREAD", "Key", "Loaded", "Reader", "Traced", "again", "every", "nothing_scored", "these", "with_copies"]
 
 SPREAD = 16
 """Images from all over a split, to see in what ranges the values of a model lie."""
@@ -81,6 +82,10 @@ class Reader(Dataset[Any]):
     @abstractmethod
     def keys(self) -> Iterator[Key]:
         """The keys of all samples, in order."""
+
+    @abstractmethod
+    def listing(self) -> Callable[[], Iterator[Key]]:
+        """What gives the keys of all samples, in order; small enough to be sent to another machine."""
 
     @abstractmethod
     def file(self, key: Key) -> str:
@@ -145,6 +150,10 @@ class Reader(Dataset[Any]):
             relative = os.path.relpath(self.file(key), self.root)
             return relative.encode("utf-8", "backslashreplace").decode()
 
+    def wanted(self, only: Wanted | None) -> Iterator[Key]:
+        """The keys of the samples that `only` asks for, by default of all."""
+        return (key for key in self.keys() if only is None or only(self.name(key), partial(self.label, key)))
+
     def spread_batch(self) -> Any:
         """A batch of images from all over the split; None if none can be read.
 
@@ -186,6 +195,11 @@ def every(reader: Reader, skip: int, workers: int | None) -> Iterator[Traced]:
     takes time, the workers mostly wait, and fewer were measured to be no quicker.
     """
     return _read(reader, islice(reader.keys(), skip, None), workers)
+
+
+def these(reader: Reader, keys: Iterable[Key], workers: int | None) -> Iterator[Traced]:
+    """The samples of some keys."""
+    return _read(reader, iter(keys), workers)
 
 
 def again(reader: Reader, only: Wanted, held: Held, workers: int | None) -> Iterator[Traced]:

@@ -1,0 +1,397 @@
+"""The same pass, spread over a Ray cluster: workers score shards of a split, the driver merges what they found.
+
+Ray Data does all the scheduling: it starts the workers, hands out the shards as they are asked for, replaces a worker
+that dies and has its shard scored again. What comes back of a shard are the samples that may be among the highest
+losses, and counts; both merge to what one pass over everything gives.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cleaner.core.errors import CleanerError
+from cleaner.core.records import ScoredBatch
+from cleaner.core.tally import Tally
+from cleaner.core.topk import TopLosses
+from cleaner.scoring.checkpoint import Found, Part, fingerprint
+
+if TYPE_CHECKING:
+    from cleaner.scoring.sources import Candidates, Spreadable, Wanted
+
+__all__ = ["Cluster", "Scorer", "Spread", "session", "take_in"]
+
+# A shard takes a worker some seconds to some minutes; of a small dataset each worker gets several.
+_LARGEST_SHARD = 4096
+_SHARDS_A_WORKER = 8
+# A shard that brings down this many workers is not asked for again.
+_RETRIES = 8
+
+Listing = Callable[[], Iterator[Any]]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where a scan is spread to.
+
+    Attributes:
+        address: of a running Ray cluster, such as `auto` or `ray://head:10001`; None to use the one that this process
+            is connected to, or else to start one on this machine for as long as the scan takes.
+        num_workers: processes that score; None for one a GPU, or, where there is none, one a core.
+        gpus_per_worker: GPUs that each of them gets, 0.5 to share one between two; None for one where there are any.
+
+    Raises:
+        CleanerError: a number makes no sense.
+    """
+
+    address: str | None = None
+    num_workers: int | None = None
+    gpus_per_worker: float | None = None
+
+    def __post_init__(self) -> None:
+        number, share = self.num_workers, self.gpus_per_worker
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+            raise CleanerError(f"num_workers is {number!r}; a whole number of at least 1 is accepted")
+        if share is not None and (isinstance(share, bool) or not isinstance(share, (int, float)) or not share >= 0):
+            raise CleanerError(f"gpus_per_worker is {share!r}; a number of at least 0 is accepted, such as 1 or 0.5")
+
+
+@dataclass(frozen=True)
+class _Team:
+    """The workers: how many, and what each of them gets of the cluster."""
+
+    workers: int
+    cpus: int
+    gpus: float
+
+    @property
+    def readers(self) -> int:
+        """Processes that read images for a worker; one with a single core reads them itself."""
+        return 0 if self.cpus == 1 else self.cpus
+
+
+class Spread:
+    """A source whose samples are scored by the workers of a cluster; otherwise it is the source.
+
+    Args:
+        source: what is scored; it is sent to every worker.
+        team: the workers.
+    """
+
+    def __init__(self, source: Spreadable, team: _Team) -> None:
+        self._source, self._team = source, team
+        self.root, self.vocab, self.splits = source.root, source.vocab, source.splits
+        self.settings: dict[str, Any] = {**source.settings, "engine": "ray", "workers": team.workers}
+        self.ways = source.ways
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a scan to go on, here or on one machine."""
+        return self._source.identity()
+
+    def count(self, split: str) -> int:
+        """Number of samples in the split, readable or not."""
+        return self._source.count(split)
+
+    def paths(self, split: str) -> Iterator[str]:
+        """The paths of the split's samples, in the order in which they are taken in."""
+        return self._source.paths(split)
+
+    def score(
+        self,
+        split: str,
+        consume: Callable[[ScoredBatch], None],
+        *,
+        skip: int = 0,
+        fast: bool = False,
+        only: Wanted | None = None,
+        candidates: Candidates | None = None,
+    ) -> None:
+        """Score samples and hand all that is known of each to `consume`; for some samples, not for a whole dataset."""
+        del candidates  # what is scored again is read again: it may be on any machine
+        keys = list(self._source.keys(split, only))[skip:]
+        shards = _Shards(partial(iter, keys), split, self._shard(len(keys)), fast)
+        for found in self._found(shards, k=max(1, len(keys))):
+            consume(found.survivors)
+
+    def found(self, part: Part, fast: bool) -> Iterator[Found]:
+        """What the workers find in the shards of what is left of a split, in the order of the shards."""
+        count = self._source.count(part.split)
+        listing = _Rest(self._source.listing(part.split), part.seen)
+        yield from self._found(_Shards(listing, part.split, self._shard(count - part.seen), fast), part.heaps.k)
+
+    def _shard(self, count: int) -> int:
+        size = -(-count // (self._team.workers * _SHARDS_A_WORKER))
+        return max(1, min(_LARGEST_SHARD, size))
+
+    def _found(self, shards: _Shards, k: int) -> Iterator[Found]:
+        import ray
+
+        # Each worker unpacks it once; it stays here until the last of them could have to be replaced.
+        parcel = ray.put(_packed(self._source))
+        for number, found in enumerate(_results(shards, parcel, k, self._team)):
+            if found.error:
+                raise CleanerError(found.error)
+            if found.number != number:
+                raise RuntimeError(f"shard {found.number} came where shard {number} was due")
+            for kind, way in found.ways.items():
+                self.ways.setdefault(kind, way)
+            yield found
+
+
+def take_in(spread: Spread, part: Part, fast: bool, arrived: Callable[[int], None]) -> None:
+    """Take what the workers find in the rest of a split into `part`, and say of how many samples each time."""
+    for found in spread.found(part, fast):
+        part.merge(found)
+        arrived(found.n)
+
+
+@contextmanager
+def session(cluster: Cluster) -> Iterator[_Team]:
+    """Connected to the cluster; one that was started for this is gone afterwards, also after an error or Ctrl-C.
+
+    Raises:
+        CleanerError: Ray is not installed, or there is no cluster at the address, or it is too small.
+    """
+    # Neither reports on its users nor progress bars of its own.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray = _imported()
+    ours = not ray.is_initialized()
+    if ours:
+        _connect(ray, cluster.address)
+    try:
+        yield _team(ray, cluster)
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _imported() -> Any:
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise CleanerError(
+            f"the engine 'ray' needs Ray, which is not installed here ({error}): pip install 'image-cleaner[ray]'"
+        ) from error
+    return ray
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if address is None:
+            ray.init(include_dashboard=False, **quiet)
+        else:
+            ray.init(address=address, **quiet)
+    except Exception as error:
+        # Ray raises plain exceptions, too.
+        reason = " ".join(str(error).split())
+        if address is None:
+            raise CleanerError(f"Ray did not start on this machine: {reason}") from error
+        raise CleanerError(
+            f"there is no Ray cluster at {address!r} ({reason}); give the address that `ray start --head` printed, "
+            "or none to start one on this machine"
+        ) from error
+
+
+def _team(ray: Any, cluster: Cluster) -> _Team:
+    there = ray.cluster_resources()
+    cores, devices = int(there.get("CPU", 1)), there.get("GPU", 0.0)
+    gpus = float(min(1.0, devices) if cluster.gpus_per_worker is None else cluster.gpus_per_worker)
+    workers = cluster.num_workers or (int(devices / gpus) if gpus else cores) or 1
+    if workers > cores or workers * gpus > devices:
+        raise CleanerError(
+            f"{workers} workers with {gpus:g} GPUs each were asked for, and the cluster has {cores} cores and "
+            f"{devices:g} GPUs; each worker takes at least one core"
+        )
+    return _Team(workers, cores // workers, gpus)
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """A listing without its first samples."""
+
+    listing: Listing
+    skip: int
+
+    def __call__(self) -> Iterator[Any]:
+        return islice(self.listing(), self.skip, None)
+
+
+@dataclass(frozen=True)
+class _Shards:
+    """The keys of a split in lists, made one after the other as they are asked for."""
+
+    listing: Listing
+    split: str
+    size: int
+    fast: bool
+
+    def __iter__(self) -> Iterator[bytes]:
+        keys = self.listing()
+        number = 0
+        while some := list(islice(keys, self.size)):
+            yield pickle.dumps((number, self.split, some, self.fast))
+            number += 1
+
+
+def _results(shards: _Shards, parcel: Any, k: int, team: _Team) -> Iterator[Found]:
+    """What the workers say of each shard, in order."""
+    from ray.data import ActorPoolStrategy
+    from ray.exceptions import RayError
+
+    dataset = _dataset(shards).map_batches(
+        _Worker,
+        batch_size=1,
+        compute=ActorPoolStrategy(size=team.workers),
+        fn_constructor_args=(parcel, k, team.cpus, team.readers, team.gpus > 0),
+        num_cpus=team.cpus,
+        num_gpus=team.gpus,
+        max_restarts=-1,
+        max_task_retries=_RETRIES,
+    )
+    try:
+        for row in dataset.iter_rows():
+            yield pickle.loads(zlib.decompress(row["found"]))  # noqa: S301 - from our own workers
+    except RayError as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise CleanerError(f"the workers could not go on ({type(error).__name__}: {reason})") from error
+
+
+def _dataset(shards: _Shards) -> Any:
+    """The shards as a Ray dataset that is read as its rows are asked for, one shard a row."""
+    import pyarrow as pa
+    import ray.data
+    from ray.data.block import BlockMetadata
+
+    class Shards(ray.data.Datasource):  # type: ignore[misc]
+        def estimate_inmemory_data_size(self) -> None:
+            return None
+
+        def get_read_tasks(self, *_args: Any, **_options: Any) -> list[Any]:
+            def read() -> Iterator[Any]:
+                for shard in shards:
+                    yield pa.table({"shard": [shard]})
+
+            nothing_known = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
+            return [ray.data.ReadTask(read, nothing_known)]
+
+    # Walking a folder takes no core from the workers.
+    dataset = ray.data.read_datasource(Shards(), num_cpus=0, concurrency=1)
+    dataset.context.execution_options.preserve_order = True
+    dataset.context.target_max_block_size = 1  # bytes: each row is handed on as soon as it is there
+    dataset.context.enable_progress_bars = False
+    return dataset
+
+
+class _Worker:
+    """What Ray calls with shards, in a process of its own.
+
+    Args:
+        parcel: where Ray keeps the source, as `_packed` made it.
+        k: samples to keep of each class.
+        cpus: cores that it may use.
+        readers: processes that read images for it.
+        gpu: whether it has one.
+    """
+
+    def __init__(self, parcel: Any, k: int, cpus: int, readers: int, gpu: bool) -> None:
+        import ray
+        import torch
+
+        torch.set_num_threads(cpus)
+        source: Spreadable = pickle.loads(ray.get(parcel))  # noqa: S301 - from our own driver
+        source.settle_in(torch.device("cuda" if gpu else "cpu"), readers)
+        self._scorer = Scorer(source, k)
+
+    def __call__(self, batch: Mapping[str, Sequence[bytes]]) -> dict[str, list[bytes]]:
+        found = (self._scorer.found(*pickle.loads(shard)) for shard in batch["shard"])  # noqa: S301 - from our driver
+        return {"found": [zlib.compress(pickle.dumps(each), 1) for each in found]}
+
+
+class Scorer:
+    """Scores shards; what it has seen in earlier ones keeps what is not among the highest losses from being sent.
+
+    That is safe since whatever was seen in earlier shards was sent, or will be scored again.
+
+    Args:
+        source: what is scored.
+        k: samples to keep of each class.
+    """
+
+    def __init__(self, source: Spreadable, k: int) -> None:
+        self._source, self._k = source, k
+        self._heaps: dict[str, TopLosses] = {}
+
+    def found(self, number: int, split: str, keys: Sequence[Any], fast: bool) -> Found:
+        """What is found in the shard of that number."""
+        n_classes = len(self._source.vocab)
+        heaps = self._heaps.setdefault(split, TopLosses(n_classes, self._k))
+        tally, survivors = Tally(n_classes), list[ScoredBatch]()
+        names = 0
+
+        def consume(batch: ScoredBatch) -> None:
+            nonlocal names
+            survivors.append(_some(batch, heaps.reached(batch)))
+            heaps.update(batch)
+            tally.update(batch)
+            names = fingerprint([*batch.paths, *(item.path for item in batch.unreadable)], names)
+
+        error = ""
+        try:
+            self._source.score_shard(split, keys, consume, fast=fast)
+        except CleanerError as refused:
+            # Raised in a worker it would come out with a traceback for a message.
+            error = str(refused)
+        return Found(number, _together(survivors), tally.to_arrays(), names, dict(self._source.ways), error)
+
+
+def _some(batch: ScoredBatch, which: Any) -> ScoredBatch:
+    """The samples of a batch at some positions, and all that could not be read."""
+    return ScoredBatch(
+        [batch.paths[i] for i in which.tolist()],
+        batch.labels[which],
+        batch.losses[which],
+        batch.predicted[which],
+        batch.confidences[which],
+        batch.unreadable,
+    )
+
+
+def _together(batches: Sequence[ScoredBatch]) -> ScoredBatch:
+    return ScoredBatch(
+        [path for batch in batches for path in batch.paths],
+        np.concatenate([np.empty(0, np.int64), *(batch.labels for batch in batches)]),
+        np.concatenate([np.empty(0), *(batch.losses for batch in batches)]),
+        np.concatenate([np.empty(0, np.int64), *(batch.predicted for batch in batches)]),
+        np.concatenate([np.empty(0), *(batch.confidences for batch in batches)]),
+        [item for batch in batches for item in batch.unreadable],
+    )
+
+
+def _packed(source: Spreadable) -> bytes:
+    """The source as bytes; functions of a notebook are packed whole, those of a module by their names.
+
+    Raises:
+        CleanerError: it cannot be sent to another process.
+    """
+    import cloudpickle
+
+    try:
+        packed: bytes = cloudpickle.dumps(source)
+    except Exception as error:
+        raise CleanerError(
+            f"the model and its data cannot be sent to the workers ({type(error).__name__}: {error}); "
+            "remove callbacks and transforms that hold open files, locks or windows"
+        ) from error
+    return packed

@@ -1,0 +1,229 @@
+"""A scan that is spread over a Ray cluster finds what a scan on one machine finds, whatever becomes of the workers."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import cleaner
+from cleaner.core.errors import CleanerError
+from cleaner.core.records import ScoredBatch, Unreadable
+from cleaner.core.tally import Tally
+from cleaner.core.topk import TopLosses
+from cleaner.scoring import engine
+from cleaner.scoring import ray as spread
+from cleaner.scoring.checkpoint import Part
+from cleaner.scoring.sources.fastai import FastaiSource
+from tests.scoring.learners import make_folder, make_learner
+
+FILES = ("top_losses.csv", "confusion.csv", "unreadable.csv", "classes.csv")
+
+
+class Numbers:
+    """A source whose keys are numbers, from which everything else follows."""
+
+    vocab = ("a", "b", "c")
+    ways: dict[str, str] = {"exact": "plain"}  # noqa: RUF012 - a fake
+
+    def score_shard(
+        self, split: str, keys: Sequence[int], consume: Callable[[ScoredBatch], None], *, fast: bool
+    ) -> None:
+        for begin in range(0, len(keys), 3):
+            numbers = np.array(keys[begin : begin + 3], np.int64)
+            unreadable = [Unreadable(split, "a", f"{n}.png", "torn") for n in numbers.tolist() if n % 7 == 0]
+            read = numbers[numbers % 7 != 0]
+            paths = [f"{n}.png" for n in read.tolist()]
+            losses = (read * 37 % 11).astype(float)
+            consume(ScoredBatch(paths, read % 3, losses, read % 2, losses / 11, unreadable))
+
+
+def part_of(k: int) -> Part:
+    return Part("all", TopLosses(3, k), Tally(3))
+
+
+@given(st.permutations(range(40)), st.integers(1, 9), st.integers(1, 6), st.integers(1, 4), st.randoms())
+def test_what_workers_find_in_shards_merges_to_one_pass(
+    keys: list[int], size: int, k: int, workers: int, random: Any
+) -> None:
+    whole, merged = part_of(k), part_of(k)
+    Numbers().score_shard("all", keys, whole.update, fast=False)
+    team = [spread.Scorer(Numbers(), k) for _ in range(workers)]  # type: ignore[arg-type]
+    for number, begin in enumerate(range(0, len(keys), size)):
+        merged.merge(random.choice(team).found(number, "all", keys[begin : begin + size], False))
+    assert merged.heaps.result() == whole.heaps.result()
+    assert merged.tally.result() == whole.tally.result()
+    assert merged.tally.classes() == whole.tally.classes()
+    assert {item.path for item in merged.unreadable} == {item.path for item in whole.unreadable}
+    assert (merged.seen, merged.names) == (whole.seen, whole.names)
+
+
+def test_later_shards_send_only_what_may_be_among_the_highest_losses() -> None:
+    worker = spread.Scorer(Numbers(), 2)  # type: ignore[arg-type]
+    sent = [len(worker.found(n, "all", range(100 * n, 100 * n + 100), False).survivors.paths) for n in range(20)]
+    assert sent[0] > 10
+    assert max(sent[10:]) < sent[0]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    import ray
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def learn(tmp_path: Path) -> Any:
+    return make_learner(make_folder(tmp_path / "data", per_class=15))
+
+
+def contents(folder: Path) -> list[str]:
+    return [(folder / name).read_text() for name in FILES]
+
+
+def assert_same(spread: Path, local: Path) -> None:
+    """Same samples, counts and unreadable files; losses within 1e-5."""
+    found, expected = cleaner.load(spread), cleaner.load(local)
+    assert [(s.split, s.label, s.rank, s.path, s.predicted) for s in found.samples] == [
+        (s.split, s.label, s.rank, s.path, s.predicted) for s in expected.samples
+    ]
+    assert [s.loss for s in found.samples] == pytest.approx([s.loss for s in expected.samples], abs=1e-5)
+    assert (found.cells, found.scored, found.unreadable) == (expected.cells, expected.scored, expected.unreadable)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_spread_scan_equals_a_local_one_also_in_what_cannot_be_read(learn: Any, tmp_path: Path) -> None:
+    broken = Path(learn.dls.train_ds.items[0])
+    broken.write_bytes(b"no image")
+    local = cleaner.scan(learn, tmp_path / "local", k=4, progress=False)
+    scan = cleaner.scan(learn, tmp_path / "spread", k=4, progress=False, engine="ray")
+    assert_same(tmp_path / "spread", tmp_path / "local")
+    assert [item.path for item in scan.unreadable] == [broken.relative_to(local.root).as_posix()]
+    assert scan.settings["engine"] == "ray"
+    assert not (tmp_path / "spread" / "checkpoint").exists()
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_fast_spread_scan_keeps_the_same(learn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cleaner.scan_folder(learn, learn.dls.path, tmp_path / "local", k=4, progress=False)
+    one = cleaner.Cluster(num_workers=1)
+    cleaner.scan_folder(learn, learn.dls.path, tmp_path / "spread", k=4, progress=False, fast=True, engine=one)
+    assert_same(tmp_path / "spread", tmp_path / "local")
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_shard_of_a_worker_that_dies_is_scored_again(learn: Any, tmp_path: Path) -> None:
+    died = tmp_path / "died"
+
+    def die_once(image: Any) -> Any:
+        if os.getpid() != here and not died.exists():
+            died.touch()
+            os._exit(1)
+        return image
+
+    here = os.getpid()
+    cleaner.scan(learn, tmp_path / "local", k=4, progress=False)
+    for loader in learn.dls.loaders:
+        loader.after_item.add(die_once)
+    cleaner.scan(learn, tmp_path / "spread", k=4, progress=False, engine="ray")
+    assert died.exists()
+    assert_same(tmp_path / "spread", tmp_path / "local")
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("end", ["ray", "local"])
+def test_a_stopped_spread_scan_goes_on(learn: Any, tmp_path: Path, end: str) -> None:
+    cleaner.scan(learn, tmp_path / "local", k=4, progress=False)
+
+    def source() -> FastaiSource:
+        return FastaiSource.of_learner(learn, ("train", "valid"), None)
+
+    def stop_soon(each: Any, part: Part, fast: bool, arrived: Callable[[int], None]) -> None:
+        def count(n: int) -> None:
+            arrived(n)
+            raise KeyboardInterrupt
+
+        spread.take_in(each, part, fast, count)
+
+    run = partial(engine.run, k=4, fast=False, resume=True, progress=False, save_every=0.0)
+    with spread.session(cleaner.Cluster()) as team, pytest.raises(KeyboardInterrupt):
+        run(spread.Spread(source(), team), tmp_path / "spread", take_in=stop_soon)
+    assert (tmp_path / "spread" / "checkpoint").exists()
+    cleaner.scan(learn, tmp_path / "spread", k=4, progress=False, engine=end)
+    assert contents(tmp_path / "spread") == contents(tmp_path / "local")
+
+
+@pytest.mark.usefixtures("cluster")
+def test_what_forbids_to_go_on_is_said_without_a_traceback(learn: Any, tmp_path: Path) -> None:
+    class Cancel(type(learn.cbs[0]).__mro__[-3]):  # type: ignore[misc] - fastai's Callback
+        def before_batch(self) -> None:
+            from fastai.callback.core import CancelBatchException
+
+            raise CancelBatchException
+
+    learn.add_cb(Cancel())
+    with pytest.raises(CleanerError, match="cancels batches"):
+        cleaner.scan(learn, tmp_path / "spread", progress=False, engine="ray")
+    assert not (tmp_path / "spread" / "scan.json").exists()
+
+
+@pytest.mark.usefixtures("cluster")
+def test_more_workers_than_there_are_cores_are_refused_and_not_waited_for(learn: Any, tmp_path: Path) -> None:
+    with pytest.raises(CleanerError, match=r"3 workers .* the cluster has 2 cores"):
+        cleaner.scan(learn, tmp_path / "spread", progress=False, engine=cleaner.Cluster(num_workers=3))
+    with pytest.raises(CleanerError, match=r"1 GPUs each .* 0 GPUs"):
+        cleaner.scan(learn, tmp_path / "spread", progress=False, engine=cleaner.Cluster(gpus_per_worker=1))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_workers": 0}, "num_workers is 0"),
+        ({"num_workers": 1.5}, "num_workers is 1.5"),
+        ({"num_workers": True}, "num_workers is True"),
+        ({"gpus_per_worker": -1}, "gpus_per_worker is -1"),
+        ({"gpus_per_worker": float("nan")}, "gpus_per_worker is nan"),
+        ({"gpus_per_worker": "one"}, "gpus_per_worker is 'one'"),
+    ],
+)
+def test_a_cluster_that_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(CleanerError, match=message):
+        cleaner.Cluster(**options)
+
+
+def test_an_engine_that_is_none_is_refused(learn: Any, tmp_path: Path) -> None:
+    with pytest.raises(CleanerError, match=r"engine is 'spark'; 'local', 'ray' and a cleaner.Cluster are accepted"):
+        cleaner.scan(learn, tmp_path / "scan", engine="spark")
+
+
+def test_without_ray_the_line_that_installs_it_is_named(
+    learn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = builtins.__import__
+
+    def without_ray(name: str, *rest: Any, **options: Any) -> Any:
+        if name.split(".")[0] == "ray":
+            raise ImportError(name)
+        return real(name, *rest, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without_ray)
+    with pytest.raises(CleanerError, match=r"pip install 'image-cleaner\[ray\]'"):
+        cleaner.scan(learn, tmp_path / "scan", engine="ray")
+
+
+def test_ray_is_imported_only_where_it_is_asked_for() -> None:
+    code = "import sys, cleaner.scoring.engine, cleaner.scoring.ray; assert 'ray' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
