@@ -257,8 +257,7 @@ def _results(shards: _Shards, parcel: Any, k: int, team: _Team) -> Iterator[Foun
         fn_constructor_args=(parcel, k, team.cpus, team.readers, team.gpus > 0),
         num_cpus=team.cpus,
         num_gpus=team.gpus,
-        max_restarts=-1,
-        max_task_retries=_RETRIES,
+        ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": _RETRIES},
     )
     try:
         for row in dataset.iter_rows():
