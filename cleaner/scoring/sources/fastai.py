@@ -33,9 +33,9 @@ from cleaner.scoring.sources.fastai_loading import (
     TracedLoader,
 )
 from cleaner.scoring.sources.held import LIMIT, Held
-from cleaner.scoring.sources.loading import Traced, again, every, with_copies
+from cleaner.scoring.sources.loading import again, every, with_copies
 from cleaner.scoring.sources.models import digest, modes_kept, name_of, per_sample, takes_reduction
-from cleaner.scoring.sources.transfers import Transfers
+from cleaner.scoring.sources.transfers import Transfers, and_held
 
 __all__ = ["FastaiSource"]
 
@@ -174,12 +174,7 @@ class FastaiSource:
 
         if fast:
             precision.load_compilers()  # while the workers read the first images
-
-        def take(batch: ScoredBatch, traced: Traced) -> None:
-            consume(batch)
-            if candidates is not None and traced.collated is not None:
-                held.hold(batch, traced.collated, candidates)
-
+        take = and_held(consume, held, candidates)
         loader = TracedLoader(files, expected, batches if candidates is None else with_copies(batches), take)
         with _as_found(self._learn), self._learn.validation_context(), _unreduced(self._learn):
             self._learn.add_cbs([_Quicken(self._chosen, fast, files), _Gather(loader, len(self.vocab))])
