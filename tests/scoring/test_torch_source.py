@@ -47,6 +47,12 @@ def data(tmp_path: Path) -> Path:
     return make_folder(tmp_path / "data")
 
 
+@pytest.fixture(autouse=True)
+def run_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No trying of quicker ways: the last digits depend on the way, and which is quickest on the moment."""
+    monkeypatch.setattr(precision, "_WORTH_IT", math.inf)
+
+
 def scan_of(dataset: Any, out: Path, model: nn.Module | None = None, **options: Any) -> Scan:
     model = make_model() if model is None else model
     return cleaner.scan_model(model, dataset, out, **{"progress": False, "workers": 0, "batch_size": 4, **options})
@@ -93,18 +99,13 @@ WEIGHTS = torch.tensor([1.0, 2.0, 3.0])
 LOSSES = {
     "default": (None, functional.cross_entropy),
     "module": (nn.CrossEntropyLoss(label_smoothing=0.1), partial(functional.cross_entropy, label_smoothing=0.1)),
-    "weighted": (
-        nn.CrossEntropyLoss(weight=WEIGHTS),
-        partial(functional.cross_entropy, weight=WEIGHTS, reduction="sum"),
-    ),
+    "weighted": (nn.CrossEntropyLoss(WEIGHTS), partial(functional.cross_entropy, weight=WEIGHTS, reduction="sum")),
     "own module": (MarginLoss(), functional.cross_entropy),
-    "several numbers a sample": (nn.MultiLabelSoftMarginLoss, None),
     "function": (functional.multi_margin_loss, functional.multi_margin_loss),
     "partial": (partial(functional.cross_entropy, label_smoothing=0.2),) * 2,
     "per sample": (for_each, for_each),
     "one number": (one_number, functional.cross_entropy),
 }
-del LOSSES["several numbers a sample"]
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -124,7 +125,7 @@ def test_predictions_and_confidences_are_those_of_the_model(data: Path, tmp_path
     folder = ImageFolder(data, TRANSFORM)
     scan = scan_of(folder, tmp_path / "scan")
     found = {s.path: s for s in scan.samples}
-    model = make_model().eval()
+    model = make_model().eval().requires_grad_(False)
     for (path, target), (image, _) in zip(folder.samples, folder, strict=True):
         sample = found[Path(path).relative_to(data).as_posix()]
         probabilities = model(image[None]).softmax(1)[0]
@@ -251,9 +252,9 @@ def test_a_file_whose_label_nobody_knows_can_be_reviewed(data: Path, tmp_path: P
     files[4].write_bytes(b"broken")
     scan = scan_of(table, tmp_path / "scan", paths=files, vocab=VOCAB)
     assert [(u.path, u.label) for u in cleaner.load(tmp_path / "scan").unreadable] == [("cat_1.png", "")]
-    session = Session(scan, scan.root)
-    session.go(label=UNREADABLE) if hasattr(session, "go") else None
-    cleaner.Manifest(scan.manifest_path).append(Decision("cat_1.png", Action.DELETE))
+    session = Session(scan)
+    session.open_label(UNREADABLE)
+    session.act(Action.DELETE)
     report = cleaner.apply(scan.manifest_path, data=flat)
     assert [each.source for each in report.done] == ["cat_1.png"]
 
@@ -279,9 +280,7 @@ def state_of(model: nn.Module) -> list[object]:
 
 
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt, RuntimeError])
-def test_the_model_is_left_as_it_was_found(
-    error: type[BaseException] | None, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_model_is_left_as_it_was_found(error: type[BaseException] | None, data: Path, tmp_path: Path) -> None:
     model = make_model().to(torch.bfloat16).to(memory_format=torch.channels_last).train()
     model[1].eval()
     heard: list[int] = []
@@ -295,28 +294,23 @@ def test_the_model_is_left_as_it_was_found(
     before = state_of(model)
     folder = ImageFolder(data, TRANSFORM)
     if error is None:
-        scan = scan_of(folder, tmp_path / "scan", model)
-        assert scan.settings["ways"] == {}
+        assert scan_of(folder, tmp_path / "scan", model).settings["ways"] == {}
         assert len(heard) == 6  # batches
-        # Sixteen bits have a few digits, and a batch is added up in another order than one image.
-        model.eval()
-        with torch.no_grad():
-            logits = [model(image[None].bfloat16()).float() for image, _ in folder]
-        losses = [functional.cross_entropy(x, torch.tensor([y])) for x, y in zip(logits, folder.targets, strict=True)]
-        assert list(by_path(scan).values()) == pytest.approx(sorted_like(scan, folder, losses), abs=0.02)
-        model.train()
-        model[1].eval()
     else:
         with pytest.raises(error):
             scan_of(folder, tmp_path / "scan", model)
+        assert not (tmp_path / "scan").exists()
     assert state_of(model) == before
     assert torch.is_grad_enabled()
 
 
-def sorted_like(scan: Scan, folder: ImageFolder, losses: list[Tensor]) -> list[float]:
-    names = [Path(path).relative_to(folder.root).as_posix() for path, _ in folder.samples]
-    found = dict(zip(names, map(float, losses), strict=True))
-    return [found[sample.path] for sample in scan.samples]
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_images_are_given_in_the_precision_of_the_model(dtype: torch.dtype, data: Path, tmp_path: Path) -> None:
+    folder = ImageFolder(data, TRANSFORM)
+    scan = scan_of(folder, tmp_path / "scan", make_model().to(dtype))
+    single = expected_of(folder, functional.cross_entropy).expected
+    # Sixteen bits have two or three digits.
+    assert by_path(scan) == pytest.approx(single, abs=0.05 if dtype is torch.bfloat16 else 1e-5)
 
 
 def test_a_copy_of_the_model_runs_on_another_device(data: Path, tmp_path: Path) -> None:
@@ -330,33 +324,27 @@ def test_a_copy_of_the_model_runs_on_another_device(data: Path, tmp_path: Path) 
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_on_a_gpu(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{}, {"workers": 2}, {"fast": True}])
+def test_a_copy_of_the_model_runs_on_a_gpu(options: dict[str, Any], data: Path, tmp_path: Path) -> None:
     model = make_model()
     before = state_of(model)
     folder = ImageFolder(data, TRANSFORM)
-    expected = pytest.approx(by_path(scan_of(folder, tmp_path / "cpu")), abs=1e-3)
     loss = nn.CrossEntropyLoss(weight=torch.ones(3))
-    for options in ({}, {"workers": 2}, {"fast": True, "k": 2}):
-        scan = scan_of(folder, tmp_path / f"scan{len(options)}", model, device="cuda", loss_fn=loss, **options)
-        assert by_path(scan) == {path: value for path, value in expected.expected.items() if path in by_path(scan)} or (
-            by_path(scan) == pytest.approx({p: expected.expected[p] for p in by_path(scan)}, abs=1e-3)
-        )
+    scan = scan_of(folder, tmp_path / "scan", model, device="cuda", loss_fn=loss, **options)
+    assert by_path(scan) == pytest.approx(by_path(scan_of(folder, tmp_path / "cpu")), abs=1e-3)
     assert state_of(model) == before
-
-
-@pytest.fixture
-def always_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "_WORTH_IT", 0.0)
-    monkeypatch.setattr(precision, "_CLEARLY", math.inf)
+    assert loss.weight is not None
+    assert not loss.weight.is_cuda
 
 
 @pytest.mark.parametrize("kind", ["listed", "own"])
 @pytest.mark.parametrize("limit", [0, 2**20])
-@pytest.mark.usefixtures("always_worth_it")
 def test_a_fast_scan_keeps_what_an_exact_one_keeps(
     kind: str, limit: int, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cleaner.scoring.sources.torch.LIMIT", limit)
+    monkeypatch.setattr(precision, "_WORTH_IT", 0.0)
+    monkeypatch.setattr(precision, "_CLEARLY", math.inf)
     # With no room for candidates whole classes are scored again, for which labels are asked for.
     monkeypatch.setattr("cleaner.scoring.rescore.room", lambda k: k + 1)
     folder = ImageFolder(data, TRANSFORM)
@@ -465,13 +453,18 @@ class Gives(Table):
         (lambda x, y: (x[:1], y), r"shapes are \(1, 16, 16\), \(3, 16, 16\)\. Let the dataset's transform"),
     ],
 )
-@pytest.mark.parametrize("workers", [0, 1])
 def test_samples_that_make_no_sense(
-    change: Callable[[Any, int], Any], message: str, workers: int, data: Path, tmp_path: Path
+    change: Callable[[Any, int], Any], message: str, data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(CleanerError, match=message):
-        scan_of(Gives(ImageFolder(data, TRANSFORM), change), tmp_path / "scan", workers=workers)
+        scan_of(Gives(ImageFolder(data, TRANSFORM), change), tmp_path / "scan")
     assert not (tmp_path / "scan").exists()
+
+
+def test_what_a_worker_process_refuses_is_an_error_here(data: Path, tmp_path: Path) -> None:
+    dataset = Gives(ImageFolder(data, TRANSFORM), lambda image, target: (image, "cat"))
+    with pytest.raises(CleanerError, match=r"^the label of '.*bear_0.png', sample 0 of 'all', is 'cat', a str"):
+        scan_of(dataset, tmp_path / "scan", workers=1)
 
 
 class Several(nn.Module):
@@ -516,7 +509,7 @@ def case(message: str, dataset: Callable[[ImageFolder], Any] = lambda folder: fo
         case("pass an instance, and not the class", model=nn.Linear),
         case("the model returns a tuple", model=Several()),
         case(r"output has shape \(2, 5\) for 2 images, but the vocabulary has 3", model=make_model(5), batch_size=2),
-        case("the loss sum has shape", loss_fn=lambda logits, target: torch.ones(3)),
+        case("the loss <lambda> has shape", loss_fn=lambda logits, target: torch.ones(3)),
         case("loss_fn is <class", loss_fn=nn.CrossEntropyLoss),
         case("loss_fn is 'mse'", loss_fn="mse"),
         case("the loss BCEWithLogitsLoss cannot be computed of logits", loss_fn=nn.BCEWithLogitsLoss()),
@@ -531,7 +524,6 @@ def case(message: str, dataset: Callable[[ImageFolder], Any] = lambda folder: fo
 def test_arguments_that_make_no_sense(
     dataset: Callable[[ImageFolder], Any], options: dict[str, Any], message: str, data: Path, tmp_path: Path
 ) -> None:
-    message = message.replace("the loss sum", "the loss <lambda>")
     with pytest.raises(CleanerError, match=message):
         scan_of(dataset(ImageFolder(data, TRANSFORM)), tmp_path / "scan", **options)
     assert not (tmp_path / "scan").exists()
@@ -555,18 +547,6 @@ def test_a_learner_is_told_of_its_own_function(data: Path, tmp_path: Path) -> No
         scan_of(ImageFolder(data, TRANSFORM), tmp_path / "scan", make_learner(data))
 
 
-class Digits(nn.Sequential):
-    """A small network that learns the handwritten digits in a few seconds."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            *[nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU()],
-            *[nn.Conv2d(16, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.ReLU()],
-            *[nn.Conv2d(32, 64, 3, 2, 1), nn.BatchNorm2d(64), nn.ReLU()],
-            *[nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.3), nn.Linear(256, 10)],
-        )
-
-
 class WithoutHidden(ImageFolder):
     """The recipe of the README."""
 
@@ -576,12 +556,15 @@ class WithoutHidden(ImageFolder):
 
 
 def train(folder: ImageFolder) -> nn.Module:
+    """A small network that learns the handwritten digits, wrong labels and all, in a moment."""
     torch.manual_seed(0)
     rows = [folder[n] for n, (path, _) in enumerate(folder.samples) if "broken" not in path]
     images, targets = torch.stack([image for image, _ in rows]), torch.tensor([target for _, target in rows])
-    model = Digits()
+    model = nn.Sequential(
+        nn.AvgPool2d(2), nn.Flatten(), nn.Dropout(0.3), nn.Linear(768, 64), nn.ReLU(), nn.Linear(64, 10)
+    )
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
-    for _ in range(6):
+    for _ in range(10):
         for batch in torch.randperm(len(images)).split(64):
             optimizer.zero_grad()
             functional.cross_entropy(model(images[batch]), targets[batch]).backward()
@@ -599,7 +582,7 @@ def test_from_a_trained_model_to_applied_decisions_and_back(tmp_path: Path) -> N
     wrong = make_dataset(images)
     folder = WithoutHidden(images, transforms.ToTensor())
     model = train(folder)
-    scan = cleaner.scan_model(model, folder, out=tmp_path / "scan", k=10, progress=False, workers=1)
+    scan = cleaner.scan_model(model, folder, out=tmp_path / "scan", k=10, progress=False, workers=0)
     assert [u.path for u in scan.unreadable] == ["0/digit_broken.png"]
     found = [sample for sample in scan.samples if sample.path in wrong]
     assert len(found) >= 0.8 * len(wrong)
@@ -614,13 +597,12 @@ def test_from_a_trained_model_to_applied_decisions_and_back(tmp_path: Path) -> N
     labels = {Path(path).name: after.classes[target] for path, target in after.samples}
     assert {labels[Path(s.path).name] == wrong[s.path] for s in found} == {True}
     assert len(after) == len(folder) - 1
-    assert cleaner.scan_model(model, after, tmp_path / "again", k=1, progress=False, workers=0).unreadable == ()
 
     plain = ImageFolder(images, transforms.ToTensor())
     with pytest.raises(CleanerError, match=r"'.cleaner-trash' is among the classes.*find_classes"):
-        scan_of(plain, tmp_path / "plain", Digits())
+        scan_of(plain, tmp_path / "plain", model)
     with pytest.raises(CleanerError, match=r"sample 0 of 'all' is '.*\.cleaner-trash.*find_classes"):
-        scan_of(Table(plain), tmp_path / "plain", Digits(), vocab=folder.classes, paths=[p for p, _ in plain.samples])
+        scan_of(Table(plain), tmp_path / "plain", model, vocab=folder.classes, paths=[p for p, _ in plain.samples])
 
     undone = cleaner.undo(report.journal)
     assert undone.conflicts == ()
@@ -631,7 +613,7 @@ def test_timm_models_and_their_transforms(data: Path, tmp_path: Path) -> None:
     timm = pytest.importorskip("timm", reason="timm comes with the test extra")
     torch.manual_seed(0)
     model = timm.create_model("test_resnet", pretrained=False, num_classes=3)
-    config = timm.data.resolve_model_data_config(model)
+    config = timm.data.resolve_model_data_config(model, {"img_size": 64})
     folder = ImageFolder(data, timm.data.create_transform(**config))
     scan = scan_of(folder, tmp_path / "scan", model)
     assert by_path(scan) == expected_of(folder, functional.cross_entropy, model)
@@ -640,11 +622,17 @@ def test_timm_models_and_their_transforms(data: Path, tmp_path: Path) -> None:
         scan_of(own, tmp_path / "own", model)
 
 
-def test_torchvision_models(data: Path, tmp_path: Path) -> None:
+def test_torchvision_models(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision.models import mobilenet_v3_small
 
+    # In another way than by hand.
+    monkeypatch.setattr(precision, "_WORTH_IT", 0.0)
+    monkeypatch.setattr(precision, "_CLEARLY", math.inf)
+    monkeypatch.setattr(precision, "EXACT", {"channels-last": precision.EXACT["channels-last"]})
     torch.manual_seed(0)
     model = mobilenet_v3_small(weights=None, num_classes=3)
     folder = ImageFolder(data, transforms.Compose([transforms.Resize((64, 64)), transforms.ToTensor()]))
     scan = scan_of(folder, tmp_path / "scan", model)
-    assert by_path(scan) == expected_of(folder, functional.cross_entropy, model)
+    assert scan.settings["ways"] == {"exact": "channels-last"}
+    plain = expected_of(folder, functional.cross_entropy, model).expected
+    assert by_path(scan) == pytest.approx(plain, abs=precision.TOLERANCE)

@@ -1,4 +1,4 @@
-"""Scans a folder with a plain torch model: `python torch_scan.py DATA OUT [N]`; is killed before batch N, if told so."""
+"""Scans a folder with a plain torch model: `torch_scan.py DATA OUT [N]`; kills itself before batch N, if told one."""
 
 from __future__ import annotations
 
