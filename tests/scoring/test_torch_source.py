@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from cleaner.demo import make_dataset
 from cleaner.review.session import UNREADABLE, Session
 from cleaner.scoring import precision
 from cleaner.scoring.checkpoint import Part
+from cleaner.scoring.sources import loading
 from tests.conftest import make_image
 from tests.odd_images import KINDS, write_odd_image
 from tests.odd_images import UNREADABLE as BROKEN_KINDS
@@ -228,6 +230,14 @@ def test_an_unreadable_image_costs_one_entry_and_not_its_batch(
     lost = {u.path for u in broken.unreadable}
     left = {path: loss for path, loss in by_path(whole).items() if path not in lost}
     assert by_path(broken) == pytest.approx(left, abs=1e-5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a file system that takes any bytes for a name")
+def test_a_file_whose_name_is_not_utf8_is_listed(data: Path, tmp_path: Path) -> None:
+    os.rename(data / "cat/cat_0.png", os.fsencode(data / "cat") + b"/cat_\xff.png")
+    scan = scan_of(ImageFolder(data, TRANSFORM), tmp_path / "scan")
+    assert [(u.path, u.label) for u in scan.unreadable] == [(r"cat/cat_\udcff.png", "cat")]
+    assert scan.scored == {"all": 20}
 
 
 def test_an_image_that_a_transform_refuses_is_listed(data: Path, tmp_path: Path) -> None:
@@ -467,6 +477,16 @@ def test_what_a_worker_process_refuses_is_an_error_here(data: Path, tmp_path: Pa
         scan_of(dataset, tmp_path / "scan", workers=1)
 
 
+def test_a_dataset_that_cannot_be_sent_to_processes_is_said(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on macOS and Windows, whatever is usual here.
+    monkeypatch.setattr(loading, "DataLoader", partial(DataLoader, multiprocessing_context="spawn"))
+    folder = ImageFolder(data, transforms.Compose([lambda image: image, TRANSFORM]))
+    with pytest.raises(CleanerError, match=r"cannot be sent to the processes.*workers=0"):
+        scan_of(folder, tmp_path / "scan", workers=1)
+
+
 class Several(nn.Module):
     def forward(self, images: Tensor) -> Any:
         return images, images
@@ -518,7 +538,7 @@ def case(message: str, dataset: Callable[[ImageFolder], Any] = lambda folder: fo
         case("batch_size is 0", batch_size=0),
         case("workers is -1", workers=-1),
         case("'nowhere' is not a folder", root="nowhere"),
-        case("is not inside the dataset's folder", root=Path(__file__).parent),
+        case("is not inside the dataset's folder.*give a root", root=Path(__file__).parent),
     ],
 )
 def test_arguments_that_make_no_sense(

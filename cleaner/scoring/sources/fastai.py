@@ -352,7 +352,9 @@ def vocab_of(learn: Learner) -> tuple[str, ...]:
 
 def _check_learner(learn: Any) -> None:
     if not isinstance(learn, Learner):
-        raise CleanerError(f"a {type(learn).__name__} came; a fastai Learner is accepted")
+        raise CleanerError(
+            f"a {type(learn).__name__} came; a fastai Learner is accepted, and a plain model by cleaner.scan_model"
+        )
     dataset = getattr(getattr(learn, "dls", None), "valid_ds", None)
     if not isinstance(dataset, Datasets) or len(dataset.tls) != 2:
         raise CleanerError(

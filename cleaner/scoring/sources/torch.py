@@ -100,6 +100,7 @@ class TorchSource:
         self.root = folder or _root_of(self._readers)
         for reader in self._readers.values():
             reader.root = self.root
+            _check_below(self.root, reader.folders)
         self.settings: dict[str, Any] = {
             "source": "torch",
             "loss": self._loss.name,
@@ -321,7 +322,16 @@ def _vocab_of(datasets: Mapping[str, Any], vocab: Any) -> tuple[str, ...]:
 
 
 def _root_of(readers: Mapping[str, Samples]) -> Path:
-    return root_of(None, [str(root_of(reader.own_root(), reader.folders())) for reader in readers.values()])
+    return root_of(None, [str(root_of(reader.own_root(), reader.folders)) for reader in readers.values()])
+
+
+def _check_below(root: Path, folders: Iterable[str]) -> None:
+    for folder in folders:
+        if not Path(folder).is_relative_to(root):
+            raise CleanerError(
+                f"there are images in {folder!r}, which is not inside the dataset's folder {str(root)!r}; "
+                "give a root=... that holds all of them"
+            )
 
 
 def _warn_of_random_steps(datasets: Mapping[str, Any]) -> None:

@@ -55,6 +55,9 @@ class Samples(Reader):
         batch_size: samples in a batch.
         device: where the batches will go.
 
+    Attributes:
+        folders: the folders that hold the files.
+
     Raises:
         CleanerError: the files cannot be told, or they are not those of single samples.
     """
@@ -81,6 +84,7 @@ class Samples(Reader):
         self._device = device
         self._n = len(dataset)
         self.spread = Random(0).sample(range(self._n), min(SPREAD, self._n))  # noqa: S311 - it is no secret
+        self.folders = set[str]()
         self._check_paths()
 
     @property
@@ -148,10 +152,6 @@ class Samples(Reader):
         root = getattr(_innermost(self.dataset), "root", None)
         return os.path.abspath(os.fspath(root)) if isinstance(root, (str, os.PathLike)) else None
 
-    def folders(self) -> set[str]:
-        """The folders that hold the files."""
-        return {os.path.dirname(self.file(key)) for key in self.keys()}
-
     def _tensor(self, image: Any, key: int) -> Tensor:
         if isinstance(image, np.ndarray):
             image = torch.from_numpy(np.ascontiguousarray(image))
@@ -164,7 +164,7 @@ class Samples(Reader):
         return image.detach().as_subclass(Tensor)
 
     def _check_paths(self) -> None:
-        """Look at all paths once; that takes 8 bytes of memory for each sample, for as long as it lasts."""
+        """Look at all paths; that takes 8 bytes of memory for each sample, for as long as it lasts."""
         if not any(os.path.lexists(self.file(key)) for key in self.spread):
             raise CleanerError(
                 f"there is no file {self.file(self.spread[0])!r}, nor any other of {len(self.spread)} samples of "
@@ -176,10 +176,15 @@ class Samples(Reader):
             file = self.file(key)
             if trash in file:
                 raise CleanerError(_trash_advice(f"sample {key} of {self._split!r} is {file!r}"))
+            self.folders.add(os.path.dirname(file))
             hashes[key] = hash(file)
         hashes.sort()
-        twice = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
-        alike = sorted((self.file(key), key) for key in self.keys() if twice and hash(self.file(key)) in twice)
+        if twice := set(hashes[1:][hashes[1:] == hashes[:-1]].tolist()):
+            self._check_alike(twice)
+
+    def _check_alike(self, twice: set[int]) -> None:
+        """Check that the paths with these hashes are different ones."""
+        alike = sorted((self.file(key), key) for key in self.keys() if hash(self.file(key)) in twice)
         for (file, first), (other, second) in pairwise(alike):
             if file == other:
                 raise CleanerError(
@@ -209,7 +214,7 @@ def check_dataset(dataset: Any, paths: Any) -> None:
         )
     if len(dataset) == 0:
         raise CleanerError(f"the dataset, a {kind}, is empty; give one with samples")
-    if TRASH in (_classes(inside) or ()):
+    if TRASH in (_classes(inside) or []):
         raise CleanerError(_trash_advice(f"{TRASH!r} is among the classes of the dataset"))
     if paths is not None:
         _check_given_paths(paths, len(dataset))
@@ -254,13 +259,14 @@ def check_order(dataset: Any, vocab: tuple[str, ...]) -> None:
             )
 
 
-def _classes(inside: Any) -> Any:
+def _classes(inside: Any) -> list[Any] | None:
     """The names of the classes of a dataset, in the order of their indices; None where it lists none."""
     classes = getattr(inside, "classes", None)
     numbers = getattr(inside, "class_to_idx", None)
     if classes is None and isinstance(numbers, Mapping) and sorted(numbers.values()) == list(range(len(numbers))):
         classes = sorted(numbers, key=lambda name: numbers[name])
-    return classes
+    # Some call the number of classes so.
+    return list(classes) if hasattr(classes, "__iter__") else None
 
 
 def given_vocab(vocab: Any) -> tuple[str, ...]:
@@ -368,7 +374,7 @@ def _gives_what_it_lists(dataset: Any) -> bool:
 
 
 def _is_sequence(value: Any) -> TypeGuard[Sequence[Any]]:
-    return hasattr(value, "__getitem__") and hasattr(value, "__len__")
+    return hasattr(value, "__getitem__") and hasattr(value, "__len__") and not isinstance(value, Mapping)
 
 
 def _fault(target: Any, n_classes: int) -> str:
@@ -391,7 +397,7 @@ def _fault(target: Any, n_classes: int) -> str:
 def _check_given_paths(paths: Any, n: int) -> None:
     if callable(paths):
         return
-    if isinstance(paths, (str, bytes, Mapping)) or not _is_sequence(paths):
+    if isinstance(paths, (str, bytes)) or not _is_sequence(paths):
         raise CleanerError(
             f"paths is a {type(paths).__name__}; a sequence with the path of each sample, or a function of its index, "
             "is accepted"
