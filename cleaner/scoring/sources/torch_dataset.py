@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -266,7 +266,7 @@ def _classes(inside: Any) -> list[Any] | None:
     if classes is None and isinstance(numbers, Mapping) and sorted(numbers.values()) == list(range(len(numbers))):
         classes = sorted(numbers, key=lambda name: numbers[name])
     # Some call the number of classes so.
-    return list(classes) if hasattr(classes, "__iter__") else None
+    return list(classes) if isinstance(classes, Iterable) else None
 
 
 def given_vocab(vocab: Any) -> tuple[str, ...]:
