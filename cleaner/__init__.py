@@ -16,12 +16,24 @@ if TYPE_CHECKING:
     from cleaner.core.manifest import Manifest
     from cleaner.core.scan import Scan, load
     from cleaner.review.app import Review
-    from cleaner.scoring.engine import scan, scan_folder
+    from cleaner.scoring.engine import scan, scan_folder, scan_model
     from cleaner.scoring.ray import Cluster
 
 __version__ = "0.1.0"
 
-__all__ = ["CleanerError", "Cluster", "Manifest", "Review", "Scan", "apply", "load", "scan", "scan_folder", "undo"]
+__all__ = [
+    "CleanerError",
+    "Cluster",
+    "Manifest",
+    "Review",
+    "Scan",
+    "apply",
+    "load",
+    "scan",
+    "scan_folder",
+    "scan_model",
+    "undo",
+]
 
 # Imported when first used: `import cleaner` must not load torch, fastai, pandas or ipywidgets.
 _HOMES = {
@@ -33,6 +45,7 @@ _HOMES = {
     "load": "cleaner.core.scan",
     "scan": "cleaner.scoring.engine",
     "scan_folder": "cleaner.scoring.engine",
+    "scan_model": "cleaner.scoring.engine",
     "undo": "cleaner.apply.execute",
 }
 

@@ -19,6 +19,16 @@ def test_the_tutorial_finds_applies_and_undoes(tmp_path: Path) -> None:
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
 
 
+def test_a_plain_torch_model_finds_applies_and_undoes(tmp_path: Path) -> None:
+    notebook = nbformat.read(NOTEBOOKS / "torch.ipynb", as_version=4)
+    check = "assert len(report.done) > 0.8 * len(wrong_labels) and not report.conflicts\n"
+    check += "assert len(undone.done) == len(report.done) and not undone.conflicts\n"
+    check += "assert len(cleaned) == len(dataset) - 1 and cleaned.classes == dataset.classes\n"
+    check += "import sys\nassert 'fastai' not in sys.modules"
+    notebook.cells.append(nbformat.v4.new_code_cell(check))
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+
 def test_notebooks_are_kept_without_their_outputs() -> None:
     for path in NOTEBOOKS.glob("*.ipynb"):
         for cell in nbformat.read(path, as_version=4).cells:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import partial
 from importlib import metadata
@@ -24,11 +24,13 @@ from cleaner.scoring.checkpoint import Keeper, Part, fingerprint
 from cleaner.scoring.sources import Source, Spreadable
 
 if TYPE_CHECKING:
+    import torch
     from fastai.learner import Learner
+    from torch import nn
 
     from cleaner.scoring.ray import Cluster
 
-__all__ = ["run", "run_on", "scan", "scan_folder"]
+__all__ = ["run", "run_on", "scan", "scan_folder", "scan_model"]
 
 _LIBRARIES = ("image-cleaner", "torch", "torchvision", "fastai", "numpy", "pillow")
 
@@ -135,6 +137,83 @@ def run_on(
         raise CleanerError(f"engine is {engine!r}; 'local', 'ray' and a cleaner.Cluster are accepted")
     with ray.session(ray.Cluster() if isinstance(engine, str) else engine) as team:
         return begin(ray.Spread(source, team), take_in=ray.take_in)
+
+
+def scan_model(
+    model: nn.Module,
+    dataset: Any,
+    out: str | Path,
+    *,
+    k: int = 100,
+    split: str = "all",
+    loss_fn: Callable[..., Any] | None = None,
+    vocab: Sequence[str] | None = None,
+    paths: Any = None,
+    root: str | Path | None = None,
+    batch_size: int = 64,
+    workers: int | None = None,
+    device: str | torch.device | None = None,
+    fast: bool = False,
+    resume: bool = True,
+    progress: bool = True,
+    engine: str | Cluster = "local",
+) -> Scan:
+    """Score the images of a plain torch model's dataset and write the scan folder.
+
+    The model is run in evaluation mode and without gradients, and left as it was found. The dataset's own transform is
+    what the model sees; it should be that of validation, since random changes of images are in the losses.
+
+    Args:
+        model: gives logits [n, n_classes] for a batch of images; the images are given in its own precision.
+        dataset: a map-style dataset of `(image, label)`: a tensor, and the index of its class; or a mapping from the
+            names of splits to datasets.
+        out: the scan folder; created, or that of an earlier scan of the same dataset, whose decisions are kept.
+        k: how many samples to keep of each split and label.
+        split: what to call the split of a single dataset.
+        loss_fn: called with logits and targets (int64 [n], indices into the vocabulary); the losses that a module or
+            function gives with the reduction `none`, or by itself. One that gives one number whatever it is told is
+            called for each sample alone, which is slower. By default cross-entropy.
+        vocab: the labels, in the order of the model's outputs; by default the dataset's `classes`.
+        paths: the file of each sample: a sequence, or a function of the sample's index, or a mapping from splits to
+            these. Relative ones are below `root`, or, where that is not given, the current folder. By default those
+            that the dataset lists in `samples`, `imgs` or `filepaths`, also inside of a `Subset`.
+        root: the dataset's folder, to which the paths in the scan are relative; by default the dataset's `root`, or the
+            folder that all images have in common.
+        batch_size: images scored at once.
+        workers: processes that read images, 0 for none beside this one; by default as many as there are cores.
+        device: run a copy of the model there; by default the model is run where it is.
+        fast, resume, progress, engine: as in `scan`.
+
+    Raises:
+        CleanerError: an argument or the dataset cannot be used; nothing was written.
+    """
+    from cleaner.scoring.sources.torch import TorchSource
+
+    datasets = dict(dataset) if isinstance(dataset, Mapping) else {split: dataset}
+    _check(k, tuple(datasets))
+    source = TorchSource(
+        model,
+        datasets,
+        loss_fn=loss_fn,
+        vocab=vocab,
+        paths=_by_split(paths, datasets),
+        root=root,
+        batch_size=batch_size,
+        workers=workers,
+        device=device,
+    )
+    return run_on(engine, source, Path(out), k=k, fast=fast, resume=resume, progress=progress)
+
+
+def _by_split(paths: Any, datasets: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    if paths is None or (isinstance(paths, Mapping) and set(paths) == set(datasets)):
+        return paths
+    if len(datasets) == 1 and not isinstance(paths, Mapping):
+        return dict.fromkeys(datasets, paths)
+    raise CleanerError(
+        f"paths is a {type(paths).__name__}{f' of {list(paths)[:20]}' if isinstance(paths, Mapping) else ''}; with the "
+        f"splits {list(datasets)} a mapping from each of them to its paths is accepted"
+    )
 
 
 def run(
@@ -276,7 +355,7 @@ def _losses(part: Part, vocab: tuple[str, ...]) -> Iterator[ClassLosses]:
 def _check(k: int, splits: Sequence[str]) -> None:
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise CleanerError(f"k is {k!r}; a whole number of at least 1 is accepted")
-    if isinstance(splits, str) or not splits or len(set(splits)) != len(splits):
+    if isinstance(splits, str) or not splits or not all(splits) or len(set(splits)) != len(splits):
         raise CleanerError(
             f"splits is {splits!r}; a sequence of different names such as ('train', 'valid') is accepted"
         )

@@ -44,9 +44,9 @@ def checked_folder(folder: Path) -> Path:
     return Path(os.path.abspath(folder))
 
 
-def root_of(own: str, folders: Iterable[str]) -> Path:
+def root_of(own: str | None, folders: Iterable[str]) -> Path:
     """`own` where all folders are below it and it is not the current one; else the folder that they have in common."""
     folders = list(folders)
-    if own != os.getcwd() and all(Path(folder).is_relative_to(own) for folder in folders):
+    if own is not None and own != os.getcwd() and all(Path(folder).is_relative_to(own) for folder in folders):
         return Path(own)
     return Path(os.path.commonpath(folders))

@@ -33,9 +33,9 @@ from cleaner.scoring.sources.fastai_loading import (
     TracedLoader,
 )
 from cleaner.scoring.sources.held import LIMIT, Held
-from cleaner.scoring.sources.loading import Traced, again, every, these, with_copies
+from cleaner.scoring.sources.loading import again, every, these, with_copies
 from cleaner.scoring.sources.models import digest, modes_kept, name_of, per_sample, takes_reduction
-from cleaner.scoring.sources.transfers import Transfers
+from cleaner.scoring.sources.transfers import Transfers, and_held
 
 __all__ = ["FastaiSource"]
 
@@ -172,11 +172,7 @@ class FastaiSource:
         files, held, expected = self._files[split], self._held[split], self._counts[split] - skip
         batches = every(files, skip, self._workers) if only is None else again(files, only, held, self._workers)
 
-        def take(batch: ScoredBatch, traced: Traced) -> None:
-            consume(batch)
-            if candidates is not None and traced.collated is not None:
-                held.hold(batch, traced.collated, candidates)
-
+        take = and_held(consume, held, candidates)
         loader = TracedLoader(files, expected, batches if candidates is None else with_copies(batches), take)
         self._run(loader, fast)
         if only is None:
@@ -391,7 +387,9 @@ def vocab_of(learn: Learner) -> tuple[str, ...]:
 
 def _check_learner(learn: Any) -> None:
     if not isinstance(learn, Learner):
-        raise CleanerError(f"a {type(learn).__name__} came; a fastai Learner is accepted")
+        raise CleanerError(
+            f"a {type(learn).__name__} came; a fastai Learner is accepted, and a plain model by cleaner.scan_model"
+        )
     dataset = getattr(getattr(learn, "dls", None), "valid_ds", None)
     if not isinstance(dataset, Datasets) or len(dataset.tls) != 2:
         raise CleanerError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -245,7 +246,16 @@ def _read(reader: Reader, keys: Iterator[Key], workers: int | None) -> Iterator[
         worker_init_fn=_yield_to_model,
         pin_memory=reader.device.type == "cuda",
     )
-    return iter(loader)
+    try:
+        return iter(loader)
+    except (AttributeError, TypeError, pickle.PicklingError) as error:
+        # Processes that are no copies of this one are sent the dataset, and each says in another way that it cannot be.
+        if "pickle" not in str(error).lower():
+            raise
+        raise CleanerError(
+            f"the dataset cannot be sent to the processes that read images ({error}); give it functions and "
+            "classes of a module, none that are written within others, or read without such processes: workers=0"
+        ) from error
 
 
 def _yield_to_model(_worker: int) -> None:

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from cleaner.core.records import ScoredBatch
+from cleaner.scoring.sources import Candidates
+from cleaner.scoring.sources.held import Held
 from cleaner.scoring.sources.loading import Traced
 
-__all__ = ["Transfers"]
+__all__ = ["Transfers", "and_held"]
 
 
 class Transfers:
@@ -50,11 +52,29 @@ class Transfers:
         if not targets.is_cuda:
             self.settle()
 
+    def hand_on(self, batch: ScoredBatch, traced: Traced) -> None:
+        """Hand on a batch that is on the host already, after those that came before it."""
+        self.settle()
+        self._arrived(batch, traced)
+
     def settle(self) -> None:
         """Wait for the copy that is under way, if there is one, and hand it on."""
         if self._waiting is not None:
             self._arrived(*self._waiting())
             self._waiting = None
+
+
+def and_held(
+    consume: Callable[[ScoredBatch], None], held: Held, candidates: Candidates | None
+) -> Callable[[ScoredBatch, Traced], None]:
+    """Hands on each scored batch, and then lets `held` take what will be scored again."""
+
+    def take(batch: ScoredBatch, traced: Traced) -> None:
+        consume(batch)
+        if candidates is not None and traced.collated is not None:
+            held.hold(batch, traced.collated, candidates)
+
+    return take
 
 
 def _nothing() -> None:
