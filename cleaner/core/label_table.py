@@ -195,9 +195,7 @@ def _records(file: Path) -> Iterator[tuple[int, list[str]]]:
     except UnicodeDecodeError as error:
         raise CleanerError(f"{str(file)!r} is not UTF-8; save the file as UTF-8") from error
     except csv.Error as error:
-        raise CleanerError(
-            f"{str(file)!r}, line {line + 1}: {error}; close each quote, and double one inside"
-        ) from error
+        raise CleanerError(f"{str(file)!r}, line {line + 1}: {error}; close and double quotes") from error
     except OSError as error:
         raise CleanerError(f"the label table {str(file)!r} cannot be read: {error.strerror}") from error
 
