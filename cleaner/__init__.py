@@ -17,10 +17,23 @@ if TYPE_CHECKING:
     from cleaner.core.scan import Scan, load
     from cleaner.review.app import Review
     from cleaner.scoring.engine import scan, scan_folder
+    from cleaner.scoring.predictions import scan_arrays, scan_chunks
 
 __version__ = "0.1.0"
 
-__all__ = ["CleanerError", "Manifest", "Review", "Scan", "apply", "load", "scan", "scan_folder", "undo"]
+__all__ = [
+    "CleanerError",
+    "Manifest",
+    "Review",
+    "Scan",
+    "apply",
+    "load",
+    "scan",
+    "scan_arrays",
+    "scan_chunks",
+    "scan_folder",
+    "undo",
+]
 
 # Imported when first used: `import cleaner` must not load torch, fastai, pandas or ipywidgets.
 _HOMES = {
@@ -30,6 +43,8 @@ _HOMES = {
     "Scan": "cleaner.core.scan",
     "load": "cleaner.core.scan",
     "scan": "cleaner.scoring.engine",
+    "scan_arrays": "cleaner.scoring.predictions",
+    "scan_chunks": "cleaner.scoring.predictions",
     "scan_folder": "cleaner.scoring.engine",
     "undo": "cleaner.apply.execute",
 }

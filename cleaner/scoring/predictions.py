@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import tee
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from cleaner.core.label_table import LabelRows, label_rows
 from cleaner.core.scan import Scan
 from cleaner.scoring.engine import run
 from cleaner.scoring.sources.arrays import ArraySource, few, text_vocab, unknown_labels
+from cleaner.scoring.sources.feeds import columns
 
-__all__ = ["missing_images", "scan_arrays", "scan_prediction_files"]
+__all__ = ["agreeing", "missing_images", "scan_arrays", "scan_chunks", "scan_prediction_files"]
 
 
 def scan_arrays(
@@ -39,11 +40,8 @@ def scan_arrays(
     on it. No image is opened, and neither torch nor fastai is needed: the images may be on another machine, and the
     review shows a message in the place of one that it does not find.
 
-    Each of the first three may be an array or a list, or an iterable of any number of pieces, of any length, so that no
-    more than one of them is in memory. Where one generator makes all three:
-
-        one, other, third = itertools.tee(batches(), 3)
-        labels, pred_probs, paths = (b.labels for b in one), (b.probs for b in other), (b.paths for b in third)
+    Each of the first three may be an array or a list, or an iterable of any number of pieces, of any length, of which
+    one is held at a time. Where one loop makes all three, see `scan_chunks`.
 
     Args:
         labels: the label that each sample carries: indices into the vocabulary, or labels of it as text.
@@ -72,6 +70,33 @@ def scan_arrays(
         raise CleanerError(f"split is {split!r}; a name such as 'all' is accepted")
     source = ArraySource(labels, pred_probs, paths, vocab, split=split, root=root, ranked_by=ranked_by)
     return run(source, Path(out), k=k, fast=False, resume=False, progress=progress, ranked_by=ranked_by)
+
+
+def scan_chunks(
+    chunks: Iterable[tuple[Any, Any, Any]],
+    vocab: Any,
+    out: str | Path,
+    *,
+    root: str | Path,
+    k: int = 100,
+    split: str = "all",
+    ranked_by: str = "loss",
+    progress: bool = True,
+) -> Scan:
+    """`scan_arrays` of what a loop makes piece by piece, so that memory does not grow with the number of samples.
+
+    Args:
+        chunks: tuples of labels, probabilities and paths of some samples, each as in `scan_arrays`.
+        vocab, out, root, k, split, ranked_by, progress: as in `scan_arrays`; `root` is needed.
+
+    Raises:
+        CleanerError: an argument or a chunk makes no sense; a finished scan in `out` is as it was.
+    """
+    if isinstance(chunks, (str, bytes, Mapping)) or not isinstance(chunks, Iterable):
+        raise CleanerError(f"chunks is a {type(chunks).__name__}; an iterable of tuples is accepted")
+    labels, pred_probs, paths = columns(chunks, ("labels", "pred_probs", "paths"))
+    options: dict[str, Any] = {"k": k, "split": split, "ranked_by": ranked_by, "progress": progress}
+    return scan_arrays(labels, pred_probs, paths, vocab, out, root=root, **options)
 
 
 def scan_prediction_files(
@@ -114,6 +139,11 @@ def scan_prediction_files(
     one, other = tee(rows)
     its_labels, its_paths = (label for _, label in one), (path for path, _ in other)
     return scan_arrays(its_labels, probs, its_paths, names, out, k=k, split=split, root=data, ranked_by=ranked_by)
+
+
+def agreeing(scan: Scan) -> int:
+    """How many of all samples are predicted as what they are labelled."""
+    return sum(n for cells in scan.cells.values() for (label, predicted), n in cells.items() if label == predicted)
 
 
 def missing_images(scan: Scan, n: int = 20) -> list[str]:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cleaner.core.errors import CleanerError
-from cleaner.core.files import relative_path
+from cleaner.core.errors import CleanerError, FieldError
+from cleaner.core.files import check_path, relative_path
 from cleaner.core.records import ScoredBatch
 from cleaner.scoring.sources import Candidates, Wanted
 from cleaner.scoring.sources.feeds import Feed, Piece, Repeats, blocks
@@ -23,6 +23,7 @@ __all__ = ["RANKINGS", "ArraySource", "few", "text_vocab", "unknown_labels"]
 
 _TOLERANCE = 1e-3
 """How far the sum of a row's probabilities may be from 1; those of a thousand classes in half precision are within."""
+_NOTHING = "there are no samples; at least one is needed"
 
 _Floats = npt.NDArray[np.float64]
 _Labels = npt.NDArray[np.int64]
@@ -129,7 +130,7 @@ class ArraySource:
             if feed.take(1):
                 raise CleanerError(f"pred_probs ends after {seen} rows, and {feed.name} has more: at least {seen + 1}")
         if seen == 0:
-            raise CleanerError("pred_probs has no rows; at least one sample is needed")
+            raise CleanerError(_NOTHING)
 
     def _taken(self, feed: Feed, n: int, seen: int) -> list[Piece]:
         pieces = feed.take(n)
@@ -172,7 +173,7 @@ class ArraySource:
             return self._index[value]
         if isinstance(value, Integral) and not isinstance(value, bool):
             return self._index_of_number(int(value), _row(row, path))
-        if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        if value is None or isinstance(value, str) or (isinstance(value, float) and math.isnan(value)):
             raise CleanerError(f"{_row(row, path)} has no label; leave it out, or give it one")
         raise CleanerError(
             f"the label of {_row(row, path)} is {value!r}, a {type(value).__name__}; an index into the vocabulary, "
@@ -225,7 +226,7 @@ def _checked_count(pred_probs: Any, *feeds: Feed) -> int:
     """How many samples there are.
 
     Raises:
-        CleanerError: there are not as many of each.
+        CleanerError: there are not as many of each, or none.
     """
     counts = {feed.name: len(feed.whole) for feed in feeds if feed.whole is not None}
     if hasattr(pred_probs, "shape") and len(pred_probs.shape) == 2:
@@ -233,7 +234,10 @@ def _checked_count(pred_probs: Any, *feeds: Feed) -> int:
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{n} {name}" for name, n in sorted(counts.items()))
         raise CleanerError(f"there are {told}; as many of each are needed")
-    return next(iter(counts.values()), sys.maxsize)
+    count = next(iter(counts.values()), sys.maxsize)
+    if count == 0:
+        raise CleanerError(_NOTHING)
+    return count
 
 
 def _checked_probs(block: npt.NDArray[Any], paths: Sequence[str], first: int) -> _Floats:
@@ -269,10 +273,23 @@ def _check_new(paths: Sequence[str], repeats: Repeats, first: int) -> None:
 def _relative(path: Any, root: Path, row: int) -> str:
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
         raise CleanerError(f"the path of row {row} is {path!r}; the path of a file is accepted")
+    text = str(path)
+    if _is_plain(text):
+        return text
     try:
-        return relative_path(os.path.join(root, str(path)), root)
+        return relative_path(os.path.join(root, text), root)
     except CleanerError as error:
         raise CleanerError(f"the path of row {row}: {error}") from error
+
+
+def _is_plain(path: str) -> bool:
+    """Whether a path is as it stands in a scan, as most are: quicker to tell than to make it so."""
+    if os.sep != "/" or path.startswith("/"):
+        return False
+    try:
+        return bool(check_path(path))
+    except FieldError:
+        return False
 
 
 def _root_of(paths: Feed) -> Path:

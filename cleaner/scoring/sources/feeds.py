@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, TypeAlias
 
@@ -12,11 +13,13 @@ import numpy.typing as npt
 
 from cleaner.core.errors import CleanerError
 
-__all__ = ["Feed", "Piece", "Repeats", "blocks"]
+__all__ = ["Feed", "Piece", "Repeats", "blocks", "columns"]
 
 Piece: TypeAlias = Sequence[Any] | npt.NDArray[Any]
 """A list, a tuple or an array with one axis."""
 
+# What can be iterated over and is no column.
+_NO_COLUMN = (str, bytes, set, frozenset, Mapping)
 _AT_ONCE = 4096
 # Numbers in a block: 8 MiB as float64.
 _BLOCK = 1 << 20
@@ -39,7 +42,7 @@ class Feed:
 
     def __init__(self, name: str, values: Any) -> None:
         self.name = name
-        if isinstance(values, (str, bytes, Set, Mapping)) or not isinstance(values, Iterable):
+        if isinstance(values, _NO_COLUMN) or not isinstance(values, Iterable):
             raise CleanerError(f"{name} is a {type(values).__name__}; a list, an array or an iterable is accepted")
         self.whole = self._whole(values)
         self._pieces = iter([self.whole]) if self.whole is not None else self._in_pieces(iter(values))
@@ -90,6 +93,44 @@ class Feed:
         if array.ndim != 1:
             raise CleanerError(f"{self.name} has the shape {array.shape}; one value for each sample is accepted")
         return array
+
+
+def columns(chunks: Iterable[Any], names: Sequence[str]) -> tuple[Iterator[Any], ...]:
+    """Of chunks, each a piece of every column, the pieces of each; those that all have taken are let go of.
+
+    Args:
+        chunks: tuples of as many pieces as there are names, all of the same length.
+        names: what the columns are called in messages.
+
+    Raises:
+        CleanerError: while the pieces are taken: a chunk is none.
+    """
+    numbered = enumerate(chunks)
+    waiting: list[deque[Any]] = [deque() for _ in names]
+
+    def column(own: deque[Any]) -> Iterator[Any]:
+        while True:
+            if not own:
+                number, chunk = next(numbered, (0, None))
+                if chunk is None:
+                    return
+                _check_chunk(number, chunk, names)
+                for pieces, piece in zip(waiting, chunk, strict=True):
+                    pieces.append(piece)
+            yield own.popleft()
+
+    return tuple(column(own) for own in waiting)
+
+
+def _check_chunk(number: int, chunk: Any, names: Sequence[str]) -> None:
+    if not isinstance(chunk, (tuple, list)) or len(chunk) != len(names) or not all(map(_is_piece, chunk)):
+        raise CleanerError(
+            f"chunk {number} is a {type(chunk).__name__}, no tuple of {', '.join(names)}, each a list or an array"
+        )
+    lengths = [len(piece) for piece in chunk]
+    if len(set(lengths)) > 1:
+        told = ", ".join(f"{length} {name}" for name, length in zip(names, lengths, strict=True))
+        raise CleanerError(f"chunk {number} has {told}; as many of each are needed")
 
 
 class Repeats:
@@ -158,7 +199,7 @@ def _check_names(name: str, table: Any, columns: Sequence[str]) -> None:
 
 
 def _tables(name: str, values: Any) -> Iterator[Any]:
-    if isinstance(values, (str, bytes, Set, Mapping)) or not isinstance(values, Iterable):
+    if isinstance(values, _NO_COLUMN) or not isinstance(values, Iterable):
         raise CleanerError(f"{name} is a {type(values).__name__}; an array, or an iterable of arrays, is accepted")
     if isinstance(values, (list, tuple)) and values and not _is_array(values[0]):
         yield _as_array(name, values)
