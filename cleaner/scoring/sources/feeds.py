@@ -148,16 +148,18 @@ class Repeats:
         hashes = np.fromiter(map(hash, texts), np.int64, len(texts))
         order = np.argsort(hashes, kind="stable")
         run = hashes[order]
-        again = np.zeros(len(hashes), np.bool_)
-        again[order[1:]] = run[1:] == run[:-1]
+        again = np.zeros(len(run), np.bool_)
+        again[1:] = run[1:] == run[:-1]
         for known in self._runs:
-            at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
-            again |= known[at] == hashes
+            at = np.minimum(np.searchsorted(known, run), len(known) - 1)
+            again |= known[at] == run
+        found = order[again]
         while self._runs and len(self._runs[-1]) <= len(run):
-            run = np.sort(np.concatenate([self._runs.pop(), run]), kind="stable")
+            run = np.concatenate([self._runs.pop(), run])
+            run.sort()
         if len(run):
             self._runs.append(run)
-        return int(np.argmax(again)) if again.any() else None
+        return int(found.min()) if len(found) else None
 
 
 def blocks(name: str, values: Any, columns: Sequence[str]) -> Iterator[npt.NDArray[Any]]:
