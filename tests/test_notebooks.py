@@ -10,13 +10,26 @@ from nbclient import NotebookClient
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 
+def execute(name: str, check: str, folder: Path) -> None:
+    """Run a notebook, and then `check` in it."""
+    notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell(check))
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
+
+
 def test_the_tutorial_finds_applies_and_undoes(tmp_path: Path) -> None:
-    notebook = nbformat.read(NOTEBOOKS / "tutorial.ipynb", as_version=4)
     check = "assert len(report.done) >= 0.8 * len(wrong_labels) and not report.conflicts\n"
     check += "assert len(undone.done) == len(report.done) and not undone.conflicts\n"
     check += "assert [u.path for u in scan.unreadable] == ['0/digit_broken.png']"
-    notebook.cells.append(nbformat.v4.new_code_cell(check))
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    execute("tutorial.ipynb", check, tmp_path)
+
+
+def test_predictions_made_elsewhere_find_apply_and_undo(tmp_path: Path) -> None:
+    check = "import sys\nassert len(report.done) >= 0.8 * len(wrong_labels) and not report.conflicts\n"
+    check += "assert len(undone.done) == len(report.done) and not undone.conflicts\n"
+    check += "assert (cleaned != labels).sum() == len(report.done)\n"
+    check += "assert not {'torch', 'fastai'} & set(sys.modules)"
+    execute("predictions.ipynb", check, tmp_path)
 
 
 def test_notebooks_are_kept_without_their_outputs() -> None:
