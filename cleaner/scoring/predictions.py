@@ -59,8 +59,8 @@ def scan_arrays(
             `top_losses.csv` the column `loss` has what was asked for, and `scan.json` says what that is.
         progress: show a progress bar.
 
-    A stopped scan starts over, which takes some seconds for a million samples of 100 classes. Beside what is kept, eight
-    bytes of each path are held to find those that come twice.
+    A stopped scan starts over, which takes some seconds for a million samples of 100 classes. Beside what is kept,
+    eight bytes of each path are held, to find those that come twice.
 
     Raises:
         CleanerError: an argument makes no sense; a finished scan in `out` is as it was.

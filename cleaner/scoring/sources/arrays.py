@@ -17,7 +17,7 @@ from cleaner.core.errors import CleanerError, FieldError
 from cleaner.core.files import check_path, relative_path
 from cleaner.core.records import ScoredBatch
 from cleaner.scoring.sources import Candidates, Wanted
-from cleaner.scoring.sources.feeds import Feed, Piece, Repeats, blocks
+from cleaner.scoring.sources.feeds import NO_COLUMN, Feed, Piece, Repeats, blocks
 
 __all__ = ["RANKINGS", "ArraySource", "few", "text_vocab", "unknown_labels"]
 
@@ -76,7 +76,7 @@ class ArraySource:
         root: str | Path | None,
         ranked_by: str,
     ) -> None:
-        if ranked_by not in RANKINGS:
+        if ranked_by not in tuple(RANKINGS):
             raise CleanerError(f"ranked_by is {ranked_by!r}; accepted are {', '.join(map(repr, RANKINGS))}")
         self.vocab = text_vocab(vocab)
         self.splits: tuple[str, ...] = (split,)
@@ -86,6 +86,8 @@ class ArraySource:
         self._labels, self._paths = Feed("labels", labels), Feed("paths", paths)
         self._pred_probs = pred_probs
         self._index = {label: index for index, label in enumerate(self.vocab)}
+        numbered = tuple(map(str, range(len(self.vocab))))
+        self._is_of_numbers = self.vocab != numbered and all(label.isdecimal() for label in self.vocab)
         self._count = _checked_count(pred_probs, self._labels, self._paths)
         self.root = _root_of(self._paths) if root is None else Path(os.path.abspath(root))
 
@@ -181,16 +183,15 @@ class ArraySource:
         )
 
     def _index_of_number(self, number: int, row: str) -> int:
-        vocab, n = self.vocab, len(self.vocab)
-        if all(label.isdecimal() for label in vocab) and vocab != tuple(map(str, range(n))):
+        if self._is_of_numbers:
             raise CleanerError(
-                f"the label of {row} is the number {number}, and the vocabulary is of numbers too ({few(vocab)}), so "
-                "that an index into it or a label of it could be meant; give the labels as text"
+                f"the label of {row} is the number {number}, and the vocabulary is of numbers too ({few(self.vocab)}), "
+                "so that an index into it or a label of it could be meant; give the labels as text"
             )
-        if not 0 <= number < n:
+        if not 0 <= number < len(self.vocab):
             raise CleanerError(
-                f"the label of {row} is {number}; an index into the {n} labels of the vocabulary, from 0 to {n - 1}, "
-                "or a label of it as text is accepted"
+                f"the label of {row} is {number}; an index into the {len(self.vocab)} labels of the vocabulary, from 0 "
+                f"to {len(self.vocab) - 1}, or a label of it as text is accepted"
             )
         return number
 
@@ -201,7 +202,7 @@ def text_vocab(vocab: Any) -> tuple[str, ...]:
     Raises:
         CleanerError: it is no list of two or more different labels.
     """
-    if isinstance(vocab, (str, bytes)) or not hasattr(vocab, "__iter__"):
+    if isinstance(vocab, NO_COLUMN) or not isinstance(vocab, Iterable):
         raise CleanerError(
             f"vocab is {vocab!r}; a list of labels, in the order of the columns of pred_probs, is accepted"
         )

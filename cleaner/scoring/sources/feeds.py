@@ -13,13 +13,14 @@ import numpy.typing as npt
 
 from cleaner.core.errors import CleanerError
 
-__all__ = ["Feed", "Piece", "Repeats", "blocks", "columns"]
+__all__ = ["NO_COLUMN", "Feed", "Piece", "Repeats", "blocks", "columns"]
 
 Piece: TypeAlias = Sequence[Any] | npt.NDArray[Any]
 """A list, a tuple or an array with one axis."""
 
-# What can be iterated over and is no column.
-_NO_COLUMN = (str, bytes, set, frozenset, Mapping)
+NO_COLUMN = (str, bytes, set, frozenset, Mapping)
+"""What can be iterated over and is no column: it is one value, or has no order."""
+
 _AT_ONCE = 4096
 # Numbers in a block: 8 MiB as float64.
 _BLOCK = 1 << 20
@@ -42,7 +43,7 @@ class Feed:
 
     def __init__(self, name: str, values: Any) -> None:
         self.name = name
-        if isinstance(values, _NO_COLUMN) or not isinstance(values, Iterable):
+        if isinstance(values, NO_COLUMN) or not isinstance(values, Iterable):
             raise CleanerError(f"{name} is a {type(values).__name__}; a list, an array or an iterable is accepted")
         self.whole = self._whole(values)
         self._pieces = iter([self.whole]) if self.whole is not None else self._in_pieces(iter(values))
@@ -201,9 +202,9 @@ def _check_names(name: str, table: Any, columns: Sequence[str]) -> None:
 
 
 def _tables(name: str, values: Any) -> Iterator[Any]:
-    if isinstance(values, _NO_COLUMN) or not isinstance(values, Iterable):
+    if isinstance(values, NO_COLUMN) or not isinstance(values, Iterable):
         raise CleanerError(f"{name} is a {type(values).__name__}; an array, or an iterable of arrays, is accepted")
-    if isinstance(values, (list, tuple)) and values and not _is_array(values[0]):
+    if isinstance(values, (list, tuple)) and values and len(getattr(values[0], "shape", ())) < 2:
         yield _as_array(name, values)
         return
     for piece in values:
