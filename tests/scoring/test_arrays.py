@@ -147,7 +147,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "small integers": {"labels": LABELS.astype(np.uint8)},
     "pandas": {
         "labels": pd.Series(texts(LABELS), index=[5, 3, 4, 1]),
-        "pred_probs": pd.DataFrame(PROBS, columns=list(VOCAB), index=[5, 3, 4, 1]),
+        "pred_probs": pd.DataFrame(PROBS, columns=list(VOCAB), index=[5.0, 3.0, 4.0, 1.0]),
         "paths": pd.Series(PATHS),
         "vocab": pd.Index(VOCAB),
     },
@@ -322,6 +322,11 @@ def test_what_makes_no_sense_is_refused_and_leaves_the_earlier_scan(name: str, t
         scan_of(tmp_path, **changes)
     assert before is None or files_of(load(tmp_path / "scan")) == before
     assert before is not None or not (tmp_path / "scan").exists()
+
+
+def test_a_sure_prediction_of_the_label_has_no_loss(tmp_path: Path) -> None:
+    scan = scan_of(tmp_path, labels=[0, 1, 2, 0], pred_probs=np.eye(3)[[0, 1, 2, 0]])
+    assert {str(sample.loss) for sample in scan.samples} == {"0.0"}  # and none of them -0.0
 
 
 def test_half_precision_probabilities_of_a_thousand_classes_add_up(tmp_path: Path) -> None:
