@@ -16,7 +16,7 @@ from cleaner.core.label_table import LabelRows, label_rows
 from cleaner.core.scan import Scan
 from cleaner.scoring.engine import run
 from cleaner.scoring.sources.arrays import ArraySource, few, text_vocab, unknown_labels
-from cleaner.scoring.sources.feeds import columns
+from cleaner.scoring.sources.feeds import by_column
 
 __all__ = ["agreeing", "missing_images", "scan_arrays", "scan_chunks", "scan_prediction_files"]
 
@@ -95,7 +95,7 @@ def scan_chunks(
     """
     if isinstance(chunks, (str, bytes, Mapping)) or not isinstance(chunks, Iterable):
         raise CleanerError(f"chunks is a {type(chunks).__name__}; an iterable of tuples is accepted")
-    labels, pred_probs, paths = columns(chunks, ("labels", "pred_probs", "paths"))
+    labels, pred_probs, paths = by_column(chunks, ("labels", "pred_probs", "paths"))
     options: dict[str, Any] = {"k": k, "split": split, "ranked_by": ranked_by, "progress": progress}
     return scan_arrays(labels, pred_probs, paths, vocab, out, root=root, **options)
 

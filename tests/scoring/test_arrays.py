@@ -363,6 +363,7 @@ def test_memory_does_not_grow_with_the_number_of_pieces(tmp_path: Path) -> None:
             "chunk 0 is a tuple, no tuple of labels, pred_probs, paths, each a list or an array",
         ),
         ([(LABELS, PROBS, "a.png")], "chunk 0 is a tuple, no tuple"),
+        ([(LABELS, PROBS, PATHS), None], "chunk 1 is a NoneType, no tuple"),
         (PROBS, "chunk 0 is a ndarray, no tuple"),
         ([], "there are no samples"),
         ("chunks.npz", "chunks is a str; an iterable of tuples"),

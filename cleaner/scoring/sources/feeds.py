@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from cleaner.core.errors import CleanerError
 
-__all__ = ["NO_COLUMN", "Feed", "Piece", "Repeats", "blocks", "columns"]
+__all__ = ["NO_COLUMN", "Feed", "Piece", "Repeats", "blocks", "by_column"]
 
 Piece: TypeAlias = Sequence[Any] | npt.NDArray[Any]
 """A list, a tuple or an array with one axis."""
@@ -96,7 +96,7 @@ class Feed:
         return array
 
 
-def columns(chunks: Iterable[Any], names: Sequence[str]) -> tuple[Iterator[Any], ...]:
+def by_column(chunks: Iterable[Any], names: Sequence[str]) -> tuple[Iterator[Any], ...]:
     """Of chunks, each a piece of every column, the pieces of each; those that all have taken are let go of.
 
     Args:
@@ -111,13 +111,12 @@ def columns(chunks: Iterable[Any], names: Sequence[str]) -> tuple[Iterator[Any],
 
     def column(own: deque[Any]) -> Iterator[Any]:
         while True:
-            if not own:
-                number, chunk = next(numbered, (0, None))
-                if chunk is None:
-                    return
+            for number, chunk in () if own else islice(numbered, 1):
                 _check_chunk(number, chunk, names)
                 for pieces, piece in zip(waiting, chunk, strict=True):
                     pieces.append(piece)
+            if not own:
+                return
             yield own.popleft()
 
     return tuple(column(own) for own in waiting)
