@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cleaner.core.scan import Scan, load
     from cleaner.review.app import Review
     from cleaner.scoring.engine import scan, scan_folder, scan_model
+    from cleaner.scoring.predictions import scan_arrays, scan_chunks
     from cleaner.scoring.ray import Cluster
 
 __version__ = "0.1.0"
@@ -30,6 +31,8 @@ __all__ = [
     "apply",
     "load",
     "scan",
+    "scan_arrays",
+    "scan_chunks",
     "scan_folder",
     "scan_model",
     "undo",
@@ -44,6 +47,8 @@ _HOMES = {
     "Scan": "cleaner.core.scan",
     "load": "cleaner.core.scan",
     "scan": "cleaner.scoring.engine",
+    "scan_arrays": "cleaner.scoring.predictions",
+    "scan_chunks": "cleaner.scoring.predictions",
     "scan_folder": "cleaner.scoring.engine",
     "scan_model": "cleaner.scoring.engine",
     "undo": "cleaner.apply.execute",

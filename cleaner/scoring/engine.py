@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from importlib import metadata
@@ -226,6 +227,7 @@ def run(
     progress: bool,
     save_every: float = 30.0,
     take_in: TakeIn | None = None,
+    ranked_by: str = "loss",
 ) -> Scan:
     """Score every split of `source` and write the scan folder `out`.
 
@@ -238,6 +240,7 @@ def run(
         progress: show a progress bar.
         save_every: longest time in seconds between two saves of how far the scan has come.
         take_in: scores what is left of a split into a part; by default here and now.
+        ranked_by: what the source gives as the losses.
 
     Raises:
         CleanerError: `out` holds something else, or an unfinished scan of something else, or no image could be read.
@@ -263,7 +266,7 @@ def run(
     settings = {**source.settings, "ways": source.ways}
     if fast:
         settings["fast"] = {part.split: rescore.rescore(source, part, k) for part in parts}
-    result = _result(source, parts, k, settings, started)
+    result = replace(_result(source, parts, k, settings, started), ranked_by=ranked_by)
     _check_result(result)
     written = result.write(out)
     keeper.remove()
@@ -298,7 +301,8 @@ def _pass(
     """Score what is left of the last of the parts."""
     part = parts[-1]
     total, begun = source.count(part.split), part.seen
-    with tqdm(total=total, initial=begun, unit="img", desc=f"scan {part.split}", disable=not progress) as bar:
+    known = None if total == sys.maxsize else total
+    with tqdm(total=known, initial=begun, unit="img", desc=f"scan {part.split}", disable=not progress) as bar:
 
         def arrived(n: int) -> None:
             bar.update(n)
