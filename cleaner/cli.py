@@ -176,12 +176,17 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _add_apply(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("apply", help="carry out the decisions on class folders or a label table")
+    parser = commands.add_parser("apply", help="carry out the decisions on class folders, file names or a label table")
     parser.add_argument("manifest", metavar="MANIFEST", help="the decisions.csv of a scan folder")
     parser.add_argument("--data", required=True, metavar="DIR", help="the dataset's folder")
-    parser.add_argument("--labels", metavar="FILE", help="the table with the labels; without it folders are the labels")
+    parser.add_argument("--labels", metavar="FILE", help="the table with the labels, where they stand in one")
     parser.add_argument("--path-column", metavar="C", help="the table's column with the paths (default: by its name)")
     parser.add_argument("--label-column", metavar="C", help="the table's column with the labels (default: by its name)")
+    parser.add_argument(
+        "--name-pattern",
+        metavar="REGEX",
+        help="finds the label, its first group, in the names of the files, as it was given to fastai's from_name_re",
+    )
     parser.add_argument("--dry-run", action="store_true", help="show what would be done; change nothing")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=_apply)
@@ -190,9 +195,9 @@ def _add_apply(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _apply(options: argparse.Namespace) -> int:
     from cleaner.apply.execute import apply, plan
 
-    table = (options.labels, options.path_column, options.label_column)
+    places = (options.labels, options.path_column, options.label_column, options.name_pattern)
     if options.dry_run:
-        planned = plan(options.manifest, options.data, *table)
+        planned = plan(options.manifest, options.data, *places)
         _warn(options.command, (*planned.warnings, *planned.notes))
         _print_done(
             None,
@@ -202,7 +207,7 @@ def _apply(options: argparse.Namespace) -> int:
             options.json,
         )
         return 1 if planned.conflicts or planned.warnings else 0
-    report = apply(options.manifest, options.data, *table)
+    report = apply(options.manifest, options.data, *places)
     _warn(options.command, (*report.warnings, *report.notes))
     _print_done(report.journal, report.done, report.conflicts, "changed" if options.labels else "moved", options.json)
     if report.journal and not options.json:
