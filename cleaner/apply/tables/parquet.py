@@ -1,4 +1,4 @@
-"""Parquet through pyarrow, which is loaded when a table is of that kind and not before."""
+"""Label tables in Parquet, through pyarrow."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from cleaner.apply.labels import Refusal
 from cleaner.core.errors import CleanerError
+from cleaner.core.label_table import check_parquet_types, import_pyarrow, is_parquet_text
 
 __all__ = ["ParquetTable"]
 
@@ -24,7 +25,7 @@ class ParquetTable:
     """
 
     def __init__(self, data: bytes, name: str) -> None:
-        self._pa, self._parquet = _pyarrow()
+        self._pa, self._parquet = import_pyarrow()
         self._name = name
         try:
             file = self._parquet.ParquetFile(io.BytesIO(data))
@@ -41,14 +42,7 @@ class ParquetTable:
         Raises:
             CleanerError: the paths are not text, or the labels neither text nor whole numbers.
         """
-        pa = self._pa
-        if not _is_text(pa, self._table.schema.field(path_column).type):
-            raise CleanerError(f"{self._name!r}: the column {path_column!r} has no text in it; paths are text")
-        kind = self._table.schema.field(label_column).type
-        if not _is_text(pa, kind) and not pa.types.is_integer(kind):
-            raise CleanerError(
-                f"{self._name!r}: the column {label_column!r} is of type {kind}; labels are text or whole numbers"
-            )
+        check_parquet_types(self._name, self._table.schema, path_column, label_column)
         try:
             columns = [self._table.column(name).to_pylist() for name in (path_column, label_column)]
         except UnicodeDecodeError as error:
@@ -95,7 +89,7 @@ class ParquetTable:
 
     def _value(self, label_column: str, label: str) -> str | int:
         kind = self._table.schema.field(label_column).type
-        if _is_text(self._pa, kind):
+        if is_parquet_text(kind):
             return label
         try:
             value = int(label)
@@ -119,18 +113,3 @@ class ParquetTable:
             table, out, row_group_size=max(sizes, default=1) or 1, compression=compression or "NONE"
         )
         return out.getvalue()
-
-
-def _is_text(pa: Any, kind: Any) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise CleanerError("a label table in Parquet needs pyarrow: `pip install pyarrow`, or give a CSV") from error
-    return pa, parquet

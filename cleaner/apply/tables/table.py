@@ -1,10 +1,10 @@
-"""One label table: its file as it was read, which columns say what, and how other programs' columns are called."""
+"""One label table: its file as it was read, and which of its columns say what."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,33 +12,9 @@ from typing import Protocol
 from cleaner.apply.tables.parquet import ParquetTable
 from cleaner.apply.tables.text import TextTable
 from cleaner.core.errors import CleanerError
+from cleaner.core.label_table import DELIMITERS, choose_columns
 
-__all__ = ["LabelTable", "choose_columns", "read_table", "sha256_of_bytes", "version_of"]
-
-_PATHS = frozenset(
-    [
-        "fname",
-        "file",
-        "files",
-        "filename",
-        "file_name",
-        "filenames",
-        "file_path",
-        "filepath",
-        "image",
-        "image_id",
-        "image_name",
-        "image_path",
-        "images",
-        "img",
-        "img_path",
-        "name",
-        "path",
-        "paths",
-    ]
-)
-_LABELS = frozenset(["label", "labels", "class", "class_name", "category", "target", "y"])
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+__all__ = ["LabelTable", "read_table", "sha256_of_bytes", "version_of"]
 
 
 class _Content(Protocol):
@@ -131,36 +107,9 @@ def _content(path: Path, data: bytes) -> _Content:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         return ParquetTable(data, str(path))
-    if suffix not in _DELIMITERS:
+    if suffix not in DELIMITERS:
         raise CleanerError(f"the label table is {str(path)!r}; a .csv, .tsv or .parquet file is accepted")
-    return TextTable(data, _DELIMITERS[suffix], str(path))
-
-
-def choose_columns(
-    name: str, columns: Sequence[str], path_column: str | None, label_column: str | None
-) -> tuple[str, str]:
-    """Which columns have the paths and the labels: those that are named, or the only ones with a usual name.
-
-    Raises:
-        CleanerError: there is no such column, or more than one.
-    """
-    path = path_column or _guessed(name, columns, _PATHS, "--path-column")
-    label = label_column or _guessed(name, columns, _LABELS, "--label-column")
-    for column in (path, label):
-        if columns.count(column) != 1:
-            times = "no column" if column not in columns else "more than one column"
-            raise CleanerError(f"{name!r} has {times} {column!r}; its columns are {list(columns)}")
-    if path == label:
-        raise CleanerError(f"the column {path!r} cannot have both the paths and the labels; name two columns")
-    return path, label
-
-
-def _guessed(name: str, columns: Sequence[str], usual: frozenset[str], option: str) -> str:
-    found = [column for column in columns if column.strip().lower().replace(" ", "_") in usual]
-    if len(found) != 1:
-        which = f"{found} could be meant" if found else "none has a usual name"
-        raise CleanerError(f"{name!r} has the columns {list(columns)}, of which {which}; say which, with {option}")
-    return found[0]
+    return TextTable(data, DELIMITERS[suffix], str(path))
 
 
 def sha256_of_bytes(data: bytes) -> str:

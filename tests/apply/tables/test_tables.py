@@ -20,7 +20,6 @@ from cleaner.apply.execute import Report, apply, plan, undo
 from cleaner.apply.journal import State
 from cleaner.apply.tables import execute
 from cleaner.apply.tables.journal import read
-from cleaner.apply.tables.table import choose_columns
 from cleaner.apply.trash import trash
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
@@ -268,33 +267,6 @@ def test_a_name_is_of_the_file_that_lies_there(tmp_path: Path) -> None:
     make(place.root / "1.png")
     place.decide(delete("train/1.png"))
     assert [conflict.reason for conflict in place.apply().conflicts] == ["it is not in the table"]
-
-
-@pytest.mark.parametrize(
-    ("columns", "given", "chosen"),
-    [
-        (["fname", "label"], (None, None), ("fname", "label")),
-        (["id", "File Name", "is_valid", "Class"], (None, None), ("File Name", "Class")),
-        (["image", "y"], (None, None), ("image", "y")),
-        (["path", "name", "target"], ("name", None), ("name", "target")),
-        (["a", "b"], ("b", "a"), ("b", "a")),
-        (["path", "name", "label"], (None, None), "['path', 'name'] could be meant"),
-        (["path", "label", "class"], (None, None), "--label-column"),
-        (["a", "b"], (None, None), "columns ['a', 'b'], of which none"),
-        (["a", "label"], ("c", None), "no column 'c'; its columns are ['a', 'label']"),
-        (["a", "a", "label"], ("a", None), "more than one column 'a'"),
-        (["a", "label"], ("label", None), "name two columns"),
-    ],
-)
-def test_columns_are_told_by_their_names_where_no_other_could_be_meant(
-    columns: list[str], given: tuple[str | None, str | None], chosen: tuple[str, str] | str
-) -> None:
-    if isinstance(chosen, tuple):
-        assert choose_columns("t.csv", columns, *given) == chosen
-        return
-    with pytest.raises(CleanerError) as caught:
-        choose_columns("t.csv", columns, *given)
-    assert chosen in str(caught.value)
 
 
 def test_a_table_that_is_a_link_stays_one(place: Place) -> None:

@@ -1,0 +1,254 @@
+"""Label tables in CSV, TSV and Parquet: which columns have the paths and the labels, and these two as text."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cleaner.core.errors import CleanerError
+from cleaner.core.files import path_from_csv
+
+__all__ = [
+    "DELIMITERS",
+    "LabelRows",
+    "LabelTable",
+    "check_parquet_types",
+    "choose_columns",
+    "import_pyarrow",
+    "is_parquet_text",
+    "label_rows",
+    "read_label_table",
+]
+
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+"""What stands between the cells of a table in text, by the suffix of its name."""
+
+_PATHS = frozenset(
+    [
+        "fname",
+        "file",
+        "files",
+        "filename",
+        "file_name",
+        "filenames",
+        "file_path",
+        "filepath",
+        "image",
+        "image_id",
+        "image_name",
+        "image_path",
+        "images",
+        "img",
+        "img_path",
+        "name",
+        "path",
+        "paths",
+    ]
+)
+_LABELS = frozenset(["label", "labels", "class", "class_name", "category", "target", "y"])
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """The paths and labels of a label table, in the order of its rows.
+
+    Attributes:
+        paths: what stands in the column of paths, without the leading `./` that guards it from spreadsheets.
+        labels: as many labels, as text; the empty text where there is none.
+        path_column, label_column: the names of the columns.
+    """
+
+    paths: tuple[str, ...]
+    labels: tuple[str, ...]
+    path_column: str
+    label_column: str
+
+
+@dataclass(frozen=True)
+class LabelRows:
+    """The rows of a label table, read from its file each time they are iterated over; a row is its path and its label.
+
+    Attributes:
+        file: the table.
+        columns: the names of its columns.
+        path_column, label_column: the names of those with the paths and the labels.
+    """
+
+    file: Path
+    columns: tuple[str, ...]
+    path_column: str
+    label_column: str
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        """Each row's path and label, as in `LabelTable`.
+
+        Raises:
+            CleanerError: the rows make no sense, or the file cannot be read any more.
+        """
+        rows = self._in_parquet() if _is_parquet(self.file) else self._in_text()
+        for path, label in rows:
+            yield path_from_csv(path), label
+
+    def _in_text(self) -> Iterator[tuple[str, str]]:
+        path, label = self.columns.index(self.path_column), self.columns.index(self.label_column)
+        records = _records(self.file)
+        next(records)
+        for line, cells in records:
+            if len(cells) != len(self.columns):
+                raise CleanerError(
+                    f"{str(self.file)!r}, line {line}: {len(cells)} cells, but the header has {len(self.columns)}; put "
+                    f"text that has {DELIMITERS[self.file.suffix.lower()]!r} in it in quotes"
+                )
+            yield cells[path], cells[label]
+
+    def _in_parquet(self) -> Iterator[tuple[str, str]]:
+        pa, _ = import_pyarrow()
+        names = [self.path_column, self.label_column]
+        try:
+            with _opened_parquet(self.file) as file:
+                check_parquet_types(str(self.file), file.schema_arrow, *names)
+                for batch in file.iter_batches(columns=names):
+                    columns = [batch.column(name).to_pylist() for name in names]
+                    for path, label in zip(*columns, strict=True):
+                        yield path or "", "" if label is None else str(label)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise CleanerError(f"{str(self.file)!r} is not a Parquet file that can be read: {error}") from error
+
+
+def label_rows(file: Path, path_column: str | None = None, label_column: str | None = None) -> LabelRows:
+    """The rows of a label table, of which none is held in memory.
+
+    Args:
+        file: a `.csv`, `.tsv` or `.parquet` file; text is in UTF-8, with or without BOM, and its first row names the
+            columns. Its labels are not interpreted: `001` stays `001`.
+        path_column, label_column: names of columns; None where they are to be told by their names.
+
+    Raises:
+        CleanerError: there is no such file, it is none of these, or its columns cannot be told.
+    """
+    if not file.is_file():
+        raise CleanerError(f"there is no label table {str(file)!r}; a .csv, .tsv or .parquet file is accepted")
+    if _is_parquet(file):
+        columns = _parquet_columns(file)
+    elif file.suffix.lower() in DELIMITERS:
+        _, header = next(_records(file), (1, []))
+        columns = tuple(header)
+    else:
+        raise CleanerError(f"the label table is {str(file)!r}; a .csv, .tsv or .parquet file is accepted")
+    if not columns:
+        raise CleanerError(f"{str(file)!r} is empty; a first row with the names of the columns is expected")
+    return LabelRows(file, columns, *choose_columns(str(file), columns, path_column, label_column))
+
+
+def read_label_table(file: Path, path_column: str | None, label_column: str | None) -> LabelTable:
+    """Read the paths and labels of a label table; arguments and errors as in `label_rows`.
+
+    Raises:
+        CleanerError: also where the rows make no sense.
+    """
+    rows = label_rows(file, path_column, label_column)
+    both = list(rows)
+    paths, labels = tuple(path for path, _ in both), tuple(label for _, label in both)
+    return LabelTable(paths, labels, rows.path_column, rows.label_column)
+
+
+def choose_columns(
+    name: str, columns: Sequence[str], path_column: str | None, label_column: str | None
+) -> tuple[str, str]:
+    """Which columns have the paths and the labels: those that are named, or the only ones with a usual name.
+
+    Raises:
+        CleanerError: there is no such column, or more than one.
+    """
+    path = path_column or _guessed(name, columns, _PATHS, "--path-column")
+    label = label_column or _guessed(name, columns, _LABELS, "--label-column")
+    for column in (path, label):
+        if columns.count(column) != 1:
+            times = "no column" if column not in columns else "more than one column"
+            raise CleanerError(f"{name!r} has {times} {column!r}; its columns are {list(columns)}")
+    if path == label:
+        raise CleanerError(f"the column {path!r} cannot have both the paths and the labels; name two columns")
+    return path, label
+
+
+def _guessed(name: str, columns: Sequence[str], usual: frozenset[str], option: str) -> str:
+    found = [column for column in columns if column.strip().lower().replace(" ", "_") in usual]
+    if len(found) != 1:
+        which = f"{found} could be meant" if found else "none has a usual name"
+        raise CleanerError(f"{name!r} has the columns {list(columns)}, of which {which}; say which, with {option}")
+    return found[0]
+
+
+def _records(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """The line and the cells of every record that is not an empty line, the header first."""
+    line = 0
+    try:
+        with open(file, encoding="utf-8-sig", newline="") as text:
+            reader = csv.reader(text, delimiter=DELIMITERS[file.suffix.lower()], strict=True)
+            for cells in reader:
+                if cells:
+                    yield line + 1, cells
+                line = reader.line_num
+    except UnicodeDecodeError as error:
+        raise CleanerError(f"{str(file)!r} is not UTF-8; save the file as UTF-8") from error
+    except csv.Error as error:
+        raise CleanerError(f"{str(file)!r}, line {line + 1}: {error}; close and double quotes") from error
+    except OSError as error:
+        raise CleanerError(f"the label table {str(file)!r} cannot be read: {error.strerror}") from error
+
+
+def _is_parquet(file: Path) -> bool:
+    return file.suffix.lower() == ".parquet"
+
+
+def _parquet_columns(file: Path) -> tuple[str, ...]:
+    pa, _ = import_pyarrow()
+    try:
+        with _opened_parquet(file) as opened:
+            return tuple(opened.schema_arrow.names)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise CleanerError(f"{str(file)!r} is not a Parquet file that can be read: {error}") from error
+
+
+def _opened_parquet(file: Path) -> Any:
+    _, parquet = import_pyarrow()
+    return parquet.ParquetFile(file)
+
+
+def check_parquet_types(name: str, schema: Any, path_column: str, label_column: str) -> None:
+    """Check that the paths of a table in Parquet are text, and its labels text or whole numbers.
+
+    Raises:
+        CleanerError: they are not.
+    """
+    pa, _ = import_pyarrow()
+    if not is_parquet_text(schema.field(path_column).type):
+        raise CleanerError(f"{name!r}: the column {path_column!r} has no text in it; paths are text")
+    kind = schema.field(label_column).type
+    if not is_parquet_text(kind) and not pa.types.is_integer(kind):
+        raise CleanerError(f"{name!r}: the column {label_column!r} is of type {kind}; labels are text or whole numbers")
+
+
+def is_parquet_text(kind: Any) -> bool:
+    """Whether a type of pyarrow is text, as it is or as categories."""
+    pa, _ = import_pyarrow()
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def import_pyarrow() -> tuple[Any, Any]:
+    """`pyarrow` and `pyarrow.parquet`, which are loaded when a table is of that kind and not before.
+
+    Raises:
+        CleanerError: it is not installed.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise CleanerError("a label table in Parquet needs pyarrow: `pip install pyarrow`, or give a CSV") from error
+    return pa, parquet
