@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from cleaner.core.manifest import Manifest
     from cleaner.core.scan import Scan, load
     from cleaner.review.app import Review
-    from cleaner.scoring.engine import scan, scan_folder
+    from cleaner.scoring.engine import scan, scan_folder, scan_table
 
 __version__ = "0.1.0"
 
-__all__ = ["CleanerError", "Manifest", "Review", "Scan", "apply", "load", "scan", "scan_folder", "undo"]
+__all__ = ["CleanerError", "Manifest", "Review", "Scan", "apply", "load", "scan", "scan_folder", "scan_table", "undo"]
 
 # Imported when first used: `import cleaner` must not load torch, fastai, pandas or ipywidgets.
 _HOMES = {
@@ -31,6 +31,7 @@ _HOMES = {
     "load": "cleaner.core.scan",
     "scan": "cleaner.scoring.engine",
     "scan_folder": "cleaner.scoring.engine",
+    "scan_table": "cleaner.scoring.engine",
     "undo": "cleaner.apply.execute",
 }
 

@@ -84,6 +84,7 @@ def _add_scan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("--learner", required=True, metavar="FILE", help="what learn.export() wrote")
     parser.add_argument("--data", required=True, metavar="DIR", help="the dataset's folder")
     parser.add_argument("--out", required=True, metavar="SCAN", help="the scan folder to write")
+    _add_table(parser)
     parser.add_argument("-k", type=int, default=100, help="samples to keep of each class (default: %(default)s)")
     parser.add_argument("--trust", action="store_true", help="load the learner: its file can run any code")
     parser.add_argument("--fast", action="store_true", help="lower precision first, then the highest losses in full")
@@ -106,6 +107,9 @@ def _scan(options: argparse.Namespace) -> int:
         resume=not options.no_resume,
         workers=options.workers,
         batch_size=options.batch_size,
+        labels=options.labels,
+        path_column=options.path_column,
+        label_column=options.label_column,
     )
     _say(f"{sum(result.scored.values())} images scored, {len(result.unreadable)} unreadable: {options.out}")
     _say(f"Review them: {shlex.join(['cleaner', 'serve', options.out])}")
@@ -179,9 +183,7 @@ def _add_apply(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser("apply", help="carry out the decisions on class folders, file names or a label table")
     parser.add_argument("manifest", metavar="MANIFEST", help="the decisions.csv of a scan folder")
     parser.add_argument("--data", required=True, metavar="DIR", help="the dataset's folder")
-    parser.add_argument("--labels", metavar="FILE", help="the table with the labels, where they stand in one")
-    parser.add_argument("--path-column", metavar="C", help="the table's column with the paths (default: by its name)")
-    parser.add_argument("--label-column", metavar="C", help="the table's column with the labels (default: by its name)")
+    _add_table(parser)
     parser.add_argument(
         "--name-pattern",
         metavar="REGEX",
@@ -190,6 +192,12 @@ def _add_apply(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--dry-run", action="store_true", help="show what would be done; change nothing")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=_apply)
+
+
+def _add_table(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--labels", metavar="FILE", help="the table with the labels, where they stand in one")
+    parser.add_argument("--path-column", metavar="C", help="the table's column with the paths (default: by its name)")
+    parser.add_argument("--label-column", metavar="C", help="the table's column with the labels (default: by its name)")
 
 
 def _apply(options: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from cleaner.core.errors import CleanerError
+from cleaner.core.label_table import label_rows
 from cleaner.core.records import ClassLosses, Sample, ScoredBatch
 from cleaner.core.scan import Rows, Scan, check_out
 from cleaner.core.tally import Tally
@@ -26,7 +27,7 @@ from cleaner.scoring.sources import Source
 if TYPE_CHECKING:
     from fastai.learner import Learner
 
-__all__ = ["run", "scan", "scan_folder"]
+__all__ = ["run", "scan", "scan_folder", "scan_table"]
 
 _LIBRARIES = ("image-cleaner", "torch", "torchvision", "fastai", "numpy", "pillow")
 
@@ -108,6 +109,50 @@ def scan_folder(
 
     _check(k, ("all",))
     source = FastaiSource.of_folder(learn, Path(data), workers=workers, batch_size=batch_size, reduced=reduced)
+    return run(source, Path(out), k=k, fast=fast, resume=resume, progress=progress)
+
+
+def scan_table(
+    learn: Learner,
+    data: str | Path,
+    labels: str | Path,
+    out: str | Path,
+    *,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    k: int = 100,
+    fast: bool = False,
+    reduced: bool = False,
+    resume: bool = True,
+    progress: bool = True,
+    workers: int | None = None,
+    batch_size: int | None = None,
+) -> Scan:
+    """Score the images that a label table names, with a fastai `Learner`, an exported one for example.
+
+    The labels are those in the table, whatever the learner was trained from; they are compared with its vocabulary as
+    text, so that the `1` of the table is the number 1 of the learner. Splits are told by folders as in `scan_folder`.
+    A row whose file is gone costs an entry in `unreadable`.
+
+    Args:
+        learn: a learner that classifies images with one label each, and opens them from files.
+        data: the dataset's folder.
+        labels: a `.csv`, `.tsv` or `.parquet` file with a row for each image. Its paths are relative to the dataset's
+            folder, or, where there is no such file, to that of the table.
+        out: the scan folder; created, or that of an earlier scan of the same dataset, whose decisions are kept.
+        path_column, label_column: the table's columns with the paths and the labels; by default those with usual names.
+        k: how many samples to keep of each split and label.
+        fast, reduced, resume: as in `scan`.
+        progress, workers, batch_size: as in `scan_folder`.
+
+    Raises:
+        CleanerError: an argument, the table or the dataset cannot be used; nothing was written.
+    """
+    from cleaner.scoring.sources.fastai import FastaiSource
+
+    _check(k, ("all",))
+    rows = label_rows(Path(labels), path_column, label_column)
+    source = FastaiSource.of_table(learn, Path(data), rows, workers=workers, batch_size=batch_size, reduced=reduced)
     return run(source, Path(out), k=k, fast=fast, resume=resume, progress=progress)
 
 

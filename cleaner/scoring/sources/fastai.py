@@ -23,6 +23,7 @@ from fastai.torch_core import to_device
 from torch import Tensor, nn
 
 from cleaner.core.errors import CleanerError
+from cleaner.core.label_table import LabelRows
 from cleaner.core.records import ScoredBatch
 from cleaner.scoring import precision
 from cleaner.scoring.sources import Candidates, Wanted
@@ -38,6 +39,7 @@ from cleaner.scoring.sources.fastai_loading import (
     every,
     with_copies,
 )
+from cleaner.scoring.sources.fastai_table import Table, TableItems, check_one_label, opening_step
 from cleaner.scoring.sources.held import Held
 
 __all__ = ["FastaiSource"]
@@ -52,7 +54,7 @@ _HELD = 128 * 2**20
 
 
 class FastaiSource:
-    """A learner and the items of each split; use `of_learner` or `of_folder`.
+    """A learner and the items of each split; use `of_learner`, `of_folder` or `of_table`.
 
     Args:
         learn: a learner that classifies images with one label each.
@@ -61,6 +63,7 @@ class FastaiSource:
         workers: processes that read images; None to choose.
         batch_size: images scored at once; None for that of the learner's validation loader.
         reduced: see `cleaner.scan`.
+        opening: the step of the learner's transforms to begin with; None for the one that fastai takes for the items.
 
     Raises:
         CleanerError: the learner or an item cannot be used.
@@ -74,6 +77,7 @@ class FastaiSource:
         workers: int | None = None,
         batch_size: int | None = None,
         reduced: bool = False,
+        opening: int | None = None,
     ) -> None:
         _check_number("workers", workers, at_least=0)
         _check_number("batch_size", batch_size, at_least=1)
@@ -84,7 +88,9 @@ class FastaiSource:
         self._learn = learn
         # The learner's own 0 is kept: where worker processes do not work, that is how people say so.
         self._workers = 0 if workers is None and learn.dls.valid.fake_l.num_workers == 0 else workers
-        options = {} if batch_size is None else {"bs": batch_size}
+        options: dict[str, Any] = {} if batch_size is None else {"bs": batch_size}
+        if opening is not None:
+            options["rm_type_tfms"] = (opening, 0)
         self._files = {
             split: Files(_test_loader(learn, own.sample_items(), options), own, split, self.vocab, reduced)
             for split, own in items.items()
@@ -138,6 +144,28 @@ class FastaiSource:
             )
         return source
 
+    @classmethod
+    def of_table(
+        cls,
+        learn: Learner,
+        data: Path,
+        rows: LabelRows,
+        workers: int | None = None,
+        batch_size: int | None = None,
+        reduced: bool = False,
+    ) -> FastaiSource:
+        """The images that a label table names, with the labels that stand there."""
+        _check_learner(learn)
+        check_one_label(learn)
+        root = _checked_folder(data)
+        table = Table(rows, root, {label: place for place, label in enumerate(vocab_of(learn))})
+        splits, fingerprint = table.check()
+        items = {split: TableItems(table, split) for split in splits}
+        source = cls(learn, items, root, workers, batch_size, reduced, opening_step(learn, table))
+        columns = {"paths": rows.path_column, "labels": rows.label_column}
+        source.settings["label_table"] = {"file": table.name, **columns, "fingerprint": fingerprint}
+        return source
+
     def identity(self) -> dict[str, Any]:
         """What must be the same for a scan to go on."""
         return {
@@ -145,6 +173,7 @@ class FastaiSource:
             "loss": self.settings["loss"],
             "vocabulary": list(self.vocab),
             "reduced decoding": self.settings["reduced_decoding"],
+            "label table": self.settings.get("label_table", {}).get("fingerprint", ""),
             "number of samples": self._counts,
             "batch size": {split: files.dl.bs for split, files in self._files.items()},
         }
@@ -403,7 +432,7 @@ def _check_shapes(prediction: Any, target: Any, n: int, n_classes: int) -> None:
         )
 
 
-def _test_loader(learn: Learner, items: Any, options: dict[str, int]) -> Any:
+def _test_loader(learn: Learner, items: Any, options: dict[str, Any]) -> Any:
     """fastai's loader of items with the validation transforms and labels."""
     try:
         return learn.dls.test_dl(items, with_labels=True, **options)
@@ -411,7 +440,7 @@ def _test_loader(learn: Learner, items: Any, options: dict[str, int]) -> Any:
         kind = type(items[0]).__name__ if isinstance(items, list) else type(items).__name__
         raise CleanerError(
             f"the learner's transforms take no {kind} ({type(error).__name__}: {error}); a learner made from a table "
-            "reads labels from its rows and not from paths: scan it with cleaner.scan(learn, out) where it was trained"
+            "reads labels from its rows and not from paths: give the table, with cleaner.scan_table or --labels"
         ) from error
 
 

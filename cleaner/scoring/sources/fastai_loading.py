@@ -60,6 +60,9 @@ class Items(Protocol):
     def file(self, key: Key) -> str:
         """The file of a key where that needs no look at the item; else an empty text."""
 
+    def target(self, dl: Any, key: Key) -> Any:
+        """The target of the item, as fastai's own dataset gives it."""
+
     def sample(self, dl: Any, key: Key) -> Any:
         """The item with its item transforms applied, as fastai's own dataset gives it."""
 
@@ -81,6 +84,9 @@ class OwnItems:
 
     def file(self, _key: Key) -> str:
         return ""
+
+    def target(self, dl: Any, key: Key) -> Any:
+        return dl.dataset.tls[1].tfms(self.item(key))
 
     def sample(self, dl: Any, key: Key) -> Any:
         return dl.create_item(key)
@@ -112,6 +118,9 @@ class FolderItems:
 
     def file(self, key: Key) -> str:
         return str(key)
+
+    def target(self, dl: Any, key: Key) -> Any:
+        return dl.dataset.tls[1].tfms(self.item(key))
 
     def sample(self, dl: Any, key: Key) -> Any:
         return tuple(pipeline.tfms(self.item(key)) for pipeline in dl.dataset.tls)
@@ -269,7 +278,7 @@ class Files(Dataset[Any]):
             value = image_type(file.convert(image_type._open_args["mode"]))
         for step in self._steps[opening + 1 :]:
             value = step(value, split_idx=1)
-        return value, self.dl.dataset.tls[1].tfms(self.items.item(key))
+        return value, self.items.target(self.dl, key)
 
     def _opening(self, key: Key) -> tuple[int, Any]:
         """Which of the steps opens the image, and as what; the same for all items."""
@@ -310,7 +319,7 @@ class Files(Dataset[Any]):
     def label(self, key: Key) -> str:
         """The label of an item."""
         try:
-            return self.label_of_target(self.dl.dataset.tls[1].tfms(self.items.item(key)))
+            return self.label_of_target(self.items.target(self.dl, key))
         except Exception as error:
             reason = " ".join(str(part) for part in error.args)
             raise CleanerError(
