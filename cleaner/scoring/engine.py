@@ -19,7 +19,7 @@ from cleaner.core.label_table import label_rows
 from cleaner.core.records import ClassLosses, Sample, ScoredBatch
 from cleaner.core.scan import Rows, Scan, check_out
 from cleaner.core.tally import Tally
-from cleaner.core.topk import TopLosses
+from cleaner.core.topk import Kept, TopLosses
 from cleaner.scoring import rescore
 from cleaner.scoring.checkpoint import Keeper, Part, fingerprint
 from cleaner.scoring.sources import Source
@@ -249,7 +249,11 @@ def _result(source: Source, parts: list[Part], k: int, settings: dict[str, Any],
 
 def _samples(part: Part, vocab: tuple[str, ...]) -> Iterator[Sample]:
     for index, label in enumerate(vocab):
-        for rank, kept in enumerate(part.heaps.of_class(index), start=1):
+        # A file that comes more than once with one label, as where rare classes are repeated, is one to look at.
+        once: dict[str, Kept] = {}
+        for kept in part.heaps.of_class(index):
+            once.setdefault(kept.path, kept)
+        for rank, kept in enumerate(once.values(), start=1):
             yield Sample(part.split, label, rank, kept.path, kept.loss, vocab[kept.predicted], kept.confidence)
 
 

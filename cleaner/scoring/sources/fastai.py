@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -48,6 +49,16 @@ __all__ = ["FastaiSource"]
 _LOADERS = {"train": 0, "valid": 1}
 # Callbacks that measure or steer training. A scan is no epoch: they would log it, stop it or keep every prediction.
 _TRAINING_ONLY = (Recorder, ProgressCallback, ShowGraphCallback, CSVLogger, TrackerCallback)
+
+_log = logging.getLogger(__name__)
+_ALONE = (
+    "the loss function %s gives one number for a batch, also with reduction='none', so that it is evaluated for each "
+    "sample alone, which is slower; one that takes `reduction` is quicker"
+)
+_REPEATED = (
+    "some files come more than once in one split (%s): each is scored with each of its labels, of which one is wrong "
+    "where they differ; a decision is about the file"
+)
 
 # Bytes of inputs that a fast scan may hold on to, which is some hundred images of usual size.
 _HELD = 128 * 2**20
@@ -96,6 +107,7 @@ class FastaiSource:
             for split, own in items.items()
         }
         surveys = {split: files.survey() for split, files in self._files.items()}
+        self._repeated = {split: survey.repeated for split, survey in surveys.items() if survey.repeated}
         self._held = {split: Held(_HELD // len(items)) for split in items}
         self._counts = {split: survey.n for split, survey in surveys.items()}
         self.labels_seen = {label for survey in surveys.values() for label in survey.labels}
@@ -109,6 +121,9 @@ class FastaiSource:
             "transforms": "validation",
             "reduced_decoding": reduced,
         }
+        if self._repeated:
+            self.settings["repeated"] = self._repeated
+            _log.warning(_REPEATED, ", ".join(f"{n} of {split!r}" for split, n in self._repeated.items()))
 
     @classmethod
     def of_learner(
@@ -200,8 +215,14 @@ class FastaiSource:
         """Score the samples of the split once, in the learner's own validation loop; see `Source`.
 
         Raises:
-            CleanerError: a label is not in the vocabulary, or the model's output does not fit it.
+            CleanerError: a label is not in the vocabulary, or the model's output does not fit it, or in a fast pass
+                files come more than once.
         """
+        if fast and split in self._repeated:
+            raise CleanerError(
+                f"{self._repeated[split]} items of {split!r} have a file that came before, and a fast scan tells items "
+                "by their files; leave out fast, or name each file once"
+            )
         files, held, expected = self._files[split], self._held[split], self._counts[split] - skip
         batches = every(files, skip, self._workers) if only is None else again(files, only, held, self._workers)
 
@@ -215,8 +236,11 @@ class FastaiSource:
 
         loader = TracedLoader(files, expected, batches if candidates is None else with_copies(batches), take)
         with _as_found(self._learn), self._learn.validation_context(), _unreduced(self._learn):
-            self._learn.add_cbs([_Quicken(self.ways, self._made, fast, files), _Gather(loader, len(self.vocab))])
+            gather = _Gather(loader, len(self.vocab))
+            self._learn.add_cbs([_Quicken(self.ways, self._made, fast, files, len(self.vocab)), gather])
             self._learn._do_epoch_validate(dl=loader)
+        if gather.alone:
+            self.settings["loss_evaluated"] = "one sample at a time"
         if only is None and loader.seen != expected:
             raise CleanerError(
                 f"{expected - loader.seen} of the {expected} samples of {split!r} were not scored: "
@@ -232,12 +256,16 @@ class _Quicken(Callback):  # type: ignore[misc]
         made: where what was made of them is kept, for the next split.
         fast: take the quickest way, not the quickest one that gives the same losses.
         files: where images from all over the split come from.
+        n_classes: the number of classes.
     """
 
     order = 1001
     _TRIED = 16  # images; enough to see in what ranges the values lie
 
-    def __init__(self, ways: dict[str, str], made: dict[str, nn.Module], fast: bool, files: Files) -> None:
+    def __init__(
+        self, ways: dict[str, str], made: dict[str, nn.Module], fast: bool, files: Files, n_classes: int
+    ) -> None:
+        self.n_classes = n_classes
         self.ways, self.made, self.fast, self.files, self.chosen = ways, made, fast, files, False
 
     def __call__(self, event_name: str) -> None:
@@ -272,6 +300,7 @@ class _Quicken(Callback):  # type: ignore[misc]
 
     def _losses(self, target: Tensor, prediction: Any) -> Tensor:
         loss_func, target = self.learn.loss_func, target[: len(prediction)]
+        _check_shapes(prediction, target, len(target), self.n_classes)
         return _per_sample(loss_func(prediction, target), prediction, target, loss_func).as_subclass(Tensor)
 
 
@@ -297,18 +326,24 @@ class _Gather(Callback):  # type: ignore[misc]
     """Takes what a scan needs out of each batch of the learner's loop, and lets go of the batch.
 
     On a GPU the copy to the host is waited for one batch later, so that the GPU is never idle for it.
+
+    Attributes:
+        alone: the loss function gave one number for a batch, and was asked about each sample alone.
     """
 
     order = 1000  # after callbacks that change the prediction or the loss
 
     def __init__(self, loader: TracedLoader, n_classes: int) -> None:
-        self.loader, self.n_classes = loader, n_classes
+        self.loader, self.n_classes, self.alone = loader, n_classes, False
         self.waiting: Callable[[], tuple[ScoredBatch, Traced]] | None = None
         loader.settle = self.pass_on
 
     def __call__(self, event_name: str) -> None:
         # Not fastai's dispatch, which rewrites the message of whatever is raised here.
-        if event_name == "after_loss":
+        if event_name == "after_pred":
+            # Before the loss, which may fail at such an output with a message of its own.
+            _check_shapes(self.learn.pred, self.learn.yb[0], len(self.loader.current.paths), self.n_classes)
+        elif event_name == "after_loss":
             self.take()
         elif event_name == "after_validate":
             self.pass_on()
@@ -316,7 +351,9 @@ class _Gather(Callback):  # type: ignore[misc]
     def take(self) -> None:
         current, loss_func = self.loader.current, self.learn.loss_func
         prediction, target = self.learn.pred.detach(), self.learn.yb[0].detach()
-        _check_shapes(prediction, target, len(current.paths), self.n_classes)
+        if self.learn.loss.numel() < len(target) and not self.alone:
+            self.alone = True
+            _log.warning(_ALONE, _name(loss_func))
         confidences, predicted = _probabilities(prediction, loss_func).as_subclass(Tensor).max(dim=-1)
         losses = _per_sample(self.learn.loss.detach(), prediction, target, loss_func)
         on_device = [t.as_subclass(Tensor) for t in (target, losses, predicted, confidences)]
@@ -448,7 +485,7 @@ def vocab_of(learn: Learner) -> tuple[str, ...]:
     """The labels of a learner as text, in the order of the model's outputs.
 
     Raises:
-        CleanerError: there is none, or two labels are the same text, or there is but one.
+        CleanerError: there is none, or two labels are the same text, or one is empty, or there is but one.
     """
     vocab = getattr(learn.dls, "vocab", None)
     if vocab is None or any(isinstance(label, (list, tuple)) or hasattr(label, "o2i") for label in vocab):
@@ -456,6 +493,8 @@ def vocab_of(learn: Learner) -> tuple[str, ...]:
     labels = tuple(str(label) for label in vocab)
     if len(set(labels)) != len(labels):
         raise CleanerError(f"the learner's labels {labels} are not different as text; rename one")
+    if "" in labels:
+        raise CleanerError(f"one of the learner's labels {labels} is empty; give that class a name")
     if len(labels) < 2:
         raise CleanerError(f"the learner knows one class, {list(labels)}; with fewer than two every loss is 0")
     return labels

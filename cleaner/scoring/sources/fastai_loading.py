@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -133,11 +134,12 @@ def split_of(path: str, root: Path) -> str:
 
 
 class Survey(NamedTuple):
-    """What is known of a split before any image is read."""
+    """What is known of a split before any image is read; `repeated`: number of items with a file that came before."""
 
     n: int
     folders: set[str]
     labels: set[str]
+    repeated: int
 
 
 class _Loaded(NamedTuple):
@@ -224,16 +226,20 @@ class Files(Dataset[Any]):
         """
         count, folders, labels = 0, set[str](), set[str]()
         random = Random(0)  # noqa: S311 - which images are looked at is no secret
+        hashes = array("q")
         for key in self.items.keys():  # noqa: SIM118 - not a dictionary
             count += 1
             place = count - 1 if count <= _SPREAD else random.randrange(count)
             if place < _SPREAD:
                 self._spread[place:] = [key, *self._spread[place + 1 :]]
-            folder = os.path.dirname(self._file(key))
+            file = self._file(key)
+            hashes.append(hash(file))
+            folder = os.path.dirname(file)
             if folder not in folders:
                 folders.add(folder)
                 labels.add(self.label(key))
-        return Survey(count, {os.path.abspath(folder) for folder in folders}, labels)
+        repeated = count - len(np.unique(np.frombuffer(hashes, np.int64))) if count else 0
+        return Survey(count, {os.path.abspath(folder) for folder in folders}, labels, repeated)
 
     def spread_batch(self) -> Any:
         """A batch of images from all over the split, as `survey` came by them; None if none can be read.
@@ -312,7 +318,8 @@ class Files(Dataset[Any]):
         if not found:
             raise CleanerError(
                 f"an item of {self._split!r} is a {type(value).__name__} and no file; "
-                "items that are paths, and rows from which get_x makes a path, are accepted"
+                "items that are paths, and rows from which get_x makes a path, are accepted. The review shows files, "
+                "and decisions are about files: write the images to files, and make the learner's data of these"
             )
         return found
 
