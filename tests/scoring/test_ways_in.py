@@ -164,7 +164,7 @@ def from_block(root: Path) -> Any:
         get_y=lambda row: row["kind"],
         splitter=fastai.FuncSplitter(lambda row: int(row["fname"].partition(".")[0]) % 4 == 0),
     )
-    return block.dataloaders(root, **OPTIONS)
+    return block.dataloaders(root, path=root, **OPTIONS)
 
 
 @dataclass(frozen=True)
