@@ -219,7 +219,7 @@ class Files(Dataset[Any]):
             )
 
     def survey(self) -> Survey:
-        """Count the items and look up one label of each folder, so that a wrong class is found at once.
+        """Count the items and look up a label of each folder, so that a wrong class is found at once.
 
         Raises:
             CleanerError: an item has no file, or a label is not in the vocabulary.
@@ -235,7 +235,8 @@ class Files(Dataset[Any]):
             file = self._file(key)
             hashes.append(hash(file))
             folder = os.path.dirname(file)
-            if folder not in folders:
+            # Until there are two, since labels in the names of files are many in one folder.
+            if folder not in folders or len(labels) < 2:
                 folders.add(folder)
                 labels.add(self.label(key))
         repeated = count - len(np.unique(np.frombuffer(hashes, np.int64))) if count else 0
