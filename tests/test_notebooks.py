@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -15,6 +16,21 @@ def test_the_tutorial_finds_applies_and_undoes(tmp_path: Path) -> None:
     check = "assert len(report.done) >= 0.8 * len(wrong_labels) and not report.conflicts\n"
     check += "assert len(undone.done) == len(report.done) and not undone.conflicts\n"
     check += "assert [u.path for u in scan.unreadable] == ['0/digit_broken.png']"
+    notebook.cells.append(nbformat.v4.new_code_cell(check))
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [
+        ("names", "assert all((images / move.target).is_file() for move in undone.done)"),
+        ("label_table", "assert table.read_bytes() == before\nassert sum(again.scored.values()) == len(rows)"),
+    ],
+)
+def test_a_way_in_finds_applies_and_undoes(name: str, check: str, tmp_path: Path) -> None:
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    check += "\nassert len(report.done) >= 0.8 * len(true_labels) and not report.conflicts\n"
+    check += "assert len(undone.done) == len(report.done) and not undone.conflicts"
     notebook.cells.append(nbformat.v4.new_code_cell(check))
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
 
