@@ -26,6 +26,7 @@ def test_the_tutorial_finds_applies_and_undoes(tmp_path: Path) -> None:
         ("names", "assert all((images / move.target).is_file() for move in undone.done)"),
         ("label_table", "assert table.read_bytes() == before\nassert sum(again.scored.values()) == len(rows)"),
     ],
+    ids=["names", "label_table"],
 )
 def test_a_way_in_finds_applies_and_undoes(name: str, check: str, tmp_path: Path) -> None:
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
