@@ -116,8 +116,8 @@ class _Seen:
         if not self._is_there:
             raise CleanerError(
                 f"none of the {len(self._hashes)} files that {name!r} names is there, such as {self._first!r}; "
-                "paths relative to the dataset's folder, or to that of the table, are accepted: give the folder in which "
-                "the files are as the dataset's"
+                "paths relative to the dataset's folder, or to that of the table, are accepted; give the folder that "
+                "the paths begin in"
             )
         hashes = np.sort(np.array(self._hashes, np.int64))
         self._check_different(set(hashes[1:][hashes[1:] == hashes[:-1]].tolist()))
