@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cleaner.core.manifest import Manifest
     from cleaner.core.scan import Scan, load
     from cleaner.review.app import Review
-    from cleaner.scoring.engine import scan, scan_folder, scan_model
+    from cleaner.scoring.engine import scan, scan_folder, scan_model, scan_table
     from cleaner.scoring.predictions import scan_arrays, scan_chunks
     from cleaner.scoring.ray import Cluster
 
@@ -35,6 +35,7 @@ __all__ = [
     "scan_chunks",
     "scan_folder",
     "scan_model",
+    "scan_table",
     "undo",
 ]
 
@@ -51,6 +52,7 @@ _HOMES = {
     "scan_chunks": "cleaner.scoring.predictions",
     "scan_folder": "cleaner.scoring.engine",
     "scan_model": "cleaner.scoring.engine",
+    "scan_table": "cleaner.scoring.engine",
     "undo": "cleaner.apply.execute",
 }
 

@@ -86,6 +86,7 @@ def _add_scan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     way.add_argument("--pred-probs", metavar="FILE", help="predictions made elsewhere, an .npy [images, classes]")
     parser.add_argument("--data", required=True, metavar="DIR", help="the dataset's folder")
     parser.add_argument("--out", required=True, metavar="SCAN", help="the scan folder to write")
+    _add_table(parser)
     parser.add_argument("-k", type=int, default=100, help="samples to keep of each class (default: %(default)s)")
     learner = parser.add_argument_group("with --learner")
     learner.add_argument("--trust", action="store_true", help="load the learner: its file can run any code")
@@ -93,18 +94,21 @@ def _add_scan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     learner.add_argument("--no-resume", action="store_true", help="start over instead of going on with a stopped scan")
     learner.add_argument("--workers", type=int, metavar="N", help="processes that read images")
     learner.add_argument("--batch-size", type=int, metavar="N", help="images scored at once")
+    learner.add_argument("--engine", choices=("local", "ray"), help="ray: spread over a cluster (default: local)")
+    cluster = parser.add_argument_group("with --engine ray")
+    cluster.add_argument("--address", metavar="ADDR", help="of a running cluster (default: start one on this machine)")
+    cluster.add_argument("--num-workers", type=int, metavar="N", help="default: one a GPU, or else one a core")
+    cluster.add_argument("--gpus-per-worker", type=float, metavar="G", help="0.5 for two workers a GPU (default: 1)")
     made = parser.add_argument_group("with --pred-probs")
-    made.add_argument("--labels", metavar="FILE", help="the table with paths and labels, in the predictions' order")
-    made.add_argument("--path-column", metavar="C", help="the table's column with the paths (default: by its name)")
-    made.add_argument("--label-column", metavar="C", help="the table's column with the labels (default: by its name)")
     made.add_argument("--vocab", metavar="FILE", help="the label of each column, one a line (default: sorted)")
     made.add_argument("--split", help="what to call the images as a whole (default: all)")
     made.add_argument("--ranked-by", choices=("loss", "margin"), help="what the images are ranked by (default: loss)")
     parser.set_defaults(run=_scan)
 
 
-_WITH_LEARNER = ("trust", "fast", "no_resume", "workers", "batch_size")
-_WITH_PREDICTIONS = ("labels", "path_column", "label_column", "vocab", "split", "ranked_by")
+_WITH_RAY = ("address", "num_workers", "gpus_per_worker")
+_WITH_LEARNER = ("trust", "fast", "no_resume", "workers", "batch_size", "engine", *_WITH_RAY)
+_WITH_PREDICTIONS = ("vocab", "split", "ranked_by")
 
 
 def _scan(options: argparse.Namespace) -> int:
@@ -124,7 +128,13 @@ def _check_unused(options: argparse.Namespace, names: Iterable[str], way: str) -
 
 def _scan_learner(options: argparse.Namespace) -> int:
     from cleaner.scoring.learner_file import scan_file
+    from cleaner.scoring.ray import Cluster
 
+    engine: str | Cluster = options.engine or "local"
+    if engine == "ray":
+        engine = Cluster(options.address, options.num_workers, options.gpus_per_worker)
+    else:
+        _check_unused(options, _WITH_RAY, "--engine ray")
     result = scan_file(
         options.learner,
         options.data,
@@ -135,6 +145,10 @@ def _scan_learner(options: argparse.Namespace) -> int:
         resume=not options.no_resume,
         workers=options.workers,
         batch_size=options.batch_size,
+        labels=options.labels,
+        path_column=options.path_column,
+        label_column=options.label_column,
+        engine=engine,
     )
     _say(f"{sum(result.scored.values())} images scored, {len(result.unreadable)} unreadable: {options.out}")
     _say(f"Review them: {shlex.join(['cleaner', 'serve', options.out])}")
@@ -231,23 +245,32 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _add_apply(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("apply", help="carry out the decisions on class folders or a label table")
+    parser = commands.add_parser("apply", help="carry out the decisions on class folders, file names or a label table")
     parser.add_argument("manifest", metavar="MANIFEST", help="the decisions.csv of a scan folder")
     parser.add_argument("--data", required=True, metavar="DIR", help="the dataset's folder")
-    parser.add_argument("--labels", metavar="FILE", help="the table with the labels; without it folders are the labels")
-    parser.add_argument("--path-column", metavar="C", help="the table's column with the paths (default: by its name)")
-    parser.add_argument("--label-column", metavar="C", help="the table's column with the labels (default: by its name)")
+    _add_table(parser)
+    parser.add_argument(
+        "--name-pattern",
+        metavar="REGEX",
+        help="finds the label, its first group, in the names of the files, as it was given to fastai's from_name_re",
+    )
     parser.add_argument("--dry-run", action="store_true", help="show what would be done; change nothing")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=_apply)
 
 
+def _add_table(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--labels", metavar="FILE", help="the table with the labels, where they stand in one")
+    parser.add_argument("--path-column", metavar="C", help="the table's column with the paths (default: by its name)")
+    parser.add_argument("--label-column", metavar="C", help="the table's column with the labels (default: by its name)")
+
+
 def _apply(options: argparse.Namespace) -> int:
     from cleaner.apply.execute import apply, plan
 
-    table = (options.labels, options.path_column, options.label_column)
+    places = (options.labels, options.path_column, options.label_column, options.name_pattern)
     if options.dry_run:
-        planned = plan(options.manifest, options.data, *table)
+        planned = plan(options.manifest, options.data, *places)
         _warn(options.command, (*planned.warnings, *planned.notes))
         _print_done(
             None,
@@ -257,7 +280,7 @@ def _apply(options: argparse.Namespace) -> int:
             options.json,
         )
         return 1 if planned.conflicts or planned.warnings else 0
-    report = apply(options.manifest, options.data, *table)
+    report = apply(options.manifest, options.data, *places)
     _warn(options.command, (*report.warnings, *report.notes))
     _print_done(report.journal, report.done, report.conflicts, "changed" if options.labels else "moved", options.json)
     if report.journal and not options.json:

@@ -312,9 +312,23 @@ def test_apply_to_a_label_table_prints_the_rows_and_undo_takes_them_back(capsys:
 
 
 @pytest.mark.usefixtures("folder")
+def test_apply_to_names_of_files_prints_the_moves(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("data/cat_1.png").write_text("a cat")
+    decide("cat_1.png", Action.RELABEL, "dog")
+    status, out, _ = run(capsys, *APPLY)
+    assert (status, "0 moved, 1 in conflict" in out) == (1, True)
+    status, out, _ = run(capsys, *APPLY, "--name-pattern", r"(.+)_\d+.png$", "--dry-run")
+    assert (status, out.splitlines()[1].split()) == (0, ["relabel", "cat_1.png", "dog_1.png"])
+    assert run(capsys, *APPLY, "--name-pattern", r"(.+)_\d+.png$")[0] == 0
+    assert Path("data/dog_1.png").read_text() == "a cat"
+
+
+@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     ("options", "named"),
     [
+        (["--name-pattern", "("], "no regular expression"),
+        (["--name-pattern", "(.+)_", "--labels", "labels.csv"], "name one"),
         (["--labels", "none.csv"], "none.csv"),
         (["--labels", "data"], "data"),
         (["--labels", "scan/decisions.csv"], "the table that the dataset has"),

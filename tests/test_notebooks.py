@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -41,6 +42,22 @@ def test_a_plain_torch_model_finds_applies_and_undoes(tmp_path: Path) -> None:
     check += "assert len(undone.done) == len(report.done) and not undone.conflicts\n"
     check += "assert len(cleaned) == len(dataset) - 1 and cleaned.classes == dataset.classes\n"
     check += "import sys\nassert 'fastai' not in sys.modules"
+    notebook.cells.append(nbformat.v4.new_code_cell(check))
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [
+        ("names", "assert all((images / move.target).is_file() for move in undone.done)"),
+        ("label_table", "assert table.read_bytes() == before\nassert sum(again.scored.values()) == len(rows)"),
+    ],
+    ids=["names", "label_table"],
+)
+def test_a_way_in_finds_applies_and_undoes(name: str, check: str, tmp_path: Path) -> None:
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    check += "\nassert len(report.done) >= 0.8 * len(true_labels) and not report.conflicts\n"
+    check += "assert len(undone.done) == len(report.done) and not undone.conflicts"
     notebook.cells.append(nbformat.v4.new_code_cell(check))
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
 

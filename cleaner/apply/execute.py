@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -13,7 +13,7 @@ from pathlib import Path
 from cleaner.apply import journal as journals
 from cleaner.apply import moves
 from cleaner.apply.journal import Journal, Operation, State
-from cleaner.apply.labels import FolderLabels, Refusal
+from cleaner.apply.labels import FolderLabels, Labels, NameLabels, Refusal
 from cleaner.apply.plan import Conflict, Done, Plan, folders_of, make_plan
 from cleaner.apply.run import Report, checked, locked, notes_on
 from cleaner.apply.tables.execute import TableLabels, apply_to_table, plan_for_table, undo_in_table
@@ -32,13 +32,19 @@ def apply(
     labels: str | Path | None = None,
     path_column: str | None = None,
     label_column: str | None = None,
+    name_pattern: str | None = None,
 ) -> Report:
-    """Carry out the decisions of a manifest on a dataset whose labels are the names of its folders, or in a table.
+    """Carry out the decisions of a manifest on a dataset whose labels are in the names of its folders or files, or in a
+    table.
 
     `delete` moves the file to a hidden trash folder inside the dataset, `relabel` to the folder of the other class.
     Nothing is overwritten: where the name is taken the file gets a free one. Nothing is removed. After a run that was
     interrupted, what it did not come to is planned again from the decisions and files as they are now, and goes to its
     journal. A decision that was carried out before is not carried out again.
+
+    With a name pattern the label stands in the name of the file: `relabel` writes the other one in its place, so that
+    `Abyssinian_12.jpg` becomes `Bengal_12.jpg`. Where that name is taken the file gets another number, and only a name
+    in which the pattern finds the new label.
 
     With a label table no file is moved: `delete` drops the row of the file, `relabel` changes its label, and all else
     in the table stays as it is. A copy of the old table is kept beside the journal.
@@ -48,12 +54,14 @@ def apply(
         data: the dataset's folder.
         labels: the table with the labels, a `.csv`, `.tsv` or `.parquet` file; None where folders are the labels.
         path_column, label_column: the table's columns with the paths and the labels; by default those with usual names.
+        name_pattern: the regular expression whose first group is the label in the name of a file, as it was given to
+            fastai's `from_name_re` or `from_path_re`; None where the label does not stand there.
 
     Raises:
-        CleanerError: the manifest, the folder or the table cannot be used, or an undo was interrupted; nothing was
-            changed.
+        CleanerError: the manifest, the folder, the table or the pattern cannot be used, or an undo was interrupted;
+            nothing was changed.
     """
-    table = _table_labels(labels, path_column, label_column)
+    table = _table_labels(labels, path_column, label_column, name_pattern)
     if table:
         return apply_to_table(manifest, data, table)
     manifest, root = checked(manifest, data)
@@ -61,7 +69,7 @@ def apply(
         for begun in journals.journals_beside(manifest, root):
             if begun.state is State.APPLYING:
                 _take_back_halves(begun.operations, root)
-        before, todo = _planned(manifest, root)
+        before, todo = _planned(manifest, root, name_pattern)
         if not todo.operations and not before.path.exists():
             return Report(None, (), todo.conflicts, todo.warnings, todo.notes)
         journal = replace(before, operations=(*before.operations, *todo.operations))
@@ -80,16 +88,17 @@ def plan(
     labels: str | Path | None = None,
     path_column: str | None = None,
     label_column: str | None = None,
+    name_pattern: str | None = None,
 ) -> Plan | TablePlan:
     """What `apply` would do, also after a run that was interrupted; changes nothing.
 
     Raises:
-        CleanerError: the manifest, the folder or the table cannot be used, or an undo was interrupted.
+        CleanerError: the manifest, the folder, the table or the pattern cannot be used, or an undo was interrupted.
     """
-    table = _table_labels(labels, path_column, label_column)
+    table = _table_labels(labels, path_column, label_column, name_pattern)
     if table:
         return plan_for_table(manifest, data, table)
-    _, todo = _planned(*checked(manifest, data))
+    _, todo = _planned(*checked(manifest, data), name_pattern)
     return todo
 
 
@@ -127,13 +136,21 @@ def undo(journal: str | Path) -> Report:
     return Report(found.path, done, conflicts, warnings, notes)
 
 
-def _table_labels(labels: str | Path | None, path_column: str | None, label_column: str | None) -> TableLabels | None:
+def _table_labels(
+    labels: str | Path | None, path_column: str | None, label_column: str | None, name_pattern: str | None
+) -> TableLabels | None:
+    if labels is not None and name_pattern is not None:
+        raise CleanerError("a label table and a name pattern came; labels are in the one or in the other: name one")
     if labels is None and (path_column or label_column):
         raise CleanerError("a path column or a label column was named, and no label table; name that too, with labels")
     return None if labels is None else TableLabels(labels, path_column, label_column)
 
 
-def _planned(manifest: Path, root: Path) -> tuple[Journal, Plan]:
+def _labels(root: Path, name_pattern: str | None, vocab: Sequence[str] | None) -> Labels:
+    return FolderLabels.of(root, vocab) if name_pattern is None else NameLabels.of(root, name_pattern, vocab)
+
+
+def _planned(manifest: Path, root: Path, name_pattern: str | None) -> tuple[Journal, Plan]:
     """What is to be done, and the journal as it is before that: of a run that was interrupted, or a new one."""
     found = _settled(manifest, root)
     begun = [journal for journal in found if journal.state is State.APPLYING]
@@ -142,7 +159,7 @@ def _planned(manifest: Path, root: Path) -> tuple[Journal, Plan]:
     scan = load(manifest.parent) if (manifest.parent / "scan.json").is_file() else None
     todo = make_plan(
         decisions.latest().values(),
-        FolderLabels.of(root, scan.vocab if scan else None),
+        _labels(root, name_pattern, scan.vocab if scan else None),
         trash=f"{TRASH}/{journal.path.stem}",
         earlier=[Done(o, j.path, o.target in j.removed) for j in found for o in j.carried_out],
     )

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from cleaner.apply.identity import Identity
 from cleaner.apply.journal import Operation, decision_key
-from cleaner.apply.labels import FolderLabels, Refusal
+from cleaner.apply.labels import Labels, Refusal
 from cleaner.core.files import sha256_of
 from cleaner.core.records import Action, Decision
 
@@ -60,7 +60,7 @@ class Plan:
     notes: tuple[str, ...] = ()
 
 
-def make_plan(decisions: Iterable[Decision], labels: FolderLabels, trash: str, earlier: Sequence[Done] = ()) -> Plan:
+def make_plan(decisions: Iterable[Decision], labels: Labels, trash: str, earlier: Sequence[Done] = ()) -> Plan:
     """Turn the last decision about each path into moves of files.
 
     Args:
@@ -83,14 +83,14 @@ def make_plan(decisions: Iterable[Decision], labels: FolderLabels, trash: str, e
             if not _leaves_to_do(decision, before.get(decision.path), labels.root):
                 continue
             _check_is_meant(decision, arrived.get(decision.path))
-            target = labels.target(decision, trash)
+            targets = labels.targets(decision, trash)
             inside.check(decision.path)
             file = checked_file(decision, labels.root)
+            target = _free(targets, labels.root, taken)
             inside.check(target)
         except Refusal as refusal:
             conflicts.append(Conflict(decision.path, decision.action.value, str(refusal)))
             continue
-        target = _free(target, labels.root, taken)
         taken.add(target)
         action = decision.action.value
         operations.append(Operation(decision.path, target, action, decision.new_label, decision.decided_at, file))
@@ -195,14 +195,9 @@ def _checked_bytes(decision: Decision, path: Path) -> str:
     return found
 
 
-def _free(target: str, root: Path, taken: Container[str]) -> str:
-    """The first of `name.jpg`, `name_1.jpg`, `name_2.jpg`, … that no file has and no operation was promised."""
-    candidate, n = target, 0
-    while candidate in taken or os.path.lexists(os.path.join(root, candidate)):
-        n += 1
-        path = PurePosixPath(target)
-        candidate = path.with_name(f"{path.stem}_{n}{path.suffix}").as_posix()
-    return candidate
+def _free(targets: Iterable[str], root: Path, taken: Container[str]) -> str:
+    """The first of some paths that no file has and no operation was promised."""
+    return next(path for path in targets if path not in taken and not os.path.lexists(os.path.join(root, path)))
 
 
 def _missing_folders(operations: Sequence[Operation], root: Path) -> list[str]:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from cleaner.core.errors import CleanerError
+from cleaner.core.label_table import label_rows
 from cleaner.core.records import ClassLosses, Sample, ScoredBatch
 from cleaner.core.scan import Rows, Scan, check_out
 from cleaner.core.tally import Tally
-from cleaner.core.topk import TopLosses
+from cleaner.core.topk import Kept, TopLosses
 from cleaner.scoring import rescore
 from cleaner.scoring.checkpoint import Keeper, Part, fingerprint
 from cleaner.scoring.sources import Source, Spreadable
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from cleaner.scoring.ray import Cluster
 
-__all__ = ["run", "run_on", "scan", "scan_folder", "scan_model"]
+__all__ = ["run", "run_on", "scan", "scan_folder", "scan_model", "scan_table"]
 
 _LIBRARIES = ("image-cleaner", "torch", "torchvision", "fastai", "numpy", "pillow")
 
@@ -217,6 +218,51 @@ def _by_split(paths: Any, datasets: Mapping[str, Any]) -> Mapping[str, Any] | No
     )
 
 
+def scan_table(
+    learn: Learner,
+    data: str | Path,
+    labels: str | Path,
+    out: str | Path,
+    *,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    k: int = 100,
+    fast: bool = False,
+    reduced: bool = False,
+    resume: bool = True,
+    progress: bool = True,
+    workers: int | None = None,
+    batch_size: int | None = None,
+    engine: str | Cluster = "local",
+) -> Scan:
+    """Score the images that a label table names, with a fastai `Learner`, an exported one for example.
+
+    The labels are those in the table, whatever the learner was trained from; they are compared with its vocabulary as
+    text, so that the `1` of the table is the number 1 of the learner. Splits are told by folders as in `scan_folder`.
+    A row whose file is gone costs an entry in `unreadable`.
+
+    Args:
+        learn: a learner that classifies images with one label each, and opens them from files.
+        data: the dataset's folder.
+        labels: a `.csv`, `.tsv` or `.parquet` file with a row for each image. Its paths are relative to the dataset's
+            folder, or, where there is no such file, to that of the table.
+        out: the scan folder; created, or that of an earlier scan of the same dataset, whose decisions are kept.
+        path_column, label_column: the table's columns with the paths and the labels; by default those with usual names.
+        k: how many samples to keep of each split and label.
+        fast, reduced, resume: as in `scan`.
+        progress, workers, batch_size, engine: as in `scan_folder`.
+
+    Raises:
+        CleanerError: an argument, the table or the dataset cannot be used; nothing was written.
+    """
+    from cleaner.scoring.sources.fastai import FastaiSource
+
+    _check(k, ("all",))
+    rows = label_rows(Path(labels), path_column, label_column)
+    source = FastaiSource.of_table(learn, Path(data), rows, workers=workers, batch_size=batch_size, reduced=reduced)
+    return run_on(engine, source, Path(out), k=k, fast=fast, resume=resume, progress=progress)
+
+
 def run(
     source: Source,
     out: Path,
@@ -342,7 +388,11 @@ def _result(source: Source, parts: list[Part], k: int, settings: dict[str, Any],
 
 def _samples(part: Part, vocab: tuple[str, ...]) -> Iterator[Sample]:
     for index, label in enumerate(vocab):
-        for rank, kept in enumerate(part.heaps.of_class(index), start=1):
+        # A file that comes more than once with one label, as where rare classes are repeated, is one to look at.
+        once: dict[str, Kept] = {}
+        for kept in part.heaps.of_class(index):
+            once.setdefault(kept.path, kept)
+        for rank, kept in enumerate(once.values(), start=1):
             yield Sample(part.split, label, rank, kept.path, kept.loss, vocab[kept.predicted], kept.confidence)
 
 

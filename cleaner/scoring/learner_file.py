@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.scan import Scan
-from cleaner.scoring.engine import scan_folder
+from cleaner.scoring.engine import scan_folder, scan_table
 
 if TYPE_CHECKING:
     from fastai.learner import Learner
+
+    from cleaner.scoring.ray import Cluster
 
 __all__ = ["load_learner", "scan_file"]
 
@@ -28,14 +32,28 @@ def scan_file(
     resume: bool = True,
     workers: int | None = None,
     batch_size: int | None = None,
+    labels: str | Path | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    engine: str | Cluster = "local",
 ) -> Scan:
-    """`scan_folder` with the learner in a file that `learn.export()` wrote; `trust`: its code may run.
+    """`scan_folder`, or with `labels` `scan_table`, with the learner in a file that `learn.export()` wrote.
+
+    Args:
+        trust: the code in the learner's file may run.
+        others: as there.
 
     Raises:
         CleanerError: the file is not a learner or not trusted, or the dataset cannot be used; nothing was written.
     """
+    if labels is None and (path_column or label_column):
+        raise CleanerError("a path column or a label column was named, and no label table; name that too: --labels")
     learn = load_learner(learner, trust)
-    return scan_folder(learn, data, out, k=k, fast=fast, resume=resume, workers=workers, batch_size=batch_size)
+    scan: Callable[..., Scan] = scan_folder
+    if labels is not None:
+        scan = partial(scan_table, labels=labels, path_column=path_column, label_column=label_column)
+    options: dict[str, Any] = {"workers": workers, "batch_size": batch_size, "engine": engine}
+    return scan(learn, data, out=out, k=k, fast=fast, resume=resume, **options)
 
 
 def load_learner(file: str | Path, trust: bool) -> Learner:

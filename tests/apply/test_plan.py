@@ -218,9 +218,28 @@ def test_a_file_that_cannot_be_read_is_left_alone(root: Path, monkeypatch: pytes
 
 
 def test_a_class_of_the_scan_gets_a_folder_that_is_not_there_yet(root: Path) -> None:
-    plan = plan_of(root, relabel("train/cat/1.png", "cow"), relabel("valid/cat/1.png", "dog"), known=("dog", "cow"))
+    decisions = relabel("train/cat/1.png", "cow"), relabel("valid/cat/1.png", "dog")
+    plan = plan_of(root, *decisions, known=("cat", "dog", "cow"))
     assert targets(plan) == {"train/cat/1.png": "train/cow/1.png", "valid/cat/1.png": "valid/dog/1.png"}
     assert plan.folders == ("train/cow",)
+
+
+def test_a_folder_that_is_no_class_of_the_scan_gets_no_class_beside_it(root: Path) -> None:
+    make(root / "images/Abyssinian_1.png")
+    plan = plan_of(root, relabel("images/Abyssinian_1.png", "Bengal"), known=("Abyssinian", "Bengal"))
+    assert plan.operations == ()
+    assert "its folder is 'images', which is no class" in plan.conflicts[0].reason
+
+
+def test_a_label_that_is_not_the_folder_is_left_alone_with_the_ways_that_there_are(root: Path) -> None:
+    make(root / "cat_dog_1.png")
+    make(root / "images/Abyssinian_1.png")
+    (root / "Bengal").mkdir()
+    decisions = [relabel("images/Abyssinian_1.png", "Bengal", label="Abyssinian"), relabel("cat_dog_1.png", "dog")]
+    plan = plan_of(root, *decisions, known=("Abyssinian", "Bengal", "dog"))
+    assert plan.operations == ()
+    assert all(way in plan.conflicts[0].reason for way in ("--name-pattern", "--labels", "cleaner.cleaned"))
+    assert "lies in the dataset's folder itself" in plan.conflicts[1].reason
 
 
 def test_a_class_may_be_called_delete(root: Path) -> None:

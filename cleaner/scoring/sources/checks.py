@@ -29,6 +29,8 @@ def check_labels(labels: tuple[str, ...], whose: str) -> None:
     """
     if len(set(labels)) != len(labels):
         raise CleanerError(f"{whose}'s labels {labels} are not different as text; rename one")
+    if "" in labels:
+        raise CleanerError(f"one of {whose}'s labels {labels} is empty; give that class a name")
     if len(labels) < 2:
         raise CleanerError(f"{whose} knows one class, {list(labels)}; with fewer than two every loss is 0")
 

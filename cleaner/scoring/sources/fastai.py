@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from fastai.torch_core import to_device
 from torch import Tensor, nn
 
 from cleaner.core.errors import CleanerError
+from cleaner.core.label_table import LabelRows
 from cleaner.core.records import ScoredBatch
 from cleaner.scoring import precision
 from cleaner.scoring.sources import Candidates, Wanted
@@ -32,6 +34,7 @@ from cleaner.scoring.sources.fastai_loading import (
     OwnItems,
     TracedLoader,
 )
+from cleaner.scoring.sources.fastai_table import Table, TableItems, check_one_label, opening_step
 from cleaner.scoring.sources.held import LIMIT, Held
 from cleaner.scoring.sources.loading import again, every, these, with_copies
 from cleaner.scoring.sources.models import digest, modes_kept, name_of, per_sample, takes_reduction
@@ -44,9 +47,19 @@ _LOADERS = {"train": 0, "valid": 1}
 # Callbacks that measure or steer training. A scan is no epoch: they would log it, stop it or keep every prediction.
 _TRAINING_ONLY = (Recorder, ProgressCallback, ShowGraphCallback, CSVLogger, TrackerCallback)
 
+_log = logging.getLogger(__name__)
+_ALONE = (
+    "the loss function %s gives one number for a batch, also with reduction='none', so that it is evaluated for each "
+    "sample alone, which is slower; one that takes `reduction` is quicker"
+)
+_REPEATED = (
+    "some files come more than once in one split (%s): each is scored with each of its labels, of which one is wrong "
+    "where they differ; a decision is about the file"
+)
+
 
 class FastaiSource:
-    """A learner and the items of each split; use `of_learner` or `of_folder`.
+    """A learner and the items of each split; use `of_learner`, `of_folder` or `of_table`.
 
     Args:
         learn: a learner that classifies images with one label each.
@@ -55,6 +68,7 @@ class FastaiSource:
         workers: processes that read images; None to choose.
         batch_size: images scored at once; None for that of the learner's validation loader.
         reduced: see `cleaner.scan`.
+        opening: the step of the learner's transforms to begin with; None for the one that fastai takes for the items.
 
     Raises:
         CleanerError: the learner or an item cannot be used.
@@ -68,6 +82,7 @@ class FastaiSource:
         workers: int | None = None,
         batch_size: int | None = None,
         reduced: bool = False,
+        opening: int | None = None,
     ) -> None:
         check_number("workers", workers, at_least=0)
         check_number("batch_size", batch_size, at_least=1)
@@ -78,12 +93,15 @@ class FastaiSource:
         self._learn = learn
         # The learner's own 0 is kept: where worker processes do not work, that is how people say so.
         self._workers = 0 if workers is None and learn.dls.valid.fake_l.num_workers == 0 else workers
-        options = {} if batch_size is None else {"bs": batch_size}
+        options: dict[str, Any] = {} if batch_size is None else {"bs": batch_size}
+        if opening is not None:
+            options["rm_type_tfms"] = (opening, 0)
         self._files = {
             split: Files(_test_loader(learn, own.sample_items(), options), own, split, self.vocab, reduced)
             for split, own in items.items()
         }
         surveys = {split: files.survey() for split, files in self._files.items()}
+        self._repeated = {split: survey.repeated for split, survey in surveys.items() if survey.repeated}
         self._held = {split: Held(LIMIT // len(items)) for split in items}
         self._counts = {split: survey.n for split, survey in surveys.items()}
         self.labels_seen = {label for survey in surveys.values() for label in survey.labels}
@@ -99,6 +117,9 @@ class FastaiSource:
             "transforms": "validation",
             "reduced_decoding": reduced,
         }
+        if self._repeated:
+            self.settings["repeated"] = self._repeated
+            _log.warning(_REPEATED, ", ".join(f"{n} of {split!r}" for split, n in self._repeated.items()))
 
     @classmethod
     def of_learner(
@@ -134,6 +155,28 @@ class FastaiSource:
             )
         return source
 
+    @classmethod
+    def of_table(
+        cls,
+        learn: Learner,
+        data: Path,
+        rows: LabelRows,
+        workers: int | None = None,
+        batch_size: int | None = None,
+        reduced: bool = False,
+    ) -> FastaiSource:
+        """The images that a label table names, with the labels that stand there."""
+        _check_learner(learn)
+        check_one_label(learn)
+        root = checked_folder(data)
+        table = Table(rows, root, {label: place for place, label in enumerate(vocab_of(learn))})
+        splits, fingerprint = table.check()
+        items = {split: TableItems(table, split) for split in splits}
+        source = cls(learn, items, root, workers, batch_size, reduced, opening_step(learn, table))
+        columns = {"paths": rows.path_column, "labels": rows.label_column}
+        source.settings["label_table"] = {"file": table.name, **columns, "fingerprint": fingerprint}
+        return source
+
     def identity(self) -> dict[str, Any]:
         """What must be the same for a scan to go on."""
         return {
@@ -141,6 +184,7 @@ class FastaiSource:
             "loss": self.settings["loss"],
             "vocabulary": list(self.vocab),
             "reduced decoding": self.settings["reduced_decoding"],
+            "label table": self.settings.get("label_table", {}).get("fingerprint", ""),
             "number of samples": self._counts,
             "batch size": {split: files.batch_size for split, files in self._files.items()},
         }
@@ -167,8 +211,14 @@ class FastaiSource:
         """Score the samples of the split once, in the learner's own validation loop; see `Source`.
 
         Raises:
-            CleanerError: a label is not in the vocabulary, or the model's output does not fit it.
+            CleanerError: a label is not in the vocabulary, or the model's output does not fit it, or in a fast pass
+                files come more than once.
         """
+        if fast and split in self._repeated:
+            raise CleanerError(
+                f"{self._repeated[split]} items of {split!r} have a file that came before, and a fast scan tells items "
+                "by their files; leave out fast, or name each file once"
+            )
         files, held, expected = self._files[split], self._held[split], self._counts[split] - skip
         batches = every(files, skip, self._workers) if only is None else again(files, only, held, self._workers)
 
@@ -209,8 +259,11 @@ class FastaiSource:
         if fast:
             precision.load_compilers()  # while the workers read the first images
         with _as_found(self._learn), self._learn.validation_context(), _unreduced(self._learn):
-            self._learn.add_cbs([_Quicken(self._chosen, fast, loader.files), _Gather(loader, len(self.vocab))])
+            gather = _Gather(loader, len(self.vocab))
+            self._learn.add_cbs([_Quicken(self._chosen, fast, loader.files, len(self.vocab)), gather])
             self._learn._do_epoch_validate(dl=loader)
+        if gather.alone:
+            self.settings["loss_evaluated"] = "one sample at a time"
 
 
 def _check_all_came(loader: TracedLoader, expected: int, split: str) -> None:
@@ -228,12 +281,14 @@ class _Quicken(Callback):  # type: ignore[misc]
         chosen: the ways that were chosen before.
         fast: take the quickest way, not the quickest one that gives the same losses.
         files: where images from all over the split come from.
+        n_classes: the number of classes.
     """
 
     order = 1001
     _TRIED = 16  # images; enough to see in what ranges the values lie
 
-    def __init__(self, chosen: precision.Chosen, fast: bool, files: Files) -> None:
+    def __init__(self, chosen: precision.Chosen, fast: bool, files: Files, n_classes: int) -> None:
+        self.n_classes = n_classes
         self.chosen, self.fast, self.files, self.done = chosen, fast, files, False
 
     def __call__(self, event_name: str) -> None:
@@ -257,6 +312,7 @@ class _Quicken(Callback):  # type: ignore[misc]
 
     def _losses(self, target: Tensor, prediction: Any) -> Tensor:
         loss_func, target = self.learn.loss_func, target[: len(prediction)]
+        _check_shapes(prediction, target, len(target), self.n_classes)
         return per_sample(loss_func(prediction, target), prediction, target, loss_func).as_subclass(Tensor)
 
 
@@ -279,18 +335,25 @@ class _Quickened(nn.Module):
 
 
 class _Gather(Callback):  # type: ignore[misc]
-    """Takes what a scan needs out of each batch of the learner's loop, and lets go of the batch."""
+    """Takes what a scan needs out of each batch of the learner's loop, and lets go of the batch.
+
+    Attributes:
+        alone: the loss function gave one number for a batch, and was asked about each sample alone.
+    """
 
     order = 1000  # after callbacks that change the prediction or the loss
 
     def __init__(self, loader: TracedLoader, n_classes: int) -> None:
-        self.loader, self.n_classes = loader, n_classes
+        self.loader, self.n_classes, self.alone = loader, n_classes, False
         self.transfers = Transfers(loader.take)
         loader.settle = self.transfers.settle
 
     def __call__(self, event_name: str) -> None:
         # Not fastai's dispatch, which rewrites the message of whatever is raised here.
-        if event_name == "after_loss":
+        if event_name == "after_pred":
+            # Before the loss, which may fail at such an output with a message of its own.
+            _check_shapes(self.learn.pred, self.learn.yb[0], len(self.loader.current.paths), self.n_classes)
+        elif event_name == "after_loss":
             self.take()
         elif event_name == "after_validate":
             self.transfers.settle()
@@ -298,7 +361,9 @@ class _Gather(Callback):  # type: ignore[misc]
     def take(self) -> None:
         current, loss_func = self.loader.current, self.learn.loss_func
         prediction, target = self.learn.pred.detach(), self.learn.yb[0].detach()
-        _check_shapes(prediction, target, len(current.paths), self.n_classes)
+        if self.learn.loss.numel() < len(target) and not self.alone:
+            self.alone = True
+            _log.warning(_ALONE, name_of(loss_func))
         losses = per_sample(self.learn.loss.detach(), prediction, target, loss_func)
         found = (target, losses, _probabilities(prediction, loss_func))
         self.transfers.send(current, *(t.as_subclass(Tensor) for t in found))
@@ -359,7 +424,7 @@ def _check_shapes(prediction: Any, target: Any, n: int, n_classes: int) -> None:
         )
 
 
-def _test_loader(learn: Learner, items: Any, options: dict[str, int]) -> Any:
+def _test_loader(learn: Learner, items: Any, options: dict[str, Any]) -> Any:
     """fastai's loader of items with the validation transforms and labels."""
     try:
         return learn.dls.test_dl(items, with_labels=True, **options)
@@ -367,7 +432,7 @@ def _test_loader(learn: Learner, items: Any, options: dict[str, int]) -> Any:
         kind = type(items[0]).__name__ if isinstance(items, list) else type(items).__name__
         raise CleanerError(
             f"the learner's transforms take no {kind} ({type(error).__name__}: {error}); a learner made from a table "
-            "reads labels from its rows and not from paths: scan it with cleaner.scan(learn, out) where it was trained"
+            "reads labels from its rows and not from paths: give the table, with cleaner.scan_table or --labels"
         ) from error
 
 
@@ -375,7 +440,7 @@ def vocab_of(learn: Learner) -> tuple[str, ...]:
     """The labels of a learner as text, in the order of the model's outputs.
 
     Raises:
-        CleanerError: there is none, or two labels are the same text, or there is but one.
+        CleanerError: there is none, or two labels are the same text, or one is empty, or there is but one.
     """
     vocab = getattr(learn.dls, "vocab", None)
     if vocab is None or any(isinstance(label, (list, tuple)) or hasattr(label, "o2i") for label in vocab):

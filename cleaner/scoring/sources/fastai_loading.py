@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from fastai.torch_core import to_device
 from fastai.vision.augment import Resize
@@ -34,7 +36,13 @@ SPLIT_FOLDERS = ("train", "valid", "test")
 
 
 class Items(Protocol):
-    """The items of one split, in a fixed order. What names an item is its key, which goes to the worker processes."""
+    """The items of one split, in a fixed order. What names an item is its key, which goes to the worker processes.
+
+    Attributes:
+        distinct: no file comes twice.
+    """
+
+    distinct: ClassVar[bool]
 
     def keys(self) -> Iterator[Key]:
         """The keys of all items, in order."""
@@ -51,6 +59,9 @@ class Items(Protocol):
     def file(self, key: Key) -> str:
         """The file of a key where that needs no look at the item; else an empty text."""
 
+    def target(self, dl: Any, key: Key) -> Any:
+        """The target of the item, as fastai's own dataset gives it."""
+
     def sample(self, dl: Any, key: Key) -> Any:
         """The item with its item transforms applied, as fastai's own dataset gives it."""
 
@@ -60,6 +71,7 @@ class OwnItems:
     """The items of one of the learner's own datasets; a key is an index."""
 
     items: Any
+    distinct: ClassVar[bool] = False
 
     def keys(self) -> Iterator[Key]:
         return iter(range(len(self.items)))
@@ -76,6 +88,9 @@ class OwnItems:
     def file(self, _key: Key) -> str:
         return ""
 
+    def target(self, dl: Any, key: Key) -> Any:
+        return dl.dataset.tls[1].tfms(self.item(key))
+
     def sample(self, dl: Any, key: Key) -> Any:
         return dl.create_item(key)
 
@@ -91,6 +106,7 @@ class FolderItems:
 
     root: Path
     split: str
+    distinct: ClassVar[bool] = True
 
     def keys(self) -> Iterator[Key]:
         folder = self.root if self.split == "all" else self.root / self.split
@@ -110,6 +126,9 @@ class FolderItems:
     def file(self, key: Key) -> str:
         return str(key)
 
+    def target(self, dl: Any, key: Key) -> Any:
+        return dl.dataset.tls[1].tfms(self.item(key))
+
     def sample(self, dl: Any, key: Key) -> Any:
         return tuple(pipeline.tfms(self.item(key)) for pipeline in dl.dataset.tls)
 
@@ -121,11 +140,12 @@ def split_of(path: str, root: Path) -> str:
 
 
 class Survey(NamedTuple):
-    """What is known of a split before any image is read."""
+    """What is known of a split before any image is read; `repeated`: number of items with a file that came before."""
 
     n: int
     folders: set[str]
     labels: set[str]
+    repeated: int
 
 
 class Files(Reader):
@@ -170,23 +190,29 @@ class Files(Reader):
         return self.dl.do_batch(samples)
 
     def survey(self) -> Survey:
-        """Count the items and look up one label of each folder, so that a wrong class is found at once.
+        """Count the items and look up a label of each folder, so that a wrong class is found at once.
 
         Raises:
             CleanerError: an item has no file, or a label is not in the vocabulary.
         """
         count, folders, labels = 0, set[str](), set[str]()
+        hashes = array("q")
         random = Random(0)  # noqa: S311 - which images are looked at is no secret
         for key in self.keys():
             count += 1
             place = count - 1 if count <= SPREAD else random.randrange(count)
             if place < SPREAD:
                 self.spread[place:] = [key, *self.spread[place + 1 :]]
-            folder = os.path.dirname(self.file(key))
-            if folder not in folders:
+            file = self.file(key)
+            if not self.items.distinct:
+                hashes.append(hash(file))
+            folder = os.path.dirname(file)
+            # Until there are two, since labels in the names of files are many in one folder.
+            if folder not in folders or len(labels) < 2:
                 folders.add(folder)
                 labels.add(self.label(key))
-        return Survey(count, {os.path.abspath(folder) for folder in folders}, labels)
+        repeated = len(hashes) - len(np.unique(np.frombuffer(hashes, np.int64))) if hashes else 0
+        return Survey(count, {os.path.abspath(folder) for folder in folders}, labels, repeated)
 
     def spread_batch(self) -> Any:
         batch = super().spread_batch()
@@ -204,7 +230,7 @@ class Files(Reader):
             value = image_type(file.convert(image_type._open_args["mode"]))
         for step in self._steps[opening + 1 :]:
             value = step(value, split_idx=1)
-        return value, self.dl.dataset.tls[1].tfms(self.items.item(key))
+        return value, self.items.target(self.dl, key)
 
     def _opening(self, key: Key) -> tuple[int, Any]:
         """Which of the steps opens the image, and as what; the same for all items."""
@@ -238,14 +264,15 @@ class Files(Reader):
         if not found:
             raise CleanerError(
                 f"an item of {self._split!r} is a {type(value).__name__} and no file; "
-                "items that are paths, and rows from which get_x makes a path, are accepted"
+                "items that are paths, and rows from which get_x makes a path, are accepted. The review shows files, "
+                "and decisions are about files: write the images to files, and make the learner's data of these"
             )
         return found
 
     def label(self, key: Key) -> str:
         """The label of an item."""
         try:
-            return self.label_of_target(self.dl.dataset.tls[1].tfms(self.items.item(key)))
+            return self.label_of_target(self.items.target(self.dl, key))
         except Exception as error:
             reason = " ".join(str(part) for part in error.args)
             raise CleanerError(
