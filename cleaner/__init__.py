@@ -15,16 +15,29 @@ if TYPE_CHECKING:
     from cleaner.core.errors import CleanerError
     from cleaner.core.manifest import Manifest
     from cleaner.core.scan import Scan, load
+    from cleaner.interpret.interpretation import Interpretation
     from cleaner.review.app import Review
     from cleaner.scoring.engine import scan, scan_folder
 
 __version__ = "0.1.0"
 
-__all__ = ["CleanerError", "Manifest", "Review", "Scan", "apply", "load", "scan", "scan_folder", "undo"]
+__all__ = [
+    "CleanerError",
+    "Interpretation",
+    "Manifest",
+    "Review",
+    "Scan",
+    "apply",
+    "load",
+    "scan",
+    "scan_folder",
+    "undo",
+]
 
 # Imported when first used: `import cleaner` must not load torch, fastai, pandas or ipywidgets.
 _HOMES = {
     "CleanerError": "cleaner.core.errors",
+    "Interpretation": "cleaner.interpret.interpretation",
     "Manifest": "cleaner.core.manifest",
     "Review": "cleaner.review.app",
     "Scan": "cleaner.core.scan",
