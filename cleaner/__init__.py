@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cleaner.apply.cleaned import cleaned
     from cleaner.apply.execute import apply, undo
     from cleaner.core.errors import CleanerError
     from cleaner.core.manifest import Manifest
@@ -28,6 +29,7 @@ __all__ = [
     "Review",
     "Scan",
     "apply",
+    "cleaned",
     "load",
     "scan",
     "scan_folder",
@@ -41,6 +43,7 @@ _HOMES = {
     "Manifest": "cleaner.core.manifest",
     "Review": "cleaner.review.app",
     "Scan": "cleaner.core.scan",
+    "cleaned": "cleaner.apply.cleaned",
     "load": "cleaner.core.scan",
     "scan": "cleaner.scoring.engine",
     "scan_folder": "cleaner.scoring.engine",

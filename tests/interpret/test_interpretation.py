@@ -283,7 +283,7 @@ def test_long_names_do_not_run_into_the_next_image(tmp_path: Path) -> None:
     axes[0].figure.canvas.draw()
     boxes = [ax.title.get_window_extent() for ax in axes]
     assert boxes[0].x1 < boxes[1].x0 < boxes[1].x1 < boxes[2].x0
-    assert axes[0].get_title() == "german shorthaired poin…/\nenglish cocker spaniel /\n2.00 / 0.50"
+    assert axes[0].get_title() == "english cocker spaniel/\ngerman shorthaired poin… /\n2.00 / 0.50"
 
 
 def test_some_of_the_top_losses_are_drawn_by_their_places(tmp_path: Path) -> None:
