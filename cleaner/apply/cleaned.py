@@ -146,7 +146,7 @@ def _cleaned_frame(
         result.isetitem(label, column)
     left = np.ones(len(frame), bool)
     left[list(changes.dropped)] = False
-    return result[left], changes
+    return result[left].copy(), changes
 
 
 def _as_one_of(label: str, known: Mapping[str, Any]) -> Any:
@@ -202,7 +202,8 @@ class _Decided:
 
     @classmethod
     def of(cls, manifest: Path, data: str | Path | None) -> _Decided:
-        """
+        """What stands in a manifest, of the dataset in the folder `data`, or that of the scan beside the manifest.
+
         Raises:
             CleanerError: the manifest makes no sense, or where the dataset is cannot be told.
         """
