@@ -139,7 +139,7 @@ class Interpretation:
 
     def plot_top_losses(
         self,
-        k: int | Sequence[int],
+        k: int | Sequence[int] | npt.NDArray[np.integer[Any]],
         largest: bool = True,
         nrows: int | None = None,
         ncols: int | None = None,
@@ -160,9 +160,7 @@ class Interpretation:
         Raises:
             CleanerError: as in `top_losses`, or the grid has too few places.
         """
-        ranks = range(k) if isinstance(k, int) else k
-        if not len(ranks) or min(ranks) < 0:
-            raise CleanerError(f"k is {k!r}; a whole number of at least 1, or places from 0 up, are accepted")
+        ranks = _ranks(k)
         ranked = self._places(max(ranks) + 1, largest)
         title = f"Prediction/Actual/{self.scan.ranked_by.capitalize()}/Probability"
         axes = image_grid(len(ranks), nrows, ncols, figsize, title)
@@ -263,7 +261,7 @@ class Interpretation:
         Raises:
             CleanerError: no sample of the split was scored.
         """
-        sys.stdout.write(self.report() + "\n")
+        print(self.report())
 
     @cached_property
     def _samples(self) -> list[Sample]:
@@ -302,7 +300,7 @@ class Interpretation:
         Raises:
             CleanerError: the scan cannot say.
         """
-        if k is not None and (isinstance(k, bool) or not isinstance(k, int) or k < 1):
+        if k is not None and (isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1):
             raise CleanerError(f"k is {k!r}; a whole number of at least 1 is accepted")
         scored, certain = sum(self._scored().values()), self._certain()
         if not largest and certain < scored:
@@ -331,3 +329,20 @@ class Interpretation:
             return values
         scored = self._scored()
         return ratio(values, np.array([[scored.get(label, 0)] for label in labels]))
+
+
+def _ranks(k: int | Sequence[int] | npt.NDArray[np.integer[Any]]) -> list[int]:
+    """The places that are asked for: the first `k`, or those in a list.
+
+    Raises:
+        CleanerError: there are none, or they are no places.
+    """
+    if isinstance(k, (int, np.integer)) and not isinstance(k, bool):
+        ranks = list(range(k))
+    elif isinstance(k, (Sequence, np.ndarray)) and all(isinstance(rank, (int, np.integer)) for rank in k):
+        ranks = [int(rank) for rank in k]
+    else:
+        ranks = []
+    if not ranks or min(ranks) < 0:
+        raise CleanerError(f"k is {k!r}; a whole number of at least 1, or places from 0 up, are accepted")
+    return ranks

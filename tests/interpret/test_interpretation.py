@@ -203,6 +203,9 @@ def test_what_follows_the_certain_ones_is_not_certain() -> None:
         (lambda interp: interp.plot_top_losses(5), "scan with k=5"),
         (lambda interp: interp.plot_top_losses(range(3, 5)), "scan with k=5"),
         (lambda interp: interp.plot_top_losses([]), "at least 1"),
+        (lambda interp: interp.plot_top_losses(0), "at least 1"),
+        (lambda interp: interp.plot_top_losses(2.5), "at least 1"),
+        (lambda interp: interp.plot_top_losses("2"), "at least 1"),
         (lambda interp: interp.plot_top_losses([-1]), "from 0 up"),
         (lambda interp: interp.plot_top_losses(4, nrows=1, ncols=3), "1 rows of 3"),
         (lambda interp: interp.plot_top_losses(4, nrows=0), "at least 1"),
@@ -291,6 +294,7 @@ def test_some_of_the_top_losses_are_drawn_by_their_places(tmp_path: Path) -> Non
     interp = Interpretation(scan_of(rows, ("a", "b"), root=tmp_path))
     titles = [ax.get_title() for ax in interp.plot_top_losses(range(3))]
     assert titles == ["b/a / nan / 0.50", "b/a / 5.00 / 0.50", "b/a / 4.00 / 0.50"]
+    assert [ax.get_title() for ax in interp.plot_top_losses(np.array([1, 2]))] == titles[1:]
     assert [ax.get_title() for ax in interp.plot_top_losses([1], largest=False)] == ["b/a / 2.00 / 0.50"]
 
 
