@@ -11,10 +11,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cleaner.apply.cleaned import cleaned
     from cleaner.apply.execute import apply, undo
     from cleaner.core.errors import CleanerError
     from cleaner.core.manifest import Manifest
     from cleaner.core.scan import Scan, load
+    from cleaner.interpret.interpretation import Interpretation
     from cleaner.review.app import Review
     from cleaner.scoring.engine import scan, scan_folder, scan_model, scan_table
     from cleaner.scoring.predictions import scan_arrays, scan_chunks
@@ -25,10 +27,12 @@ __version__ = "0.1.0"
 __all__ = [
     "CleanerError",
     "Cluster",
+    "Interpretation",
     "Manifest",
     "Review",
     "Scan",
     "apply",
+    "cleaned",
     "load",
     "scan",
     "scan_arrays",
@@ -43,9 +47,11 @@ __all__ = [
 _HOMES = {
     "CleanerError": "cleaner.core.errors",
     "Cluster": "cleaner.scoring.ray",
+    "Interpretation": "cleaner.interpret.interpretation",
     "Manifest": "cleaner.core.manifest",
     "Review": "cleaner.review.app",
     "Scan": "cleaner.core.scan",
+    "cleaned": "cleaner.apply.cleaned",
     "load": "cleaner.core.scan",
     "scan": "cleaner.scoring.engine",
     "scan_arrays": "cleaner.scoring.predictions",

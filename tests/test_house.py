@@ -74,6 +74,8 @@ def test_every_module_is_in_a_room_that_has_rules() -> None:
         ("cleaner.scoring.engine", "import cleaner.apply.execute", ["cleaner.apply.execute"]),
         ("cleaner.scoring.engine", "import torch\nfrom cleaner.core import scan", []),
         ("cleaner.apply.plan", "from cleaner.apply.journal import Operation\nfrom cleaner import __version__", []),
+        ("cleaner.interpret.plots", "from matplotlib import pyplot\nfrom cleaner.core.scan import Scan", []),
+        ("cleaner.interpret.plots", "from cleaner.review.session import Session", ["cleaner.review.session.Session"]),
         ("cleaner.cli", "import torch\nimport cleaner.review.app", []),
     ],
 )
@@ -93,7 +95,13 @@ def test_importing_cleaner_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("room", "forbidden"), [("core", HEAVY | SCREEN), ("apply", HEAVY | SCREEN | {"pandas"}), ("review", HEAVY)]
+    ("room", "forbidden"),
+    [
+        ("core", HEAVY | SCREEN),
+        ("apply", HEAVY | SCREEN | {"pandas"}),
+        ("review", HEAVY),
+        ("interpret", HEAVY | SCREEN),
+    ],
 )
 def test_a_room_loads_nothing_that_it_may_not_know(room: str, forbidden: set[str]) -> None:
     modules = [module.removesuffix(".__init__") for module in FILES if room_of(module) == room]

@@ -37,13 +37,11 @@ def test_predictions_made_elsewhere_find_apply_and_undo(tmp_path: Path) -> None:
 
 
 def test_a_plain_torch_model_finds_applies_and_undoes(tmp_path: Path) -> None:
-    notebook = nbformat.read(NOTEBOOKS / "torch.ipynb", as_version=4)
     check = "assert len(report.done) > 0.8 * len(wrong_labels) and not report.conflicts\n"
     check += "assert len(undone.done) == len(report.done) and not undone.conflicts\n"
     check += "assert len(cleaned) == len(dataset) - 1 and cleaned.classes == dataset.classes\n"
     check += "import sys\nassert 'fastai' not in sys.modules"
-    notebook.cells.append(nbformat.v4.new_code_cell(check))
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    execute("torch.ipynb", check, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -55,11 +53,18 @@ def test_a_plain_torch_model_finds_applies_and_undoes(tmp_path: Path) -> None:
     ids=["names", "label_table"],
 )
 def test_a_way_in_finds_applies_and_undoes(name: str, check: str, tmp_path: Path) -> None:
-    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
     check += "\nassert len(report.done) >= 0.8 * len(true_labels) and not report.conflicts\n"
     check += "assert len(undone.done) == len(report.done) and not undone.conflicts"
-    notebook.cells.append(nbformat.v4.new_code_cell(check))
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    execute(f"{name}.ipynb", check, tmp_path)
+
+
+def test_the_interpretation_leads_back_into_training(tmp_path: Path) -> None:
+    check = "assert len(changed) >= 0.7 * len(wrong_labels)\n"
+    check += "assert all(cleaned_df['label'][n] == wrong_labels[df['fname'][n]] for n in changed.index)\n"
+    check += "assert set(learn.dls.train.items['fname']) | set(learn.dls.valid.items['fname']) == set(files)\n"
+    check += "assert all((images / file).is_file() for file in df['fname']) and labels == list(cleaned_df['label'])\n"
+    check += "assert len(interp[places]) == 3 and interp.confusion_matrix().sum() == scan.scored['valid']"
+    execute("interpretation.ipynb", check, tmp_path)
 
 
 def test_notebooks_are_kept_without_their_outputs() -> None:

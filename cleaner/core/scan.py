@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,7 @@ from cleaner.core.records import LOSS_EDGES, ClassLosses, Sample, Unreadable
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FORMAT", "Rows", "Scan", "check_out", "load"]
+__all__ = ["FORMAT", "Rows", "Scan", "check_out", "load", "scan_at"]
 
 FORMAT = 1
 _DESCRIPTION = "scan.json"
@@ -342,6 +342,16 @@ def load(folder: str | Path) -> Scan:
         finished=description["finished"],
         folder=folder,
     )
+
+
+def scan_at(scan: Scan | str | Path, root: str | Path | None = None) -> Scan:
+    """The scan, or the one in a scan folder, with its dataset in the folder `root` where that was moved.
+
+    Raises:
+        CleanerError: the folder holds no scan.
+    """
+    found = scan if isinstance(scan, Scan) else load(scan)
+    return found if root is None else replace(found, root=Path(root).absolute())
 
 
 _Check = Callable[..., None]

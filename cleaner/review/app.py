@@ -11,10 +11,10 @@ import ipywidgets as widgets
 import traitlets
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.scan import Scan
+from cleaner.core.scan import Scan, scan_at
 from cleaner.review.grid import STYLE, Grid
 from cleaner.review.overview import Overview
-from cleaner.review.session import UNREADABLE, Session, scan_at
+from cleaner.review.session import UNREADABLE, Session
 from cleaner.review.thumbnails import Thumbnails
 
 __all__ = ["Notice", "Review"]

@@ -25,7 +25,7 @@ While the overview is folded nothing is counted and no news is sent; the page as
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,13 @@ from typing import Any
 import anywidget
 import traitlets
 
+from cleaner.core.confusion import most_confused
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import LOSS_EDGES, ClassLosses
 from cleaner.review.messages import checked_message, shortened
 from cleaner.review.session import UNREADABLE, Session
 
-__all__ = ["Overview", "most_confused"]
+__all__ = ["Overview"]
 
 _MATRIX_LABELS = 20
 _HERE = Path(__file__).parent
@@ -167,22 +168,9 @@ class Overview(anywidget.AnyWidget):  # type: ignore[misc]
         self.draw(message["id"])
 
 
-def most_confused(cells: Mapping[tuple[str, str], int], vocab: Iterable[str], n: int = _MATRIX_LABELS) -> list[str]:
-    """All labels where there are no more than `n`, else those of the highest wrong cells, pair beside pair."""
-    labels = list(vocab)
-    if len(labels) <= n:
-        return labels
-    found: dict[str, None] = {}
-    wrong = ((count, pair) for pair, count in cells.items() if pair[0] != pair[1])
-    for _, pair in sorted(wrong, key=lambda cell: (-cell[0], cell[1])):
-        if len(found.keys() | set(pair)) <= n:
-            found.update(dict.fromkeys(pair))
-    return list(found)
-
-
 def _matrix(session: Session) -> dict[str, Any]:
     cells = session.scan.cells[session.split]
-    labels = most_confused(cells, session.scan.vocab)
+    labels = most_confused(cells, session.scan.vocab, _MATRIX_LABELS)
     number = {label: at for at, label in enumerate(labels)}
     kept: dict[tuple[str, str], int] = {}
     for label in labels:

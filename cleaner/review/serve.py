@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from cleaner.core.errors import CleanerError
-from cleaner.review.session import Session, scan_at
+from cleaner.core.scan import scan_at
+from cleaner.review.session import Session
 
 if TYPE_CHECKING:
     from traitlets.config import Config

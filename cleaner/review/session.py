@@ -7,18 +7,17 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from pathlib import Path
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Sample
-from cleaner.core.scan import Scan, load
+from cleaner.core.scan import Scan
 from cleaner.review.opinions import Opinions, face_of
 from cleaner.review.pace import Pace
 from cleaner.review.place import ORDERS, SHOWS, Place, read_place, write_place
 
-__all__ = ["UNREADABLE", "Card", "Counts", "Session", "scan_at"]
+__all__ = ["UNREADABLE", "Card", "Counts", "Session"]
 
 UNREADABLE = "\0unreadable"
 """The class of the files that could not be read; a label that a scan folder holds has no such character."""
@@ -666,16 +665,6 @@ def _unreadable_samples(scan: Scan) -> list[Sample]:
         Sample(unreadable.split, unreadable.label, rank, unreadable.path, math.nan, "", math.nan)
         for rank, unreadable in enumerate(scan.unreadable, start=1)
     ]
-
-
-def scan_at(scan: Scan | str | Path, root: str | Path | None = None) -> Scan:
-    """The scan, or the one in a scan folder, with its dataset in the folder `root` where that was moved.
-
-    Raises:
-        CleanerError: the folder holds no scan.
-    """
-    found = scan if isinstance(scan, Scan) else load(scan)
-    return found if root is None else replace(found, root=Path(root).absolute())
 
 
 def _by_path(samples: Iterable[Sample]) -> dict[str, Sample]:

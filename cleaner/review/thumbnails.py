@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, Timer
 
-import numpy as np
-from PIL import Image, ImageOps
+from cleaner.core.images import read_image
 
 __all__ = ["Thumbnail", "Thumbnails", "make_thumbnail"]
 
@@ -36,30 +35,13 @@ def make_thumbnail(path: Path, size: int) -> Thumbnail:
     A file that cannot be decoded is no exception but a thumbnail with an `error`.
     """
     try:
-        with Image.open(path) as image:
-            # For JPEG this decodes at 1/2, 1/4 or 1/8 of the size, which is most of the time that a photo takes.
-            image.draft("RGB", (size, size))
-            small = _as_rgb(ImageOps.exif_transpose(image))
-        small.thumbnail((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
         buffer = io.BytesIO()
-        small.save(buffer, "JPEG", quality=85)
+        read_image(path, size).save(buffer, "JPEG", quality=85)
     except FileNotFoundError:
         return Thumbnail(b"", "The file is not there any more")
     except Exception as error:  # noqa: BLE001 - whatever a broken file makes a decoder raise is shown on its card
         return Thumbnail(b"", f"{type(error).__name__}: {str(error).replace(str(path), path.name)}")
     return Thumbnail(buffer.getvalue())
-
-
-def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        # Pillow's own conversion clips what is above 255 to white.
-        values = np.asarray(image, dtype=np.float32)
-        low, high = float(values.min()), float(values.max())
-        return Image.fromarray(np.uint8((values - low) * (255 / ((high - low) or 1)))).convert("RGB")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
 
 
 class Thumbnails:

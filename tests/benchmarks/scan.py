@@ -9,11 +9,9 @@ each counts: a machine that others use is slower for minutes. `--only NAME` meas
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import logging
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from tests.benchmarks import datasets
+from tests.benchmarks.memory import memory_now, reset_peak
 
 PHOTOS, SMALL = 1000, 10_000
 MEMORY_SIZES = (5_000, 10_000, 20_000, 50_000)
@@ -180,24 +179,12 @@ def measure(row: str, kind: str, folder: Path, out: Path) -> None:
         import fastai.vision.widgets  # its import is not what is measured
 
         fastai.vision.widgets.display = lambda *_: None  # which only notebooks have
-    before = _reset_peak()
+    before = reset_peak()
     start = time.perf_counter()
     found = ROWS[row](learn, out)
     seconds = time.perf_counter() - start
-    peak = _memory("VmHWM") - before
+    peak = memory_now("VmHWM") - before
     print(json.dumps({"seconds": seconds, "peak_mib": peak, "images": _count(learn), **found}))
-
-
-def _reset_peak() -> float:
-    """Make the highest memory of this process the present one, and return it in MiB."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-    return _memory("VmRSS")
-
-
-def _memory(name: str) -> float:
-    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) / 1024 if found else float("nan")
 
 
 def row(name: str, kind: str, folder: Path, out: Path | None = None) -> dict[str, Any]:
@@ -319,7 +306,7 @@ def stream_section(_folder: Path) -> None:
         for label, rows in checked.items():
             rows.extend((-losses[i], paths[i]) for i in np.flatnonzero(labels == label))
         if start % (STREAM // 10 // size * size) == 0:
-            memory.append(_memory("VmRSS") - sum(map(len, checked.values())) * 150 / 2**20)
+            memory.append(memory_now("VmRSS") - sum(map(len, checked.values())) * 150 / 2**20)
     equal = all([(-kept.loss, kept.path) for kept in heaps.of_class(c)] == sorted(r)[:k] for c, r in checked.items())
     print(f"  {seconds / STREAM * 1e6:.2f} µs a sample; equal to a full sort: {equal}")
     print(f"  memory at each tenth: {', '.join(f'{m:.0f}' for m in memory)} MiB")

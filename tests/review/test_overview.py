@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from cleaner.core.confusion import most_confused
 from cleaner.core.records import LOSS_EDGES, Action, ClassLosses, Unreadable
 from cleaner.core.scan import Scan
 from cleaner.review.app import Review
-from cleaner.review.overview import most_confused
 from cleaner.review.session import UNREADABLE
 
 

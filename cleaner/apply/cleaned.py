@@ -1,0 +1,335 @@
+"""The way back into training: the list or table of a dataset without what was deleted, and with the new labels."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from cleaner.apply.labels import Refusal
+from cleaner.apply.plan import checked_file
+from cleaner.apply.tables.naming import Naming
+from cleaner.core.errors import CleanerError
+from cleaner.core.label_table import choose_columns
+from cleaner.core.manifest import Manifest
+from cleaner.core.records import Action, Decision
+from cleaner.core.scan import load
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["cleaned"]
+
+_TOLD = 5
+
+
+@overload
+def cleaned(
+    items: pd.DataFrame,
+    manifest: str | Path,
+    *,
+    data: str | Path | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+) -> pd.DataFrame: ...
+@overload
+def cleaned(
+    items: Iterable[Any], manifest: str | Path, *, data: str | Path | None = None, labels: None = None
+) -> list[Any]: ...
+@overload
+def cleaned(
+    items: Iterable[Any], manifest: str | Path, *, data: str | Path | None = None, labels: Iterable[Any]
+) -> tuple[list[Any], list[Any]]: ...
+def cleaned(
+    items: Any,
+    manifest: str | Path,
+    *,
+    data: str | Path | None = None,
+    labels: Iterable[Any] | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+) -> Any:
+    """The items of a dataset as its decisions want them, for training; no file and no table is changed.
+
+    What is to be deleted is left out, what is to be relabelled has its new label, and all else stays as it is, in its
+    order; `keep` and `unsure` change nothing. As with `cleaner.apply` a decision is left alone where the image was
+    changed since, or has another label here than it had then. A file that is there several times is changed each time.
+    What was left alone, and decisions about files that are not there, are told in warnings.
+
+    Args:
+        items: a DataFrame with a column of paths and one of labels; or the paths alone, such as those that fastai's
+            `get_image_files` gives. Paths are absolute, or relative to the dataset's folder or the current one; where
+            there is no such file, the end of a path that only one file has is understood too.
+        manifest: the CSV of decisions.
+        data: the dataset's folder; by default the one that the scan beside the manifest names.
+        labels: with a list of paths, the label of each.
+        path_column, label_column: the columns of a DataFrame; by default those with usual names, such as `fname` and
+            `label`.
+
+    Returns:
+        a new DataFrame with the same columns, types and index, in which a categorical column may have one more
+        category; or a list of the paths that are left; or with `labels` that list and the list of their labels.
+
+    Raises:
+        CleanerError: the manifest, the folder or the items cannot be used, or a path gets another label and there are
+            no labels.
+    """
+    decided = _Decided.of(Path(manifest), data)
+    result: Any
+    if hasattr(items, "columns") and hasattr(items, "iloc"):
+        if labels is not None:
+            raise CleanerError("labels came with a DataFrame, which has its own; name their column with label_column")
+        result, changes = _cleaned_frame(items, decided, path_column, label_column)
+    elif path_column is not None or label_column is not None:
+        raise CleanerError("path_column and label_column are for a DataFrame; with a list of paths pass labels=")
+    elif labels is None:
+        result, changes = _cleaned_paths(_listed("items", items), decided)
+    else:
+        result, changes = _cleaned_lists(_listed("items", items), _listed("labels", labels), decided)
+    for text in (*decided.warnings, *changes.warnings(decided.decisions)):
+        warnings.warn(text, stacklevel=2)
+    return result
+
+
+def _listed(name: str, values: Any) -> list[Any]:
+    if isinstance(values, (str, bytes, Mapping, os.PathLike)) or not isinstance(values, Iterable):
+        accepted = "a DataFrame or a list of paths" if name == "items" else "one for each path, in a list,"
+        raise CleanerError(f"{name} is {values!r}; {accepted} is accepted")
+    return list(values)
+
+
+def _cleaned_paths(paths: list[Any], decided: _Decided) -> tuple[list[Any], _Changes]:
+    changes = _changes(paths, None, decided)
+    if changes.relabelled:
+        place, decision = next(iter(changes.relabelled.items()))
+        raise CleanerError(
+            f"{len(changes.relabelled)} of the paths get another label, such as {str(paths[place])!r}, which gets "
+            f"{decision.new_label!r}; a list of paths cannot say so: pass labels=, one for each path, or a DataFrame"
+        )
+    return [path for place, path in enumerate(paths) if place not in changes.dropped], changes
+
+
+def _cleaned_lists(
+    paths: list[Any], labels: list[Any], decided: _Decided
+) -> tuple[tuple[list[Any], list[Any]], _Changes]:
+    if len(labels) != len(paths):
+        raise CleanerError(f"{len(paths)} paths and {len(labels)} labels came; one label for each path is accepted")
+    changes = _changes(paths, [str(label) for label in labels], decided)
+    known = {str(label): label for label in labels}
+    new = changes.values(lambda label: _as_one_of(label, known))
+    left = [place for place in range(len(paths)) if place not in changes.dropped]
+    return ([paths[place] for place in left], [new.get(place, labels[place]) for place in left]), changes
+
+
+def _cleaned_frame(
+    frame: pd.DataFrame, decided: _Decided, path_column: str | None, label_column: str | None
+) -> tuple[pd.DataFrame, _Changes]:
+    import numpy as np
+
+    columns = [str(name) for name in frame.columns]
+    chosen = choose_columns("the DataFrame", columns, path_column, label_column)
+    path, label = map(columns.index, chosen)
+    column = frame.iloc[:, label].copy()
+    seen = ["" if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]
+    changes = _changes(frame.iloc[:, path], seen, decided)
+    known = {str(value): value for value in column.dropna().unique()}
+    new = changes.values(lambda label: _as_value(label, known, column))
+    result = frame.copy()
+    if new:
+        if hasattr(column, "cat"):
+            added = [value for value in dict.fromkeys(new.values()) if value not in column.cat.categories]
+            column = column.cat.add_categories(added)
+        column.iloc[list(new)] = list(new.values())
+        result.isetitem(label, column)
+    left = np.ones(len(frame), bool)
+    left[list(changes.dropped)] = False
+    return result[left].copy(), changes
+
+
+def _as_one_of(label: str, known: Mapping[str, Any]) -> Any:
+    """The value that is written as the label is; or, where all are text, the label.
+
+    Raises:
+        Refusal: there is none, and the values are not text.
+    """
+    if label in known:
+        return known[label]
+    kinds = sorted({type(value).__name__ for value in known.values()} - {"str"})
+    if kinds:
+        raise Refusal(f"no label here is {label!r}, and one cannot be made of it: they are of the type {kinds[0]}")
+    return label
+
+
+def _as_value(label: str, known: Mapping[str, Any], column: pd.Series) -> Any:
+    """The label as a column of labels has it.
+
+    Raises:
+        Refusal: the column cannot hold it.
+    """
+    if column.dtype == object or label in known:
+        return _as_one_of(label, known)
+    if hasattr(column, "cat"):
+        return _as_one_of(label, {str(value): value for value in column.cat.categories})
+    try:
+        value = column.dtype.type(label)
+    except (ValueError, TypeError, OverflowError):
+        value = None
+    if str(value) != label:
+        raise Refusal(f"the column of labels, of the type {column.dtype}, cannot hold {label!r}")
+    return value
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """What stands in a manifest, and the dataset that it is about.
+
+    Attributes:
+        decisions: those that ask for a change, by path.
+        root: the dataset's folder, with no link on the way.
+        given: the same, perhaps by way of links.
+        vocab: the labels that the scan knows; None where there is no scan.
+        warnings: what is wrong with the manifest, so that a row of it was left out.
+    """
+
+    decisions: Mapping[str, Decision]
+    root: Path
+    given: str
+    vocab: frozenset[str] | None
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def of(cls, manifest: Path, data: str | Path | None) -> _Decided:
+        """What stands in a manifest, of the dataset in the folder `data`, or that of the scan beside the manifest.
+
+        Raises:
+            CleanerError: the manifest makes no sense, or where the dataset is cannot be told.
+        """
+        found = Manifest.existing(manifest)
+        scan = load(manifest.parent) if (manifest.parent / "scan.json").is_file() else None
+        folder = scan.root if data is None and scan else data
+        if folder is None:
+            raise CleanerError(f"no scan beside {str(manifest)!r} says where the dataset is; give its folder as data=")
+        if not Path(folder).is_dir():
+            raise CleanerError(f"the dataset's folder {str(folder)!r} is not there; give the folder as data=")
+        asking = {path: d for path, d in found.standing().items() if d.action in (Action.DELETE, Action.RELABEL)}
+        root, given = Path(os.path.realpath(folder)), os.path.join(os.path.abspath(folder), "")
+        return cls(asking, root, given, frozenset(scan.vocab) if scan else None, tuple(found.warnings))
+
+    def name(self, item: Any, wanted: Container[str]) -> str | None:
+        """What an item is called among the names that are `wanted`; None if it is none of them.
+
+        Raises:
+            CleanerError: the item is no path.
+        """
+        text = os.fspath(item) if isinstance(item, (str, os.PathLike)) else None
+        if not isinstance(text, str):
+            raise CleanerError(f"an item is {item!r}, a {type(item).__name__}; paths, as text or Path, are accepted")
+        text = Naming.name_in(text.replace(os.sep, "/"))
+        if text in wanted:
+            return text
+        absolute = os.path.abspath(text)
+        if not absolute.startswith(self.given):
+            return None
+        below = str(self.root / absolute[len(self.given) :])
+        return below if below in wanted else None
+
+
+@dataclass
+class _Changes:
+    """What the decisions change, by the places of the items.
+
+    Attributes:
+        dropped: items that are deleted.
+        relabelled: items that get another label, with the decision that says which.
+        found: the paths of the decisions that an item is about.
+        left: the decisions that are left alone, and why.
+    """
+
+    dropped: set[int] = field(default_factory=set)
+    relabelled: dict[int, Decision] = field(default_factory=dict)
+    found: set[str] = field(default_factory=set)
+    left: dict[str, str] = field(default_factory=dict)
+
+    def values(self, as_value: Callable[[str], Any]) -> dict[int, Any]:
+        """What the relabelled items get, as their labels are kept; what cannot be kept so is left alone."""
+        values: dict[int, Any] = {}
+        for place, decision in self.relabelled.items():
+            try:
+                values[place] = as_value(decision.new_label)
+            except Refusal as refusal:
+                self.left[decision.path] = str(refusal)
+        return values
+
+    def warnings(self, decisions: Mapping[str, Decision]) -> list[str]:
+        """What people should know: what was left alone, and what no item is about."""
+        told, absent = [], [path for path in decisions if path not in self.found]
+        if self.left:
+            reasons = [f"{path!r}: {reason}" for path, reason in self.left.items()]
+            more = f"; and {len(reasons) - _TOLD} more" if len(reasons) > _TOLD else ""
+            which = "1 decision was" if len(reasons) == 1 else f"{len(reasons)} decisions were"
+            told.append(f"{which} left alone: {'; '.join(reasons[:_TOLD])}{more}")
+        if absent:
+            which = "is about a file" if len(absent) == 1 else "are about files"
+            told.append(
+                f"{len(absent)} of {len(decisions)} decisions to delete or relabel {which} that no item is: "
+                f"{', '.join(map(repr, absent[:_TOLD]))}{', …' if len(absent) > _TOLD else ''}"
+            )
+        return told
+
+
+def _changes(items: Iterable[Any], labels: Sequence[str] | None, decided: _Decided) -> _Changes:
+    """What the decisions change in items with these labels; None where the labels are not known.
+
+    Raises:
+        CleanerError: an item is no path, or a folder of the dataset cannot be listed.
+    """
+    naming = Naming(decided.root, Path(os.getcwd()), decided.decisions)
+    wanted = {name for path in decided.decisions for name in naming.names(path)}
+    known = decided.vocab if decided.vocab is not None else labels and frozenset(labels)
+    changes = _Changes()
+    for place, item in enumerate(items):
+        name = decided.name(item, wanted)
+        meant = naming.meant(name) if name is not None else set()
+        for path in sorted(meant & decided.decisions.keys()):
+            decision = decided.decisions[path]
+            changes.found.add(path)
+            try:
+                _check_is_only_one(name, meant)
+                if not _leaves_to_do(decision, None if labels is None else labels[place], known, decided.root):
+                    continue
+            except Refusal as refusal:
+                changes.left[path] = str(refusal)
+                continue
+            if decision.action is Action.DELETE:
+                changes.dropped.add(place)
+            else:
+                changes.relabelled[place] = decision
+    return changes
+
+
+def _check_is_only_one(name: str | None, meant: set[str]) -> None:
+    if len(meant) > 1:
+        one, other, *_ = sorted(meant)
+        raise Refusal(f"{name!r} may be {one!r} or {other!r}; write the whole path there")
+
+
+def _leaves_to_do(decision: Decision, label: str | None, known: Container[str] | None, root: Path) -> bool:
+    """Whether an item with this label, None where that is not known, is not yet as a decision about it wants it.
+
+    Raises:
+        Refusal: it is not as it was when that was decided.
+    """
+    if decision.action is Action.RELABEL:
+        if label == decision.new_label:
+            return False
+        if known is not None and decision.new_label not in known:
+            raise Refusal(f"there is no class {decision.new_label!r}")
+    if label is not None and decision.label and label != decision.label:
+        raise Refusal(f"its label is {label!r}, and the decision was about {decision.label!r}")
+    # A file that is gone, into the trash for example, is none to train on either.
+    if decision.action is Action.RELABEL or os.path.lexists(root / decision.path):
+        checked_file(decision, root)
+    return True

@@ -1,0 +1,1 @@
+"""Plots and reports from a scan; nothing is scored again."""
