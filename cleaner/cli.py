@@ -85,7 +85,9 @@ def _add_scan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("--data", required=True, metavar="DIR", help="the dataset's folder")
     parser.add_argument("--out", required=True, metavar="SCAN", help="the scan folder to write")
     parser.add_argument("-k", type=int, default=100, help="samples to keep of each class (default: %(default)s)")
-    parser.add_argument("--trust", action="store_true", help="load the learner: its file can run any code")
+    parser.add_argument(
+        "--trust", action="store_true", help="load the learner, which can run any code; once for each file"
+    )
     parser.add_argument("--fast", action="store_true", help="lower precision first, then the highest losses in full")
     parser.add_argument("--no-resume", action="store_true", help="start over instead of going on with a stopped scan")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that read images")
