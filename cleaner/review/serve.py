@@ -186,10 +186,11 @@ def _is_this_machine(ip: str) -> bool:
 
 
 def _who_can_reach(ip: str, port: int) -> str:
+    where = ip or "every address"
     return (
-        f"warning: the page listens on {ip or 'every address'}, not on this machine alone. Whoever can reach port "
-        f"{port} there, and has the address with its token, sees the images and can decide; what travels is not encrypted, the "
-        "token neither. In a network that you do not trust leave --ip out, and let others come by an encrypted way: "
+        f"warning: the page listens on {where}, not on this machine alone. Whoever can reach port {port} there and has "
+        "the address with its token sees the images and can decide; what travels is not encrypted, the token neither. "
+        "In a network that you do not trust leave --ip out, and let others come by an encrypted way: "
         f"ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}"
     )
 
