@@ -89,7 +89,9 @@ def _add_scan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     _add_table(parser)
     parser.add_argument("-k", type=int, default=100, help="samples to keep of each class (default: %(default)s)")
     learner = parser.add_argument_group("with --learner")
-    learner.add_argument("--trust", action="store_true", help="load the learner: its file can run any code")
+    learner.add_argument(
+        "--trust", action="store_true", help="load the learner, which can run any code; once for each file"
+    )
     learner.add_argument("--fast", action="store_true", help="lower precision first, then the highest losses in full")
     learner.add_argument("--no-resume", action="store_true", help="start over instead of going on with a stopped scan")
     learner.add_argument("--workers", type=int, metavar="N", help="processes that read images")
@@ -205,8 +207,8 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("scan", metavar="SCAN", help="the scan folder")
     parser.add_argument("--data", metavar="DIR", help="the dataset's folder, where it was moved since the scan")
     parser.add_argument("--port", type=int, default=8866, help="port to listen on (default: %(default)s)")
-    parser.add_argument("--ip", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--token", help="secret of the address; a random one by default")
+    parser.add_argument("--ip", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
+    parser.add_argument("--token", help="secret of the address, 8 characters or more; a random one by default")
     parser.add_argument("--theme", default="light", choices=("light", "dark"), help="default: %(default)s")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
     parser.set_defaults(run=_serve)

@@ -58,6 +58,15 @@ def make_scan(root: Path, out: Path, vocab: tuple[str, ...] = ("cat", "dog", "fo
     ).write(out)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _settings_of_no_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the program remembers for its user goes to a folder of the tests, also in processes that they start."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = str(tmp_path_factory.mktemp("settings"))
+        patch.setenv("APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME", folder)
+        yield
+
+
 @pytest.fixture
 def scan(tmp_path: Path) -> Scan:
     """A small scan with two splits and three classes of eight images."""

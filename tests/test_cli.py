@@ -210,7 +210,7 @@ def test_a_torn_row_is_reported_and_is_1(command: tuple[str, ...], capsys: pytes
         (["undo", "none.jsonl"], "none.jsonl"),
         (["undo", "scan/scan.json"], "scan.json"),
         (["scan", "--learner", "none.pkl", "--data", "data", "--out", "new"], "none.pkl"),
-        (["scan", "--learner", "scan/scan.json", "--data", "data", "--out", "new"], "--trust"),
+        (["scan", "--learner", "scan/scan.json", "--data", "data", "--out", "new"], "learn.export()"),
         (["demo", "--dir", "data", "--no-serve"], "data"),
     ],
 )

@@ -9,6 +9,7 @@ import errno
 import itertools
 import os
 import random
+import select
 import shutil
 import signal
 import time
@@ -118,7 +119,12 @@ def test_what_was_decided_stays_decided_however_often_the_process_is_killed(coun
                 manifest.append(Decision(name, Action.KEEP, label="two\nlines", decided_at=TIME))
                 os.write(write, f"{name}\0".encode())
 
-        assert killed_in(decide, chance.uniform(0, 0.06))
+        def has_decided(read: int = read) -> bool:
+            return bool(select.select([read], [], [], 0)[0])
+
+        # Every other one while it opens the file or decides for the first time.
+        begun = has_decided if round_ % 2 else lambda: True
+        assert killed_in(decide, chance.uniform(0, 0.06), begun)
         os.close(write)
         with os.fdopen(read, "rb") as pipe:
             said += pipe.read().decode().split("\0")[:-1]
@@ -126,7 +132,7 @@ def test_what_was_decided_stays_decided_however_often_the_process_is_killed(coun
         assert set(said) <= set(found)
         assert len(found) == len(set(found)) <= len(said) + round_ + 1
     print(f"\n{count} processes were killed while deciding; all {len(said)} decisions that were confirmed are there")
-    assert len(said) > count
+    assert len(said) >= count // 2
 
 
 def steps(place: Place, kind: str) -> tuple[Callable[[], Any], Callable[[], Any]]:

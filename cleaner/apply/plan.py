@@ -43,7 +43,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an apply would do. No two operations have the same source, or the same target.
+    """What an apply would do. No two operations have the same source, or the same target, whatever folder is a link.
 
     Attributes:
         operations: the moves, in order.
@@ -72,10 +72,15 @@ def make_plan(decisions: Iterable[Decision], labels: Labels, trash: str, earlier
     before = defaultdict(list)
     for done in earlier:
         before[done.operation.source].append(done)
-    # A name that an earlier move made free is not given away: its file may be put back, in whatever order.
-    taken = {path for done in earlier for path in (done.operation.source, done.operation.target)}
-    arrived = {done.operation.target: done for done in earlier}
     inside = _Inside(labels.root)
+    # A name that an earlier move made free is not given away: its file may be put back, in whatever order.
+    taken = {inside.place(path) for done in earlier for path in (done.operation.source, done.operation.target)}
+    arrived = {done.operation.target: done for done in earlier}
+    decisions = list(decisions)
+    called = defaultdict(list)
+    for decision in decisions:
+        if decision.action is not Action.UNDO:
+            called[inside.place(decision.path)].append(decision.path)
     operations: list[Operation] = []
     conflicts: list[Conflict] = []
     for decision in decisions:
@@ -85,13 +90,14 @@ def make_plan(decisions: Iterable[Decision], labels: Labels, trash: str, earlier
             _check_is_meant(decision, arrived.get(decision.path))
             targets = labels.targets(decision, trash)
             inside.check(decision.path)
+            _check_is_alone(decision, called[inside.place(decision.path)])
             file = checked_file(decision, labels.root)
-            target = _free(targets, labels.root, taken)
+            target = _free(targets, inside, taken)
             inside.check(target)
         except Refusal as refusal:
             conflicts.append(Conflict(decision.path, decision.action.value, str(refusal)))
             continue
-        taken.add(target)
+        taken.add(inside.place(target))
         action = decision.action.value
         operations.append(Operation(decision.path, target, action, decision.new_label, decision.decided_at, file))
     return Plan(tuple(operations), tuple(conflicts), tuple(_missing_folders(operations, labels.root)))
@@ -131,18 +137,41 @@ def _check_is_meant(decision: Decision, arrived: Done | None) -> None:
         )
 
 
+def _check_is_alone(decision: Decision, names: Sequence[str]) -> None:
+    """Check that a file was decided about by one name only; `names`: all by which it was.
+
+    Raises:
+        Refusal: it was by another one too.
+    """
+    if others := [name for name in names if name != decision.path]:
+        raise Refusal(
+            f"it is also called {others[0]!r}, through a folder that is a link, and there is a decision about that "
+            "too; take one of the two back"
+        )
+
+
 def _was(done: Done) -> str:
     was = "was deleted" if done.operation.action == "delete" else f"was moved to {done.operation.target!r}"
     return f"{was} by {done.journal.name!r}"
 
 
 class _Inside:
-    """Knows which folders lie in the dataset; each is looked at once."""
+    """Knows where folders really are, and which lie in the dataset; each is looked at once."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._real = os.path.realpath(root)
-        self._folders: dict[str, bool] = {}
+        self._real = Path(os.path.realpath(root))
+        self._folders: dict[str, Path] = {}
+
+    def place(self, path: str) -> str:
+        """Where a file really is, which is the same for all its names through folders that are links."""
+        folder, _, name = path.rpartition("/")
+        return os.path.join(self._folder(folder), name)
+
+    def _folder(self, folder: str) -> Path:
+        if folder not in self._folders:
+            self._folders[folder] = Path(os.path.realpath(os.path.join(self._root, folder)))
+        return self._folders[folder]
 
     def check(self, path: str) -> None:
         """Check that a move from or to `path` stays in the dataset.
@@ -150,11 +179,9 @@ class _Inside:
         Raises:
             Refusal: its folder is a link that leads out of it.
         """
-        folder = os.path.join(self._root, path.rpartition("/")[0])
-        if folder not in self._folders:
-            self._folders[folder] = Path(os.path.realpath(folder)).is_relative_to(self._real)
-        if not self._folders[folder]:
-            raise Refusal(f"the folder {folder!r} is a link that leads out of the dataset")
+        folder = path.rpartition("/")[0]
+        if not self._folder(folder).is_relative_to(self._real):
+            raise Refusal(f"the folder {os.path.join(self._root, folder)!r} is a link that leads out of the dataset")
 
 
 def checked_file(decision: Decision, root: Path) -> Identity:
@@ -195,9 +222,10 @@ def _checked_bytes(decision: Decision, path: Path) -> str:
     return found
 
 
-def _free(targets: Iterable[str], root: Path, taken: Container[str]) -> str:
+def _free(targets: Iterable[str], inside: _Inside, taken: Container[str]) -> str:
     """The first of some paths that no file has and no operation was promised."""
-    return next(path for path in targets if path not in taken and not os.path.lexists(os.path.join(root, path)))
+    places = ((path, inside.place(path)) for path in targets)
+    return next(path for path, place in places if place not in taken and not os.path.lexists(place))
 
 
 def _missing_folders(operations: Sequence[Operation], root: Path) -> list[str]:

@@ -31,6 +31,7 @@ TRASH = ".cleaner-trash"
 """Name of the folder inside a dataset that holds what was deleted from it; hidden, so that fastai does not list it."""
 
 _IMAGE_SUFFIXES = frozenset(suffix for suffix, kind in mimetypes.types_map.items() if kind.startswith("image/"))
+_NO_NAMES = frozenset(("", ".", ".."))
 # A spreadsheet takes a cell that begins with one of these for a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -119,7 +120,7 @@ def check_path(path: str) -> str:
         FieldError: empty, absolute, with `.` or `..` or empty parts, with a NUL, or not encodable as UTF-8.
     """
     accepted = "a path relative to the dataset's folder, with forward slashes and without '.' or '..', is accepted"
-    if not path or "\0" in path or any(part in ("", ".", "..") for part in path.split("/")):
+    if "\0" in path or not _NO_NAMES.isdisjoint(path.split("/")):
         raise FieldError("path", path, accepted)
     try:
         path.encode("utf-8")

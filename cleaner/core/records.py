@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,11 +15,14 @@ import numpy.typing as npt
 from cleaner.core.errors import CleanerError, FieldError
 from cleaner.core.files import check_path
 
-__all__ = ["LOSS_EDGES", "Action", "ClassLosses", "Decision", "Sample", "ScoredBatch", "Unreadable"]
+__all__ = ["LOSS_EDGES", "Action", "ClassLosses", "Decision", "Sample", "ScoredBatch", "Unreadable", "face_of"]
 
 LOSS_EDGES = (*(float(f"{digit}e{power}") for power in range(-3, 2) for digit in (1, 2, 5)), 100.0)
 """Where the bins of a histogram of losses meet: about three a decade, so that each can be named in a few digits. The
 first bin is for all below, the last for all from the last edge up."""
+
+_NO_OFFSET = timedelta(0)
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class Action(str, enum.Enum):
@@ -164,10 +168,17 @@ class Decision:
             raise FieldError("new_label", "", "'relabel' needs the label that the image gets")
         if self.action is not Action.RELABEL and self.new_label:
             raise FieldError("new_label", self.new_label, "only 'relabel' takes one; leave it empty")
-        if self.sha256 and (len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef")):
+        if self.sha256 and not _SHA256.fullmatch(self.sha256):
             raise FieldError("sha256", self.sha256, "64 lower-case hexadecimal digits or nothing is accepted")
         if self.decided_at:
             check_utc(self.decided_at)
+
+
+def face_of(decision: Decision | None) -> tuple[str, str, str, str]:
+    """What tells a decision from another one: what was decided, by whom and when; empty texts for none."""
+    if decision is None:
+        return ("", "", "", "")
+    return (decision.action.value, decision.new_label, decision.reviewer, decision.decided_at)
 
 
 def parse_action(text: str) -> Action:
@@ -194,7 +205,7 @@ def check_utc(text: str) -> None:
         moment = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
     except ValueError as error:
         raise FieldError("decided_at", text, accepted) from error
-    if moment.utcoffset() != timedelta(0):
+    if moment.utcoffset() != _NO_OFFSET:
         raise FieldError("decided_at", text, accepted)
 
 

@@ -57,6 +57,7 @@ import anywidget
 import traitlets
 
 from cleaner.core.errors import CleanerError
+from cleaner.core.manifest import overtaken
 from cleaner.core.records import Decision, parse_action
 from cleaner.review.messages import checked_message, shortened
 from cleaner.review.session import UNREADABLE, Card, Session
@@ -303,9 +304,7 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
     def _check_was_seen(self, path: str) -> None:
         card = self._session.card(path)
         if card.face != self._shown.get(path, card).face:
-            action, new_label, reviewer, _ = card.face
-            what = f"decided {f'{action} {new_label}'.strip()!r} for" if action else "took back the decision about"
-            raise CleanerError(f"{reviewer or 'somebody'} {what} {path!r} meanwhile; decide again if you wish")
+            raise overtaken(path, card.decision)
 
     def _told(self, card: Card) -> dict[str, Any]:
         """The card for a message; the page has it from then on."""

@@ -1,13 +1,13 @@
-"""Who decided what about each file: the rows of a manifest, taken in as they come."""
+"""Who decided what about each file, as the rows of a manifest say."""
 
 from __future__ import annotations
 
 from collections.abc import Container
 
-from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision
+from cleaner.core.rows import Rows
 
-__all__ = ["Opinions", "face_of"]
+__all__ = ["Opinions"]
 
 
 class Opinions:
@@ -15,59 +15,45 @@ class Opinions:
 
     Args:
         of: the paths of the scan.
-
-    Attributes:
-        decided: how many of them have a decision that stands.
     """
 
     def __init__(self, of: Container[str]) -> None:
         self._of = of
-        self._said: dict[str, dict[str, Decision]] = {}
-        self._decided: set[str] = set()
+        self._rows = Rows("")
         self._taken = 0
-        self._last: Decision | None = None
+        self._decided: set[str] = set()
 
     @property
     def decided(self) -> int:
         """How many files of the scan have a decision that stands."""
         return len(self._decided)
 
-    def take_in(self, manifest: Manifest) -> None:
+    def take_in(self, rows: Rows) -> None:
         """Take in the rows that came since; all of them again where somebody edited the file."""
-        rows = manifest.rows()
-        if self._last is not None and (len(rows) < self._taken or rows[self._taken - 1] is not self._last):
-            self._said, self._decided, self._taken = {}, set(), 0
-        for row in rows[self._taken :]:
-            self._take(row)
-        self._taken, self._last = len(rows), rows[-1] if rows else None
+        if rows is not self._rows:
+            self._rows, self._taken = rows, rows.count
+            self._decided = {path for path in rows if path in self._of}
+        for number in range(self._taken, rows.count):
+            path = rows.row(number).path
+            if path in rows and path in self._of:
+                self._decided.add(path)
+            else:
+                self._decided.discard(path)
+        self._taken = rows.count
 
     def others(self, path: str, standing: Decision | None) -> tuple[Decision, ...]:
         """What reviewers decided on a file otherwise than what stands; nothing where nobody disagrees."""
-        said = list(self._said.get(path, {}).values())
-        if len({_what(decision) for decision in said}) < 2:
+        said: dict[str, Decision] = {}
+        for row in self._rows.of(path):
+            # To the end, so that the order is that of the decisions.
+            said.pop(row.reviewer, None)
+            if row.action is not Action.UNDO:
+                said[row.reviewer] = row
+        if len({_what(decision) for decision in said.values()}) < 2:
             return ()
         if standing is None:
-            return tuple(said)
-        return tuple(d for d in said if d.reviewer != standing.reviewer and _what(d) != _what(standing))
-
-    def _take(self, row: Decision) -> None:
-        if row.path not in self._of:
-            return
-        said = self._said.setdefault(row.path, {})
-        # To the end, so that the order is that of the decisions.
-        said.pop(row.reviewer, None)
-        if row.action is Action.UNDO:
-            self._decided.discard(row.path)
-        else:
-            said[row.reviewer] = row
-            self._decided.add(row.path)
-
-
-def face_of(decision: Decision | None) -> tuple[str, str, str, str]:
-    """What tells a decision from another one: what was decided, by whom and when; empty texts for none."""
-    if decision is None:
-        return ("", "", "", "")
-    return (decision.action.value, decision.new_label, decision.reviewer, decision.decided_at)
+            return tuple(said.values())
+        return tuple(d for d in said.values() if d.reviewer != standing.reviewer and _what(d) != _what(standing))
 
 
 def _what(decision: Decision) -> tuple[Action, str]:

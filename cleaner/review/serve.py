@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import secrets
 import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.scan import scan_at
@@ -55,8 +56,9 @@ def serve(
         scan: the scan folder.
         data: the dataset's folder, where it is not at the place at which it was scanned.
         port: TCP port, 1 to 65535.
-        ip: address to listen on.
-        token: secret that the address must carry; None for a new random one.
+        ip: address to listen on; for any but this machine's own a warning says who can reach it.
+        token: secret that the address must carry, of 8 characters or more; None for a new random one. There is no
+            page without.
         theme: `light` or `dark`.
         open_browser: open the page in a browser.
 
@@ -70,14 +72,15 @@ def serve(
     session = Session(scan_at(scan, data))
     for warning in session.manifest.warnings:
         print(f"cleaner: {warning}", file=sys.stderr)
-    if token is not None and len(token) < 8:
-        raise CleanerError("the token is shorter than 8 characters; leave it out to get a random one")
+    _check_token(token)
     if theme not in THEMES:
         raise CleanerError(f"the theme is {theme!r}; accepted are {', '.join(THEMES)}")
     token = secrets.token_urlsafe(24) if token is None else token
     _check_address(ip, port)
     os.environ.update({_SCAN_VARIABLE: os.path.abspath(scan), _DATA_VARIABLE: str(session.scan.root)})
-    address = f"http://{_host(ip)}:{port}/?token={token}"
+    address = f"http://{_host(ip)}:{port}/?token={quote(token, safe='')}"
+    if not _is_this_machine(ip):
+        print(f"cleaner: {_who_can_reach(ip, port)}", file=sys.stderr)
     app = Voila(config=_settings(port, ip, token, theme))
     app.initialize([str(notebook_path())])
     app.token = Secret(token)
@@ -168,6 +171,29 @@ def _settings(port: int, ip: str, token: str, theme: str) -> Config:
 def _let_it_end_its_kernel(handler: Any, **_: Any) -> None:
     """Give a page the cookie without which its last message, that its kernel may end, is refused as a forgery."""
     _ = handler.xsrf_token  # to read it is to set the cookie
+
+
+def _check_token(token: str | None) -> None:
+    if token is not None and len(token.strip()) < 8:
+        what = "shorter than 8 characters" if token.strip() else "empty, and nothing is served without one"
+        raise CleanerError(f"the token is {what}; leave it out to get a random one")
+
+
+def _is_this_machine(ip: str) -> bool:
+    try:
+        return ipaddress.ip_address(ip).is_loopback
+    except ValueError:
+        return ip == "localhost"
+
+
+def _who_can_reach(ip: str, port: int) -> str:
+    where = ip or "every address"
+    return (
+        f"warning: the page listens on {where}, not on this machine alone. Whoever can reach port {port} there and has "
+        "the address with its token sees the images and can decide; what travels is not encrypted, the token neither. "
+        "In a network that you do not trust leave --ip out, and let others come by an encrypted way: "
+        f"ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}"
+    )
 
 
 def _check_address(ip: str, port: int) -> None:

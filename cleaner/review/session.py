@@ -11,9 +11,9 @@ from datetime import datetime, timezone
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
-from cleaner.core.records import Action, Decision, Sample
+from cleaner.core.records import Action, Decision, Sample, face_of
 from cleaner.core.scan import Scan
-from cleaner.review.opinions import Opinions, face_of
+from cleaner.review.opinions import Opinions
 from cleaner.review.pace import Pace
 from cleaner.review.place import ORDERS, SHOWS, Place, read_place, write_place
 
@@ -73,6 +73,9 @@ class _Step:
 
 class Session:
     """One person's review of one scan.
+
+    What others decide is taken in by `refresh`. A decision about a file on which somebody decided since is refused: a
+    CleanerError says who decided what, nothing is written, and from then on the session shows it.
 
     What is on a page is settled when a class, a filter or an order is chosen: a card that is decided stays where it is
     until then, also where only undecided ones are shown.
@@ -544,11 +547,9 @@ class Session:
     def _take(self, decisions: list[Decision]) -> None:
         if not decisions:
             raise CleanerError("there is no card on this page to decide about; choose another page or filter")
-        # Others' last decisions too are what stood before.
-        self.refresh()
         standing = self.manifest.standing()
         before = {decision.path: standing.get(decision.path) for decision in decisions}
-        self._append(decisions)
+        self._append(decisions, before)
         self._done.append(_Step(self.split, self.label, before, {d.path: _standing_after(d) for d in decisions}))
         self._undone.clear()
         self.pace.decided(len(decisions))
@@ -567,7 +568,8 @@ class Session:
         mine = [path for path, after in step.after.items() if face_of(standing.get(path)) == face_of(after)]
         left = [path for path in step.after if path not in mine]
         if mine:
-            self._append([row for path in mine for row in self._rows_back(path, step)])
+            now = {path: standing.get(path) for path in mine}
+            self._append([row for path in mine for row in self._rows_back(path, step)], now)
         steps.pop()
         if mine:
             done = _Step(step.split, step.label, {p: step.before[p] for p in mine}, {p: step.after[p] for p in mine})
@@ -597,12 +599,16 @@ class Session:
             self.turn_to(page)
         self._put_cursor(cursor, extend=False)
 
-    def _append(self, decisions: list[Decision]) -> None:
-        self.manifest.append(*decisions)
-        self._recount()
+    def _append(self, decisions: list[Decision], believed: Mapping[str, Decision | None]) -> None:
+        """Write what was decided, if there still stands what this session knows of."""
+        try:
+            self.manifest.append(*decisions, believed=believed)
+        finally:
+            # Where somebody else was quicker, their decision was taken in, and is shown.
+            self._recount()
 
     def _recount(self) -> None:
-        self._opinions.take_in(self.manifest)
+        self._opinions.take_in(self.manifest.standing())
 
     def _sha256(self, path: str) -> str:
         """Of the file as it is now; empty where it cannot be read, which may be why it is deleted."""

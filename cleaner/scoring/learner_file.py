@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -9,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.files import sha256_of
 from cleaner.core.scan import Scan
 from cleaner.scoring.engine import scan_folder, scan_table
+from cleaner.scoring.trusted import is_trusted, remember
 
 if TYPE_CHECKING:
     from fastai.learner import Learner
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from cleaner.scoring.ray import Cluster
 
 __all__ = ["load_learner", "scan_file"]
+
+# Of a zip archive and of a pickle: what torch.save() writes, and wrote before version 1.6.
+_BEGINNINGS = (b"PK\3\4", b"\x80")
 
 
 def scan_file(
@@ -40,7 +45,7 @@ def scan_file(
     """`scan_folder`, or with `labels` `scan_table`, with the learner in a file that `learn.export()` wrote.
 
     Args:
-        trust: the code in the learner's file may run.
+        trust: the code in the learner's file may run, now and later.
         others: as there.
 
     Raises:
@@ -59,40 +64,89 @@ def scan_file(
 def load_learner(file: str | Path, trust: bool) -> Learner:
     """The learner in a file that `learn.export()` wrote.
 
+    With `trust` the user is not asked again about a file with these bytes. What can be loaded without running code is,
+    whoever trusts it. The file is read once: the bytes that were hashed are those that are loaded. It takes its size in
+    memory twice while that is done.
+
     Raises:
         CleanerError: the file is not one, or it is not trusted.
     """
     file = Path(file)
+    data = _bytes_of(file)
+    found = _without_code(data)
+    if found is None:
+        sha256 = hashlib.sha256(data).hexdigest()
+        if not (trust or is_trusted(sha256)):
+            raise CleanerError(
+                f"{str(file)!r} is a learner file, and loading it runs whatever code is in it. Its sha256 is {sha256}. "
+                "If you made it, or trust who did and how it came to you, say so with --trust; you are asked only once "
+                "about a file with these bytes"
+            )
+        learn = _loaded(file, data)
+        if trust:
+            remember(sha256, file.name)
+        return learn
+    return _checked(file, found)
+
+
+def _bytes_of(file: Path) -> bytes:
     if not file.is_file():
         raise CleanerError(f"there is no learner file {str(file)!r}; it is what learn.export() writes")
-    if not trust:
-        raise CleanerError(
-            f"{str(file)!r} is a learner file, and loading it runs whatever code is in it. If you made it, or trust "
-            f"who did and how it came to you, say so with --trust. Its sha256 is {sha256_of(file)}"
-        )
+    try:
+        data = file.read_bytes()
+    except (OSError, MemoryError) as error:
+        raise CleanerError(f"the learner file {str(file)!r} cannot be read: {error or 'it is too large'}") from error
+    if not data.startswith(_BEGINNINGS):
+        raise _refusal(file, ValueError("it begins as no such file does"))
+    return data
+
+
+def _without_code(data: bytes) -> object | None:
+    """What torch loads of a file without running code of it; None where that is nothing."""
+    import torch
+
     with warnings.catch_warnings():
-        # torch's about its own parts, and fastai's about pickle: the user has just trusted the file.
+        warnings.simplefilter("ignore")  # torch's about its own parts
+        try:
+            found: object = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        except Exception:  # noqa: BLE001 - whatever it is: what is in the file is not known, so that trust is needed
+            return None
+    return found
+
+
+def _loaded(file: Path, data: bytes) -> Learner:
+    with warnings.catch_warnings():
+        # torch's about its own parts, and fastai's about pickle: the user has trusted the file.
         warnings.simplefilter("ignore")
         import fastai.learner
         from fastai.vision import all as _  # noqa: F401 - gives learners the methods that load_learner calls
 
         try:
-            learn = fastai.learner.load_learner(file)
+            learn = fastai.learner.load_learner(io.BytesIO(data))
         except UnboundLocalError:
-            raise _refusal(file, _swallowed(file)) from None
+            raise _refusal(file, _swallowed(data)) from None
         except Exception as error:
             raise _refusal(file, error) from error
-    if not isinstance(learn, fastai.learner.Learner):
-        raise CleanerError(f"{str(file)!r} holds a {type(learn).__name__}; what learn.export() writes is accepted")
-    return learn
+    return _checked(file, learn)
 
 
-def _swallowed(file: Path) -> Exception:
-    """What kept fastai from loading the file: it passes over an import that fails and stumbles later."""
+def _checked(file: Path, found: object) -> Learner:
+    import fastai.learner
+
+    if not isinstance(found, fastai.learner.Learner):
+        raise CleanerError(
+            f"{str(file)!r} holds a {type(found).__name__} and no learner, as torch.save() writes it; "
+            "what learn.export() writes is accepted"
+        )
+    return found
+
+
+def _swallowed(data: bytes) -> Exception:
+    """What kept fastai from loading a file: it passes over an import that fails and stumbles later."""
     import torch
 
     try:
-        torch.load(file, map_location="cpu", weights_only=False)
+        torch.load(io.BytesIO(data), map_location="cpu", weights_only=False)
     except Exception as error:  # noqa: BLE001 - returned
         return error
     return ValueError("fastai could not load it")

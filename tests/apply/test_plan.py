@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cleaner.apply.labels import FolderLabels
 from cleaner.apply.plan import Done, Plan, make_plan
@@ -277,6 +280,63 @@ def test_a_dataset_that_is_itself_a_link_and_links_inside_it_are_fine(root: Path
     plan = plan_of(link, relabel("train/kitten/1.png", "dog"), delete("train/cat/linked.png"))
     assert plan.conflicts == ()
     assert list(targets(plan)) == ["train/kitten/1.png", "train/cat/linked.png"]
+
+
+def test_a_file_that_was_decided_about_by_two_names_is_left_alone(root: Path) -> None:
+    (root / "train" / "kitten").symlink_to("cat")
+    (root / "also").symlink_to("train")
+    two = (delete("train/cat/1.png"), relabel("train/kitten/1.png", "dog"))
+    for second in (two[1], Decision("also/cat/1.png", Action.KEEP, decided_at=TIME)):
+        plan = plan_of(root, two[0], second, delete("train/dog/1.png"))
+        assert list(targets(plan)) == ["train/dog/1.png"]
+        assert f"is also called {second.path!r}" in plan.conflicts[0].reason
+    assert list(targets(plan_of(root, two[0], Decision("train/kitten/1.png", Action.UNDO)))) == ["train/cat/1.png"]
+
+
+def test_two_names_of_one_folder_give_no_name_twice(root: Path) -> None:
+    (root / "train" / "kitten").symlink_to("cat")
+    make(root / "train/fox/9.png")
+    plan = plan_of(root, relabel("train/fox/9.png", "kitten"), relabel("valid/dog/9.png", "cat"))
+    assert targets(plan)["train/fox/9.png"] == "train/kitten/9.png"
+    (root / "train/dog/9.png").write_text("9")
+    plan = plan_of(root, relabel("train/fox/9.png", "kitten"), relabel("train/dog/9.png", "cat"))
+    assert list(targets(plan).values()) == ["train/kitten/9.png", "train/cat/9_1.png"]
+
+
+FOLDERS = ("cat", "dog", "kitten", "deep/cat", "loop/deep/dog", "out")
+
+
+@settings(deadline=None, max_examples=100)
+@given(data=st.data())
+def test_no_file_and_no_name_is_in_two_operations_whatever_is_a_link(data: Any) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name, "data")
+        for n, path in enumerate(data.draw(st.lists(st.sampled_from(["cat", "dog", "deep/cat"]), max_size=8))):
+            make(root / path / f"{n % 3}.png")
+        for folder in ("cat", "dog", "deep/cat"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        for link, to in (("kitten", "cat"), ("deep/dog", "../dog"), ("loop", "."), ("out", "..")):
+            if data.draw(st.booleans()):
+                (root / link).symlink_to(to)
+        some = st.tuples(st.sampled_from(FOLDERS), st.integers(0, 2)).map(lambda parts: f"{parts[0]}/{parts[1]}.png")
+        decisions = [
+            data.draw(
+                st.sampled_from([delete(path), relabel(path, "cat"), relabel(path, "kitten"), relabel(path, "new")])
+            )
+            for path in data.draw(st.lists(some, max_size=12, unique=True))
+        ]
+        plan = plan_of(root, *decisions, known=("cat", "kitten", "new"))
+        sources, targets_ = (
+            [os.path.join(os.path.realpath((root / path).parent), Path(path).name) for path in paths]
+            for paths in ([o.source for o in plan.operations], [o.target for o in plan.operations])
+        )
+        assert len({*sources, *targets_}) == len(sources) + len(targets_)
+        assert all(path.startswith(f"{os.path.realpath(root)}/") for path in sources + targets_)
+        assert all(map(os.path.isfile, sources))
+        assert not any(map(os.path.lexists, targets_))
+        assert sorted([o.source for o in plan.operations] + [c.path for c in plan.conflicts]) == sorted(
+            decision.path for decision in decisions
+        )
 
 
 def test_planning_changes_nothing(root: Path) -> None:

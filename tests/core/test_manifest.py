@@ -19,9 +19,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cleaner.core import manifest as manifest_module
 from cleaner.core.errors import CleanerError
 from cleaner.core.manifest import COLUMNS, Manifest
+from cleaner.core.plain_rows import plain_rows
 from cleaner.core.records import Action, Decision
+from cleaner.core.rows import Rows
 
 HEADER = b"path,action,label,new_label,split,loss,predicted,sha256,reviewer,decided_at\r\n"
 SHA256 = "0123456789abcdef" * 4
@@ -97,6 +100,114 @@ def test_every_decision_comes_back_as_it_was_taken(batches: list[list[Decision]]
     expected = [row for row in standing.values() if row.action is not Action.UNDO]
     for each in (manifest, again):
         assert sorted(as_text(list(each.standing().values()))) == sorted(as_text(expected))
+
+
+CELLS = {
+    "path": [
+        *("a.png", "cat/b c.png", "é/ü.png", "./-c.png", "a/./b", "../x", "/x", "x/", "a//b", "", ".", "a."),
+        *("./../b", "..a", "././a"),
+    ],
+    "action": ["keep", "delete", "relabel", "unsure", "undo", "Keep", "relabeX", ""],
+    "label": ["", "cat", "-5", "a b"],
+    "new_label": ["", "dog"],
+    "loss": ["", "1.5", "nan", "-inf", "1e-05", "1_0", " 2", "high", "１"],
+    "sha256": ["", SHA256, SHA256.upper(), SHA256[:-1], SHA256[:-1] + "é", "g" * 64],
+    "decided_at": [
+        *("", TIME, "2026-01-31T12:00:00Z", "2026-02-29T12:00:00Z", "2024-02-29T12:00:00Z", "2026-13-01T12:00:00Z"),
+        *("2026-01-31T24:00:00Z", "2026-01-31T12:60:00Z", "2026-01-31T12:00:60Z", "2026-01-31T12:00:00+00:00"),
+        *("2026-01-31T12:00:00+01:00", "2026-01-31T12:00:00", "2026-01-31 12:00:00Z", "2o26-01-31T12:00:00Z"),
+    ],
+}
+PLAIN = dict.fromkeys([*COLUMNS, "note"], "") | {"path": "a.png", "action": "keep", "note": "n"}
+LINES = ["{}\r\n", "{}\n", "{},\r\n", "\r\n{}\n", "{}\r\r\n", '"{}"\n', "{}\0\n", "{}\x0bx\n", "a\rb{}\n"]
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    columns=st.permutations(list(PLAIN)),
+    changes=st.lists(
+        st.sampled_from(list(CELLS)).flatmap(lambda name: st.tuples(st.just(name), st.sampled_from(CELLS[name]))),
+        max_size=3,
+    ),
+    line=st.sampled_from(LINES),
+)
+def test_rows_that_are_checked_together_are_those_that_are_read_one_by_one(
+    columns: list[str], changes: list[tuple[str, str]], line: str
+) -> None:
+    plain, changed = (",".join(cells[name] for name in columns) for cells in (PLAIN, PLAIN | dict(changes)))
+    header = f"{','.join(columns)}\n"
+    text = f"{plain}\r\n{line.format(changed)}{plain}\n"
+
+    def read() -> object:
+        rows = Rows("file")
+        try:
+            torn = rows.take_in(header.encode()) + rows.take_in(text.encode())
+        except CleanerError as error:
+            return str(error)
+        return as_text([rows.row(n) for n in range(rows.count)]), as_text(list(rows.values())), torn
+
+    together = read()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cleaner.core.rows.plain_rows", lambda *_: None)
+        assert read() == together
+
+
+def test_what_this_program_writes_is_checked_together(path: Path) -> None:
+    Manifest(path).append(
+        keep("a/é.png", label="cat", split="train", loss=1e-7, predicted="x", sha256=SHA256, reviewer="Zoë"),
+        keep("b.png", action=Action.RELABEL, new_label="dog", loss=math.inf, predicted="dog"),
+        keep("-c.png", action=Action.UNDO, decided_at="2026-01-31T12:00:00Z"),
+    )
+    found = plain_rows(path.read_bytes()[len(HEADER) :], COLUMNS)
+    assert found is not None
+    assert (found.paths, found.undone) == (["a/é.png", "b.png", "-c.png"], [2])
+
+
+@pytest.mark.parametrize("odd", [None, ODD])
+def test_a_manifest_of_many_blocks(odd: Decision | None, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cleaner.core.rows._BLOCK", 300)
+    rows = [keep(f"{n % 60}.png", action=[Action.KEEP, Action.UNDO][n % 7 == 0]) for n in range(100)]
+    if odd is not None:
+        rows[50] = odd
+    grown, by_path = Manifest(path), dict[str, list[Decision]]()
+    for row in rows:
+        grown.append(row)
+        by_path.setdefault(row.path, []).append(row)
+    last = [said[-1] for said in by_path.values()]
+    for manifest in (grown, Manifest(path)):
+        standing = manifest.standing()
+        assert as_text(manifest.rows()) == as_text(rows)
+        assert {name: as_text(standing.of(name)) for name in by_path} == {n: as_text(r) for n, r in by_path.items()}
+        assert as_text(list(manifest.latest().values())) == as_text(last)
+        assert as_text(list(standing.values())) == as_text([row for row in last if row.action is not Action.UNDO])
+        assert len(standing) == len(list(standing))
+    with open(path, "ab") as file:
+        file.write(b"x.png,drop\r\n")
+    lines = path.read_bytes().count(b"\n")
+    for read in (grown.refresh, lambda: Manifest(path)):
+        with pytest.raises(CleanerError, match=f"line {lines}, column 'action'"):
+            read()
+    assert len(grown.rows()) == 100
+
+
+def test_only_the_end_of_a_large_manifest_is_read_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cleaner.core.manifest._LOOK_BACK", 1000)
+    manifest, other = Manifest(path), Manifest(path)
+    manifest.append(*(keep(f"{n}.png") for n in range(100)))
+    other.refresh()
+    begins, read = [], manifest_module._bytes_of
+    monkeypatch.setattr(
+        manifest_module, "_bytes_of", lambda path, begin=0: (begins.append(begin), read(path, begin))[1]
+    )
+    size = path.stat().st_size
+    manifest.append(keep("a.png"))
+    assert other.refresh()
+    assert begins == [size - 1000] * 2
+    assert list(other.standing()) == list(manifest.standing())
+    assert list(other.standing())[-1] == "a.png"
+    edit(path, path.read_bytes().replace(b"99.png", b"x9.png"))
+    assert other.refresh()
+    assert "x9.png" in other.standing()
 
 
 def test_the_first_decision_makes_the_file_and_its_folder(path: Path) -> None:
@@ -535,6 +646,69 @@ def test_eight_processes_append_to_one_file(count: int, path: Path) -> None:
     assert manifest.warnings == []
     assert path.read_bytes().count(b"path,action") == 1
     print(f"\n{len(rows)} rows by 8 processes, none torn, none lost")
+
+
+BELIEVER = """
+import sys
+from cleaner.core.errors import CleanerError
+from cleaner.core.manifest import Manifest
+from cleaner.core.records import Action, Decision
+path, name, count = sys.argv[1:]
+manifest = Manifest(path)
+print("ready", flush=True)
+sys.stdin.readline()
+won = 0
+for n in range(int(count)):
+    try:
+        manifest.append(Decision(f"{n}.png", Action.KEEP, reviewer=name), believed={f"{n}.png": None})
+        won += 1
+    except CleanerError as error:
+        assert "meanwhile" in str(error), error
+print(won)
+"""
+
+
+@pytest.mark.parametrize("count", [40, pytest.param(400, marks=pytest.mark.long)])
+def test_of_processes_that_decide_on_one_card_at_once_one_is_heard_and_the_others_are_told(
+    count: int, path: Path
+) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", BELIEVER, path, str(n), str(count)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for n in range(4)
+    ]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 4
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    won = [int(process.communicate()[0]) for process in processes]
+    rows = Manifest(path).rows()
+    assert [row.path for row in rows] == [f"{n}.png" for n in range(count)]
+    assert won == [sum(row.reviewer == str(n) for row in rows) for n in range(4)]
+    print(f"\n4 processes decided on the same {count} cards; each card has one decision: {won}")
+
+
+def test_what_is_believed_to_stand_is_compared_with_the_file(path: Path) -> None:
+    manifest, other = Manifest(path), Manifest(path)
+    manifest.append(keep("a.png", loss=math.nan, predicted="x"), believed={"a.png": None, "b.png": None})
+    stands = manifest.standing()["a.png"]
+    edit(path, path.read_bytes().replace(b"\r", b""))  # the same decision, read anew
+    manifest.append(keep("b.png"), believed={"a.png": stands})
+    other.append(keep("a.png", action=Action.DELETE, reviewer="ben"))
+    before = path.read_bytes()
+    for believed in ({"a.png": stands}, {"a.png": None}, {"c.png": None, "a.png": stands}, {"c.png": stands}):
+        with pytest.raises(CleanerError, match="meanwhile"):
+            manifest.append(keep("c.png"), keep("a.png"), believed=believed)
+        assert path.read_bytes() == before
+    assert manifest.standing()["a.png"].reviewer == "ben"
+    other.append(keep("a.png", action=Action.UNDO))
+    with pytest.raises(CleanerError, match="took back"):
+        manifest.append(keep("a.png"), believed={"a.png": manifest.standing()["a.png"]})
+    manifest.append(keep("a.png"), believed={"a.png": None})
 
 
 class FullDisk:

@@ -198,6 +198,23 @@ def test_each_reply_brings_what_others_decided_on_the_page(scan: Scan, page: Pag
     assert page.say({"kind": "decide", "id": 4, "path": three, "action": "keep"})["changed"] == []
 
 
+def test_what_another_decides_while_a_key_is_on_its_way_to_the_disk_is_not_overridden(
+    scan: Scan, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "train/cat/cat_01.png"
+    page.say({"kind": "ready", "id": 1})
+
+    def hashed(_: Path) -> str:
+        by_ben(scan, path, Action.DELETE)
+        return ""
+
+    monkeypatch.setattr("cleaner.review.session.sha256_of", hashed)
+    reply = page.say({"kind": "decide", "id": 2, "path": path, "action": "keep"})
+    assert (reply["kind"], reply["card"]["action"], reply["card"]["reviewer"]) == ("error", "delete", "ben")
+    assert reply["message"] == f"Not saved: ben decided 'delete' for {path!r} meanwhile; decide again if you wish"
+    assert [row.reviewer for row in Manifest(scan.manifest_path).rows()] == ["ben"]
+
+
 @pytest.mark.parametrize(
     ("action", "new_label", "said"),
     [

@@ -87,13 +87,40 @@ def test_bad_arguments(scan: Scan, tmp_path: Path) -> None:
         serve(tmp_path / "nowhere")
     with pytest.raises(CleanerError, match="port is 0"):
         serve(scan.folder, port=0)
-    with pytest.raises(CleanerError, match="shorter than 8"):
-        serve(scan.folder, token="short")
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         with pytest.raises(CleanerError, match="another --port"):
             serve(scan.folder, port=other.getsockname()[1])
+
+
+@pytest.mark.parametrize("ip", ["127.0.0.1", "0.0.0.0", "::1", "192.168.0.7", "localhost"])
+@pytest.mark.parametrize(("token", "said"), [("", "is empty"), ("        ", "is empty"), ("short", "shorter than 8")])
+def test_nothing_is_served_without_a_token_on_any_address(
+    ip: str, token: str, said: str, scan: Scan, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voila.app.Voila.initialize", lambda *_: pytest.fail("it was served"))
+    assert main(["serve", str(scan.folder), "--no-browser", "--ip", ip, "--token", token]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("ip", "is_warned"),
+    [("127.0.0.1", False), ("127.1.2.3", False), ("localhost", False), ("0.0.0.0", True), ("", True)],
+)
+def test_who_can_reach_the_page_is_said_where_that_is_more_than_this_machine(
+    ip: str, is_warned: bool, scan: Scan, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLEANER_SCAN", "")  # so that they are taken back
+    monkeypatch.setenv("CLEANER_DATA", "")
+    monkeypatch.setattr("voila.app.Voila.initialize", lambda *_: None)
+    monkeypatch.setattr("voila.app.Voila.start", lambda *_: None)
+    monkeypatch.setattr("cleaner.review.serve._check_address", lambda *_: None)
+    assert main(["serve", str(scan.folder), "--no-browser", "--ip", ip, "--token", "a token & more"]) == 0
+    out, err = capsys.readouterr()
+    assert ("warning" in err, "not encrypted" in err, "ssh -L 8866" in err) == (is_warned,) * 3
+    assert "a token & more" not in err
+    assert "?token=a%20token%20%26%20more\n" in out
 
 
 def test_a_manifest_that_makes_no_sense_ends_serve_with_the_reason(

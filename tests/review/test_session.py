@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,7 +185,9 @@ def test_one_action_on_many_is_one_append(scan: Scan, monkeypatch: pytest.Monkey
     session = Session(scan, page_size=5)
     appended: list[int] = []
     append = Manifest.append
-    monkeypatch.setattr(Manifest, "append", lambda self, *rows: (appended.append(len(rows)), append(self, *rows)))
+    monkeypatch.setattr(
+        Manifest, "append", lambda self, *rows, **more: (appended.append(len(rows)), append(self, *rows, **more))
+    )
     session.move(2, extend=True)
     session.act(Action.DELETE)
     assert (appended, names(list(decided(session)))) == ([3], [1, 2, 3])
@@ -406,6 +409,7 @@ def test_where_two_disagree_the_card_knows(scan: Scan) -> None:
 
     by_ben = Manifest(scan.manifest_path)
     by_ben.append(Decision(path, Action.KEEP, reviewer="ben"))
+    session.refresh()
     session.decide(path, Action.KEEP)
     assert said() == []
     session.decide(path, Action.DELETE)
@@ -414,6 +418,56 @@ def test_where_two_disagree_the_card_knows(scan: Scan) -> None:
     assert said() == ["anna delete"]
     by_ben.append(Decision(path, Action.UNDO, reviewer="ben"))
     assert said() == []
+
+
+def quicker(session: Session, monkeypatch: pytest.MonkeyPatch, *decisions: Decision) -> None:
+    """Somebody else's decisions come in the last moment before those of a session are written."""
+    append = Manifest.append
+
+    def append_after(self: Manifest, *rows: Decision, **more: object) -> None:
+        monkeypatch.undo()
+        Manifest(session.manifest.path).append(*decisions)
+        append(self, *rows, **more)
+
+    monkeypatch.setattr(Manifest, "append", append_after)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda s: s.decide(s.cards()[1].sample.path, Action.DELETE),
+        lambda s: s.act(Action.KEEP),
+        lambda s: s.take_predicted(),
+        lambda s: s.keep_rest(),
+    ],
+)
+def test_a_decision_that_came_a_moment_before_is_not_overridden(
+    act: Callable[[Session], object], scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session(scan, "anna", page_size=3)
+    session.move(2, extend=True)
+    path = session.cards()[1].sample.path
+    quicker(session, monkeypatch, Decision(path, Action.UNSURE, reviewer="ben"))
+    with pytest.raises(CleanerError, match=f"ben decided 'unsure' for {path!r} meanwhile"):
+        act(session)
+    assert decided(session) == {path: "unsure"}
+    assert [row.reviewer for row in Manifest(scan.manifest_path).rows()] == ["ben"]
+    assert (session.can_undo, session.counts().scan_decided) == (False, 1)
+    act(session)  # who has seen it may decide otherwise
+    assert {row.reviewer for row in Manifest(scan.manifest_path).rows()} == {"ben", "anna"}
+
+
+def test_an_undo_does_not_override_what_came_a_moment_before(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(scan, "anna")
+    session.move(1, extend=True)
+    session.act(Action.KEEP)
+    one, two = (card.sample.path for card in session.cards()[:2])
+    quicker(session, monkeypatch, Decision(two, Action.UNDO, reviewer="ben"))
+    with pytest.raises(CleanerError, match=f"took back the decision about {two!r}"):
+        session.undo()
+    assert decided(session) == {one: "keep"}
+    assert session.undo() == f"Left as decided since by others: {two}"
+    assert decided(session) == {}
 
 
 def test_another_reviewer_begins_anew(scan: Scan) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -10,10 +13,19 @@ import torch
 from fastai.vision import all as fastai
 
 from cleaner.cli import main
+from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.scan import load
+from cleaner.scoring.learner_file import load_learner
+from cleaner.scoring.trusted import is_trusted, remember, trusted_learners_path
 from tests.conftest import make_image
 from tests.scoring.learners import make_folder, make_learner, make_model
+
+
+@pytest.fixture(autouse=True)
+def settings_of_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test begins with nothing trusted."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
 
 
 @pytest.fixture
@@ -39,14 +51,154 @@ def test_a_trusted_learner_scans_a_folder(learner: Path, data: Path, tmp_path: P
     assert [s.path for s in load(tmp_path / "fast").samples] == [s.path for s in found.samples]
 
 
+class Armed:
+    """What runs code when it is unpickled: it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
 def test_a_learner_is_not_loaded_before_it_is_trusted(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, ran = tmp_path / "learner.pkl", tmp_path / "ran"
+    torch.save({"weights": torch.zeros(3), "more": Armed(ran)}, file)
+    assert scan(file, data, tmp_path / "scan") == 2
+    said = capsys.readouterr().err
+    assert "runs whatever code is in it" in said
+    assert "--trust" in said
+    assert sha256_of(file) in said
+    assert not (tmp_path / "scan").exists()
+    assert not ran.exists()
+    assert scan(file, data, tmp_path / "scan", "--trust") == 2
+    assert ran.exists()
+    assert not trusted_learners_path().exists()  # it was no learner
+
+
+def test_trust_is_asked_for_once_for_the_same_bytes(
     learner: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert scan(learner, data, tmp_path / "scan") == 2
-    said = capsys.readouterr().err
-    assert "--trust" in said
-    assert sha256_of(learner) in said
-    assert not (tmp_path / "scan").exists()
+    assert isinstance(load_learner(learner, trust=True), fastai.Learner)
+    assert stat.S_IMODE(trusted_learners_path().stat().st_mode) == 0o600
+    assert f"{sha256_of(learner)}  learner.pkl\n" in trusted_learners_path().read_text()
+    elsewhere = learner.rename(tmp_path / "moved.pkl")
+    assert isinstance(load_learner(elsewhere, trust=False), fastai.Learner)
+    assert scan(elsewhere, data, tmp_path / "scan", "-k", "1", "--workers", "0") == 0
+    before = trusted_learners_path().read_text()
+    load_learner(elsewhere, trust=True)
+    assert trusted_learners_path().read_text() == before
+    elsewhere.write_bytes(elsewhere.read_bytes() + b"\0")
+    assert scan(elsewhere, data, tmp_path / "other") == 2
+    assert sha256_of(elsewhere) in capsys.readouterr().err
+
+
+def test_what_is_loaded_is_what_was_hashed(learner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_learner(learner, trust=True)
+
+    def swap(sha256: str) -> bool:
+        torch.save(Armed(tmp_path / "ran"), learner)
+        return is_trusted(sha256)
+
+    monkeypatch.setattr("cleaner.scoring.learner_file.is_trusted", swap)
+    assert isinstance(load_learner(learner, trust=False), fastai.Learner)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_a_file_of_weights_is_told_without_trust(trust: bool, tmp_path: Path) -> None:
+    write_weights(tmp_path / "weights.pth")
+    with pytest.raises(CleanerError, match="holds a OrderedDict and no learner"):
+        load_learner(tmp_path / "weights.pth", trust)
+    assert not trusted_learners_path().exists()
+
+
+def test_what_weights_only_loading_gives_needs_no_trust(learner: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As in a process that has told torch which classes are safe.
+    found = load_learner(learner, trust=True)
+    trusted_learners_path().unlink()
+    monkeypatch.setattr("torch.load", lambda *_, weights_only, **__: found if weights_only else pytest.fail("ran code"))
+    assert load_learner(learner, trust=False) is found
+    assert not trusted_learners_path().exists()
+
+
+SHA256 = "0123456789abcdef" * 4
+
+
+def test_many_learners_are_remembered_whatever_their_names() -> None:
+    for n, name in enumerate(("a.pkl", "two\nlines.pkl", "é  b", "", "\udcff", "#")):
+        remember(f"{n:064x}", name)
+        assert is_trusted(f"{n:064x}")
+    assert not is_trusted(SHA256)
+    assert trusted_learners_path().read_text().count("\n") == 7
+    assert [path.name for path in trusted_learners_path().parent.iterdir()] == ["trusted-learners"]
+
+
+def write_oddly(content: bytes) -> Callable[[Path], None]:
+    return lambda path: path.write_bytes(content) and path.chmod(0o600)
+
+
+def link_to_another(path: Path) -> None:
+    path.with_name("another").write_text(f"{SHA256}  a.pkl\n")
+    path.symlink_to("another")
+
+
+def let_others_write(path: Path) -> None:
+    path.write_text(f"{SHA256}  a.pkl\n")
+    path.chmod(0o622)
+
+
+def let_others_write_beside(path: Path) -> None:
+    path.write_text(f"{SHA256}  a.pkl\n")
+    path.parent.chmod(0o777)
+
+
+@pytest.mark.parametrize(
+    "make_odd",
+    [
+        write_oddly(f"{SHA256}  a.pkl\nbuy milk\n".encode()),
+        write_oddly(f"{SHA256}  a.pkl\n{SHA256[:20]}".encode()),
+        write_oddly(f"{SHA256.upper()}  a.pkl\n".encode()),
+        write_oddly(b"\xff\n"),
+        write_oddly(f"{SHA256}  a.pkl\n".encode() * 20_000),
+        Path.mkdir,
+        os.mkfifo,
+        link_to_another,
+        let_others_write,
+        let_others_write_beside,
+    ],
+)
+def test_an_odd_file_of_trust_is_not_believed_and_stays_and_that_is_told(
+    make_odd: Callable[[Path], object], learner: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = trusted_learners_path()
+    path.parent.mkdir(parents=True)
+    make_odd(path)
+    before = path.lstat()
+    assert not is_trusted(SHA256)
+    assert "what you trusted before is not known" in capsys.readouterr().err
+    assert isinstance(load_learner(learner, trust=True), fastai.Learner)
+    assert "cannot be remembered" in capsys.readouterr().err
+    assert path.lstat() == before
+
+
+def test_the_file_of_somebody_else_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    remember(SHA256, "a.pkl")
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert not is_trusted(SHA256)
+
+
+def test_a_user_without_a_home_is_asked_each_time(
+    learner: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", "relative")
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    assert isinstance(load_learner(learner, trust=True), fastai.Learner)
+    assert "you have no home folder" in capsys.readouterr().err
+    monkeypatch.setattr(Path, "home", lambda: Path("/nowhere"))
+    assert trusted_learners_path() == Path("/nowhere/.config/cleaner/trusted-learners")
 
 
 def write_text(path: Path) -> None:
