@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, Timer
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from cleaner.core.files import RefusedFile
+from cleaner.core.images import opened_image
 
 __all__ = ["Thumbnail", "Thumbnails", "make_thumbnail"]
+
+# Images of more pixels than this are decoded one at a time, whatever the number of threads.
+_LARGE = 2**26
+_one_large = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +45,36 @@ def make_thumbnail(path: Path, size: int) -> Thumbnail:
     A file that cannot be decoded is no exception but a thumbnail with an `error`.
     """
     try:
-        with Image.open(path) as image:
+        with opened_image(path) as image, _one_large if _pixels(image) > _LARGE else nullcontext():
             # For JPEG this decodes at 1/2, 1/4 or 1/8 of the size, which is most of the time that a photo takes.
             image.draft("RGB", (size, size))
-            small = _as_rgb(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)
+            small = _as_rgb(_thinned(image))
         small.thumbnail((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
         buffer = io.BytesIO()
         small.save(buffer, "JPEG", quality=85)
     except FileNotFoundError:
         return Thumbnail(b"", "The file is not there any more")
+    except RefusedFile as error:
+        return Thumbnail(b"", f"The file is not opened: {error.strerror}")
+    except UnidentifiedImageError:
+        return Thumbnail(b"", f"UnidentifiedImageError: cannot identify image file {path.name!r}")
     except Exception as error:  # noqa: BLE001 - whatever a broken file makes a decoder raise is shown on its card
         return Thumbnail(b"", f"{type(error).__name__}: {str(error).replace(str(path), path.name)}")
     return Thumbnail(buffer.getvalue())
+
+
+def _pixels(image: Image.Image) -> int:
+    return image.width * image.height
+
+
+def _thinned(image: Image.Image) -> Image.Image:
+    """A large image with fewer pixels, as each step that follows makes a copy of what there is."""
+    if _pixels(image) <= _LARGE:
+        return image
+    factor = math.isqrt(_pixels(image) * 4 // _LARGE)
+    size = max(1, image.width // factor), max(1, image.height // factor)
+    return image.resize(size, Image.Resampling.NEAREST)
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

@@ -50,7 +50,7 @@ def load_learner(file: str | Path, trust: bool) -> Learner:
     if not trust:
         raise CleanerError(
             f"{str(file)!r} is a learner file, and loading it runs whatever code is in it. If you made it, or trust "
-            f"who did and how it came to you, say so with --trust. Its sha256 is {sha256_of(file)}"
+            f"who did and how it came to you, say so with --trust. Its sha256 is {sha256_of(file, most=None)}"
         )
     with warnings.catch_warnings():
         # torch's about its own parts, and fastai's about pickle: the user has just trusted the file.

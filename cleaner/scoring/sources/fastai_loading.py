@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -19,7 +20,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cleaner.core.errors import CleanerError, FieldError
-from cleaner.core.files import image_files, relative_path
+from cleaner.core.files import RefusedFile, image_files, relative_path
+from cleaner.core.images import check_image, within_bounds
 from cleaner.core.records import ScoredBatch, Unreadable
 from cleaner.scoring.sources import Wanted
 from cleaner.scoring.sources.held import Held
@@ -172,11 +174,12 @@ class Files(Dataset[Any]):
 
     def __getitem__(self, key: Key) -> _Loaded | Unreadable | CleanerError:
         try:
+            file = self._file(key)
             try:
-                path = self.path(key)
+                path = relative_path(file, self.root)
             except FieldError as error:
                 return Unreadable(self._split, self.label(key), self.name(key), str(error))
-            return self._read(key, path)
+            return self._read(key, file, path)
         except CleanerError as error:
             # Raised in a worker process it would come out with a traceback for a message.
             return error
@@ -252,11 +255,15 @@ class Files(Dataset[Any]):
             relative = os.path.relpath(self._file(key), self.root)
             return relative.encode("utf-8", "backslashreplace").decode()
 
-    def _read(self, key: Key, path: str) -> _Loaded | Unreadable:
+    def _read(self, key: Key, file: str, path: str) -> _Loaded | Unreadable:
         try:
-            # The two steps of fastai's `do_item`, which hides what it drops.
-            sample = self._reduced_sample(key) if self._least else self.items.sample(self.dl, key)
-            return _Loaded(path, self.dl.after_item(sample))
+            check_image(file)
+            with within_bounds():
+                # The two steps of fastai's `do_item`, which hides what it drops.
+                sample = self._reduced_sample(key) if self._least else self.items.sample(self.dl, key)
+                return _Loaded(path, self.dl.after_item(sample))
+        except RefusedFile as error:
+            return Unreadable(self._split, self.label(key), path, error.strerror or "")
         except Exception as error:  # noqa: BLE001 - whatever a broken file makes a decoder or a transform raise
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             return Unreadable(self._split, self.label(key), path, reason)
@@ -285,13 +292,16 @@ class Files(Dataset[Any]):
         return self._opener
 
     def _file(self, key: Key) -> str:
-        """The file of an item: the first path of an existing file on the way from the item to the image."""
+        """The file of an item: the first path on the way from the item to the image where there is one.
+
+        That may be a named pipe, which the next step would open.
+        """
         if known := self.items.file(key):
             return known
         value = self.items.item(key)
         found = os.fspath(value) if isinstance(value, (str, os.PathLike)) else ""
         for step in self._steps:
-            if found and os.path.isfile(found):
+            if found and os.path.exists(found) and not os.path.isdir(found):
                 break
             try:
                 value = step(value)
@@ -436,16 +446,18 @@ def _read(files: Files, keys: Iterator[Key], workers: int | None) -> Iterator[Tr
         batch_sampler=_Batches(keys, files.dl.bs),
         num_workers=_cores() if workers is None else workers,
         collate_fn=files.collate,
-        worker_init_fn=_yield_to_model,
+        worker_init_fn=_begin_work,
         pin_memory=getattr(files.dl.device, "type", "cpu") == "cuda",
     )
     return iter(loader)
 
 
-def _yield_to_model(_worker: int) -> None:
+def _begin_work(_worker: int) -> None:
     """Let the threads of the model go first: those of one layer wait for each other, images are read ahead."""
     if hasattr(os, "nice"):
         os.nice(10)
+    # Pillow's about images of half the pixels that are accepted.
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 def _cores() -> int:
