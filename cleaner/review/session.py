@@ -25,6 +25,7 @@ UNREADABLE = "\0unreadable"
 
 _MOST_ON_A_PAGE = 200
 _LONGEST_NAME = 80
+_LONGEST_TEXT = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,8 +432,9 @@ class Session:
         """Open a place and settle what its pages show; where it makes no sense nothing changes."""
         _check_one_of("show", place.show, SHOWS)
         _check_one_of("order", place.order, ORDERS)
-        if not isinstance(place.text, str):
-            raise CleanerError(f"text is {place.text!r}; a part of a path is accepted")
+        if not isinstance(place.text, str) or len(place.text) > _LONGEST_TEXT:
+            accepted = f"a part of a path, of up to {_LONGEST_TEXT} characters, is accepted"
+            raise CleanerError(f"text is {str(place.text)[:80]!r}; {accepted}")
         if place.predicted != "":
             _check_one_of("predicted", place.predicted, self.scan.vocab)
         self._samples = _by_path(self._samples_of(place.split, place.label))

@@ -337,11 +337,11 @@ def test_an_action_is_about_what_is_selected(page: Page) -> None:
     assert (reply["kind"], reply["page"], reply["counts"]["decided"]) == ("page", 0, 0)
 
 
-@pytest.mark.parametrize("kind", ["act", "keep_rest"])
-def test_nothing_is_decided_on_a_page_that_was_not_seen(scan: Scan, page: Page, kind: str) -> None:
+@pytest.mark.parametrize("message", [{"kind": "act", "action": "keep"}, {"kind": "keep_rest"}])
+def test_nothing_is_decided_on_a_page_that_was_not_seen(scan: Scan, page: Page, message: dict[str, Any]) -> None:
     serial = page.say({"kind": "ready", "id": 1})["serial"]
     page.say({"kind": "turn", "id": 2, "page": 1})
-    reply = page.say({"kind": kind, "id": 3, "serial": serial, "action": "keep"})
+    reply = page.say({**message, "id": 3, "serial": serial})
     assert reply["message"].startswith("Not saved: another page was opened")
     assert not scan.manifest_path.exists()
 
