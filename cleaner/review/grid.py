@@ -59,7 +59,7 @@ import traitlets
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import Decision, parse_action
 from cleaner.review.messages import check_fields, checked_message, flag_of, shortened
-from cleaner.review.session import UNREADABLE, Card, Session
+from cleaner.review.session import UNREADABLE, Card, Session, check_page_size
 from cleaner.review.thumbnails import Thumbnails
 
 __all__ = ["STYLE", "Grid"]
@@ -216,9 +216,11 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
             raise CleanerError("a filter is null; one that is to stay as it is is left out")
         self._session.refresh()
         if "page_size" in message:
-            self._session.set_page_size(message["page_size"])
+            check_page_size(message["page_size"])  # before the rest is done
         if changes or "page_size" not in message:
             self._session.filter(**changes)
+        if "page_size" in message:
+            self._session.set_page_size(message["page_size"])
         self.show(message["id"])
 
     def _answer_move(self, message: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from cleaner.review.opinions import Opinions, face_of
 from cleaner.review.pace import Pace
 from cleaner.review.place import ORDERS, SHOWS, Place, read_place, write_place
 
-__all__ = ["UNREADABLE", "Card", "Counts", "Session", "scan_at"]
+__all__ = ["UNREADABLE", "Card", "Counts", "Session", "check_page_size", "scan_at"]
 
 UNREADABLE = "\0unreadable"
 """The class of the files that could not be read; a label that a scan folder holds has no such character."""
@@ -98,7 +98,7 @@ class Session:
 
     def __init__(self, scan: Scan, reviewer: str | None = None, page_size: int | None = None) -> None:
         if page_size is not None:
-            _check_page_size(page_size)
+            check_page_size(page_size)
         if not scan.root.is_dir():
             raise CleanerError(
                 f"there is no folder {str(scan.root)!r} with the images; "
@@ -251,7 +251,7 @@ class Session:
         Raises:
             CleanerError: the number is out of range.
         """
-        _check_page_size(page_size)
+        check_page_size(page_size)
         at = self.page * self.place.page_size + self.cursor
         self.place = replace(self.place, page_size=page_size, page=at // page_size)
         self._start_page(at % page_size)
@@ -486,7 +486,7 @@ class Session:
         """Open the place of the last time, if the scan still has it."""
         start = self.place
         try:
-            _check_page_size(before.page_size)
+            check_page_size(before.page_size)
             place = before if page_size is None else replace(before, page_size=page_size)
             self._go(replace(place, page=0))
             if not self._samples:
@@ -647,7 +647,12 @@ def _checked_name(name: object) -> str:
     return text
 
 
-def _check_page_size(page_size: object) -> None:
+def check_page_size(page_size: object) -> None:
+    """Check that a page can have as many cards.
+
+    Raises:
+        CleanerError: it cannot.
+    """
     if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= _MOST_ON_A_PAGE:
         raise CleanerError(f"page_size is {page_size!r}; a whole number from 1 to {_MOST_ON_A_PAGE} is accepted")
 
