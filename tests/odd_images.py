@@ -22,6 +22,7 @@ HARMFUL = {
     "text.png": "Decompressed data too large",
     "scans.jpg": "more than 100 scans",
     "progressive scans.jpg": "more than 100 scans",
+    "picture and scans.jpg": "more than 100 scans",
     "segments.jpg": "more than 10000 segments",
     "program.jpg": "PostScript",
     "container.png": "IPTC",
@@ -32,6 +33,9 @@ HARMFUL = {
     "circle.png": "Too many levels of symbolic links",
 }
 HARMLESS = ("frames.gif", "frames.png", "webp.png", "endless.tif", "garbage.gif", "trailer.jpg")
+
+
+_SCAN = b"\x01\x01\0\0\0\0"  # of the first colour, coarsely
 
 
 def write_odd_image(kind: str, folder: Path) -> Path:
@@ -171,6 +175,8 @@ _HARMFUL_BYTES = {
     "text.png": lambda: png(40, 24, (b"zTXt", b"Comment\0\0" + zlib.compress(bytes(10**8)))),
     "scans.jpg": lambda: jpeg_of_scans(10_000),
     "progressive scans.jpg": lambda: jpeg_of_scans(10_000, progressive=True),
+    # What comes first is a scan of all colours, after which the decoder of another file would stop.
+    "picture and scans.jpg": lambda: _saved("JPEG", progressive=True)[:-2] + _segment(0xDA, _SCAN) * 200 + b"\xff\xd9",
     "segments.jpg": lambda: jpeg_segments(b"", 100_000),
     "program.jpg": lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 24\n{} loop\n",
     "container.png": lambda: b"\x1c\x03\x3c\0\x02\x01\0",

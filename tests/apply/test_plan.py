@@ -163,6 +163,8 @@ def test_what_can_still_not_be_read_is_moved_as_decided(root: Path, monkeypatch:
         (delete("socket.png"), "no regular file"),
         (delete("zero.png"), "no regular file"),
         (delete("circle.png"), "no regular file"),
+        (delete("long.png"), "no regular file"),
+        (relabel("train/cat/1.png", "x" * 300), "no class"),
         (delete("train/cat/1.png", sha256="0" * 64), "its bytes changed"),
         (relabel("train/cat/1.png", "dog", sha256="0" * 64), "its bytes changed"),
         (relabel("train/cat/1.png", "cow"), "no class 'cow'"),
@@ -189,6 +191,7 @@ def test_a_decision_that_cannot_be_carried_out_is_left_alone(
     (root / "train" / "away").symlink_to("../../elsewhere")
     (root / "loop").symlink_to("loop")
     (root / "broken.png").symlink_to("nowhere")
+    (root / "long.png").symlink_to("x" * 300)
     (root / "train" / ".git").mkdir()
     for name in ("pipe.png", "socket.png", "zero.png", "circle.png"):
         write_harmful_image(name, root)

@@ -134,8 +134,8 @@ def test_what_becomes_a_pipe_after_it_was_looked_at_is_not_read(
     pipe = write_harmful_image("pipe.png", tmp_path)
     (tmp_path / "a.png").write_bytes(b"a")
     before = os.stat(tmp_path / "a.png")
-    monkeypatch.setattr(files.os, "stat", lambda path: before)
-    with pytest.raises(RefusedFile, match="a named pipe"):
+    with monkeypatch.context() as patch, pytest.raises(RefusedFile, match="a named pipe"):
+        patch.setattr(files.os, "stat", lambda path: before)
         regular_handle(pipe)
 
 
@@ -208,6 +208,7 @@ def test_what_only_has_the_name_of_an_image_is_for_the_reader(tmp_path: Path) ->
         write_harmful_image(name, tmp_path)
     (tmp_path / "nowhere.png").symlink_to("nowhere")
     (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "long").symlink_to("x" * 300)
     (tmp_path / "a.png").touch()
     (tmp_path / "below").symlink_to("a.png/below")
     assert sorted(found(tmp_path)) == ["a.png", "circle.png", "nowhere.png", "pipe.png", "zero.png"]

@@ -92,6 +92,12 @@ def test_scans_are_counted_as_decoders_find_them(between: bytes, tmp_path: Path)
         check(data, tmp_path)
 
 
+def test_scans_are_counted_to_the_end_of_a_long_file(tmp_path: Path) -> None:
+    data = jpeg_segments(bytes(60_000), 3)[:-2] + b"\xff\xda\x00\x08\x01\x01\x00\x00\x00\x00" * 101
+    with pytest.raises(RefusedFile, match="scans"):
+        check(data, tmp_path)
+
+
 def test_scans_inside_of_segments_do_not_count(tmp_path: Path) -> None:
     check(jpeg_segments(b"\xff\xda\x00\x02" * 16_000, 1), tmp_path)  # longer than what is looked at first
     check(jpeg_segments(b"\xff\xda\x00\x02" * 16_000, 3), tmp_path)

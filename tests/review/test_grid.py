@@ -427,6 +427,7 @@ WRONG: list[dict[str, Any]] = [
     {"kind": "act", "serial": 1, "action": "relabel", "new_label": "cat"},
     {"kind": "act", "serial": 1, "action": "relabel", "new_label": None},
     {"kind": "act", "action": "keep"},
+    {"kind": "act", "serial": True, "action": "keep"},
     {"kind": "keep_rest"},
     {"kind": "undo"},
     {"kind": "redo"},

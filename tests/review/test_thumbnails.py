@@ -87,9 +87,18 @@ def test_a_small_image_is_not_enlarged(tmp_path: Path) -> None:
     assert opened(make_thumbnail(make_image(tmp_path / "a.png", size=(8, 8)), 192).data).size == (8, 8)
 
 
+def test_a_large_jpeg_is_decoded_at_reduced_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_rgb, seen = module._as_rgb, []
+    monkeypatch.setattr(module, "_as_rgb", lambda image: (seen.append(image.size), as_rgb(image))[1])
+    make_thumbnail(make_image(tmp_path / "a.jpg", size=(1600, 800)), 64)
+    assert seen == [(200, 100)]
+
+
 def test_missing_files_and_folders_have_a_reason(tmp_path: Path) -> None:
     assert make_thumbnail(tmp_path / "no.png", 32).error == "The file is not there any more"
     assert make_thumbnail(tmp_path, 32).error
+    path = write_odd_image("text", tmp_path)
+    assert make_thumbnail(path, 32).error == "UnidentifiedImageError: cannot identify image file 'text.jpg'"
 
 
 def test_each_path_gets_its_own_image(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from fastai.vision import all as fastai
 from PIL import Image
 from torch import nn
 from torch.nn import functional
+from torch.utils.data import get_worker_info
 
 import cleaner
 from cleaner.core.errors import CleanerError
@@ -214,6 +217,25 @@ def test_harmful_files_are_listed_and_cost_no_other_image(workers: int, tmp_path
     assert [path for path, reason in expected.items() if reason not in found[path]] == []
     assert sum(scan.scored.values()) == 20 + len(HARMLESS)
     assert bound == Image.MAX_IMAGE_PIXELS
+
+
+def ends_its_process(image: Any) -> Any:
+    if hasattr(image, "size") and image.size == (21, 20) and get_worker_info() is not None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return image
+
+
+@pytest.mark.timeout(120)
+def test_a_process_that_the_system_ends_is_told_and_the_scan_goes_on(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data")
+    learn = make_learner(data)
+    (data / "cat" / "cat_0.png").unlink()
+    make_image(data / "cat" / "cat_0.png", size=(21, 20))
+    learn.dls.valid.after_item.fs.insert(0, fastai.Transform(ends_its_process))
+    with pytest.raises(CleanerError, match=r"ended a process that reads images .* fewer --workers"):
+        cleaner.scan_folder(learn, data, tmp_path / "scan", progress=False, workers=1)
+    scan = cleaner.scan_folder(learn, data, tmp_path / "scan", progress=False, workers=0)
+    assert (scan.scored, scan.unreadable) == ({"all": 21}, ())
 
 
 @pytest.mark.timeout(120)

@@ -49,6 +49,15 @@ def test_a_learner_is_not_loaded_before_it_is_trusted(
     assert not (tmp_path / "scan").exists()
 
 
+def test_a_learner_may_be_larger_than_an_image(
+    learner: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = sha256_of(learner)
+    monkeypatch.setattr(sha256_of, "__defaults__", (1000,))
+    assert scan(learner, data, tmp_path / "scan") == 2
+    assert said in capsys.readouterr().err
+
+
 def write_text(path: Path) -> None:
     path.write_text("not a learner")
 

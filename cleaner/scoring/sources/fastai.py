@@ -171,7 +171,8 @@ class FastaiSource:
         """Score the samples of the split once, in the learner's own validation loop; see `Source`.
 
         Raises:
-            CleanerError: a label is not in the vocabulary, or the model's output does not fit it.
+            CleanerError: a label is not in the vocabulary, or the model's output does not fit it, or the system ended a
+                process that reads images.
         """
         files, held, expected = self._files[split], self._held[split], self._counts[split] - skip
         batches = every(files, skip, self._workers) if only is None else again(files, only, held, self._workers)
@@ -185,7 +186,7 @@ class FastaiSource:
                 held.hold(batch, traced.collated, candidates)
 
         loader = TracedLoader(files, expected, batches if candidates is None else with_copies(batches), take)
-        with _as_found(self._learn), self._learn.validation_context(), _unreduced(self._learn):
+        with _lost_workers(), _as_found(self._learn), self._learn.validation_context(), _unreduced(self._learn):
             self._learn.add_cbs([_Quicken(self.ways, self._made, fast, files), _Gather(loader, len(self.vocab))])
             self._learn._do_epoch_validate(dl=loader)
         if only is None and loader.seen != expected:
@@ -324,6 +325,20 @@ def _copied(tensors: list[Tensor]) -> tuple[list[Tensor], Callable[[], None]]:
     event = torch.cuda.Event()  # type: ignore[no-untyped-call]
     event.record(torch.cuda.current_stream(tensors[0].device))
     return on_host, event.synchronize
+
+
+@contextmanager
+def _lost_workers() -> Iterator[None]:
+    """With an error for people where the system ends a worker process; torch raises its own at any moment."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise CleanerError(
+            f"the system ended a process that reads images ({error}), as it does where memory runs out or where a file "
+            "gets shorter while it is read. The same command goes on with the scan; fewer --workers need less memory"
+        ) from error
 
 
 @contextmanager
