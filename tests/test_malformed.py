@@ -1,21 +1,31 @@
-"""Three hundred malformed inputs through the command line: each is told, and no file of the dataset is changed."""
+"""Malformed inputs of every kind, more than three hundred: each is told, and no file of the dataset is changed."""
 
 from __future__ import annotations
 
+import io
 import json
+import math
+import pickle
 import random
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from cleaner.apply.execute import apply
 from cleaner.cli import main
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Sample, Unreadable
-from cleaner.core.scan import Scan
+from cleaner.core.scan import Scan, load
+from cleaner.review.app import Review
+from cleaner.review.thumbnails import make_thumbnail
 from tests.apply.test_execute import TIME, Tree, make, tree
+from tests.conftest import make_image
 
 TABLE = b'fname,label,note\r\ncat/1.png,cat,"a, b"\r\ncat/2.png,cat,\r\ndog/1.png,dog,x\r\n'
 
@@ -141,8 +151,84 @@ def contents_of(found: Tree) -> list[bytes]:
     return sorted(file[0] for path, file in found.items() if isinstance(file, tuple) and path.endswith(".png"))
 
 
-def test_there_are_three_hundred_cases() -> None:
-    assert sum(count for _, count in KINDS.values()) == 300
+IMAGES = {"png": "PNG", "jpg": "JPEG", "gif": "GIF", "bmp": "BMP", "tif": "TIFF", "webp.png": "WEBP"}
+EACH_IMAGE = 10
+# Messages that make sense, for each of their fields to be put wrong.
+OF_GRID: list[dict[str, Any]] = [
+    {"kind": "turn", "page": 1},
+    {"kind": "filter", "show": "undecided", "predicted": "dog", "text": "cat", "order": "name", "page_size": 7},
+    {"kind": "move", "by": 1, "extend": True},
+    {"kind": "point", "path": "train/cat/cat_02.png", "extend": True, "toggle": True},
+    {"kind": "select", "what": "page"},
+    {"kind": "decide", "path": "train/cat/cat_01.png", "action": "relabel", "new_label": "dog"},
+    {"kind": "act", "serial": 1, "action": "relabel", "new_label": "dog"},
+    {"kind": "keep_rest", "serial": 1},
+    {"kind": "large", "path": "train/cat/cat_01.png"},
+    *({"kind": kind} for kind in ("undo", "redo", "news", "ready")),
+    {"kind": "reviewer", "name": "ben"},
+]
+OF_OVERVIEW: list[dict[str, Any]] = [{"kind": "ready"}, {"kind": "open", "label": "dog", "predicted": "fox"}]
+NO_VALUES: list[Any] = [None, 2.5, math.nan, -(10**30), [], ["page"], {}, {"a": [[[1]]]}, "x" * 10**6, "\0", "../cat"]
+# Where the last two of these make sense.
+ANY_TEXT = ("text", "name")
+
+
+def messages(make_sense: list[dict[str, Any]]) -> Iterator[Any]:
+    """Messages of which none makes sense."""
+    yield from (None, "ready", [], {}, {"id": 1}, *({"kind": value, "id": 1} for value in NO_VALUES))
+    for message in make_sense:
+        yield message  # without an id
+        yield from ({**message, "id": wrong} for wrong in (None, "1", True, 1.5, [1]))
+        yield {**message, "id": 1, "more": "x" * 10**7}
+        for field in sorted(message.keys() - {"kind"}):
+            values = NO_VALUES[: -2 if field in ANY_TEXT else None]
+            yield from ({**message, "id": 1, field: value} for value in values)
+
+
+def damaged_images() -> Iterator[tuple[str, bytes]]:
+    """Names and bytes of images that are torn, changed in a few bytes, or put together wrongly."""
+    chance = random.Random("images")
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8))
+    for suffix, kind in IMAGES.items():
+        buffer = io.BytesIO()
+        picture.save(buffer, kind)
+        whole = buffer.getvalue()
+        for number in range(EACH_IMAGE):
+            data, at = bytearray(whole), chance.randrange(len(whole))
+            if number % 3 == 0:
+                del data[at:]
+            elif number % 3 == 1:
+                # Also in the header, which says how large the image is and where its parts are.
+                for place in [chance.randrange(64), *(chance.randrange(len(data)) for _ in range(4))]:
+                    data[place] = chance.randrange(256)
+            else:
+                data[at : at + chance.randrange(100)] = chance.randbytes(chance.randrange(100))
+            yield f"{number}.{suffix}", bytes(data)
+
+
+def damaged_learners(whole: bytes) -> Iterator[bytes]:
+    """Learner files that are torn, and files of other kinds. Changed bytes of a pickle could mean anything."""
+    yield from (whole[: len(whole) * part // 8] for part in range(8))
+    yield from (b"\0" * 1000, b"not a learner\n", b"\x80\x05.", whole[1000:], whole + b"PK\x05\x06" + bytes(18))
+    yield from (pickle.dumps(value) for value in (None, {"model": 1}, ["a"], "learner", b"bytes"))
+    for member in ("data.pkl", "version", "byteorder", ""):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(whole)) as old, zipfile.ZipFile(buffer, "w") as new:
+            for name in old.namelist():
+                if member and not name.endswith(member):
+                    new.writestr(name, old.read(name))
+                elif member == "data.pkl":
+                    new.writestr(name, old.read(name)[:500])
+        yield buffer.getvalue()
+
+
+def test_there_are_more_than_three_hundred_cases() -> None:
+    counts = {kind: count for kind, (_, count) in KINDS.items()}
+    counts["image"] = len(list(damaged_images()))
+    counts["message"] = len(list(messages(OF_GRID))) + len(list(messages(OF_OVERVIEW)))
+    assert counts["image"] == len(IMAGES) * EACH_IMAGE
+    assert counts["message"] > 300
+    assert sum(counts.values()) > 600
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -176,3 +262,89 @@ def test_a_malformed_input_is_told_and_changes_no_file_of_the_dataset(
     with capsys.disabled():
         print(f"\n{count} damages of {kind}: {json.dumps(statuses)} by exit status")
     assert statuses[2] >= count // 4
+
+
+def learner_of(folder: Path) -> Path:
+    """An exported learner that knows the classes of the dataset."""
+    from tests.scoring.learners import make_folder, make_learner
+
+    make_learner(make_folder(folder / "known")).export(folder / "learner.pkl")
+    return folder / "learner.pkl"
+
+
+def scan_command(learner: Path, folder: Path, *more: str) -> list[str]:
+    paths = ["--learner", str(learner), "--data", str(folder / "data"), "--out", str(folder / "new")]
+    return ["scan", *paths, "--trust", "--workers", "0", *more]
+
+
+def test_a_damaged_learner_is_told_and_nothing_is_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    learner = learner_of(folder)
+    damages, before = list(damaged_learners(learner.read_bytes())), tree(folder / "data")
+    # Whatever can be loaded is refused for the number.
+    assert main(scan_command(learner, folder, "-k", "0")) == 2
+    assert "k is 0" in capsys.readouterr().err
+    for damage in damages:
+        learner.write_bytes(damage)
+        assert main(scan_command(learner, folder, "-k", "0")) == 2, damage[:100]
+        said = capsys.readouterr()
+        assert said.err.startswith("cleaner scan: "), damage[:100]
+        assert "Traceback" not in said.err + said.out
+        assert not (folder / "new").exists()
+    assert tree(folder / "data") == before
+    with capsys.disabled():
+        print(f"\n{len(damages)} damages of a learner file: all with exit status 2")
+
+
+def test_damaged_images_are_scored_or_listed_and_have_a_card(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("cat/good.png", "dog/good.png"):
+        make_image(folder / "data" / name)
+    names = []
+    for name, data in damaged_images():
+        (folder / "data" / "cat" / name).write_bytes(data)
+        names.append(f"cat/{name}")
+    before = tree(folder / "data")
+    assert main(scan_command(learner_of(folder), folder)) == 0
+    assert "Traceback" not in capsys.readouterr().err
+    scan = load(folder / "new")
+    reasons = {unreadable.path: unreadable.error for unreadable in scan.unreadable}
+    scored = {sample.path for sample in scan.samples}
+    assert {*names, "cat/good.png", "dog/good.png"} <= scored | reasons.keys()
+    assert not scored & reasons.keys()
+    assert all(reasons.values())
+    for name in names:
+        thumbnail = make_thumbnail(folder / "data" / name, 32)
+        assert bool(thumbnail.data) != bool(thumbnail.error), name
+    assert tree(folder / "data") == before
+    with capsys.disabled():
+        print(f"\n{len(names)} damages of images: {len(reasons.keys() & set(names))} could not be read")
+    assert len(reasons.keys() & set(names)) >= len(names) // 4
+
+
+@pytest.mark.parametrize("part", ["grid", "overview"])
+def test_a_message_that_makes_no_sense_gets_an_error_and_changes_nothing(
+    part: str, scan: Scan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    review, replies = Review(scan, reviewer="anna", page_size=5), []
+    for widget in (review.grid, review.overview):
+        widget.send = lambda content, buffers=None: replies.append(content)
+    talks_to = {"grid": (review.grid, OF_GRID), "overview": (review.overview, OF_OVERVIEW)}
+    widget, make_sense = talks_to[part]
+    review.grid._handle_custom_msg({"kind": "ready", "id": 1}, [])
+    session, wrong, before = review.session, list(messages(make_sense)), tree(scan.root.parent)
+    state = (session.place, session.cursor, session.selected, session.reviewer)
+    for message in wrong:
+        replies.clear()
+        widget._handle_custom_msg(message, [])
+        (reply,) = replies
+        assert reply["kind"] == "error", repr(message)[:200]
+        assert 0 < len(reply["message"]) <= 1000
+        assert (session.place, session.cursor, session.selected, session.reviewer) == state, repr(message)[:200]
+    assert tree(scan.root.parent) == before
+    with capsys.disabled():
+        print(f"\n{len(wrong)} messages to the {part} that make no sense: each got an error")
+    # What they were made of does make sense, and can be carried out in that order.
+    for message in make_sense:
+        replies.clear()
+        serial = {"serial": review.grid._serial} if "serial" in message else {}
+        widget._handle_custom_msg({**message, **serial, "id": 1}, [])
+        assert "error" not in [reply["kind"] for reply in replies], message

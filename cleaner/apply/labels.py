@@ -83,7 +83,7 @@ class FolderLabels:
         if not label or label.startswith(".") or any(c in label for c in "/\\\0"):
             raise Refusal(f"no folder can be called {label!r}")
         folder = self.root / path.parent.parent / label
-        if folder.is_dir():
+        if os.path.isdir(folder):
             return
         if self.known is None or label not in self.known:
             raise Refusal(f"there is no class {label!r} beside it: {os.fspath(folder)!r} does not exist")

@@ -193,7 +193,7 @@ def checked_file(decision: Decision, root: Path) -> Identity:
     path = root / decision.path
     if not os.path.lexists(path):
         raise Refusal("the file is gone")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise Refusal("it is no regular file")
     try:
         status = os.lstat(path)
@@ -229,7 +229,7 @@ def _free(targets: Iterable[str], inside: _Inside, taken: Container[str]) -> str
 
 
 def _missing_folders(operations: Sequence[Operation], root: Path) -> list[str]:
-    return sorted(folder for folder in folders_of(operations) if not (root / folder).exists())
+    return sorted(folder for folder in folders_of(operations) if not os.path.exists(root / folder))
 
 
 def folders_of(operations: Iterable[Operation]) -> set[str]:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 import mimetypes
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from cleaner.core.errors import CleanerError, FieldError
 
 __all__ = [
+    "MOST_BYTES",
     "TRASH",
+    "RefusedFile",
     "check_path",
     "image_files",
     "number_to_csv",
     "path_from_csv",
     "path_to_csv",
+    "regular_handle",
     "relative_path",
     "rewrite",
     "sha256_of",
@@ -30,10 +34,28 @@ __all__ = [
 TRASH = ".cleaner-trash"
 """Name of the folder inside a dataset that holds what was deleted from it; hidden, so that fastai does not list it."""
 
+MOST_BYTES = 2**31
+"""Bytes of the largest file of a dataset that is read: what the largest image takes, of eight bytes a pixel."""
+
 _IMAGE_SUFFIXES = frozenset(suffix for suffix, kind in mimetypes.types_map.items() if kind.startswith("image/"))
 _NO_NAMES = frozenset(("", ".", ".."))
 # A spreadsheet takes a cell that begins with one of these for a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# What a path may lead to beside a file or a folder. Reading one waits for whoever writes to it, or never ends.
+_KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+# What says that there is no folder behind a link, so that no image is missing where it is passed over.
+_LEADS_NOWHERE = (errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+
+
+class RefusedFile(OSError):  # noqa: N818 - not an error of the system, but the reason why a file is not read
+    """Why a file is not read to its end; `strerror` is for people."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(errno.EINVAL, reason)
+
+    def __reduce__(self) -> tuple[type[RefusedFile], tuple[str]]:
+        # Exceptions are pickled by their arguments, which are not what this one is made from.
+        return type(self), (self.strerror or "",)
 
 
 def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
@@ -100,16 +122,57 @@ def _umask() -> int:
     return mask
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.
+def regular_handle(path: str | os.PathLike[str]) -> tuple[int, os.stat_result]:
+    """Open a file to read its bytes; never waits, as `open` does for a named pipe.
+
+    Returns:
+        the handle, which is for the caller to close, and what the system knows of the file.
 
     Raises:
-        OSError: the file cannot be read.
+        RefusedFile: it is a named pipe, a socket or a device, or a link to one.
+        OSError: it cannot be opened.
     """
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
+    # A device is not even opened, which may do something. What it is can change between the two looks.
+    _check_is_regular(os.stat(path))
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        status = os.fstat(handle)
+        _check_is_regular(status)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle, status
+
+
+def _check_is_regular(status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if not stat.S_ISREG(status.st_mode):
+        raise RefusedFile(f"it is {_KINDS.get(stat.S_IFMT(status.st_mode), 'something')} and no regular file")
+
+
+def sha256_of(path: Path, most: int | None = MOST_BYTES) -> str:
+    """SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.
+
+    Args:
+        path: the file.
+        most: size in bytes above which it is not read; None for a file of any size.
+
+    Raises:
+        RefusedFile: it is no regular file, or larger than `most`, or its size changed while it was read.
+        OSError: it cannot be read.
+    """
+    handle, status = regular_handle(path)
+    with os.fdopen(handle, "rb") as file:
+        if most is not None and status.st_size > most:
+            raise RefusedFile(f"it has {status.st_size} bytes; files of up to {most} are read")
+        digest, left = hashlib.sha256(), status.st_size
+        # Not to the end of the file, which somebody may write to as fast as it is read here.
+        while left >= 0 and (block := file.read(1 << 20)):
             digest.update(block)
+            left -= len(block)
+    if left:
+        raise RefusedFile("its size changed while it was read")
     return digest.hexdigest()
 
 
@@ -163,7 +226,8 @@ def image_files(folder: Path) -> Iterator[str]:
 
     The files come as the system lists them, which is the same order each time as long as nothing changes; no list of
     them is made. Hidden files and folders, and with them the trash, are left out. Linked folders are followed, each
-    folder once.
+    folder once. What has the name of an image and is none, such as a named pipe or a link in a circle, is yielded too:
+    it is for the reader to say so.
 
     Raises:
         CleanerError: a folder cannot be listed; its images would be missing without a word.
@@ -172,26 +236,34 @@ def image_files(folder: Path) -> Iterator[str]:
     left = [os.fspath(folder)]
     while left:
         current = left.pop()
-        status = os.stat(current)
-        if (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
         folders = []
-        with _listed(current) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    folders.append(entry.path)
-                elif os.path.splitext(entry.name)[1].lower() in _IMAGE_SUFFIXES:
-                    yield entry.path
+        try:
+            status = os.stat(current)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(current) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    is_image = os.path.splitext(entry.name)[1].lower() in _IMAGE_SUFFIXES
+                    if _is_folder(entry, is_image):
+                        folders.append(entry.path)
+                    elif is_image:
+                        yield entry.path
+        except OSError as error:
+            raise CleanerError(
+                f"the folder {(error.filename or current)!r} cannot be listed ({error.strerror}); "
+                "make it readable, or move it out"
+            ) from error
         left.extend(sorted(folders, reverse=True))
 
 
-def _listed(folder: str) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+def _is_folder(entry: os.DirEntry[str], is_image: bool) -> bool:
     try:
-        return os.scandir(folder)
+        return entry.is_dir()
     except OSError as error:
-        raise CleanerError(
-            f"the folder {folder!r} cannot be listed ({error.strerror}); make it readable, or move it out"
-        ) from error
+        # The reader of an image will say what is wrong with the link; of a folder nobody else would.
+        if is_image or error.errno in _LEADS_NOWHERE:
+            return False
+        raise

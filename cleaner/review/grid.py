@@ -59,8 +59,8 @@ import traitlets
 from cleaner.core.errors import CleanerError
 from cleaner.core.manifest import overtaken
 from cleaner.core.records import Decision, parse_action
-from cleaner.review.messages import checked_message, shortened
-from cleaner.review.session import UNREADABLE, Card, Session
+from cleaner.review.messages import check_fields, checked_message, flag_of, shortened
+from cleaner.review.session import UNREADABLE, Card, Session, check_page_size
 from cleaner.review.thumbnails import Thumbnails
 
 __all__ = ["STYLE", "Grid"]
@@ -68,6 +68,26 @@ __all__ = ["STYLE", "Grid"]
 _LARGE = 1600
 _PREFETCH_AFTER = 0.25
 _DECIDING = ("decide", "act", "keep_rest", "undo", "redo")
+# The fields of each kind of message, as in the table above.
+_FIELDS = {
+    kind: frozenset(fields.split())
+    for kind, fields in {
+        "ready": "",
+        "turn": "page",
+        "filter": "show predicted text order page_size",
+        "move": "by extend",
+        "point": "path extend toggle",
+        "select": "what",
+        "decide": "path action new_label",
+        "act": "serial action new_label",
+        "keep_rest": "serial",
+        "undo": "",
+        "redo": "",
+        "news": "",
+        "large": "path",
+        "reviewer": "name",
+    }.items()
+}
 _HERE = Path(__file__).parent
 STYLE = _HERE / "grid.css"
 """The style sheet of all that is shown."""
@@ -169,10 +189,9 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
             ask = message["id"]
             kind = message["kind"]
             not_saved = "Not saved: " if kind in _DECIDING else ""
+            check_fields(message, _FIELDS)
             if "path" in message:
                 path = self._session.card(message["path"]).sample.path
-            if kind not in self._answers:
-                raise CleanerError(f"there is no message {kind!r}; accepted are {', '.join(self._answers)}")
             self._answers[kind](message)
         except CleanerError as error:
             self.show_error(f"{not_saved}{error}", ask, path)
@@ -196,23 +215,28 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
 
     def _answer_filter(self, message: dict[str, Any]) -> None:
         changes = {name: message[name] for name in ("show", "predicted", "text", "order") if name in message}
+        if None in changes.values():
+            raise CleanerError("a filter is null; one that is to stay as it is is left out")
         self._session.refresh()
         if "page_size" in message:
-            self._session.set_page_size(message["page_size"])
+            check_page_size(message["page_size"])  # before the rest is done
         if changes or "page_size" not in message:
             self._session.filter(**changes)
+        if "page_size" in message:
+            self._session.set_page_size(message["page_size"])
         self.show(message["id"])
 
     def _answer_move(self, message: dict[str, Any]) -> None:
-        self._session.move(message.get("by"), message.get("extend") is True)  # type: ignore[arg-type]  # which checks it
+        self._session.move(message.get("by"), flag_of(message, "extend"))  # type: ignore[arg-type]  # which checks it
         self._tell(message["id"])
 
     def _answer_point(self, message: dict[str, Any]) -> None:
         path, selected = message.get("path"), self._session.selected
         if not isinstance(path, str):
             raise CleanerError(f"the path of a card is {path!r}; a text is accepted")
-        self._session.point(path, message.get("extend") is True)
-        if message.get("toggle") is True:
+        extend, toggle = flag_of(message, "extend"), flag_of(message, "toggle")
+        self._session.point(path, extend)
+        if toggle:
             # What was selected stays so.
             self._session.selected = selected
             self._session.toggle()
@@ -295,7 +319,7 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
             self.send({"kind": "here", "id": ask, "note": note, **self._news()})
 
     def _check_page(self, message: dict[str, Any], paths: list[str]) -> None:
-        if message.get("serial") != self._serial:
+        if message.get("serial") is True or message.get("serial") != self._serial:
             raise CleanerError("another page was opened before this key came; look at it and press the key again")
         self._session.refresh()
         for path in paths:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from cleaner.core.errors import CleanerError
 
-__all__ = ["checked_message", "shortened"]
+__all__ = ["check_fields", "checked_message", "flag_of", "shortened"]
 
 _LONGEST = 1000
 
@@ -22,6 +23,32 @@ def checked_message(content: Any) -> dict[str, Any]:
     if isinstance(content.get("id"), bool) or not isinstance(content.get("id"), int):
         raise CleanerError(f"a message {content['kind']!r} without a number for an id came; it was left out")
     return content
+
+
+def check_fields(message: Mapping[str, Any], known: Mapping[str, frozenset[str]]) -> None:
+    """Check that a message is of a kind that is known, with no other fields than those of its kind.
+
+    Raises:
+        CleanerError: it is not.
+    """
+    kind = message["kind"]
+    if kind not in known:
+        raise CleanerError(f"there is no message {kind!r}; accepted are {', '.join(known)}")
+    if unknown := message.keys() - known[kind] - {"kind", "id"}:
+        accepted = ", ".join(sorted(known[kind])) or "no field"
+        raise CleanerError(f"a message {kind!r} came with {min(map(repr, unknown))}; accepted is {accepted}")
+
+
+def flag_of(message: Mapping[str, Any], name: str) -> bool:
+    """A field that may be left out, for no.
+
+    Raises:
+        CleanerError: it is neither yes nor no.
+    """
+    value = message.get(name, False)
+    if not isinstance(value, bool):
+        raise CleanerError(f"{name} is {value!r}; true or false is accepted")
+    return value
 
 
 def shortened(error: str) -> str:

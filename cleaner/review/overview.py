@@ -36,12 +36,14 @@ import traitlets
 from cleaner.core.confusion import most_confused
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import LOSS_EDGES, ClassLosses
-from cleaner.review.messages import checked_message, shortened
+from cleaner.review.messages import check_fields, checked_message, shortened
 from cleaner.review.session import UNREADABLE, Session
 
 __all__ = ["Overview"]
 
 _MATRIX_LABELS = 20
+# The fields of each kind of message, as in the table above.
+_FIELDS: dict[str, frozenset[str]] = {"ready": frozenset(), "open": frozenset({"label", "predicted"})}
 _HERE = Path(__file__).parent
 
 
@@ -143,10 +145,8 @@ class Overview(anywidget.AnyWidget):  # type: ignore[misc]
         try:
             message = checked_message(content)
             ask = message["id"]
-            kind = message["kind"]
-            if kind not in self._answers:
-                raise CleanerError(f"there is no message {kind!r}; accepted are {', '.join(self._answers)}")
-            self._answers[kind](message)
+            check_fields(message, _FIELDS)
+            self._answers[message["kind"]](message)
         except CleanerError as error:
             self.show_error(str(error), ask)
         except OSError as error:

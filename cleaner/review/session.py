@@ -17,13 +17,14 @@ from cleaner.review.opinions import Opinions
 from cleaner.review.pace import Pace
 from cleaner.review.place import ORDERS, SHOWS, Place, read_place, write_place
 
-__all__ = ["UNREADABLE", "Card", "Counts", "Session"]
+__all__ = ["UNREADABLE", "Card", "Counts", "Session", "check_page_size"]
 
 UNREADABLE = "\0unreadable"
 """The class of the files that could not be read; a label that a scan folder holds has no such character."""
 
 _MOST_ON_A_PAGE = 200
 _LONGEST_NAME = 80
+_LONGEST_TEXT = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Session:
 
     def __init__(self, scan: Scan, reviewer: str | None = None, page_size: int | None = None) -> None:
         if page_size is not None:
-            _check_page_size(page_size)
+            check_page_size(page_size)
         if not scan.root.is_dir():
             raise CleanerError(
                 f"there is no folder {str(scan.root)!r} with the images; "
@@ -252,7 +253,7 @@ class Session:
         Raises:
             CleanerError: the number is out of range.
         """
-        _check_page_size(page_size)
+        check_page_size(page_size)
         at = self.page * self.place.page_size + self.cursor
         self.place = replace(self.place, page_size=page_size, page=at // page_size)
         self._start_page(at % page_size)
@@ -433,8 +434,9 @@ class Session:
         """Open a place and settle what its pages show; where it makes no sense nothing changes."""
         _check_one_of("show", place.show, SHOWS)
         _check_one_of("order", place.order, ORDERS)
-        if not isinstance(place.text, str):
-            raise CleanerError(f"text is {place.text!r}; a part of a path is accepted")
+        if not isinstance(place.text, str) or len(place.text) > _LONGEST_TEXT:
+            accepted = f"a part of a path, of up to {_LONGEST_TEXT} characters, is accepted"
+            raise CleanerError(f"text is {str(place.text)[:80]!r}; {accepted}")
         if place.predicted != "":
             _check_one_of("predicted", place.predicted, self.scan.vocab)
         self._samples = _by_path(self._samples_of(place.split, place.label))
@@ -486,7 +488,7 @@ class Session:
         """Open the place of the last time, if the scan still has it."""
         start = self.place
         try:
-            _check_page_size(before.page_size)
+            check_page_size(before.page_size)
             place = before if page_size is None else replace(before, page_size=page_size)
             self._go(replace(place, page=0))
             if not self._samples:
@@ -650,7 +652,12 @@ def _checked_name(name: object) -> str:
     return text
 
 
-def _check_page_size(page_size: object) -> None:
+def check_page_size(page_size: object) -> None:
+    """Check that a page can have as many cards.
+
+    Raises:
+        CleanerError: it cannot.
+    """
     if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= _MOST_ON_A_PAGE:
         raise CleanerError(f"page_size is {page_size!r}; a whole number from 1 to {_MOST_ON_A_PAGE} is accepted")
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, Timer
 
+from PIL import UnidentifiedImageError
+
+from cleaner.core.files import RefusedFile
 from cleaner.core.images import read_image
 
 __all__ = ["Thumbnail", "Thumbnails", "make_thumbnail"]
@@ -39,6 +42,10 @@ def make_thumbnail(path: Path, size: int) -> Thumbnail:
         read_image(path, size).save(buffer, "JPEG", quality=85)
     except FileNotFoundError:
         return Thumbnail(b"", "The file is not there any more")
+    except RefusedFile as error:
+        return Thumbnail(b"", f"The file is not opened: {error.strerror}")
+    except UnidentifiedImageError:
+        return Thumbnail(b"", f"UnidentifiedImageError: cannot identify image file {path.name!r}")
     except Exception as error:  # noqa: BLE001 - whatever a broken file makes a decoder raise is shown on its card
         return Thumbnail(b"", f"{type(error).__name__}: {str(error).replace(str(path), path.name)}")
     return Thumbnail(buffer.getvalue())

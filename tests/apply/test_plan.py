@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from cleaner.apply.labels import FolderLabels
 from cleaner.apply.plan import Done, Plan, make_plan
-from cleaner.core.files import TRASH, sha256_of
+from cleaner.core.files import MOST_BYTES, TRASH, sha256_of
 from cleaner.core.records import Action, Decision
+from tests.odd_images import write_harmful_image
 
 TRASH_FOLDER = f"{TRASH}/journal-x"
 TIME = "2026-01-31T12:00:00Z"
@@ -162,6 +163,11 @@ def test_what_can_still_not_be_read_is_moved_as_decided(root: Path, monkeypatch:
         (delete("train/cat"), "no regular file"),
         (delete("pipe.png"), "no regular file"),
         (delete("broken.png"), "no regular file"),
+        (delete("socket.png"), "no regular file"),
+        (delete("zero.png"), "no regular file"),
+        (delete("circle.png"), "no regular file"),
+        (delete("long.png"), "no regular file"),
+        (relabel("train/cat/1.png", "x" * 300), "no class"),
         (delete("train/cat/1.png", sha256="0" * 64), "its bytes changed"),
         (relabel("train/cat/1.png", "dog", sha256="0" * 64), "its bytes changed"),
         (relabel("train/cat/1.png", "cow"), "no class 'cow'"),
@@ -188,8 +194,10 @@ def test_a_decision_that_cannot_be_carried_out_is_left_alone(
     (root / "train" / "away").symlink_to("../../elsewhere")
     (root / "loop").symlink_to("loop")
     (root / "broken.png").symlink_to("nowhere")
+    (root / "long.png").symlink_to("x" * 300)
     (root / "train" / ".git").mkdir()
-    os.mkfifo(root / "pipe.png")
+    for name in ("pipe.png", "socket.png", "zero.png", "circle.png"):
+        write_harmful_image(name, root)
     plan = plan_of(root, decision, delete("valid/cat/1.png"), known=known)
     assert [(c.path, c.action) for c in plan.conflicts] == [(decision.path, decision.action.value)]
     assert reason in plan.conflicts[0].reason
@@ -218,6 +226,24 @@ def test_a_file_that_cannot_be_read_is_left_alone(root: Path, monkeypatch: pytes
     monkeypatch.setattr("cleaner.apply.plan.sha256_of", refuse)
     plan = plan_of(root, delete("train/cat/1.png", sha256="0" * 64))
     assert plan.conflicts[0].reason == "it cannot be read: Permission denied"
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["pipe.png", "zero.png"])
+def test_what_becomes_a_pipe_or_a_device_meanwhile_is_left_alone(
+    name: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_harmful_image(name, root)
+    monkeypatch.setattr("cleaner.apply.plan.os.path.isfile", lambda path: True)
+    plan = plan_of(root, delete(name, sha256="0" * 64))
+    assert "no regular file" in plan.conflicts[0].reason
+
+
+def test_a_file_that_is_too_large_to_be_looked_at_is_moved_as_decided(root: Path) -> None:
+    os.truncate(root / "0.png", MOST_BYTES + 1)
+    assert list(targets(make_plan([delete("0.png")], FolderLabels.of(root, None), TRASH_FOLDER))) == ["0.png"]
+    plan = plan_of(root, delete("0.png", sha256="0" * 64))
+    assert "it cannot be read: it has" in plan.conflicts[0].reason
 
 
 def test_a_class_of_the_scan_gets_a_folder_that_is_not_there_yet(root: Path) -> None:

@@ -8,25 +8,33 @@ import hashlib
 import io
 import math
 import os
+import pickle
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from cleaner.core import files
 from cleaner.core.errors import CleanerError, FieldError
 from cleaner.core.files import (
+    MOST_BYTES,
     TRASH,
+    RefusedFile,
     check_path,
     image_files,
     number_to_csv,
     path_from_csv,
     path_to_csv,
+    regular_handle,
     relative_path,
     sha256_of,
     write_whole,
 )
+from tests.odd_images import write_harmful_image
 
 FORMULAS = ["=1+1.png", "+a.png", "-a.png", "@a.png", "\ta.png", "\ra.png", "=cat/a.png"]
 
@@ -110,6 +118,61 @@ def test_the_hash_of_a_file(tmp_path: Path) -> None:
     assert sha256_of(tmp_path / "a") == hashlib.sha256(content).hexdigest()
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["pipe.png", "socket.png", "zero.png"])
+def test_what_would_never_end_is_not_read(name: str, tmp_path: Path) -> None:
+    path = write_harmful_image(name, tmp_path)
+    (tmp_path / "link").symlink_to(path)
+    for each in (path, tmp_path / "link"):
+        with pytest.raises(RefusedFile, match="no regular file"):
+            sha256_of(each)
+
+
+def test_what_becomes_a_pipe_after_it_was_looked_at_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = write_harmful_image("pipe.png", tmp_path)
+    (tmp_path / "a.png").write_bytes(b"a")
+    before = os.stat(tmp_path / "a.png")
+    with monkeypatch.context() as patch, pytest.raises(RefusedFile, match="a named pipe"):
+        patch.setattr(files.os, "stat", lambda path: before)
+        regular_handle(pipe)
+
+
+def test_a_folder_and_what_is_not_there_are_errors_of_the_system(tmp_path: Path) -> None:
+    for path, error in ((tmp_path, IsADirectoryError), (tmp_path / "no", FileNotFoundError)):
+        with pytest.raises(error):
+            sha256_of(path)
+
+
+def test_a_file_that_is_too_large_is_not_hashed_unless_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.touch()
+    os.truncate(path, MOST_BYTES + 1)
+    with pytest.raises(RefusedFile, match=f"it has {MOST_BYTES + 1} bytes"):
+        sha256_of(path)
+    path.write_bytes(b"abc")
+    assert sha256_of(path, most=3) == sha256_of(path, most=None) == hashlib.sha256(b"abc").hexdigest()
+    with pytest.raises(RefusedFile):
+        sha256_of(path, most=2)
+
+
+@pytest.mark.parametrize("size", [3 << 20, (1 << 20) - 1, 0])
+def test_a_file_that_grows_or_shrinks_while_it_is_read_has_no_hash(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(bytes(2 << 20))
+    handle = os.open(tmp_path / "a", os.O_RDONLY)
+    monkeypatch.setattr(files, "regular_handle", lambda path: (handle, SimpleNamespace(st_size=size)))
+    with pytest.raises(RefusedFile, match="its size changed"):
+        sha256_of(tmp_path / "a")
+
+
+def test_why_a_file_is_refused_comes_out_of_worker_processes() -> None:
+    refused = pickle.loads(pickle.dumps(RefusedFile("it is a named pipe")))
+    assert (type(refused), refused.strerror) == (RefusedFile, "it is a named pipe")
+
+
 def make_files(root: Path, *names: str) -> None:
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -138,6 +201,47 @@ def test_linked_folders_are_followed_once_and_circles_end(tmp_path: Path) -> Non
     (tmp_path / "data" / "c").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "data" / "gone").symlink_to(tmp_path / "nowhere")
     assert found(tmp_path / "data") == ["a/1.png", "b/2.png"]
+
+
+def test_what_only_has_the_name_of_an_image_is_for_the_reader(tmp_path: Path) -> None:
+    for name in ("pipe.png", "zero.png", "circle.png"):
+        write_harmful_image(name, tmp_path)
+    (tmp_path / "nowhere.png").symlink_to("nowhere")
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "long").symlink_to("x" * 300)
+    (tmp_path / "a.png").touch()
+    (tmp_path / "below").symlink_to("a.png/below")
+    assert sorted(found(tmp_path)) == ["a.png", "circle.png", "nowhere.png", "pipe.png", "zero.png"]
+
+
+class Entry:
+    """An entry of a folder of which the system cannot say what it is."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def is_dir(self) -> bool:
+        raise OSError(self.code, os.strerror(self.code), "data/folder")
+
+
+def test_a_link_that_may_lead_to_images_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for code in (errno.EACCES, errno.EIO):
+        assert not files._is_folder(Entry(code), is_image=True)
+        with pytest.raises(OSError, match="folder"):
+            files._is_folder(Entry(code), is_image=False)
+    (tmp_path / "b").mkdir()
+    monkeypatch.setattr(files, "_is_folder", lambda entry, is_image: Entry(errno.EACCES).is_dir())
+    with pytest.raises(CleanerError, match="'data/folder' cannot be listed"):
+        found(tmp_path)
+
+
+def test_a_folder_that_goes_away_is_told(tmp_path: Path) -> None:
+    make_files(tmp_path, "a.png", "b/1.png", "c/2.png")
+    walk = image_files(tmp_path)
+    assert Path(next(walk)).name == "a.png"
+    shutil.rmtree(tmp_path / "b")
+    with pytest.raises(CleanerError, match=r"b' cannot be listed \(No such file"):
+        list(walk)
 
 
 def test_a_file_is_written_whole_with_the_rights_that_others_get(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from cleaner.core.scan import Scan
 from cleaner.review.app import Review
 from cleaner.review.session import UNREADABLE
 from tests.conftest import make_image
+from tests.odd_images import HARMFUL, write_harmful_image
 
 
 class Page:
@@ -76,6 +77,23 @@ def test_a_broken_image_has_a_reason_and_no_buffer(scan: Scan, page: Page) -> No
     assert "UnidentifiedImageError" in reply["cards"][1]["error"]
     assert [card.get("buffer") for card in reply["cards"]] == [0, None, 1, 2, 3]
     assert len(page.last[1]) == 4
+
+
+@pytest.mark.timeout(60)
+def test_files_that_would_never_end_are_shown_as_such_and_can_be_decided(scan: Scan, page: Page) -> None:
+    folder = scan.root / "train/cat"
+    reasons = dict(zip(("pipe.png", "zero.png", "socket.png", "bomb.png", "sparse.tif"), range(1, 6), strict=True))
+    for name, number in reasons.items():
+        (folder / f"cat_0{number}.png").unlink()
+        write_harmful_image(name, folder).rename(folder / f"cat_0{number}.png")
+    reply = page.say({"kind": "ready", "id": 1})
+    said = [HARMFUL[name] in card["error"] for name, card in zip(reasons, reply["cards"], strict=True)]
+    assert (said, page.last[1]) == ([True, True, True, True, True], [])
+    assert page.say({"kind": "large", "id": 2, "path": "train/cat/cat_01.png"})["error"]
+    page.say({"kind": "select", "id": 3, "what": "page"})
+    page.say({"kind": "act", "id": 4, "serial": reply["serial"], "action": "delete"})
+    rows = Manifest(scan.manifest_path).rows()
+    assert [(row.action, bool(row.sha256)) for row in rows] == [(Action.DELETE, n == 3) for n in range(5)]
 
 
 def test_turn(page: Page) -> None:
@@ -336,11 +354,11 @@ def test_an_action_is_about_what_is_selected(page: Page) -> None:
     assert (reply["kind"], reply["page"], reply["counts"]["decided"]) == ("page", 0, 0)
 
 
-@pytest.mark.parametrize("kind", ["act", "keep_rest"])
-def test_nothing_is_decided_on_a_page_that_was_not_seen(scan: Scan, page: Page, kind: str) -> None:
+@pytest.mark.parametrize("message", [{"kind": "act", "action": "keep"}, {"kind": "keep_rest"}])
+def test_nothing_is_decided_on_a_page_that_was_not_seen(scan: Scan, page: Page, message: dict[str, Any]) -> None:
     serial = page.say({"kind": "ready", "id": 1})["serial"]
     page.say({"kind": "turn", "id": 2, "page": 1})
-    reply = page.say({"kind": kind, "id": 3, "serial": serial, "action": "keep"})
+    reply = page.say({**message, "id": 3, "serial": serial})
     assert reply["message"].startswith("Not saved: another page was opened")
     assert not scan.manifest_path.exists()
 
@@ -426,6 +444,7 @@ WRONG: list[dict[str, Any]] = [
     {"kind": "act", "serial": 1, "action": "relabel", "new_label": "cat"},
     {"kind": "act", "serial": 1, "action": "relabel", "new_label": None},
     {"kind": "act", "action": "keep"},
+    {"kind": "act", "serial": True, "action": "keep"},
     {"kind": "keep_rest"},
     {"kind": "undo"},
     {"kind": "redo"},

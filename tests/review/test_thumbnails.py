@@ -11,9 +11,10 @@ import pytest
 from hosts import wait_until
 from PIL import Image
 
+from cleaner.review import thumbnails as module
 from cleaner.review.thumbnails import Thumbnail, Thumbnails, make_thumbnail
 from tests.conftest import make_image
-from tests.odd_images import KINDS, UNREADABLE, write_odd_image
+from tests.odd_images import HARMFUL, HARMLESS, KINDS, UNREADABLE, write_harmful_image, write_odd_image
 
 
 def opened(data: bytes) -> Image.Image:
@@ -30,6 +31,42 @@ def test_odd_images_have_a_thumbnail_or_a_reason(kind: str, tmp_path: Path) -> N
         image = opened(thumbnail.data)
         assert (image.format, image.mode) == ("JPEG", "RGB")
         assert image.size == ((19, 32) if kind == "rotated" else (32, 19))
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", [*HARMFUL, *HARMLESS])
+def test_harmful_files_have_a_reason_and_no_thumbnail(name: str, tmp_path: Path) -> None:
+    thumbnail = make_thumbnail(write_harmful_image(name, tmp_path), 32)
+    assert HARMFUL.get(name, "") in thumbnail.error
+    assert bool(thumbnail.data) == (not thumbnail.error) == (name in HARMLESS)
+    assert str(tmp_path) not in thumbnail.error
+
+
+@pytest.mark.parametrize("kind", sorted({*KINDS} - {*UNREADABLE}))
+def test_a_large_image_is_thinned_out_and_alone(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_odd_image(kind, tmp_path)
+    whole = opened(make_thumbnail(path, 8).data)
+    as_rgb, seen = module._as_rgb, []
+
+    def look(image: Image.Image) -> Image.Image:
+        seen.append((image.size, module._one_large.locked()))
+        return as_rgb(image)
+
+    monkeypatch.setattr(module, "_as_rgb", look)
+    monkeypatch.setattr(module, "_LARGE", 16)
+    make_thumbnail(path, 8)
+    assert [(width * height <= 16, alone) for (width, height), alone in seen] == [(True, True)]
+    assert not module._one_large.locked()
+    monkeypatch.setattr(module, "_LARGE", 40 * 24 // 4)
+    assert opened(make_thumbnail(path, 8).data).size == whole.size
+
+
+def test_a_large_image_looks_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.linear_gradient("L").save(tmp_path / "a.png")
+    whole = np.asarray(opened(make_thumbnail(tmp_path / "a.png", 16).data), dtype=float)
+    monkeypatch.setattr(module, "_LARGE", 2**14)
+    thin = np.asarray(opened(make_thumbnail(tmp_path / "a.png", 16).data), dtype=float)
+    assert np.abs(whole - thin).max() < 8
 
 
 def test_sixteen_bits_are_not_clipped_to_white(tmp_path: Path) -> None:
@@ -50,9 +87,18 @@ def test_a_small_image_is_not_enlarged(tmp_path: Path) -> None:
     assert opened(make_thumbnail(make_image(tmp_path / "a.png", size=(8, 8)), 192).data).size == (8, 8)
 
 
+def test_a_large_jpeg_is_decoded_at_reduced_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_rgb, seen = module._as_rgb, []
+    monkeypatch.setattr(module, "_as_rgb", lambda image: (seen.append(image.size), as_rgb(image))[1])
+    make_thumbnail(make_image(tmp_path / "a.jpg", size=(1600, 800)), 64)
+    assert seen == [(200, 100)]
+
+
 def test_missing_files_and_folders_have_a_reason(tmp_path: Path) -> None:
     assert make_thumbnail(tmp_path / "no.png", 32).error == "The file is not there any more"
     assert make_thumbnail(tmp_path, 32).error
+    path = write_odd_image("text", tmp_path)
+    assert make_thumbnail(path, 32).error == "UnidentifiedImageError: cannot identify image file 'text.jpg'"
 
 
 def test_each_path_gets_its_own_image(tmp_path: Path) -> None:

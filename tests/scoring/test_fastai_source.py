@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,16 @@ import pandas as pd
 import pytest
 import torch
 from fastai.vision import all as fastai
+from PIL import Image
 from torch import nn
 from torch.nn import functional
+from torch.utils.data import get_worker_info
 
 import cleaner
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import Action, Decision
 from tests.conftest import make_image
-from tests.odd_images import KINDS, UNREADABLE, write_odd_image
+from tests.odd_images import HARMFUL, HARMLESS, KINDS, UNREADABLE, write_harmful_image, write_odd_image
 from tests.scoring.learners import VOCAB, make_folder, make_learner, make_model, plain_losses
 
 
@@ -191,6 +195,69 @@ def test_odd_images_are_scored_as_fastai_reads_them_or_listed(kind: str, tmp_pat
     name = f"cat/{odd.name}"
     assert ([u.path for u in scan.unreadable] == [name]) == (kind in UNREADABLE)
     assert (name in [s.path for s in scan.samples]) == (kind not in UNREADABLE)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_harmful_files_are_listed_and_cost_no_other_image(workers: int, tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data")
+    learn = make_learner(data)
+    for name in (*HARMFUL, *HARMLESS):
+        write_harmful_image(name, data / "cat")
+    for folder in ("bear", "cat"):
+        (data / folder / "again").symlink_to("..")
+    (data / "circle").symlink_to("circle")
+    (data / "bear" / "bear_0.png").unlink()
+    write_harmful_image("pipe.png", data / "bear").rename(data / "bear" / "bear_0.png")
+    bound = Image.MAX_IMAGE_PIXELS
+    scan = cleaner.scan_folder(learn, data, tmp_path / "scan", progress=False, workers=workers)
+    expected = {f"cat/{name}": reason for name, reason in HARMFUL.items()} | {"bear/bear_0.png": "a named pipe"}
+    found = {unreadable.path: unreadable.error for unreadable in scan.unreadable}
+    assert found.keys() == expected.keys()
+    assert [path for path, reason in expected.items() if reason not in found[path]] == []
+    assert sum(scan.scored.values()) == 20 + len(HARMLESS)
+    assert bound == Image.MAX_IMAGE_PIXELS
+
+
+def ends_its_process(image: Any) -> Any:
+    if hasattr(image, "size") and image.size == (21, 20) and get_worker_info() is not None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return image
+
+
+@pytest.mark.timeout(120)
+def test_a_process_that_the_system_ends_is_told_and_the_scan_goes_on(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data")
+    learn = make_learner(data)
+    (data / "cat" / "cat_0.png").unlink()
+    make_image(data / "cat" / "cat_0.png", size=(21, 20))
+    learn.dls.valid.after_item.fs.insert(0, fastai.Transform(ends_its_process))
+    with pytest.raises(CleanerError, match=r"ended a process that reads images .* fewer --workers"):
+        cleaner.scan_folder(learn, data, tmp_path / "scan", progress=False, workers=1)
+    scan = cleaner.scan_folder(learn, data, tmp_path / "scan", progress=False, workers=0)
+    assert (scan.scored, scan.unreadable) == ({"all": 21}, ())
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("reduced", [False, True])
+def test_items_that_became_pipes_are_listed(reduced: bool, tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data")
+    names = sorted(p.relative_to(data).as_posix() for p in data.rglob("*.png"))
+    frame = pd.DataFrame({"name": names, "kind": [Path(name).parent.name for name in names]})
+    rows = fastai.ImageDataLoaders.from_df(
+        frame, data, fn_col="name", label_col="kind", bs=4, num_workers=0, item_tfms=fastai.Resize(16)
+    )
+    by_row = fastai.Learner(rows, make_model(), loss_func=fastai.CrossEntropyLossFlat())
+    by_path = make_learner(data)
+    lost = ["bear/bear_0.png", "cat/cat_6.png", "dog/dog_3.png"]
+    for name in lost:
+        (data / name).unlink()
+        write_harmful_image("pipe.png", data).rename(data / name)
+    for number, learn in enumerate((by_row, by_path)):
+        scan = cleaner.scan(learn, tmp_path / f"scan{number}", progress=False, reduced=reduced, root=data)
+        assert sorted((u.path, u.error) for u in scan.unreadable) == [
+            (name, "it is a named pipe and no regular file") for name in lost
+        ]
 
 
 def test_rows_of_a_data_frame_are_found(tmp_path: Path) -> None:

@@ -201,6 +201,15 @@ def test_a_user_without_a_home_is_asked_each_time(
     assert trusted_learners_path() == Path("/nowhere/.config/cleaner/trusted-learners")
 
 
+def test_a_learner_may_be_larger_than_an_image(
+    learner: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = sha256_of(learner)
+    monkeypatch.setattr(sha256_of, "__defaults__", (1000,))
+    assert scan(learner, data, tmp_path / "scan") == 2
+    assert said in capsys.readouterr().err
+
+
 def write_text(path: Path) -> None:
     path.write_text("not a learner")
 

@@ -36,7 +36,7 @@ from cleaner.scoring.sources.fastai_loading import (
 )
 from cleaner.scoring.sources.fastai_table import Table, TableItems, check_one_label, opening_step
 from cleaner.scoring.sources.held import LIMIT, Held
-from cleaner.scoring.sources.loading import again, every, these, with_copies
+from cleaner.scoring.sources.loading import again, every, lost_workers, these, with_copies
 from cleaner.scoring.sources.models import digest, modes_kept, name_of, per_sample, takes_reduction
 from cleaner.scoring.sources.transfers import Transfers, and_held
 
@@ -212,7 +212,7 @@ class FastaiSource:
 
         Raises:
             CleanerError: a label is not in the vocabulary, or the model's output does not fit it, or in a fast pass
-                files come more than once.
+                files come more than once, or the system ended a process that reads images.
         """
         if fast and split in self._repeated:
             raise CleanerError(
@@ -258,7 +258,7 @@ class FastaiSource:
         """Have the learner's own validation loop score what a loader gives."""
         if fast:
             precision.load_compilers()  # while the workers read the first images
-        with _as_found(self._learn), self._learn.validation_context(), _unreduced(self._learn):
+        with lost_workers(), _as_found(self._learn), self._learn.validation_context(), _unreduced(self._learn):
             gather = _Gather(loader, len(self.vocab))
             self._learn.add_cbs([_Quicken(self._chosen, fast, loader.files, len(self.vocab)), gather])
             self._learn._do_epoch_validate(dl=loader)

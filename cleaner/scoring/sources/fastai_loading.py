@@ -246,13 +246,16 @@ class Files(Reader):
         return self._opener
 
     def file(self, key: Key) -> str:
-        """The file of an item: the first path of an existing file on the way from the item to the image."""
+        """The file of an item: the first path on the way from the item to the image where there is one.
+
+        That may be a named pipe, which the next step would open.
+        """
         if known := self.items.file(key):
             return known
         value = self.items.item(key)
         found = os.fspath(value) if isinstance(value, (str, os.PathLike)) else ""
         for step in self._steps:
-            if found and os.path.isfile(found):
+            if found and os.path.exists(found) and not os.path.isdir(found):
                 break
             try:
                 value = step(value)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -13,16 +15,30 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cleaner.core.errors import CleanerError, FieldError
-from cleaner.core.files import relative_path
+from cleaner.core.files import RefusedFile, relative_path
 from cleaner.core.records import ScoredBatch, Unreadable
+from cleaner.core.safe_images import check_image, within_bounds
 from cleaner.scoring.sources import Wanted
 from cleaner.scoring.sources.held import Held
 
-__all__ = ["SPREAD", "Key", "Loaded", "Reader", "Traced", "again", "every", "nothing_scored", "these", "with_copies"]
+__all__ = [
+    "SPREAD",
+    "Key",
+    "Loaded",
+    "Reader",
+    "Traced",
+    "again",
+    "every",
+    "lost_workers",
+    "nothing_scored",
+    "these",
+    "with_copies",
+]
 
 SPREAD = 16
 """Images from all over a split, to see in what ranges the values of a model lie."""
@@ -117,11 +133,12 @@ class Reader(Dataset[Any]):
 
     def __getitem__(self, key: Key) -> Loaded | Unreadable | CleanerError:
         try:
+            file = self.file(key)
             try:
-                path = self.path(key)
+                path = relative_path(file, self.root)
             except FieldError as error:
                 return Unreadable(self._split, self.label_of_unreadable(key), self.name(key), str(error))
-            return self._read(key, path)
+            return self._read(key, file, path)
         except CleanerError as error:
             # Raised in a worker process it would come out with a traceback for a message.
             return error
@@ -162,9 +179,13 @@ class Reader(Dataset[Any]):
         """
         return self.collate([self[key] for key in self.spread]).batch
 
-    def _read(self, key: Key, path: str) -> Loaded | Unreadable:
+    def _read(self, key: Key, file: str, path: str) -> Loaded | Unreadable:
         try:
-            return Loaded(path, self.sample(key))
+            check_image(file)
+            with within_bounds():
+                return Loaded(path, self.sample(key))
+        except RefusedFile as error:
+            return Unreadable(self._split, self.label_of_unreadable(key), path, error.strerror or "")
         except CleanerError:
             raise  # not the fault of a file
         except Exception as error:  # noqa: BLE001 - whatever a broken file makes a decoder or a transform raise
@@ -243,7 +264,7 @@ def _read(reader: Reader, keys: Iterator[Key], workers: int | None) -> Iterator[
         batch_sampler=_Batches(keys, reader.batch_size),
         num_workers=_cores() if workers is None else workers,
         collate_fn=reader.collate,
-        worker_init_fn=_yield_to_model,
+        worker_init_fn=_begin_work,
         pin_memory=reader.device.type == "cuda",
     )
     try:
@@ -258,10 +279,26 @@ def _read(reader: Reader, keys: Iterator[Key], workers: int | None) -> Iterator[
         ) from error
 
 
-def _yield_to_model(_worker: int) -> None:
+def _begin_work(_worker: int) -> None:
     """Let the threads of the model go first: those of one layer wait for each other, images are read ahead."""
     if hasattr(os, "nice"):
         os.nice(10)
+    # Pillow's about images of half the pixels that are accepted.
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
+
+@contextmanager
+def lost_workers() -> Iterator[None]:
+    """With an error for people where the system ends a worker process; torch raises its own at any moment."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise CleanerError(
+            f"the system ended a process that reads images ({error}), as it does where memory runs out or where a file "
+            "gets shorter while it is read. The same command goes on with the scan; fewer --workers need less memory"
+        ) from error
 
 
 def _cores() -> int:

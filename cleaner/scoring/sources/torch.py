@@ -21,7 +21,7 @@ from cleaner.scoring import precision
 from cleaner.scoring.sources import Candidates, Wanted
 from cleaner.scoring.sources.checks import check_number, checked_folder, root_of
 from cleaner.scoring.sources.held import LIMIT, Held
-from cleaner.scoring.sources.loading import Traced, again, every, nothing_scored, these, with_copies
+from cleaner.scoring.sources.loading import Traced, again, every, lost_workers, nothing_scored, these, with_copies
 from cleaner.scoring.sources.models import digest, modes_kept, name_of, per_sample, takes_reduction
 from cleaner.scoring.sources.torch_dataset import (
     Paths,
@@ -177,7 +177,7 @@ class TorchSource:
     def _run(self, reader: Samples, batches: Iterable[Traced], transfers: Transfers, fast: bool) -> None:
         if fast:
             precision.load_compilers()  # while the workers read the first images
-        with modes_kept(self._model), torch.no_grad():
+        with lost_workers(), modes_kept(self._model), torch.no_grad():
             self._model.eval()
             self._score(reader, batches, transfers, fast)
 

@@ -1,0 +1,201 @@
+"""What is refused before it is decoded, and that everything else is not."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+from threading import Barrier, Thread
+from typing import Any
+
+import numpy as np
+import pytest
+from hosts import wait_until
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFile
+
+from cleaner.core import images
+from cleaner.core.files import RefusedFile
+from cleaner.core.safe_images import MOST_PIXELS, check_image, opened_image, within_bounds
+from tests.odd_images import (
+    HARMFUL,
+    HARMLESS,
+    KINDS,
+    jpeg_of_scans,
+    jpeg_segments,
+    png,
+    write_harmful_image,
+    write_odd_image,
+)
+
+PILLOWS_OWN = Image.MAX_IMAGE_PIXELS
+
+
+def check(data: bytes, folder: Path) -> None:
+    (folder / "image").write_bytes(data)
+    check_image(str(folder / "image"))
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", HARMFUL)
+def test_a_harmful_file_is_refused_before_it_is_decoded(name: str, tmp_path: Path) -> None:
+    path = write_harmful_image(name, tmp_path)
+    with pytest.raises((OSError, ValueError, Image.DecompressionBombError)) as caught, opened_image(path):
+        pass
+    assert HARMFUL[name] in str(caught.value)
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_of_many_pictures_in_a_file_the_first_is_read(name: str, tmp_path: Path) -> None:
+    path = write_harmful_image(name, tmp_path)
+    check_image(str(path))
+    with opened_image(path) as image:
+        image.load()
+        assert image.size == (40, 24)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_files_are_left_to_whoever_reads_them(kind: str, tmp_path: Path) -> None:
+    check_image(str(write_odd_image(kind, tmp_path)))
+
+
+@pytest.mark.parametrize("name", ["nowhere.png", "", "."])
+def test_what_cannot_be_opened_is_left_to_whoever_opens_it(name: str, tmp_path: Path) -> None:
+    check_image(str(tmp_path / name))
+
+
+@settings(deadline=None, max_examples=300)
+@given(data=st.binary(max_size=200), start=st.sampled_from([b"", b"\xff\xd8", b"\xff\xd8\xff\xc2", b"II*\0", b"%!"]))
+def test_whatever_is_in_a_file_it_is_let_pass_or_refused(data: bytes, start: bytes, tmp_path_factory: Any) -> None:
+    path = tmp_path_factory.getbasetemp() / "any"
+    path.write_bytes(start + data)
+    with suppress(RefusedFile):
+        check_image(str(path))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_hundred_scans_pass(progressive: bool, tmp_path: Path) -> None:
+    check(jpeg_of_scans(100, progressive=progressive), tmp_path)
+    with pytest.raises(RefusedFile, match="more than 100 scans"):
+        check(jpeg_of_scans(101, progressive=progressive), tmp_path)
+
+
+@pytest.mark.parametrize("between", [b"\xff\xff", b"\xff\x00\xff\xd0\xff\x01", b"garbage"])
+def test_scans_are_counted_as_decoders_find_them(between: bytes, tmp_path: Path) -> None:
+    first, marker, others = jpeg_of_scans(101, side=64).partition(b"\xff\xda")
+    data = first + marker + others.replace(marker, between + marker)
+    Image.open(io.BytesIO(data)).load()
+    with pytest.raises(RefusedFile, match="scans"):
+        check(data, tmp_path)
+
+
+def test_scans_are_counted_to_the_end_of_a_long_file(tmp_path: Path) -> None:
+    data = jpeg_segments(bytes(60_000), 3)[:-2] + b"\xff\xda\x00\x08\x01\x01\x00\x00\x00\x00" * 101
+    with pytest.raises(RefusedFile, match="scans"):
+        check(data, tmp_path)
+
+
+def test_scans_inside_of_segments_do_not_count(tmp_path: Path) -> None:
+    check(jpeg_segments(b"\xff\xda\x00\x02" * 16_000, 1), tmp_path)  # longer than what is looked at first
+    check(jpeg_segments(b"\xff\xda\x00\x02" * 16_000, 3), tmp_path)
+
+
+def test_the_largest_image_has_the_pixels_that_are_said(tmp_path: Path) -> None:
+    assert MOST_PIXELS == 16_384 * 16_384 > 16_384 * 12_288  # that of a photo of 200 megapixels
+    for size, is_accepted in (((16_384, 16_384), True), ((16_320, 12_240), True), ((16_384, 16_385), False)):
+        (tmp_path / "a.png").write_bytes(png(*size))
+        if is_accepted:
+            with opened_image(tmp_path / "a.png") as image:
+                assert image.size == size
+        else:
+            with pytest.raises(Image.DecompressionBombError), opened_image(tmp_path / "a.png"):
+                pass
+
+
+def test_pillow_is_left_as_it_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(KeyError), within_bounds(), within_bounds():
+        assert Image.MAX_IMAGE_PIXELS == MOST_PIXELS // 2
+        raise KeyError
+    assert Image.MAX_IMAGE_PIXELS == PILLOWS_OWN
+    for own in (None, 1000, 2**40):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", own)
+        with within_bounds():
+            found = Image.MAX_IMAGE_PIXELS
+        assert (found, Image.MAX_IMAGE_PIXELS) == (own, own)
+
+
+def test_the_bound_holds_until_the_last_thread_is_done() -> None:
+    found: list[int | None] = []
+    inside, first_left = Barrier(2, timeout=20), Barrier(2, timeout=20)
+
+    def second() -> None:
+        with within_bounds():
+            inside.wait()
+            first_left.wait()
+            found.append(Image.MAX_IMAGE_PIXELS)
+
+    thread = Thread(target=second)
+    thread.start()
+    with within_bounds():
+        inside.wait()
+    first_left.wait()
+    thread.join(20)
+    assert found == [MOST_PIXELS // 2]
+    assert Image.MAX_IMAGE_PIXELS == PILLOWS_OWN
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_process_that_is_forked_meanwhile_does_not_wait_for_a_thread_that_it_has_not() -> None:
+    with images._lock:
+        child = os.fork()
+        if not child:
+            with within_bounds():
+                os._exit(0)
+    try:
+        wait_until(lambda: os.waitpid(child, os.WNOHANG)[0] == child)
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
+
+
+def save(path: Path, mode: str, **options: Any) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
+    Image.fromarray(pixels).convert(mode).save(path, **options)
+    return path
+
+
+FILES = {
+    "a.png": ("RGB", {}),
+    "a.jpg": ("RGB", {}),
+    "a.gif": ("P", {}),
+    "a.bmp": ("L", {}),  # these two are such as Pillow maps into memory by itself
+    "raw.tif": ("L", {}),
+    "lzw.tif": ("L", {"compression": "tiff_lzw"}),  # and this one libtiff
+}
+SNAPSHOTS = ("raw.tif", "lzw.tif")
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("change", ["shrinks", "is replaced", "is removed"])
+def test_a_file_that_changes_while_it_is_read_is_an_error_at_most(name: str, change: str, tmp_path: Path) -> None:
+    mode, options = FILES[name]
+    path = save(tmp_path / name, mode, **options)
+    with opened_image(path) as image:
+        assert isinstance(image, ImageFile.ImageFile)
+        if change == "shrinks":
+            os.truncate(path, 300)
+        elif change == "is replaced":
+            (tmp_path / "other").write_bytes(b"something else")
+            os.replace(tmp_path / "other", path)
+        else:
+            path.unlink()
+        if change == "shrinks" and name not in SNAPSHOTS:
+            with pytest.raises(OSError, match="truncated"):
+                image.load()
+        else:
+            image.load()
+            assert len(image.tobytes()) == 400 * 400 * len(image.getbands())
