@@ -33,6 +33,7 @@ from cleaner.review.session import UNREADABLE, Session
 from cleaner.scoring import precision
 from cleaner.scoring.checkpoint import Part
 from cleaner.scoring.sources import loading
+from cleaner.scoring.sources.torch_dataset import Samples
 from tests.conftest import make_image
 from tests.odd_images import KINDS, write_odd_image
 from tests.odd_images import UNREADABLE as BROKEN_KINDS
@@ -167,7 +168,7 @@ def given(folder: ImageFolder, name: str) -> tuple[Any, dict[str, Any]]:
     files = [path for path, _ in folder.samples]
     names = [Path(path).relative_to(folder.root).as_posix() for path in files]
     backwards = list(range(len(folder)))[::-1]
-    everything = Subset(Subset(folder, backwards), torch.tensor(backwards))
+    everything = Subset(Subset(folder, backwards), torch.tensor(backwards).roll(5))
     return {
         "subset of a subset": (everything, {}),
         "listed": (Listed(folder), {}),
@@ -366,6 +367,20 @@ def test_a_fast_scan_keeps_what_an_exact_one_keeps(
     assert [(s.path, s.label, s.rank) for s in fast.samples] == [(s.path, s.label, s.rank) for s in exact.samples]
     assert [s.loss for s in fast.samples] == pytest.approx([s.loss for s in exact.samples], abs=1e-4)
     assert [u.path for u in fast.unreadable] == ["cat/cat_2.png"]
+
+
+@pytest.mark.parametrize("kind", ["torchvision's", "own", "own, unlike what it lists"])
+def test_the_label_of_a_sample_is_that_which_the_dataset_gives(kind: str, data: Path) -> None:
+    folder = ImageFolder(data, TRANSFORM)
+    dataset = folder if kind == "torchvision's" else Listed(folder)
+    other = kind == "own, unlike what it lists"
+    if other:
+        dataset = Gives(folder, lambda image, target: (image, 2))
+    samples = Samples(dataset, "all", VOCAB, None, Path(), 4, torch.device("cpu"))
+    assert [samples.label(key) for key in (0, 7, 20)] == ["dog" if other else "bear", "cat", "dog"]
+    for path in data.rglob("*_0.png"):
+        path.write_bytes(b"broken")
+    assert [samples.label(key) for key in (0, 7, 14)] == ["bear", "cat", "dog"]
 
 
 @pytest.mark.parametrize("after", [1, 4])

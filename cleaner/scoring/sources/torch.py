@@ -297,10 +297,11 @@ class _Loss:
 
 def _unreduced(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
     """The function with the reduction `none`, if it can be told that."""
-    if isinstance(function, nn.Module):
-        function = copy.deepcopy(function).to(device)
-    if hasattr(function, "reduction"):
+    if isinstance(function, nn.Module) or hasattr(function, "reduction"):
         function = copy.deepcopy(function)
+    if isinstance(function, nn.Module):
+        function.to(device)
+    if hasattr(function, "reduction"):
         function.reduction = "none"
         return function
     try:
