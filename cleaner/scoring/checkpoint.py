@@ -17,7 +17,7 @@ import numpy as np
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import write_whole
-from cleaner.core.records import ScoredBatch, Unreadable
+from cleaner.core.records import ScoredBatch, ScoredLabels, Unreadable
 from cleaner.core.tally import Tally
 from cleaner.core.topk import TopLosses
 
@@ -40,6 +40,7 @@ class Part:
         unreadable: the files that could not be read.
         names: fingerprint of the paths taken in, whatever their order.
         done: the pass has come to its end.
+        rows: in how many classes each sample counts: in one, or with several labels an image in that of each label.
     """
 
     split: str
@@ -48,16 +49,22 @@ class Part:
     unreadable: list[Unreadable] = field(default_factory=list)
     names: int = 0
     done: bool = False
+    rows: int = 1
+
+    @property
+    def scored(self) -> int:
+        """Number of samples scored."""
+        return self.tally.scored // self.rows
 
     @property
     def seen(self) -> int:
         """Number of samples taken in."""
-        return self.tally.scored + self.tally.unreadable
+        return self.scored + self.tally.unreadable
 
-    def update(self, batch: ScoredBatch) -> None:
+    def update(self, batch: ScoredBatch | ScoredLabels) -> None:
         """Take in a batch."""
-        self.heaps.update(batch)
-        self.tally.update(batch)
+        self.heaps.update(batch.to_rank())
+        self.tally.update(batch.to_count())
         self.unreadable.extend(batch.unreadable)
         self.names = fingerprint([*batch.paths, *(item.path for item in batch.unreadable)], self.names)
 
@@ -76,14 +83,17 @@ class Keeper:
         n_classes: number of classes.
         k: samples in a heap.
         every: longest time between two saves, in seconds.
+        rows: as in `Part`.
     """
 
-    def __init__(self, out: Path, identity: Mapping[str, Any], n_classes: int, k: int, every: float = _LONGEST) -> None:
+    def __init__(
+        self, out: Path, identity: Mapping[str, Any], n_classes: int, k: int, every: float = _LONGEST, rows: int = 1
+    ) -> None:
         self._out = out
         self._path = out / "checkpoint" / "progress.npz"
         # As it comes back from the file: tuples are lists there.
         self._identity = json.loads(json.dumps(identity))
-        self._n_classes, self._k, self._every = n_classes, k, every
+        self._n_classes, self._k, self._every, self._rows = n_classes, k, every, rows
         self._due = time.monotonic() + min(every, 5.0)
 
     def load(self) -> tuple[list[Part], dict[str, str], str] | None:
@@ -165,6 +175,7 @@ class Keeper:
             [Unreadable(**item) for item in entry["unreadable"]],
             entry["names"],
             entry["done"],
+            self._rows,
         )
 
 

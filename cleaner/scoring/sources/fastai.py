@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,15 +15,14 @@ import numpy as np
 import torch
 from fastai.callback.progress import CSVLogger, ProgressCallback, ShowGraphCallback
 from fastai.callback.tracker import TrackerCallback
-from fastai.data.core import Datasets
-from fastai.data.transforms import MultiCategorize, RegressionSetup
 from fastai.learner import Callback, Learner, Recorder
 from fastai.losses import BaseLoss
 from fastai.torch_core import to_device
 from torch import Tensor, nn
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.records import ScoredBatch
+from cleaner.core.records import ScoredBatch, ScoredLabels
+from cleaner.core.tasks import OTHER, SINGLE_LABEL, split_labels
 from cleaner.scoring import precision
 from cleaner.scoring.sources import Candidates, Wanted
 from cleaner.scoring.sources.fastai_loading import (
@@ -38,6 +37,8 @@ from cleaner.scoring.sources.fastai_loading import (
     every,
     with_copies,
 )
+from cleaner.scoring.sources.fastai_drawing import drawing
+from cleaner.scoring.sources.fastai_targets import Targets, checked_learner, targets_of
 from cleaner.scoring.sources.held import Held
 
 __all__ = ["FastaiSource"]
@@ -55,7 +56,7 @@ class FastaiSource:
     """A learner and the items of each split; use `of_learner` or `of_folder`.
 
     Args:
-        learn: a learner that classifies images with one label each.
+        learn: a learner of images.
         items: the items of each split.
         root: the dataset's folder; None for the one that the items suggest.
         workers: processes that read images; None to choose.
@@ -77,7 +78,10 @@ class FastaiSource:
     ) -> None:
         _check_number("workers", workers, at_least=0)
         _check_number("batch_size", batch_size, at_least=1)
-        self.vocab = vocab_of(learn)
+        self._targets = targets_of(learn)
+        self.vocab, self.task, self.label_delim = self._targets.vocab, self._targets.task, self._targets.label_delim
+        if reduced and self.task == OTHER:
+            raise CleanerError("reduced decoding is for learners that classify: a target has the size of its image")
         self.splits = tuple(items)
         self.ways: dict[str, str] = {}
         self._made: dict[str, nn.Module] = {}
@@ -86,7 +90,7 @@ class FastaiSource:
         self._workers = 0 if workers is None and learn.dls.valid.fake_l.num_workers == 0 else workers
         options = {} if batch_size is None else {"bs": batch_size}
         self._files = {
-            split: Files(_test_loader(learn, own.sample_items(), options), own, split, self.vocab, reduced)
+            split: Files(_test_loader(learn, own.sample_items(), options), own, split, self._targets, reduced)
             for split, own in items.items()
         }
         surveys = {split: files.survey() for split, files in self._files.items()}
@@ -109,7 +113,7 @@ class FastaiSource:
         cls, learn: Learner, splits: Sequence[str], root: str | Path | None, reduced: bool = False
     ) -> FastaiSource:
         """The splits of a learner's own data."""
-        _check_learner(learn)
+        checked_learner(learn)
         items = {split: OwnItems(_items_of(learn, split)) for split in splits}
         folder = None if root is None else _checked_folder(Path(root))
         return cls(learn, items, folder, reduced=reduced)
@@ -124,14 +128,14 @@ class FastaiSource:
         reduced: bool = False,
     ) -> FastaiSource:
         """The images below a folder, labelled as the learner labels paths."""
-        _check_learner(learn)
+        checked_learner(learn)
         root = _checked_folder(data)
         candidates = {split: FolderItems(root, split) for split in (*SPLIT_FOLDERS, "all")}
         items = {split: some for split, some in candidates.items() if next(some.keys(), None) is not None}
         if not items:
             raise CleanerError(f"there is no image in {str(data)!r}; give the folder that holds the images")
         source = cls(learn, items, root, workers, batch_size, reduced)
-        if len(source.labels_seen) == 1:
+        if source.task == SINGLE_LABEL and len(source.labels_seen) == 1:
             raise CleanerError(
                 f"all images in {str(data)!r} have the label {source.labels_seen.pop()!r}; "
                 "give the folder of the whole dataset, with at least two classes"
@@ -144,6 +148,7 @@ class FastaiSource:
             "learner": _digest(self._learn.model),
             "loss": self.settings["loss"],
             "vocabulary": list(self.vocab),
+            "task": self.task,
             "reduced decoding": self.settings["reduced_decoding"],
             "number of samples": self._counts,
             "batch size": {split: files.dl.bs for split, files in self._files.items()},
@@ -158,10 +163,30 @@ class FastaiSource:
         files = self._files[split]
         return map(files.name, files.items.keys())
 
+    def given(self, split: str, paths: Container[str]) -> dict[str, tuple[str, ...]]:
+        """All labels that each of these samples of the split carries, read anew without their images.
+
+        Where a dataset names a file more than once, those of the first time.
+        """
+        files, found = self._files[split], dict[str, tuple[str, ...]]()
+        for key in files.items.keys():  # noqa: SIM118 - not a dictionary
+            if (name := files.name(key)) in paths and name not in found:
+                found[name] = split_labels(files.label(key), self.label_delim)
+        return found
+
+    def drawn(self, split: str, paths: Container[str]) -> Iterator[tuple[str, bytes]]:
+        """A JPEG of each of these samples with its target and what the model makes of it, read and drawn one by one."""
+        files = self._files[split]
+        files.dl.before_iter()  # no training
+        with _as_found(self._learn):
+            for key in files.items.keys():  # noqa: SIM118 - not a dictionary
+                if (name := files.name(key)) in paths:
+                    yield name, drawing(self._learn, files.dl, partial(files.sample, key))
+
     def score(
         self,
         split: str,
-        consume: Callable[[ScoredBatch], None],
+        consume: Callable[[ScoredBatch | ScoredLabels], None],
         *,
         skip: int = 0,
         fast: bool = False,
@@ -179,14 +204,15 @@ class FastaiSource:
         if fast:
             precision.load_compilers()  # while the workers read the first images
 
-        def take(batch: ScoredBatch, traced: Traced) -> None:
+        def take(batch: ScoredBatch | ScoredLabels, traced: Traced) -> None:
             consume(batch)
-            if candidates is not None and traced.collated is not None:
+            if candidates is not None and isinstance(batch, ScoredBatch) and traced.collated is not None:
                 held.hold(batch, traced.collated, candidates)
 
         loader = TracedLoader(files, expected, batches if candidates is None else with_copies(batches), take)
         with _as_found(self._learn), self._learn.validation_context(), _unreduced(self._learn):
-            self._learn.add_cbs([_Quicken(self.ways, self._made, fast, files), _Gather(loader, len(self.vocab))])
+            quicken = _Quicken(self.ways, self._made, fast, files, self._targets)
+            self._learn.add_cbs([quicken, _Gather(loader, self._targets)])
             self._learn._do_epoch_validate(dl=loader)
         if only is None and loader.seen != expected:
             raise CleanerError(
@@ -203,13 +229,17 @@ class _Quicken(Callback):  # type: ignore[misc]
         made: where what was made of them is kept, for the next split.
         fast: take the quickest way, not the quickest one that gives the same losses.
         files: where images from all over the split come from.
+        targets: what the targets of the learner are.
     """
 
     order = 1001
     _TRIED = 16  # images; enough to see in what ranges the values lie
 
-    def __init__(self, ways: dict[str, str], made: dict[str, nn.Module], fast: bool, files: Files) -> None:
+    def __init__(
+        self, ways: dict[str, str], made: dict[str, nn.Module], fast: bool, files: Files, targets: Targets
+    ) -> None:
         self.ways, self.made, self.fast, self.files, self.chosen = ways, made, fast, files, False
+        self.targets = targets
 
     def __call__(self, event_name: str) -> None:
         if event_name == "before_batch" and not self.chosen:
@@ -218,6 +248,9 @@ class _Quicken(Callback):  # type: ignore[misc]
 
     def choose(self) -> None:
         model, kind = self.learn.model, "fast" if self.fast else "exact"
+        # What is traced with one size of images may hold on to it, and only models that classify end in one anyway.
+        if self.targets.task == OTHER:
+            return
         if precision.has_hooks(model) or not all(isinstance(x, Tensor) for x in self.learn.xb):
             return
         some = [x[: self._TRIED].as_subclass(Tensor) for x in self.learn.xb]
@@ -227,8 +260,7 @@ class _Quicken(Callback):  # type: ignore[misc]
         if kind in self.made:
             self.learn.model = self.made[kind]
             return
-        target = self.learn.yb[0][: self._TRIED]
-        losses = partial(self._losses, target)
+        losses = partial(self._losses, self.learn.yb[0][: self._TRIED])
         ways = precision.choose(model, some, losses, precision.TOLERANCE, self.spread() if self.fast else None)
         for name, way in zip(("exact", "fast") if self.fast else ("exact",), ways, strict=False):
             self.ways.setdefault(name, way.name)
@@ -243,7 +275,8 @@ class _Quicken(Callback):  # type: ignore[misc]
 
     def _losses(self, target: Tensor, prediction: Any) -> Tensor:
         loss_func, target = self.learn.loss_func, target[: len(prediction)]
-        return _per_sample(loss_func(prediction, target), prediction, target, loss_func).as_subclass(Tensor)
+        loss = loss_func(prediction, target)
+        return self.targets.losses(loss, prediction, [target], loss_func).as_subclass(Tensor)
 
 
 class _Quickened(nn.Module):
@@ -272,9 +305,9 @@ class _Gather(Callback):  # type: ignore[misc]
 
     order = 1000  # after callbacks that change the prediction or the loss
 
-    def __init__(self, loader: TracedLoader, n_classes: int) -> None:
-        self.loader, self.n_classes = loader, n_classes
-        self.waiting: Callable[[], tuple[ScoredBatch, Traced]] | None = None
+    def __init__(self, loader: TracedLoader, targets: Targets) -> None:
+        self.loader, self.targets = loader, targets
+        self.waiting: Callable[[], tuple[ScoredBatch | ScoredLabels, Traced]] | None = None
         loader.settle = self.pass_on
 
     def __call__(self, event_name: str) -> None:
@@ -285,29 +318,30 @@ class _Gather(Callback):  # type: ignore[misc]
             self.pass_on()
 
     def take(self) -> None:
-        current, loss_func = self.loader.current, self.learn.loss_func
-        prediction, target = self.learn.pred.detach(), self.learn.yb[0].detach()
-        _check_shapes(prediction, target, len(current.paths), self.n_classes)
-        confidences, predicted = _probabilities(prediction, loss_func).as_subclass(Tensor).max(dim=-1)
-        losses = _per_sample(self.learn.loss.detach(), prediction, target, loss_func)
-        on_device = [t.as_subclass(Tensor) for t in (target, losses, predicted, confidences)]
-        on_host, copied = _copied(on_device)
+        current, learn = self.loader.current, self.learn
+        targets = [target.detach() if isinstance(target, Tensor) else target for target in learn.yb]
+        loss, prediction = learn.loss.detach(), _detached(learn.pred)
+        taken = self.targets.taken(loss, prediction, targets, learn.loss_func, len(current.paths))
+        on_host, copied = _copied([t.as_subclass(Tensor) for t in taken])
 
-        def batch() -> tuple[ScoredBatch, Traced]:
+        def batch() -> tuple[ScoredBatch | ScoredLabels, Traced]:
             copied()
-            labels, found, guesses, sure = (t.numpy() for t in on_host)
-            columns = (labels.astype(np.int64), found.astype(np.float64), guesses.astype(np.int64))
-            return ScoredBatch(current.paths, *columns, sure.astype(np.float64), current.unreadable), current
+            return self.targets.batch(current.paths, [t.numpy() for t in on_host], current.unreadable), current
 
         self.pass_on()
         self.waiting = batch
-        if not target.is_cuda:
+        if not taken[0].is_cuda:
             self.pass_on()
 
     def pass_on(self) -> None:
         if self.waiting is not None:
             self.loader.take(*self.waiting())
             self.waiting = None
+
+
+def _detached(value: Any) -> Any:
+    """A tensor, or several, without what made them."""
+    return value.detach() if isinstance(value, Tensor) else type(value)(map(_detached, value))
 
 
 def _nothing() -> None:
@@ -368,22 +402,6 @@ class _Unreduced(partial):  # type: ignore[type-arg]
         return getattr(self.func, name)
 
 
-def _per_sample(loss: Tensor, prediction: Tensor, target: Tensor, loss_func: Callable[..., Tensor]) -> Tensor:
-    """One loss per sample, [n]; a function that reduces whatever it is told is asked about each sample alone."""
-    n = len(target)
-    if loss.numel() == n:
-        return loss.reshape(n)
-    if loss.numel() > n and loss.numel() % n == 0:
-        return loss.reshape(n, -1).mean(dim=1)
-    return torch.stack([loss_func(prediction[i : i + 1], target[i : i + 1]).reshape(()) for i in range(n)])
-
-
-def _probabilities(prediction: Tensor, loss_func: Callable[..., Tensor]) -> Tensor:
-    """Probabilities [n, n_classes]: by the loss's own activation as in `get_preds`, or softmax where it has none."""
-    activation = getattr(loss_func, "activation", None)
-    return torch.softmax(prediction.float(), dim=-1) if activation is None else activation(prediction)
-
-
 def _digest(model: nn.Module) -> str:
     """SHA-256 of the names and values of a model's weights."""
     digest = hashlib.sha256()
@@ -392,15 +410,6 @@ def _digest(model: nn.Module) -> str:
         if isinstance(values, Tensor):
             digest.update(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _check_shapes(prediction: Any, target: Any, n: int, n_classes: int) -> None:
-    got = tuple(getattr(prediction, "shape", ()))
-    if got != (n, n_classes) or tuple(target.shape) != (n,):
-        raise CleanerError(
-            f"the model's output has shape {got} and the target {tuple(target.shape)} for {n} images and {n_classes} "
-            "classes; a model with one output a class and a target of one label an image is accepted"
-        )
 
 
 def _test_loader(learn: Learner, items: Any, options: dict[str, int]) -> Any:
@@ -413,36 +422,6 @@ def _test_loader(learn: Learner, items: Any, options: dict[str, int]) -> Any:
             f"the learner's transforms take no {kind} ({type(error).__name__}: {error}); a learner made from a table "
             "reads labels from its rows and not from paths: scan it with cleaner.scan(learn, out) where it was trained"
         ) from error
-
-
-def vocab_of(learn: Learner) -> tuple[str, ...]:
-    """The labels of a learner as text, in the order of the model's outputs.
-
-    Raises:
-        CleanerError: there is none, or two labels are the same text, or there is but one.
-    """
-    vocab = getattr(learn.dls, "vocab", None)
-    if vocab is None or any(isinstance(label, (list, tuple)) or hasattr(label, "o2i") for label in vocab):
-        raise CleanerError("the learner has no single vocabulary; learners that classify images are accepted")
-    labels = tuple(str(label) for label in vocab)
-    if len(set(labels)) != len(labels):
-        raise CleanerError(f"the learner's labels {labels} are not different as text; rename one")
-    if len(labels) < 2:
-        raise CleanerError(f"the learner knows one class, {list(labels)}; with fewer than two every loss is 0")
-    return labels
-
-
-def _check_learner(learn: Any) -> None:
-    if not isinstance(learn, Learner):
-        raise CleanerError(f"a {type(learn).__name__} came; a fastai Learner is accepted")
-    dataset = getattr(getattr(learn, "dls", None), "valid_ds", None)
-    if not isinstance(dataset, Datasets) or len(dataset.tls) != 2:
-        raise CleanerError(
-            f"the learner's data is a {type(dataset).__name__}; data loaders made with fastai's ImageDataLoaders or "
-            "DataBlock, of images with one label each, are accepted"
-        )
-    if any(isinstance(step, (MultiCategorize, RegressionSetup)) for step in dataset.tls[1].tfms.fs):
-        raise CleanerError("the learner gives several labels or a number to an image; one label an image is accepted")
 
 
 def _items_of(learn: Learner, split: str) -> Any:

@@ -20,8 +20,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from cleaner.core.errors import CleanerError, FieldError
 from cleaner.core.files import image_files, relative_path
-from cleaner.core.records import ScoredBatch, Unreadable
+from cleaner.core.records import ScoredBatch, ScoredLabels, Unreadable
+from cleaner.core.tasks import ALL_IMAGES, OTHER
 from cleaner.scoring.sources import Wanted
+from cleaner.scoring.sources.fastai_targets import Targets
 from cleaner.scoring.sources.held import Held
 
 __all__ = [
@@ -155,17 +157,17 @@ class Files(Dataset[Any]):
         dl: a fastai loader with the validation transforms.
         items: the items.
         split: name of the split.
-        vocab: the labels.
+        targets: what the targets of the items are.
         reduced: decode JPEG files at 1/2, 1/4 or 1/8 of their size where that leaves the pixels that the learner needs.
     """
 
-    def __init__(self, dl: Any, items: Items, split: str, vocab: tuple[str, ...], reduced: bool = False) -> None:
+    def __init__(self, dl: Any, items: Items, split: str, targets: Targets, reduced: bool = False) -> None:
         self.dl = dl
         self.items = items
         self._least = _pixels_needed(dl) if reduced else 0
         self.root = Path()
         self._split = split
-        self._vocab = vocab
+        self._targets = targets
         self._steps = list(dl.dataset.tls[0].tfms.fs)
         self._opener: tuple[int, Any] | None = None
         self._spread: list[Key] = []
@@ -252,11 +254,15 @@ class Files(Dataset[Any]):
             relative = os.path.relpath(self._file(key), self.root)
             return relative.encode("utf-8", "backslashreplace").decode()
 
+    def sample(self, key: Key) -> Any:
+        """The input and the target of an item, with the item transforms applied."""
+        # The two steps of fastai's `do_item`, which hides what it drops.
+        sample = self._reduced_sample(key) if self._least else self.items.sample(self.dl, key)
+        return self.dl.after_item(sample)
+
     def _read(self, key: Key, path: str) -> _Loaded | Unreadable:
         try:
-            # The two steps of fastai's `do_item`, which hides what it drops.
-            sample = self._reduced_sample(key) if self._least else self.items.sample(self.dl, key)
-            return _Loaded(path, self.dl.after_item(sample))
+            return _Loaded(path, self.sample(key))
         except Exception as error:  # noqa: BLE001 - whatever a broken file makes a decoder or a transform raise
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             return Unreadable(self._split, self.label(key), path, reason)
@@ -308,20 +314,22 @@ class Files(Dataset[Any]):
         return found
 
     def label(self, key: Key) -> str:
-        """The label of an item."""
+        """The label of an item; with several labels all of them, joined."""
+        if self._targets.task == OTHER:
+            return ALL_IMAGES  # a target that cannot be read is no label either
         try:
             return self.label_of_target(self.dl.dataset.tls[1].tfms(self.items.item(key)))
         except Exception as error:
             reason = " ".join(str(part) for part in error.args)
             raise CleanerError(
                 f"the label of {self._file(key)!r} cannot be used: {reason}; "
-                f"the learner knows {', '.join(self._vocab[:20])}. Move the file to one of these classes, "
+                f"the learner knows {', '.join(self._targets.vocab[:20])}. Move the file to one of these classes, "
                 "or train the learner with the new one"
             ) from error
 
     def label_of_target(self, target: Any) -> str:
-        """The label that a target, the index of a class, stands for."""
-        return self._vocab[int(target)]
+        """The label, or the labels joined, that a target stands for."""
+        return self._targets.label_of(target)
 
 
 def _pixels_needed(dl: Any) -> int:
@@ -351,7 +359,7 @@ class TracedLoader:
     """
 
     def __init__(
-        self, files: Files, count: int, batches: Iterable[Traced], take: Callable[[ScoredBatch, Traced], None]
+        self, files: Files, count: int, batches: Iterable[Traced], take: Callable[[ScoredBatch | ScoredLabels, Traced], None]
     ) -> None:
         self.files = files
         self.current = Traced([], [], None)
@@ -388,7 +396,7 @@ class TracedLoader:
             yield dl.after_batch(to_device(traced.batch, device, non_blocking=True))
         dl.after_iter()
 
-    def take(self, batch: ScoredBatch, traced: Traced) -> None:
+    def take(self, batch: ScoredBatch | ScoredLabels, traced: Traced) -> None:
         """Count a scored batch and pass it on."""
         self.seen += len(batch.paths) + len(batch.unreadable)
         self._take(batch, traced)

@@ -1,0 +1,250 @@
+"""What the targets of a fastai learner are, and with that what is taken from its predictions and losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from fastai.data.core import Datasets
+from fastai.data.transforms import Categorize, EncodedMultiCategorize, MultiCategorize, RegressionSetup
+from fastai.learner import Learner
+from fastai.vision.core import AddMaskCodes
+from torch import Tensor
+
+from cleaner.core.errors import CleanerError
+from cleaner.core.records import ScoredBatch, ScoredLabels, Unreadable
+from cleaner.core.tasks import ALL_IMAGES, MULTI_LABEL, OTHER, SINGLE_LABEL, delimiter_for, join_labels
+
+__all__ = ["LabelSets", "NoLabels", "SingleLabels", "Targets", "checked_learner", "targets_of"]
+
+Arrays = Sequence[npt.NDArray[Any]]
+
+
+class Targets(Protocol):
+    """What one kind of target means for a scan.
+
+    Attributes:
+        task: as in `Scan`.
+        vocab: the labels as text, in the order of the model's outputs.
+        label_delim: as in `Scan`.
+    """
+
+    task: str
+    vocab: tuple[str, ...]
+    label_delim: str
+
+    def label_of(self, target: Any) -> str:
+        """What a target, as the dataset gives it, stands for in a file of the scan."""
+
+    def losses(self, loss: Tensor, prediction: Any, targets: Sequence[Any], loss_func: Callable[..., Tensor]) -> Tensor:
+        """What ranks the samples, out of an unreduced loss: [n], or [n, c] where each label has a loss of its own.
+
+        Raises:
+            CleanerError: it cannot be told from this loss.
+        """
+
+    def taken(
+        self, loss: Tensor, prediction: Any, targets: Sequence[Any], loss_func: Callable[..., Tensor], n: int
+    ) -> list[Tensor]:
+        """What goes to the host of a batch of `n` samples, on the device still.
+
+        Raises:
+            CleanerError: the model's output, the target and the loss do not fit each other.
+        """
+
+    def batch(
+        self, paths: Sequence[str], arrays: Arrays, unreadable: Sequence[Unreadable]
+    ) -> ScoredBatch | ScoredLabels:
+        """The record of a batch, out of what `taken` gave."""
+
+
+class SingleLabels:
+    """One label an image: the target is the index of a class."""
+
+    task, label_delim = SINGLE_LABEL, ""
+
+    def __init__(self, vocab: tuple[str, ...]) -> None:
+        self.vocab = vocab
+
+    def label_of(self, target: Any) -> str:
+        return self.vocab[int(target)]
+
+    def losses(self, loss: Tensor, prediction: Any, targets: Sequence[Any], loss_func: Callable[..., Tensor]) -> Tensor:
+        return _per_sample(loss, prediction, targets, loss_func, len(targets[0]))
+
+    def taken(
+        self, loss: Tensor, prediction: Any, targets: Sequence[Any], loss_func: Callable[..., Tensor], n: int
+    ) -> list[Tensor]:
+        _check_shapes(prediction, targets[0], n, (n, len(self.vocab)), (n,), "a target of one label an image")
+        confidences, predicted = _probabilities(prediction, loss_func, _softmax).as_subclass(Tensor).max(dim=-1)
+        return [targets[0], self.losses(loss, prediction, targets, loss_func), predicted, confidences]
+
+    def batch(
+        self, paths: Sequence[str], arrays: Arrays, unreadable: Sequence[Unreadable]
+    ) -> ScoredBatch | ScoredLabels:
+        labels, losses, predicted, confidences = arrays
+        columns = (labels.astype(np.int64), losses.astype(np.float64), predicted.astype(np.int64))
+        return ScoredBatch(paths, *columns, confidences.astype(np.float64), unreadable)
+
+
+class LabelSets:
+    """Several labels an image: the target says of each label, one-hot, whether the image carries it."""
+
+    task = MULTI_LABEL
+
+    def __init__(self, vocab: tuple[str, ...], thresh: float) -> None:
+        self.vocab = vocab
+        self.label_delim = delimiter_for(vocab)
+        self._thresh = thresh
+
+    def label_of(self, target: Any) -> str:
+        return join_labels(self.labels_of(target), self.label_delim)
+
+    def labels_of(self, target: Any) -> tuple[str, ...]:
+        """All labels of a target, in the order of the vocabulary."""
+        return tuple(label for label, on in zip(self.vocab, target.tolist(), strict=True) if on > 0.5)
+
+    def losses(self, loss: Tensor, prediction: Any, targets: Sequence[Any], loss_func: Callable[..., Tensor]) -> Tensor:
+        if loss.numel() != targets[0].numel():
+            raise CleanerError(
+                f"the loss gives {loss.numel()} numbers for {len(targets[0])} images with {len(self.vocab)} labels each; "
+                "with several labels an image one loss a label is needed: take a loss function that gives that with "
+                "reduction='none', such as fastai's BCEWithLogitsLossFlat"
+            )
+        return loss.reshape(targets[0].shape)
+
+    def taken(
+        self, loss: Tensor, prediction: Any, targets: Sequence[Any], loss_func: Callable[..., Tensor], n: int
+    ) -> list[Tensor]:
+        shape = (n, len(self.vocab))
+        _check_shapes(prediction, targets[0], n, shape, shape, "a target that is one-hot")
+        probabilities = _probabilities(prediction, loss_func, torch.sigmoid)
+        return [targets[0], self.losses(loss, prediction, targets, loss_func), probabilities]
+
+    def batch(
+        self, paths: Sequence[str], arrays: Arrays, unreadable: Sequence[Unreadable]
+    ) -> ScoredBatch | ScoredLabels:
+        carried, losses, probabilities = (array.astype(np.float64) for array in arrays)
+        # As fastai's own losses decode: above, not at.
+        predicted = probabilities > self._thresh
+        confidences = np.where(predicted, probabilities, 1 - probabilities)
+        return ScoredLabels(paths, carried > 0.5, losses, predicted, confidences, unreadable)
+
+
+class NoLabels:
+    """Any other target: a mask, points, a number. All images are of one category."""
+
+    task, label_delim = OTHER, ""
+    vocab = (ALL_IMAGES,)
+
+    def label_of(self, target: Any) -> str:
+        return ALL_IMAGES
+
+    def losses(self, loss: Tensor, prediction: Any, targets: Sequence[Any], loss_func: Callable[..., Tensor]) -> Tensor:
+        return _per_sample(loss, prediction, targets, loss_func, len(targets[0]))
+
+    def taken(
+        self, loss: Tensor, prediction: Any, targets: Sequence[Any], loss_func: Callable[..., Tensor], n: int
+    ) -> list[Tensor]:
+        if len(targets[0]) != n:
+            raise CleanerError(f"the target has {len(targets[0])} rows for {n} images; one an image is accepted")
+        return [_per_sample(loss, prediction, targets, loss_func, n)]
+
+    def batch(
+        self, paths: Sequence[str], arrays: Arrays, unreadable: Sequence[Unreadable]
+    ) -> ScoredBatch | ScoredLabels:
+        same = np.zeros(len(paths), np.int64)
+        return ScoredBatch(paths, same, arrays[0].astype(np.float64), same, np.full(len(paths), np.nan), unreadable)
+
+
+def targets_of(learn: Learner) -> Targets:
+    """What the targets of a learner are.
+
+    Raises:
+        CleanerError: the vocabulary makes no sense.
+    """
+    dls = learn.dls
+    lists = dls.valid_ds.tls
+    steps = [step for pipeline in lists[1:] for step in pipeline.tfms.fs]
+    if len(lists) == 2 and any(isinstance(step, (MultiCategorize, EncodedMultiCategorize)) for step in steps):
+        return LabelSets(_labels(dls.vocab, at_least=1), float(getattr(learn.loss_func, "thresh", 0.5)))
+    vocab = getattr(dls, "vocab", None)
+    is_single = vocab is not None and not any(isinstance(each, (list, tuple)) or hasattr(each, "o2i") for each in vocab)
+    is_image = any(isinstance(step, (RegressionSetup, AddMaskCodes)) for step in (*steps, *dls.valid.after_item.fs))
+    if len(lists) == 2 and is_single and not is_image:
+        return SingleLabels(_labels(vocab, at_least=2))
+    if len(lists) == 2 and any(isinstance(step, Categorize) for step in steps):
+        raise CleanerError("the learner has no single vocabulary; learners that classify images are accepted")
+    return NoLabels()
+
+
+def checked_learner(learn: Any) -> Learner:
+    """The learner, whose data has images and targets.
+
+    Raises:
+        CleanerError: it has not, or it is no learner.
+    """
+    if not isinstance(learn, Learner):
+        raise CleanerError(f"a {type(learn).__name__} came; a fastai Learner is accepted")
+    dataset = getattr(getattr(learn, "dls", None), "valid_ds", None)
+    if not isinstance(dataset, Datasets) or len(dataset.tls) < 2 or learn.dls.n_inp != 1:
+        raise CleanerError(
+            f"the learner's data is a {type(dataset).__name__}; data loaders made with fastai's ImageDataLoaders or "
+            "DataBlock, of one image and its target, are accepted"
+        )
+    return learn
+
+
+def _labels(vocab: Any, at_least: int) -> tuple[str, ...]:
+    """The labels of a vocabulary as text."""
+    labels = tuple(str(label) for label in vocab)
+    if len(set(labels)) != len(labels):
+        raise CleanerError(f"the learner's labels {labels} are not different as text; rename one")
+    if len(labels) < at_least:
+        raise CleanerError(f"the learner knows one class, {list(labels)}; with fewer than two every loss is 0")
+    return labels
+
+
+def _softmax(prediction: Tensor) -> Tensor:
+    """Probabilities out of logits, along the last dimension."""
+    return torch.softmax(prediction, dim=-1)
+
+
+def _probabilities(
+    prediction: Tensor, loss_func: Callable[..., Tensor], otherwise: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Probabilities: by the loss's own activation as in `get_preds`, or by another where it has none."""
+    activation = getattr(loss_func, "activation", None)
+    found: Tensor = otherwise(prediction.float()) if activation is None else activation(prediction)
+    return found
+
+
+def _per_sample(
+    loss: Tensor, prediction: Any, targets: Sequence[Any], loss_func: Callable[..., Tensor], n: int
+) -> Tensor:
+    """One loss per sample, [n]; a function that reduces whatever it is told is asked about each sample alone."""
+    if loss.numel() == n:
+        return loss.reshape(n)
+    if loss.numel() > n and loss.numel() % n == 0:
+        return loss.reshape(n, -1).float().mean(dim=1)
+    alone = (loss_func(_one(prediction, i), *(_one(target, i) for target in targets)) for i in range(n))
+    return torch.stack([one.float().mean() for one in alone])
+
+
+def _one(value: Any, i: int) -> Any:
+    """The i-th sample of a batch, as a batch of its own, also where that is several tensors."""
+    return value[i : i + 1] if isinstance(value, Tensor) else type(value)(_one(each, i) for each in value)
+
+
+def _check_shapes(
+    prediction: Any, target: Tensor, n: int, outputs: tuple[int, int], targets: tuple[int, ...], accepted: str
+) -> None:
+    got = tuple(getattr(prediction, "shape", ()))
+    if got != outputs or tuple(target.shape) != targets:
+        raise CleanerError(
+            f"the model's output has shape {got} and the target {tuple(target.shape)} for {n} images and {outputs[1]} "
+            f"classes; a model with one output a class and {accepted} is accepted"
+        )
