@@ -182,6 +182,7 @@ def _add_apply(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--labels", metavar="FILE", help="the table with the labels; without it folders are the labels")
     parser.add_argument("--path-column", metavar="C", help="the table's column with the paths (default: by its name)")
     parser.add_argument("--label-column", metavar="C", help="the table's column with the labels (default: by its name)")
+    parser.add_argument("--label-delim", metavar="D", help="what joins several labels in a cell of the table")
     parser.add_argument("--dry-run", action="store_true", help="show what would be done; change nothing")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=_apply)
@@ -190,7 +191,7 @@ def _add_apply(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _apply(options: argparse.Namespace) -> int:
     from cleaner.apply.execute import apply, plan
 
-    table = (options.labels, options.path_column, options.label_column)
+    table = (options.labels, options.path_column, options.label_column, options.label_delim)
     if options.dry_run:
         planned = plan(options.manifest, options.data, *table)
         _warn(options.command, (*planned.warnings, *planned.notes))

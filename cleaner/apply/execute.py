@@ -21,7 +21,9 @@ from cleaner.apply.tables.plan import TablePlan
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, sync_folder
 from cleaner.core.manifest import Manifest
-from cleaner.core.scan import load
+from cleaner.core.records import Action, Decision
+from cleaner.core.scan import Scan, load
+from cleaner.core.tasks import MULTI_LABEL
 
 __all__ = ["Report", "apply", "plan", "undo"]
 
@@ -32,6 +34,7 @@ def apply(
     labels: str | Path | None = None,
     path_column: str | None = None,
     label_column: str | None = None,
+    label_delim: str | None = None,
 ) -> Report:
     """Carry out the decisions of a manifest on a dataset whose labels are the names of its folders, or in a table.
 
@@ -48,12 +51,14 @@ def apply(
         data: the dataset's folder.
         labels: the table with the labels, a `.csv`, `.tsv` or `.parquet` file; None where folders are the labels.
         path_column, label_column: the table's columns with the paths and the labels; by default those with usual names.
+        label_delim: what joins the labels of an image in a cell of the table, such as `" "`; needed where the decisions
+            are about images with several labels, and only there.
 
     Raises:
         CleanerError: the manifest, the folder or the table cannot be used, or an undo was interrupted; nothing was
             changed.
     """
-    table = _table_labels(labels, path_column, label_column)
+    table = _table_labels(labels, path_column, label_column, label_delim)
     if table:
         return apply_to_table(manifest, data, table)
     manifest, root = checked(manifest, data)
@@ -80,13 +85,14 @@ def plan(
     labels: str | Path | None = None,
     path_column: str | None = None,
     label_column: str | None = None,
+    label_delim: str | None = None,
 ) -> Plan | TablePlan:
     """What `apply` would do, also after a run that was interrupted; changes nothing.
 
     Raises:
         CleanerError: the manifest, the folder or the table cannot be used, or an undo was interrupted.
     """
-    table = _table_labels(labels, path_column, label_column)
+    table = _table_labels(labels, path_column, label_column, label_delim)
     if table:
         return plan_for_table(manifest, data, table)
     _, todo = _planned(*checked(manifest, data))
@@ -127,10 +133,14 @@ def undo(journal: str | Path) -> Report:
     return Report(found.path, done, conflicts, warnings, notes)
 
 
-def _table_labels(labels: str | Path | None, path_column: str | None, label_column: str | None) -> TableLabels | None:
-    if labels is None and (path_column or label_column):
-        raise CleanerError("a path column or a label column was named, and no label table; name that too, with labels")
-    return None if labels is None else TableLabels(labels, path_column, label_column)
+def _table_labels(
+    labels: str | Path | None, path_column: str | None, label_column: str | None, label_delim: str | None
+) -> TableLabels | None:
+    if labels is None and (path_column or label_column or label_delim is not None):
+        raise CleanerError(
+            "a column or a delimiter of a label table was given, and no label table; name that too, with labels"
+        )
+    return None if labels is None else TableLabels(labels, path_column, label_column, label_delim)
 
 
 def _planned(manifest: Path, root: Path) -> tuple[Journal, Plan]:
@@ -140,8 +150,9 @@ def _planned(manifest: Path, root: Path) -> tuple[Journal, Plan]:
     journal = begun[-1] if begun else Journal(journals.new_name(manifest.parent), root, (), (), journals.now())
     decisions = Manifest(manifest)
     scan = load(manifest.parent) if (manifest.parent / "scan.json").is_file() else None
+    latest, refused = _of_one_label(decisions.latest().values(), scan)
     todo = make_plan(
-        decisions.latest().values(),
+        latest,
         FolderLabels.of(root, scan.vocab if scan else None),
         trash=f"{TRASH}/{journal.path.stem}",
         earlier=[Done(o, j.path, o.target in j.removed) for j in found for o in j.carried_out],
@@ -149,7 +160,7 @@ def _planned(manifest: Path, root: Path) -> tuple[Journal, Plan]:
     unchecked = [o.source for o in todo.operations if not decisions.standing()[o.source].sha256]
     todo = replace(
         todo,
-        conflicts=(*(conflict for j in begun for conflict in _lost(j, root)), *todo.conflicts),
+        conflicts=(*(conflict for j in begun for conflict in _lost(j, root)), *todo.conflicts, *refused),
         warnings=tuple(decisions.warnings),
         notes=notes_on(scan, root, unchecked),
     )
@@ -157,6 +168,19 @@ def _planned(manifest: Path, root: Path) -> tuple[Journal, Plan]:
     shared = folders_of(todo.operations) & {path for j in found for path in j.folders}
     folders = dict.fromkeys((*journal.folders, *sorted(shared), *todo.folders))
     return replace(journal, data=root, folders=tuple(folders)), todo
+
+
+def _of_one_label(decisions: Iterable[Decision], scan: Scan | None) -> tuple[list[Decision], list[Conflict]]:
+    """The decisions that can be carried out by moving a file, and those about label sets, which cannot."""
+    if scan is None or scan.task != MULTI_LABEL:
+        return list(decisions), []
+    every = list(decisions)
+    reason = (
+        "it has several labels, which the name of a folder cannot say; give the label table, with labels (--labels)"
+    )
+    sets = [decision for decision in every if decision.action is Action.RELABEL]
+    refused = [Conflict(decision.path, decision.action.value, reason) for decision in sets]
+    return [decision for decision in every if decision.action is not Action.RELABEL], refused
 
 
 def _settled(manifest: Path, root: Path) -> list[Journal]:

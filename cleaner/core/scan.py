@@ -34,7 +34,16 @@ _UNREADABLE = ("split", "label", "path", "error")
 _CLASSES = ("split", "label", "scored", "predicted_otherwise", "mean_loss", "not_finite", "histogram")
 _CLASSES_FILE = "classes.csv"
 _OWN_FILES = frozenset(
-    {_DESCRIPTION, "top_losses.csv", "confusion.csv", "unreadable.csv", _CLASSES_FILE, "decisions.csv", "checkpoint", "drawn"}
+    {
+        _DESCRIPTION,
+        "top_losses.csv",
+        "confusion.csv",
+        "unreadable.csv",
+        _CLASSES_FILE,
+        "decisions.csv",
+        "checkpoint",
+        "drawn",
+    }
 )
 # A bin of a histogram is named by its lower edge; the first reaches down to zero and below.
 _BIN_NAMES = ("0", *(f"{edge:g}" for edge in LOSS_EDGES))

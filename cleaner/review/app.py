@@ -12,6 +12,7 @@ import traitlets
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.scan import Scan
+from cleaner.core.tasks import OTHER
 from cleaner.review.grid import STYLE, Grid
 from cleaner.review.overview import Overview
 from cleaner.review.session import UNREADABLE, Session, scan_at
@@ -46,7 +47,9 @@ class Review(widgets.VBox):  # type: ignore[misc]
     ) -> None:
         self.session = Session(scan_at(scan, root), reviewer, page_size)
         self.overview = Overview(self.session, self._open_class)
-        self.grid = Grid(self.session, Thumbnails(self.session.scan.root), on_change=self._draw)
+        found = self.session.scan
+        thumbnails = Thumbnails(found.root, drawn=found.folder if found.task == OTHER else None)
+        self.grid = Grid(self.session, thumbnails, on_change=self._draw)
         style = {"description_width": "initial"}
         self._split = widgets.Dropdown(description="Split", style=style, layout={"width": "180px"})
         self._label = widgets.Dropdown(description="Class", style=style, layout={"width": "360px"})

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from fastai.callback.progress import CSVLogger, ProgressCallback, ShowGraphCallback
 from fastai.callback.tracker import TrackerCallback
@@ -25,6 +24,7 @@ from cleaner.core.records import ScoredBatch, ScoredLabels
 from cleaner.core.tasks import OTHER, SINGLE_LABEL, split_labels
 from cleaner.scoring import precision
 from cleaner.scoring.sources import Candidates, Wanted
+from cleaner.scoring.sources.fastai_drawing import drawing
 from cleaner.scoring.sources.fastai_loading import (
     SPLIT_FOLDERS,
     Files,
@@ -37,8 +37,7 @@ from cleaner.scoring.sources.fastai_loading import (
     every,
     with_copies,
 )
-from cleaner.scoring.sources.fastai_drawing import drawing
-from cleaner.scoring.sources.fastai_targets import Targets, checked_learner, targets_of
+from cleaner.scoring.sources.fastai_targets import Outcome, Targets, checked_learner, targets_of
 from cleaner.scoring.sources.held import Held
 
 __all__ = ["FastaiSource"]
@@ -276,7 +275,7 @@ class _Quicken(Callback):  # type: ignore[misc]
     def _losses(self, target: Tensor, prediction: Any) -> Tensor:
         loss_func, target = self.learn.loss_func, target[: len(prediction)]
         loss = loss_func(prediction, target)
-        return self.targets.losses(loss, prediction, [target], loss_func).as_subclass(Tensor)
+        return self.targets.losses(Outcome(loss, prediction, [target], loss_func)).as_subclass(Tensor)
 
 
 class _Quickened(nn.Module):
@@ -320,8 +319,8 @@ class _Gather(Callback):  # type: ignore[misc]
     def take(self) -> None:
         current, learn = self.loader.current, self.learn
         targets = [target.detach() if isinstance(target, Tensor) else target for target in learn.yb]
-        loss, prediction = learn.loss.detach(), _detached(learn.pred)
-        taken = self.targets.taken(loss, prediction, targets, learn.loss_func, len(current.paths))
+        outcome = Outcome(learn.loss.detach(), _detached(learn.pred), targets, learn.loss_func)
+        taken = self.targets.taken(outcome, len(current.paths))
         on_host, copied = _copied([t.as_subclass(Tensor) for t in taken])
 
         def batch() -> tuple[ScoredBatch | ScoredLabels, Traced]:

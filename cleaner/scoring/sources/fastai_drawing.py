@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from fastai.learner import Learner
-from fastai.torch_core import to_device
+from fastai.torch_core import TensorMask, to_device
+from fastai.vision.core import TensorPoint
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -16,7 +17,9 @@ from torch import Tensor
 __all__ = ["drawing"]
 
 _log = logging.getLogger(__name__)
-_INCHES, _DPI = 5.0, 100  # of each panel
+_INCHES, _DPI = 5.0, 100  # width of a panel
+_TITLE, _FONT = 0.6, 28  # inches and points; to be read in a thumbnail too
+_WIDE = 1.3  # images wider than this times their height stand above each other
 _QUALITY = 85
 
 
@@ -33,22 +36,21 @@ def drawing(learn: Learner, dl: Any, read: Callable[[], Any]) -> bytes:
     """
     try:
         batch = dl.after_batch(to_device(dl.do_batch([read()]), dl.device))
-        panels = [("given", _decoded(dl, batch))]
-    except Exception as error:  # noqa: BLE001 - whatever a file or a transform raises; the file itself is shown then
+        given = _decoded(dl, batch)
+        return _jpeg({"given": given, **_predicted(learn, dl, batch)})
+    except Exception as error:  # noqa: BLE001 - whatever a file, a transform or a type of its own raises
         _log.warning("a sample cannot be drawn: %s: %s", type(error).__name__, error)
         return b""
+
+
+def _predicted(learn: Learner, dl: Any, batch: Any) -> dict[str, tuple[Any, ...]]:
+    """What the model makes of a batch of one, to be drawn; nothing where that cannot be decoded like a target."""
     try:
         _, _, decoded = learn.get_preds(dl=[batch], with_decoded=True, reorder=False)
-        if isinstance(decoded, Tensor):
-            panels.append(("predicted", _decoded(dl, (*batch[: dl.n_inp], decoded))))
-        return _jpeg(panels)
-    except Exception as error:  # noqa: BLE001 - a prediction need not be what the transforms can decode
+        return {"predicted": _decoded(dl, (*batch[: dl.n_inp], decoded))} if isinstance(decoded, Tensor) else {}
+    except Exception as error:  # noqa: BLE001 - a prediction need not be what the transforms can take back
         _log.info("a prediction cannot be drawn: %s: %s", type(error).__name__, error)
-    try:
-        return _jpeg(panels[:1])
-    except Exception as error:  # noqa: BLE001 - whatever shows a type of its own raises
-        _log.warning("a sample cannot be drawn: %s: %s", type(error).__name__, error)
-        return b""
+        return {}
 
 
 def _decoded(dl: Any, batch: Any) -> tuple[Any, ...]:
@@ -56,20 +58,39 @@ def _decoded(dl: Any, batch: Any) -> tuple[Any, ...]:
     return tuple(dl.decode_batch(batch, max_n=1)[0])
 
 
-def _jpeg(panels: Iterable[tuple[str, tuple[Any, ...]]]) -> bytes:
-    shown = list(panels)
-    height, width = shown[0][1][0].shape[-2:]
-    tall = _INCHES * min(2.0, max(0.5, height / width))
-    figure = Figure(figsize=(_INCHES * len(shown), tall + 0.4), dpi=_DPI, layout="tight")
+def _jpeg(samples: dict[str, tuple[Any, ...]]) -> bytes:
+    """The samples in panels that make the image as large as they can; numbers stand together above one image."""
+    height, width = samples["given"][0].shape[-2:]
+    numbers = {title: text for title, (_, *targets) in samples.items() if (text := _as_number(targets))}
+    panels = {"\n".join(f"{title} {text}" for title, text in numbers.items()): samples["given"][:1]}
+    if not numbers:
+        panels = samples
+    rows, columns = (len(panels), 1) if width > _WIDE * height else (1, len(panels))
+    tall = _INCHES * min(2.0, max(0.3, height / width)) + _TITLE * (1 + len(numbers) // 2)
+    figure = Figure(figsize=(_INCHES * columns, tall * rows), dpi=_DPI, layout="tight")
     canvas = FigureCanvasAgg(figure)
-    for number, (title, parts) in enumerate(shown, start=1):
-        axes = figure.add_subplot(1, len(shown), number)
-        axes.set_axis_off()
+    most = max(
+        (int(part.max()) for parts in panels.values() for part in parts if isinstance(part, TensorMask)), default=1
+    )
+    for number, (title, parts) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(rows, columns, number)
         for part in parts:
-            part.show(ctx=axes)
-        # A number is its own title.
-        own = axes.get_title()
-        axes.set_title(f"{title}: {own}" if own else title)
+            part.show(ctx=axes, **_options(part, most))
+        axes.set_axis_off()
+        axes.set_title(title, fontsize=_FONT)
     buffer = io.BytesIO()
-    canvas.print_jpg(buffer, pil_kwargs={"quality": _QUALITY})
+    canvas.print_jpg(buffer, pil_kwargs={"quality": _QUALITY})  # type: ignore[no-untyped-call]
     return buffer.getvalue()
+
+
+def _as_number(targets: Iterable[Any]) -> str:
+    """Numbers as text, where targets are nothing else."""
+    flat = [each for target in targets for each in (target if isinstance(target, tuple) else [target])]
+    return ", ".join(f"{each:.4g}" for each in flat) if flat and all(isinstance(each, float) for each in flat) else ""
+
+
+def _options(part: Any, most: int) -> dict[str, Any]:
+    """How a part is shown, so that it is seen in a thumbnail; a colour means the same class in all panels."""
+    if isinstance(part, TensorPoint):
+        return {"s": 400, "edgecolors": "white"}
+    return {"vmin": 0, "vmax": max(1, most)} if isinstance(part, TensorMask) else {}

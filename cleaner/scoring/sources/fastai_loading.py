@@ -359,7 +359,11 @@ class TracedLoader:
     """
 
     def __init__(
-        self, files: Files, count: int, batches: Iterable[Traced], take: Callable[[ScoredBatch | ScoredLabels, Traced], None]
+        self,
+        files: Files,
+        count: int,
+        batches: Iterable[Traced],
+        take: Callable[[ScoredBatch | ScoredLabels, Traced], None],
     ) -> None:
         self.files = files
         self.current = Traced([], [], None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,18 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.records import ScoredBatch, ScoredLabels, Unreadable
 from cleaner.core.tasks import ALL_IMAGES, MULTI_LABEL, OTHER, SINGLE_LABEL, delimiter_for, join_labels
 
-__all__ = ["LabelSets", "NoLabels", "SingleLabels", "Targets", "checked_learner", "targets_of"]
+__all__ = ["LabelSets", "NoLabels", "Outcome", "SingleLabels", "Targets", "checked_learner", "targets_of"]
 
 Arrays = Sequence[npt.NDArray[Any]]
+
+
+class Outcome(NamedTuple):
+    """What the learner's loop has of a batch: the unreduced loss, the prediction, the targets and the loss function."""
+
+    loss: Tensor
+    prediction: Any
+    targets: Sequence[Any]
+    loss_func: Callable[..., Tensor]
 
 
 class Targets(Protocol):
@@ -39,16 +48,14 @@ class Targets(Protocol):
     def label_of(self, target: Any) -> str:
         """What a target, as the dataset gives it, stands for in a file of the scan."""
 
-    def losses(self, loss: Tensor, prediction: Any, targets: Sequence[Any], loss_func: Callable[..., Tensor]) -> Tensor:
+    def losses(self, of: Outcome) -> Tensor:
         """What ranks the samples, out of an unreduced loss: [n], or [n, c] where each label has a loss of its own.
 
         Raises:
             CleanerError: it cannot be told from this loss.
         """
 
-    def taken(
-        self, loss: Tensor, prediction: Any, targets: Sequence[Any], loss_func: Callable[..., Tensor], n: int
-    ) -> list[Tensor]:
+    def taken(self, of: Outcome, n: int) -> list[Tensor]:
         """What goes to the host of a batch of `n` samples, on the device still.
 
         Raises:
@@ -72,15 +79,13 @@ class SingleLabels:
     def label_of(self, target: Any) -> str:
         return self.vocab[int(target)]
 
-    def losses(self, loss: Tensor, prediction: Any, targets: Sequence[Any], loss_func: Callable[..., Tensor]) -> Tensor:
-        return _per_sample(loss, prediction, targets, loss_func, len(targets[0]))
+    def losses(self, of: Outcome) -> Tensor:
+        return _per_sample(of, len(of.targets[0]))
 
-    def taken(
-        self, loss: Tensor, prediction: Any, targets: Sequence[Any], loss_func: Callable[..., Tensor], n: int
-    ) -> list[Tensor]:
-        _check_shapes(prediction, targets[0], n, (n, len(self.vocab)), (n,), "a target of one label an image")
-        confidences, predicted = _probabilities(prediction, loss_func, _softmax).as_subclass(Tensor).max(dim=-1)
-        return [targets[0], self.losses(loss, prediction, targets, loss_func), predicted, confidences]
+    def taken(self, of: Outcome, n: int) -> list[Tensor]:
+        _check_shapes(of, n, (n, len(self.vocab)), (n,), "a target of one label an image")
+        confidences, predicted = _probabilities(of, _softmax).as_subclass(Tensor).max(dim=-1)
+        return [of.targets[0], self.losses(of), predicted, confidences]
 
     def batch(
         self, paths: Sequence[str], arrays: Arrays, unreadable: Sequence[Unreadable]
@@ -107,22 +112,20 @@ class LabelSets:
         """All labels of a target, in the order of the vocabulary."""
         return tuple(label for label, on in zip(self.vocab, target.tolist(), strict=True) if on > 0.5)
 
-    def losses(self, loss: Tensor, prediction: Any, targets: Sequence[Any], loss_func: Callable[..., Tensor]) -> Tensor:
-        if loss.numel() != targets[0].numel():
+    def losses(self, of: Outcome) -> Tensor:
+        if of.loss.numel() != of.targets[0].numel():
             raise CleanerError(
-                f"the loss gives {loss.numel()} numbers for {len(targets[0])} images with {len(self.vocab)} labels each; "
-                "with several labels an image one loss a label is needed: take a loss function that gives that with "
+                f"the loss gives {of.loss.numel()} numbers for {len(of.targets[0])} images and "
+                f"{len(self.vocab)} labels; with several labels an image one loss a label is needed: take a loss function that gives that with "
                 "reduction='none', such as fastai's BCEWithLogitsLossFlat"
             )
-        return loss.reshape(targets[0].shape)
+        return of.loss.reshape(of.targets[0].shape)
 
-    def taken(
-        self, loss: Tensor, prediction: Any, targets: Sequence[Any], loss_func: Callable[..., Tensor], n: int
-    ) -> list[Tensor]:
+    def taken(self, of: Outcome, n: int) -> list[Tensor]:
         shape = (n, len(self.vocab))
-        _check_shapes(prediction, targets[0], n, shape, shape, "a target that is one-hot")
-        probabilities = _probabilities(prediction, loss_func, torch.sigmoid)
-        return [targets[0], self.losses(loss, prediction, targets, loss_func), probabilities]
+        _check_shapes(of, n, shape, shape, "a target that is one-hot")
+        probabilities = _probabilities(of, torch.sigmoid)
+        return [of.targets[0], self.losses(of), probabilities]
 
     def batch(
         self, paths: Sequence[str], arrays: Arrays, unreadable: Sequence[Unreadable]
@@ -138,20 +141,18 @@ class NoLabels:
     """Any other target: a mask, points, a number. All images are of one category."""
 
     task, label_delim = OTHER, ""
-    vocab = (ALL_IMAGES,)
+    vocab: tuple[str, ...] = (ALL_IMAGES,)
 
-    def label_of(self, target: Any) -> str:
+    def label_of(self, target: Any) -> str:  # noqa: ARG002 - whatever it is
         return ALL_IMAGES
 
-    def losses(self, loss: Tensor, prediction: Any, targets: Sequence[Any], loss_func: Callable[..., Tensor]) -> Tensor:
-        return _per_sample(loss, prediction, targets, loss_func, len(targets[0]))
+    def losses(self, of: Outcome) -> Tensor:
+        return _per_sample(of, len(of.targets[0]))
 
-    def taken(
-        self, loss: Tensor, prediction: Any, targets: Sequence[Any], loss_func: Callable[..., Tensor], n: int
-    ) -> list[Tensor]:
-        if len(targets[0]) != n:
-            raise CleanerError(f"the target has {len(targets[0])} rows for {n} images; one an image is accepted")
-        return [_per_sample(loss, prediction, targets, loss_func, n)]
+    def taken(self, of: Outcome, n: int) -> list[Tensor]:
+        if len(of.targets[0]) != n:
+            raise CleanerError(f"the target has {len(of.targets[0])} rows for {n} images; one an image is accepted")
+        return [_per_sample(of, n)]
 
     def batch(
         self, paths: Sequence[str], arrays: Arrays, unreadable: Sequence[Unreadable]
@@ -213,25 +214,21 @@ def _softmax(prediction: Tensor) -> Tensor:
     return torch.softmax(prediction, dim=-1)
 
 
-def _probabilities(
-    prediction: Tensor, loss_func: Callable[..., Tensor], otherwise: Callable[[Tensor], Tensor]
-) -> Tensor:
+def _probabilities(of: Outcome, otherwise: Callable[[Tensor], Tensor]) -> Tensor:
     """Probabilities: by the loss's own activation as in `get_preds`, or by another where it has none."""
-    activation = getattr(loss_func, "activation", None)
-    found: Tensor = otherwise(prediction.float()) if activation is None else activation(prediction)
+    activation = getattr(of.loss_func, "activation", None)
+    found: Tensor = otherwise(of.prediction.float()) if activation is None else activation(of.prediction)
     return found
 
 
-def _per_sample(
-    loss: Tensor, prediction: Any, targets: Sequence[Any], loss_func: Callable[..., Tensor], n: int
-) -> Tensor:
+def _per_sample(of: Outcome, n: int) -> Tensor:
     """One loss per sample, [n]; a function that reduces whatever it is told is asked about each sample alone."""
-    if loss.numel() == n:
-        return loss.reshape(n)
-    if loss.numel() > n and loss.numel() % n == 0:
-        return loss.reshape(n, -1).float().mean(dim=1)
-    alone = (loss_func(_one(prediction, i), *(_one(target, i) for target in targets)) for i in range(n))
-    return torch.stack([one.float().mean() for one in alone])
+    if of.loss.numel() == n:
+        return of.loss.reshape(n)
+    if of.loss.numel() > n and of.loss.numel() % n == 0:
+        return of.loss.reshape(n, -1).mean(dim=1)
+    alone = [of.loss_func(_one(of.prediction, i), *(_one(target, i) for target in of.targets)) for i in range(n)]
+    return torch.stack([loss.mean() for loss in alone])
 
 
 def _one(value: Any, i: int) -> Any:
@@ -239,12 +236,10 @@ def _one(value: Any, i: int) -> Any:
     return value[i : i + 1] if isinstance(value, Tensor) else type(value)(_one(each, i) for each in value)
 
 
-def _check_shapes(
-    prediction: Any, target: Tensor, n: int, outputs: tuple[int, int], targets: tuple[int, ...], accepted: str
-) -> None:
-    got = tuple(getattr(prediction, "shape", ()))
-    if got != outputs or tuple(target.shape) != targets:
+def _check_shapes(of: Outcome, n: int, outputs: tuple[int, int], targets: tuple[int, ...], accepted: str) -> None:
+    got, target = tuple(getattr(of.prediction, "shape", ())), tuple(of.targets[0].shape)
+    if got != outputs or target != targets:
         raise CleanerError(
-            f"the model's output has shape {got} and the target {tuple(target.shape)} for {n} images and {outputs[1]} "
+            f"the model's output has shape {got} and the target {target} for {n} images and {outputs[1]} "
             f"classes; a model with one output a class and {accepted} is accepted"
         )
