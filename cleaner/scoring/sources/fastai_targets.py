@@ -116,8 +116,8 @@ class LabelSets:
         if of.loss.numel() != of.targets[0].numel():
             raise CleanerError(
                 f"the loss gives {of.loss.numel()} numbers for {len(of.targets[0])} images and "
-                f"{len(self.vocab)} labels; with several labels an image one loss a label is needed: take a loss function that gives that with "
-                "reduction='none', such as fastai's BCEWithLogitsLossFlat"
+                f"{len(self.vocab)} labels; with several labels an image one loss a label is "
+                "needed, as fastai's BCEWithLogitsLossFlat gives it with reduction='none'"
             )
         return of.loss.reshape(of.targets[0].shape)
 
