@@ -21,6 +21,9 @@ from cleaner.review.thumbnails import Thumbnails
 __all__ = ["Notice", "Review"]
 
 
+_DRAWN = 384  # pixels; a drawing has the image twice
+
+
 class Review(widgets.VBox):  # type: ignore[misc]
     """Look at the samples with the highest losses and decide about them; as the last line of a cell it is shown.
 
@@ -48,7 +51,9 @@ class Review(widgets.VBox):  # type: ignore[misc]
         self.session = Session(scan_at(scan, root), reviewer, page_size)
         self.overview = Overview(self.session, self._open_class)
         found = self.session.scan
-        thumbnails = Thumbnails(found.root, drawn=found.folder if found.task == OTHER else None)
+        thumbnails = Thumbnails(found.root)
+        if found.task == OTHER:
+            thumbnails = Thumbnails(found.root, size=_DRAWN, drawn=found.folder)
         self.grid = Grid(self.session, thumbnails, on_change=self._draw)
         style = {"description_width": "initial"}
         self._split = widgets.Dropdown(description="Split", style=style, layout={"width": "180px"})

@@ -151,6 +151,7 @@ function render({ model, el }) {
   };
   if (hasSets) {
     TOOLS.relabel[0] = "± Other label";
+    // The label that it is about stands on it once a page is there.
     TOOLS.predicted = ["± Label", "Enter", () => state.page && !isUnreadable() && act("toggle", state.page.label)];
   }
   if (!hasLabels) ["relabel", "predicted"].forEach((name) => delete TOOLS[name]);
@@ -187,6 +188,7 @@ function render({ model, el }) {
   const bar = element("div", { className: "cleaner-bar" }, turners[0], turners[1], place, reviewer, counts, pace);
   const foot = element("div", { className: "cleaner-bar cleaner-foot" }, turners[2], turners[3], pageBelow);
   el.classList.add("cleaner");
+  el.classList.toggle("cleaner-wide", !hasLabels);
   const notes = element("div", { className: "cleaner-notes" }, alert, warnings);
   const filterBar = element("div", { className: "cleaner-bar cleaner-filters" }, ...Object.values(filters), unreadable);
   const toolBar = element("div", { className: "cleaner-bar cleaner-tools", role: "toolbar", "aria-label": "Actions" });
@@ -399,6 +401,11 @@ function render({ model, el }) {
     unreadable.hidden = page.unreadable === 0 || page.unreadable_class;
     unreadable.textContent = `${files} could not be read`;
     unreadable.title = "They are the last of the classes.";
+    if (hasSets) {
+      TOOLS.predicted[0] = page.unreadable_class ? "± Label" : `± ${page.label}`;
+      tools.predicted.textContent = TOOLS.predicted[0];
+      tools.predicted.title = `Enter: ${TOOLS.predicted[0]}`;
+    }
     const { decided, kept, scan_decided, scan_kept } = page.counts;
     counts.textContent = `${decided} of ${kept} decided in this class · ${scan_decided} of ${scan_kept} in the scan`;
     pace.textContent = "";
@@ -648,12 +655,18 @@ function render({ model, el }) {
     const some = offered.filter((action) => action !== "toggle" || !isUnreadable());
     return some.map((action) => {
       const [, word, sign] = ACTIONS.find(([name]) => name === action) ?? [];
-      const has = hasSets && (card.labels ?? card.given).includes(card.label);
-      const node = buttonNode(card, action, action === "toggle" ? `${has ? "−" : "+"} ${card.label}` : `${sign} ${word}`);
-      const isChanged = action === "toggle" && card.labels && has !== card.given.includes(card.label);
-      node.setAttribute("aria-pressed", String(Boolean(card.action === action || isChanged)));
-      return node;
+      if (action !== "toggle") return actionNode(card, action, `${sign} ${word}`, card.action === action);
+      // Pressed is what changes; pressed again it is as it was.
+      const has = card.given.includes(card.label);
+      const isChanged = (card.labels ?? card.given).includes(card.label) !== has;
+      return actionNode(card, action, `${has ? "−" : "+"} ${card.label}`, isChanged);
     });
+  }
+
+  function actionNode(card, action, text, pressed) {
+    const node = buttonNode(card, action, text);
+    node.setAttribute("aria-pressed", String(pressed));
+    return node;
   }
 
   function buttonNode(card, action, text) {
