@@ -137,7 +137,7 @@ def make_masks(folder: Path, n: int = 200, wrong: int = 6) -> list[str]:
     images, _ = _digits()
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    spoilt = []
+    spoilt: list[str] = []
     for number in range(n):
         name = f"{number:03d}.png"
         is_wrong = number % (n // wrong) == n // wrong // 2 and len(spoilt) < wrong

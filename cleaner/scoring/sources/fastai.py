@@ -274,6 +274,7 @@ class _Quicken(Callback):  # type: ignore[misc]
 
     def _losses(self, target: Tensor, prediction: Any) -> Tensor:
         loss_func, target = self.learn.loss_func, target[: len(prediction)]
+        self.targets.check(prediction, [target], len(target))
         loss = loss_func(prediction, target)
         return self.targets.losses(Outcome(loss, prediction, [target], loss_func)).as_subclass(Tensor)
 
@@ -311,7 +312,10 @@ class _Gather(Callback):  # type: ignore[misc]
 
     def __call__(self, event_name: str) -> None:
         # Not fastai's dispatch, which rewrites the message of whatever is raised here.
-        if event_name == "after_loss":
+        if event_name == "after_pred":
+            # Before the loss, which says less clearly what does not fit.
+            self.targets.check(self.learn.pred, self.learn.yb, len(self.loader.current.paths))
+        elif event_name == "after_loss":
             self.take()
         elif event_name == "after_validate":
             self.pass_on()

@@ -55,11 +55,18 @@ class Targets(Protocol):
             CleanerError: it cannot be told from this loss.
         """
 
+    def check(self, prediction: Any, targets: Sequence[Any], n: int) -> None:
+        """Check, before there is a loss, that the model's output and the target of `n` samples fit the vocabulary.
+
+        Raises:
+            CleanerError: they do not.
+        """
+
     def taken(self, of: Outcome, n: int) -> list[Tensor]:
         """What goes to the host of a batch of `n` samples, on the device still.
 
         Raises:
-            CleanerError: the model's output, the target and the loss do not fit each other.
+            CleanerError: it cannot be told from this loss.
         """
 
     def batch(
@@ -82,8 +89,10 @@ class SingleLabels:
     def losses(self, of: Outcome) -> Tensor:
         return _per_sample(of, len(of.targets[0]))
 
-    def taken(self, of: Outcome, n: int) -> list[Tensor]:
-        _check_shapes(of, n, (n, len(self.vocab)), (n,), "a target of one label an image")
+    def check(self, prediction: Any, targets: Sequence[Any], n: int) -> None:
+        _check_shapes(prediction, targets[0], (n, len(self.vocab)), (n,), "a target of one label an image")
+
+    def taken(self, of: Outcome, n: int) -> list[Tensor]:  # noqa: ARG002 - as long as the target
         confidences, predicted = _probabilities(of, _softmax).as_subclass(Tensor).max(dim=-1)
         return [of.targets[0], self.losses(of), predicted, confidences]
 
@@ -121,9 +130,11 @@ class LabelSets:
             )
         return of.loss.reshape(of.targets[0].shape)
 
-    def taken(self, of: Outcome, n: int) -> list[Tensor]:
+    def check(self, prediction: Any, targets: Sequence[Any], n: int) -> None:
         shape = (n, len(self.vocab))
-        _check_shapes(of, n, shape, shape, "a target that is one-hot")
+        _check_shapes(prediction, targets[0], shape, shape, "a target that is one-hot")
+
+    def taken(self, of: Outcome, n: int) -> list[Tensor]:  # noqa: ARG002 - as long as the target
         probabilities = _probabilities(of, torch.sigmoid)
         return [of.targets[0], self.losses(of), probabilities]
 
@@ -149,9 +160,11 @@ class NoLabels:
     def losses(self, of: Outcome) -> Tensor:
         return _per_sample(of, len(of.targets[0]))
 
+    def check(self, prediction: Any, targets: Sequence[Any], n: int) -> None:  # noqa: ARG002 - it may be anything
+        if len(targets[0]) != n:
+            raise CleanerError(f"the target has {len(targets[0])} rows for {n} images; one an image is accepted")
+
     def taken(self, of: Outcome, n: int) -> list[Tensor]:
-        if len(of.targets[0]) != n:
-            raise CleanerError(f"the target has {len(of.targets[0])} rows for {n} images; one an image is accepted")
         return [_per_sample(of, n)]
 
     def batch(
@@ -236,10 +249,12 @@ def _one(value: Any, i: int) -> Any:
     return value[i : i + 1] if isinstance(value, Tensor) else type(value)(_one(each, i) for each in value)
 
 
-def _check_shapes(of: Outcome, n: int, outputs: tuple[int, int], targets: tuple[int, ...], accepted: str) -> None:
-    got, target = tuple(getattr(of.prediction, "shape", ())), tuple(of.targets[0].shape)
-    if got != outputs or target != targets:
+def _check_shapes(
+    prediction: Any, target: Tensor, outputs: tuple[int, int], targets: tuple[int, ...], accepted: str
+) -> None:
+    got, found = tuple(getattr(prediction, "shape", ())), tuple(target.shape)
+    if got != outputs or found != targets:
         raise CleanerError(
-            f"the model's output has shape {got} and the target {target} for {n} images and {outputs[1]} "
+            f"the model's output has shape {got} and the target {found} for {outputs[0]} images and {outputs[1]} "
             f"classes; a model with one output a class and {accepted} is accepted"
         )
