@@ -251,6 +251,7 @@ def _add_apply(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("manifest", metavar="MANIFEST", help="the decisions.csv of a scan folder")
     parser.add_argument("--data", required=True, metavar="DIR", help="the dataset's folder")
     _add_table(parser)
+    parser.add_argument("--label-delim", metavar="D", help="what joins several labels in a cell of the table")
     parser.add_argument(
         "--name-pattern",
         metavar="REGEX",
@@ -270,9 +271,10 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
 def _apply(options: argparse.Namespace) -> int:
     from cleaner.apply.execute import apply, plan
 
-    places = (options.labels, options.path_column, options.label_column, options.name_pattern)
+    table = (options.labels, options.path_column, options.label_column)
+    places = {"label_delim": options.label_delim, "name_pattern": options.name_pattern}
     if options.dry_run:
-        planned = plan(options.manifest, options.data, *places)
+        planned = plan(options.manifest, options.data, *table, **places)
         _warn(options.command, (*planned.warnings, *planned.notes))
         _print_done(
             None,
@@ -282,7 +284,7 @@ def _apply(options: argparse.Namespace) -> int:
             options.json,
         )
         return 1 if planned.conflicts or planned.warnings else 0
-    report = apply(options.manifest, options.data, *places)
+    report = apply(options.manifest, options.data, *table, **places)
     _warn(options.command, (*report.warnings, *report.notes))
     _print_done(report.journal, report.done, report.conflicts, "changed" if options.labels else "moved", options.json)
     if report.journal and not options.json:

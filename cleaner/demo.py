@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,10 @@ from cleaner.core.scan import Scan
 if TYPE_CHECKING:
     from fastai.learner import Learner
 
-__all__ = ["SWAPPED_SHARE", "demo", "make_dataset", "train"]
+__all__ = ["SWAPPED_SHARE", "demo", "make_dataset", "make_label_sets", "make_masks", "train"]
 
 SWAPPED_SHARE = 0.03
+_SHOWN = {1: "one", 3: "three", 4: "four", 6: "six"}
 _WORST = 10
 _PIXELS = 32
 
@@ -88,6 +90,65 @@ def make_dataset(folder: Path) -> dict[str, str]:
     return truth
 
 
+def make_label_sets(folder: Path, n: int = 600, wrong: int = 18) -> dict[str, tuple[str, ...]]:
+    """Write images of up to three handwritten digits, and `labels.csv`, which names the digits, joined by a space.
+
+    Args:
+        folder: where to; the images go to `images` below it.
+        n: number of images.
+        wrong: of how many the table has one label too few or one too many.
+
+    Returns:
+        for each of these, relative to `folder`, the labels that are right.
+    """
+    random = np.random.default_rng(0)
+    images, targets = _digits()
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    rows, truth = [], dict[str, tuple[str, ...]]()
+    for number in range(n):
+        labels = random.choice(list(_SHOWN), random.choice([0, 1, 2, 3], p=[0.1, 0.3, 0.4, 0.2]), replace=False)
+        canvas = np.full((2 * _PIXELS, 2 * _PIXELS), 255, np.uint8)
+        for place, label in zip(random.permutation(4), labels, strict=False):
+            row, column = _PIXELS * (place // 2), _PIXELS * (place % 2)
+            shown = images[random.choice(np.flatnonzero(targets == label))]
+            canvas[row : row + _PIXELS, column : column + _PIXELS] = shown
+        path = f"images/{number:03d}.png"
+        Image.fromarray(canvas).save(folder / path)
+        given = set(labels.tolist())
+        if number % (n // wrong) == n // wrong // 2 and len(truth) < wrong:
+            truth[path] = _named(given)
+            given ^= {int(random.choice(list(_SHOWN)))}
+        rows.append((path, " ".join(_named(given))))
+    _write_table(folder / "labels.csv", [("fname", "labels"), *rows])
+    return truth
+
+
+def make_masks(folder: Path, n: int = 200, wrong: int = 6) -> list[str]:
+    """Write images of a handwritten digit to `images` and masks of its strokes, 0 or 1, to `masks`.
+
+    Args:
+        folder: where to.
+        n: number of images, at most 1,797.
+        wrong: of how many the mask is that of another image.
+
+    Returns:
+        these, relative to `folder`.
+    """
+    images, _ = _digits()
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    spoilt: list[str] = []
+    for number in range(n):
+        name = f"{number:03d}.png"
+        is_wrong = number % (n // wrong) == n // wrong // 2 and len(spoilt) < wrong
+        Image.fromarray(images[number]).save(folder / "images" / name)
+        strokes = images[(number + is_wrong) % len(images)] < 128
+        Image.fromarray(strokes.astype(np.uint8)).save(folder / "masks" / name)
+        if is_wrong:
+            spoilt.append(f"images/{name}")
+    return spoilt
+
+
 def train(folder: Path) -> Learner:
     """A small convolutional network, trained for some seconds on what can be read in `folder`, wrong labels and all."""
     with warnings.catch_warnings():
@@ -113,6 +174,20 @@ def train(folder: Path) -> Learner:
     return learn
 
 
+def _digits() -> tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.int64]]:
+    """The digits, dark on white, and which ones they are."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    small = (Image.fromarray(np.uint8(255 - pixels * (255 / 16))) for pixels in digits.images)
+    size = (_PIXELS, _PIXELS)
+    return [np.asarray(image.resize(size, Image.Resampling.BICUBIC)) for image in small], digits.target
+
+
+def _named(digits: Iterable[int]) -> tuple[str, ...]:
+    return tuple(sorted(_SHOWN[digit] for digit in digits))
+
+
 def _swap(targets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The targets with a fixed share of each class given to the other classes, in turn."""
     random = np.random.default_rng(0)
@@ -127,8 +202,12 @@ def _swap(targets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _write_truth(path: Path, truth: dict[str, str]) -> None:
+    _write_table(path, [("path", "true_label"), *sorted(truth.items())])
+
+
+def _write_table(path: Path, rows: Iterable[tuple[str, str]]) -> None:
     text = io.StringIO()
-    csv.writer(text).writerows([("path", "true_label"), *sorted(truth.items())])
+    csv.writer(text).writerows(rows)
     write_whole(path, text.getvalue())
 
 

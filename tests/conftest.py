@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cleaner.core.records import Sample
+from cleaner.core.records import ClassLosses, Sample
 from cleaner.core.scan import Scan
+from cleaner.core.tasks import MULTI_LABEL
 
 CHROMIUM_FLAGS = [
     "--headless",
@@ -65,6 +66,24 @@ def _settings_of_no_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         folder = str(tmp_path_factory.mktemp("settings"))
         patch.setenv("APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME", folder)
         yield
+
+
+def make_label_scan(root: Path, out: Path) -> Scan:
+    """Four images with all sets of the labels cat and dog, of which the model sees cats where there are none."""
+    vocab, sets = ("cat", "dog", "fox"), [(), ("cat",), ("dog",), ("cat", "dog")]
+    for number in range(len(sets)):
+        make_image(root / f"{number}.png", seed=number)
+    samples = []
+    for label in vocab:
+        for number, given in enumerate(sets):
+            says = (label in given) != (label == "cat")
+            about = (f"{number}.png", 2 - number / 10, label if says else "", 0.9)
+            samples.append(Sample("train", label, number + 1, *about, given))
+    losses = tuple(ClassLosses("train", label, 4, 3 if label == "cat" else 0) for label in vocab)
+    return Scan(
+        root, vocab, ("train",), 4, {"train": 4}, tuple(samples), {"train": {}}, (), losses,
+        task=MULTI_LABEL, label_delim=";",
+    ).write(out)  # fmt: skip
 
 
 @pytest.fixture

@@ -21,7 +21,9 @@ from cleaner.apply.tables.plan import TablePlan
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, sync_folder
 from cleaner.core.manifest import Manifest
-from cleaner.core.scan import load
+from cleaner.core.records import Action, Decision
+from cleaner.core.scan import Scan, load
+from cleaner.core.tasks import MULTI_LABEL
 
 __all__ = ["Report", "apply", "plan", "undo"]
 
@@ -33,6 +35,7 @@ def apply(
     path_column: str | None = None,
     label_column: str | None = None,
     name_pattern: str | None = None,
+    label_delim: str | None = None,
 ) -> Report:
     """Carry out the decisions of a manifest on a dataset whose labels are in the names of its folders or files, or in a
     table.
@@ -56,12 +59,14 @@ def apply(
         path_column, label_column: the table's columns with the paths and the labels; by default those with usual names.
         name_pattern: the regular expression whose first group is the label in the name of a file, as it was given to
             fastai's `from_name_re` or `from_path_re`; None where the label does not stand there.
+        label_delim: what joins the labels of an image in a cell of the table, such as `" "`; needed where the decisions
+            are about images with several labels, and only there.
 
     Raises:
         CleanerError: the manifest, the folder, the table or the pattern cannot be used, or an undo was interrupted;
             nothing was changed.
     """
-    table = _table_labels(labels, path_column, label_column, name_pattern)
+    table = _table_labels(labels, path_column, label_column, label_delim, name_pattern)
     if table:
         return apply_to_table(manifest, data, table)
     manifest, root = checked(manifest, data)
@@ -89,13 +94,14 @@ def plan(
     path_column: str | None = None,
     label_column: str | None = None,
     name_pattern: str | None = None,
+    label_delim: str | None = None,
 ) -> Plan | TablePlan:
     """What `apply` would do, also after a run that was interrupted; changes nothing.
 
     Raises:
         CleanerError: the manifest, the folder, the table or the pattern cannot be used, or an undo was interrupted.
     """
-    table = _table_labels(labels, path_column, label_column, name_pattern)
+    table = _table_labels(labels, path_column, label_column, label_delim, name_pattern)
     if table:
         return plan_for_table(manifest, data, table)
     _, todo = _planned(*checked(manifest, data), name_pattern)
@@ -137,13 +143,19 @@ def undo(journal: str | Path) -> Report:
 
 
 def _table_labels(
-    labels: str | Path | None, path_column: str | None, label_column: str | None, name_pattern: str | None
+    labels: str | Path | None,
+    path_column: str | None,
+    label_column: str | None,
+    label_delim: str | None,
+    name_pattern: str | None,
 ) -> TableLabels | None:
     if labels is not None and name_pattern is not None:
         raise CleanerError("a label table and a name pattern came; labels are in the one or in the other: name one")
-    if labels is None and (path_column or label_column):
-        raise CleanerError("a path column or a label column was named, and no label table; name that too, with labels")
-    return None if labels is None else TableLabels(labels, path_column, label_column)
+    if labels is None and (path_column or label_column or label_delim is not None):
+        raise CleanerError(
+            "a column or a delimiter of a label table was given, and no label table; name that too, with labels"
+        )
+    return None if labels is None else TableLabels(labels, path_column, label_column, label_delim)
 
 
 def _labels(root: Path, name_pattern: str | None, vocab: Sequence[str] | None) -> Labels:
@@ -157,8 +169,9 @@ def _planned(manifest: Path, root: Path, name_pattern: str | None) -> tuple[Jour
     journal = begun[-1] if begun else Journal(journals.new_name(manifest.parent), root, (), (), journals.now())
     decisions = Manifest(manifest)
     scan = load(manifest.parent) if (manifest.parent / "scan.json").is_file() else None
+    latest, refused = _of_one_label(decisions.latest().values(), scan)
     todo = make_plan(
-        decisions.latest().values(),
+        latest,
         _labels(root, name_pattern, scan.vocab if scan else None),
         trash=f"{TRASH}/{journal.path.stem}",
         earlier=[Done(o, j.path, o.target in j.removed) for j in found for o in j.carried_out],
@@ -166,7 +179,7 @@ def _planned(manifest: Path, root: Path, name_pattern: str | None) -> tuple[Jour
     unchecked = [o.source for o in todo.operations if not decisions.standing()[o.source].sha256]
     todo = replace(
         todo,
-        conflicts=(*(conflict for j in begun for conflict in _lost(j, root)), *todo.conflicts),
+        conflicts=(*(conflict for j in begun for conflict in _lost(j, root)), *todo.conflicts, *refused),
         warnings=tuple(decisions.warnings),
         notes=notes_on(scan, root, unchecked),
     )
@@ -174,6 +187,19 @@ def _planned(manifest: Path, root: Path, name_pattern: str | None) -> tuple[Jour
     shared = folders_of(todo.operations) & {path for j in found for path in j.folders}
     folders = dict.fromkeys((*journal.folders, *sorted(shared), *todo.folders))
     return replace(journal, data=root, folders=tuple(folders)), todo
+
+
+def _of_one_label(decisions: Iterable[Decision], scan: Scan | None) -> tuple[list[Decision], list[Conflict]]:
+    """The decisions that can be carried out by moving a file, and those about label sets, which cannot."""
+    if scan is None or scan.task != MULTI_LABEL:
+        return list(decisions), []
+    every = list(decisions)
+    reason = (
+        "it has several labels, which the name of a folder cannot say; give the label table, with labels (--labels)"
+    )
+    sets = [decision for decision in every if decision.action is Action.RELABEL]
+    refused = [Conflict(decision.path, decision.action.value, reason) for decision in sets]
+    return [decision for decision in every if decision.action is not Action.RELABEL], refused
 
 
 def _settled(manifest: Path, root: Path) -> list[Journal]:

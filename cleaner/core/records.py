@@ -15,7 +15,17 @@ import numpy.typing as npt
 from cleaner.core.errors import CleanerError, FieldError
 from cleaner.core.files import check_path
 
-__all__ = ["LOSS_EDGES", "Action", "ClassLosses", "Decision", "Sample", "ScoredBatch", "Unreadable", "face_of"]
+__all__ = [
+    "LOSS_EDGES",
+    "Action",
+    "ClassLosses",
+    "Decision",
+    "Sample",
+    "ScoredBatch",
+    "ScoredLabels",
+    "Unreadable",
+    "face_of",
+]
 
 LOSS_EDGES = (*(float(f"{digit}e{power}") for power in range(-3, 2) for digit in (1, 2, 5)), 100.0)
 """Where the bins of a histogram of losses meet: about three a decade, so that each can be named in a few digits. The
@@ -50,8 +60,11 @@ class Sample:
         path: the image's file, relative to the dataset's root, with forward slashes.
         loss: the learner's own loss, in nats for cross-entropy, or what else the scan is ranked by; higher is worse;
             may be NaN or infinite.
-        predicted: the label that the model gives.
-        confidence: the model's probability of `predicted`, 0..1, or NaN where the model gave none.
+        predicted: the label that the model gives. In a multi-label scan `label` where the model says that the image
+            shows it, and the empty text where it says that it does not.
+        confidence: the model's probability of `predicted`, 0..1, or NaN where the model gave none. In a multi-label
+            scan that of what it says.
+        given: in a multi-label scan all the labels that the image carries, of which `label` need not be one.
 
     Raises:
         FieldError: a field has a value that makes no sense.
@@ -64,6 +77,7 @@ class Sample:
     loss: float
     predicted: str
     confidence: float
+    given: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_path(self.path)
@@ -99,7 +113,8 @@ class ClassLosses:
         split: name of the split.
         label: the label that the samples carry today.
         scored: number of samples scored.
-        predicted_otherwise: number of those that the model gives another label.
+        predicted_otherwise: number of those that the model gives another label; in a multi-label scan, of which the
+            model says that they show the label though they do not carry it, or the other way round.
         mean_loss: of the losses that are finite; NaN where there is none, or where the scan does not say.
         not_finite: number of losses that are NaN or infinite.
         histogram: number of finite losses in each bin of `LOSS_EDGES`; empty where the scan does not say.
@@ -138,8 +153,11 @@ class Decision:
     Attributes:
         path: the image's file, relative to the dataset's root.
         action: see `Action`.
-        label: the label that the image carried.
-        new_label: the label it gets; only with `relabel`, and only there required.
+        label: the label that the image carried. In a multi-label scan all of its labels, joined by the scan's
+            `label_delim`, in the order of the vocabulary; where it carried none, `label_delim` alone. Empty in a scan
+            of a task without labels.
+        new_label: the label it gets, or in a multi-label scan all of them, written like `label`; only with `relabel`,
+            and only there required.
         split, loss, predicted: as in `Sample`; `loss` is NaN where unknown.
         sha256: of the file's bytes when the decision was taken; empty where the file could not be read.
         reviewer: who decided.
@@ -242,3 +260,62 @@ class ScoredBatch:
         }
         if len(set(lengths.values())) > 1:
             raise CleanerError(f"a batch needs as many values of each kind as paths; got {lengths}")
+
+    def to_rank(self) -> ScoredBatch:
+        """The rows for the heaps: the samples themselves."""
+        return self
+
+    def to_count(self) -> ScoredBatch:
+        """The rows for the counts: the samples themselves."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredLabels:
+    """What leaves the device for one batch of `n` samples that may each carry any of `c` labels.
+
+    Attributes:
+        paths: `n` paths, relative to the dataset's root.
+        carried: bool [n, c], which labels each sample carries.
+        losses: float64 [n, c], the learner's own loss of each label; higher is worse.
+        predicted: bool [n, c], which labels the model says that each sample shows.
+        confidences: float64 [n, c], probability of what the model says.
+        unreadable: the files that could not be read; not counted in `n`.
+
+    Raises:
+        CleanerError: the shapes differ.
+    """
+
+    paths: Sequence[str]
+    carried: npt.NDArray[np.bool_]
+    losses: npt.NDArray[np.float64]
+    predicted: npt.NDArray[np.bool_]
+    confidences: npt.NDArray[np.float64]
+    unreadable: Sequence[Unreadable] = ()
+
+    def __post_init__(self) -> None:
+        shapes = {a.shape for a in (self.carried, self.losses, self.predicted, self.confidences)}
+        if len(shapes) > 1 or self.losses.shape[:1] != (len(self.paths),):
+            raise CleanerError(f"a batch needs a value of each kind for each path and label; got {shapes}")
+
+    def to_rank(self) -> ScoredBatch:
+        """`n * c` rows for the heaps, each sample in the class of each label.
+
+        `predicted` is the label where the model says that it is there, else `c`.
+        """
+        return self._rows(self.predicted)
+
+    def to_count(self) -> ScoredBatch:
+        """`n * c` rows for the counts; `predicted` is the label where the model says what the sample carries, else `c`.
+
+        So what is counted as predicted otherwise is how often the two disagree.
+        """
+        return self._rows(self.predicted == self.carried)
+
+    def _rows(self, is_label: npt.NDArray[np.bool_]) -> ScoredBatch:
+        """The rows label by label."""
+        n, c = self.losses.shape
+        labels = np.repeat(np.arange(c, dtype=np.int64), n)
+        predicted = np.where(is_label.T.reshape(-1), labels, c)
+        losses, confidences = self.losses.T.reshape(-1), self.confidences.T.reshape(-1)
+        return ScoredBatch(list(self.paths) * c, labels, losses, predicted, confidences, self.unreadable)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import number_to_csv, path_from_csv, path_to_csv, write_whole
 from cleaner.core.records import LOSS_EDGES, ClassLosses, Sample, Unreadable
+from cleaner.core.tasks import DELIMITERS, MULTI_LABEL, SINGLE_LABEL, TASKS, split_labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,13 +27,23 @@ __all__ = ["FORMAT", "Rows", "Scan", "check_out", "load", "scan_at"]
 FORMAT = 1
 _DESCRIPTION = "scan.json"
 _TOP_LOSSES = ("split", "label", "rank", "path", "loss", "predicted", "confidence")
+_GIVEN = "given"  # the last column of a multi-label scan
 _CONFUSION = ("split", "label", "predicted", "count")
 _TOP_LOSSES_FILE = "top_losses.csv"
 _UNREADABLE = ("split", "label", "path", "error")
 _CLASSES = ("split", "label", "scored", "predicted_otherwise", "mean_loss", "not_finite", "histogram")
 _CLASSES_FILE = "classes.csv"
 _OWN_FILES = frozenset(
-    {_DESCRIPTION, "top_losses.csv", "confusion.csv", "unreadable.csv", _CLASSES_FILE, "decisions.csv", "checkpoint"}
+    {
+        _DESCRIPTION,
+        "top_losses.csv",
+        "confusion.csv",
+        "unreadable.csv",
+        _CLASSES_FILE,
+        "decisions.csv",
+        "checkpoint",
+        "drawn",
+    }
 )
 # A bin of a histogram is named by its lower edge; the first reaches down to zero and below.
 _BIN_NAMES = ("0", *(f"{edge:g}" for edge in LOSS_EDGES))
@@ -87,7 +98,8 @@ class Scan:
         k: how many samples were kept of each split and label, at most.
         scored: number of samples scored, per split.
         samples: the kept samples, by split, label (in the order of the vocabulary) and rank.
-        cells: the confusion counts of each split: `(label, predicted) -> count`, non-zero ones only.
+        cells: the confusion counts of each split: `(label, predicted) -> count`, non-zero ones only; those of tasks
+            other than `single-label` are empty.
         unreadable: the files that could not be read.
         losses: what is said of all samples of a split and label; of none in a scan that was made before there was that.
         ranked_by: what the samples are ranked by and their `loss` is: `loss`, or another such as `margin`.
@@ -95,6 +107,8 @@ class Scan:
         versions: of the libraries that were used.
         started, finished: UTC, ISO 8601.
         folder: the scan folder that this was read from or written to.
+        task: `single-label`, `multi-label` or `other`; see `cleaner.core.tasks`.
+        label_delim: what joins the labels of an image in the files of a multi-label scan; else empty.
 
     Raises:
         CleanerError: a field contradicts another.
@@ -115,15 +129,18 @@ class Scan:
     started: str = ""
     finished: str = ""
     folder: Path | None = None
+    task: str = SINGLE_LABEL
+    label_delim: str = ""
 
     def __post_init__(self) -> None:
+        _check_task(self.task, self.label_delim, self.vocab)
         if len(set(self.vocab)) != len(self.vocab):
             raise CleanerError(f"the vocabulary {list(self.vocab)} names a label twice; labels must differ as text")
         if isinstance(self.samples, Rows):
             return  # checked when they are read or made, and perhaps many
-        labels, splits = set(self.vocab), set(self.splits)
+        labels, splits, predictions = set(self.vocab), set(self.splits), self._predictions
         for sample in self.samples:
-            if sample.label not in labels or sample.predicted not in labels:
+            if sample.label not in labels or sample.predicted not in predictions:
                 raise CleanerError(
                     f"{sample.path!r} has the label {sample.label!r} and the prediction {sample.predicted!r}; "
                     "both must be in the vocabulary"
@@ -166,8 +183,9 @@ class Scan:
 
         self._check_split(split)
         rows = self.kept(split, label) if label is not None else [s for s in self.samples if s.split == split]
-        cells = [[getattr(sample, name) for name in _TOP_LOSSES] for sample in rows]
-        frame: pd.DataFrame = pd.DataFrame(cells, columns=list(_TOP_LOSSES))
+        columns = self._columns
+        cells = [[getattr(sample, name) for name in columns] for sample in rows]
+        frame: pd.DataFrame = pd.DataFrame(cells, columns=list(columns))
         return frame
 
     def confusion(self, split: str) -> pd.DataFrame:
@@ -254,7 +272,8 @@ class Scan:
             OSError: it cannot be written; each file is the old one or the new one.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / _TOP_LOSSES_FILE, _to_csv(_TOP_LOSSES, map(_sample_row, self.samples)))
+        rows = map(partial(_sample_row, self.label_delim), self.samples)
+        write_whole(folder / _TOP_LOSSES_FILE, _to_csv(self._columns, rows))
         write_whole(folder / "confusion.csv", _to_csv(_CONFUSION, self._confusion_rows()))
         write_whole(folder / "unreadable.csv", _to_csv(_UNREADABLE, map(_unreadable_row, self.unreadable)))
         write_whole(folder / _CLASSES_FILE, _to_csv(_CLASSES, map(_losses_row, self.losses)))
@@ -263,8 +282,19 @@ class Scan:
         if isinstance(self.samples, Rows):
             # What made them can go; they are read back when somebody asks.
             path = folder / _TOP_LOSSES_FILE
-            object.__setattr__(self, "samples", Rows(lambda: _from_csv(path, _TOP_LOSSES, _sample_from)))
+            columns, read = self._columns, partial(_sample_from, self.label_delim)
+            object.__setattr__(self, "samples", Rows(lambda: _from_csv(path, columns, read)))
         return self
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        """The columns of `top_losses.csv`."""
+        return (*_TOP_LOSSES, _GIVEN) if self.task == MULTI_LABEL else _TOP_LOSSES
+
+    @property
+    def _predictions(self) -> set[str]:
+        """What a model can say of a sample."""
+        return {*self.vocab, ""} if self.task == MULTI_LABEL else set(self.vocab)
 
     @property
     def _by_class(self) -> dict[tuple[str, str], tuple[Sample, ...]]:
@@ -301,6 +331,8 @@ class Scan:
             "scored": dict(self.scored),
             "unreadable": unreadable,
             "ranked_by": self.ranked_by,
+            "task": self.task,
+            "label_delim": self.label_delim,
             "settings": dict(self.settings),
             "versions": dict(self.versions),
             "started": self.started,
@@ -320,6 +352,9 @@ def load(folder: str | Path) -> Scan:
     folder = Path(folder)
     description = _read_description(folder)
     check = partial(_check_known, set(description["splits"]), set(description["vocab"]))
+    task, label_delim = description["task"], description["label_delim"]
+    columns = (*_TOP_LOSSES, _GIVEN) if task == MULTI_LABEL else _TOP_LOSSES
+    read = partial(_known_sample, check, label_delim)
     # A scan that was made before there was this file has none.
     told = (folder / _CLASSES_FILE).exists()
     cells: dict[str, dict[tuple[str, str], int]] = {split: {} for split in description["splits"]}
@@ -331,7 +366,7 @@ def load(folder: str | Path) -> Scan:
         splits=tuple(description["splits"]),
         k=description["k"],
         scored=description["scored"],
-        samples=tuple(_from_csv(folder / "top_losses.csv", _TOP_LOSSES, partial(_known_sample, check))),
+        samples=tuple(_from_csv(folder / _TOP_LOSSES_FILE, columns, read)),
         cells=cells,
         unreadable=tuple(_from_csv(folder / "unreadable.csv", _UNREADABLE, _unreadable_from)),
         losses=tuple(_from_csv(folder / _CLASSES_FILE, _CLASSES, partial(_known_losses, check))) if told else (),
@@ -341,6 +376,8 @@ def load(folder: str | Path) -> Scan:
         started=description["started"],
         finished=description["finished"],
         folder=folder,
+        task=task,
+        label_delim=label_delim,
     )
 
 
@@ -363,9 +400,27 @@ def _check_known(splits: set[str], labels: set[str], split: str, *names: str) ->
         raise CleanerError(f"split {split!r} and labels {list(names)} came; {_DESCRIPTION} must name them")
 
 
-def _known_sample(check: _Check, row: list[str]) -> Sample:
-    sample = _sample_from(row)
-    check(sample.split, sample.label, sample.predicted)
+def _check_task(task: str, label_delim: str, vocab: Iterable[str]) -> None:
+    """Check that a task and its delimiter make sense together.
+
+    Raises:
+        CleanerError: they do not, or a label contains the delimiter.
+    """
+    if task not in TASKS:
+        raise CleanerError(f"the task is {task!r}; accepted are {', '.join(TASKS)}")
+    accepted = DELIMITERS if task == MULTI_LABEL else ("",)
+    if label_delim not in accepted:
+        raise CleanerError(f"label_delim is {label_delim!r} for the task {task!r}; accepted are {list(accepted)}")
+    bad = [label for label in vocab if label_delim and (label == "" or label_delim in label)]
+    if bad:
+        raise CleanerError(f"the label {bad[0]!r} is empty or contains {label_delim!r}, which joins labels")
+
+
+def _known_sample(check: _Check, label_delim: str, row: list[str]) -> Sample:
+    sample = _sample_from(label_delim, row)
+    # Only with several labels an image there is the prediction that none of them is there.
+    said = [sample.predicted] if sample.predicted or not label_delim else []
+    check(sample.split, sample.label, *said, *sample.given)
     return sample
 
 
@@ -383,7 +438,7 @@ def _known_losses(check: _Check, row: list[str]) -> ClassLosses:
     return losses
 
 
-def check_out(folder: Path, root: Path, vocab: Iterable[str]) -> None:
+def check_out(folder: Path, root: Path, vocab: Iterable[str], task: str = SINGLE_LABEL) -> None:
     """Check that a scan of the dataset at `root` may be written to `folder`, before any work is done.
 
     Raises:
@@ -414,6 +469,11 @@ def check_out(folder: Path, root: Path, vocab: Iterable[str]) -> None:
             f"{str(folder)!r} holds a scan with other labels ({_few(description['vocab'])}); "
             f"this one has {_few(vocab)}. Give another folder"
         )
+    if description["task"] != task:
+        raise CleanerError(
+            f"{str(folder)!r} holds a scan of the task {description['task']!r}, and this one is {task!r}; "
+            "give another folder"
+        )
 
 
 def _check_can_be_made(folder: Path) -> None:
@@ -439,6 +499,8 @@ _FIELDS: dict[str, type] = {
     "scored": dict,
     "unreadable": dict,
     "ranked_by": str,
+    "task": str,
+    "label_delim": str,
     "settings": dict,
     "versions": dict,
     "started": str,
@@ -457,6 +519,8 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         found = description.get("format") if isinstance(description, dict) else type(description).__name__
         raise CleanerError(f"{str(path)!r} has format {found!r}; this version reads format {FORMAT}")
+    # Scans that were made before there were other tasks do not say theirs.
+    description = {"task": SINGLE_LABEL, "label_delim": "", **description}
     for name, kind in _FIELDS.items():
         if not isinstance(description.get(name), kind):
             raise CleanerError(f"{str(path)!r}: {name} is {description.get(name)!r}; a {kind.__name__} is expected")
@@ -466,6 +530,10 @@ def _read_description(folder: Path) -> dict[str, Any]:
             raise CleanerError(f"{str(path)!r}: {name} is {texts!r}; a list of different texts is expected")
     if not all(isinstance(description["scored"].get(split), int) for split in description["splits"]):
         raise CleanerError(f"{str(path)!r}: scored is {description['scored']!r}; a number for each split is expected")
+    try:
+        _check_task(description["task"], description["label_delim"], description["vocab"])
+    except CleanerError as error:
+        raise CleanerError(f"{str(path)!r}: {error}") from error
     return description
 
 
@@ -501,7 +569,8 @@ def _from_csv(path: Path, header: tuple[str, ...], parse: Callable[[list[str]], 
     return rows
 
 
-def _sample_row(sample: Sample) -> tuple[object, ...]:
+def _sample_row(label_delim: str, sample: Sample) -> tuple[object, ...]:
+    given = (label_delim.join(sample.given),) if label_delim else ()
     return (
         sample.split,
         sample.label,
@@ -510,12 +579,14 @@ def _sample_row(sample: Sample) -> tuple[object, ...]:
         number_to_csv(sample.loss),
         sample.predicted,
         number_to_csv(sample.confidence),
+        *given,
     )
 
 
-def _sample_from(row: list[str]) -> Sample:
-    split, label, rank, path, loss, predicted, confidence = row
-    return Sample(split, label, int(rank), path_from_csv(path), float(loss), predicted, float(confidence))
+def _sample_from(label_delim: str, row: list[str]) -> Sample:
+    split, label, rank, path, loss, predicted, confidence, *rest = row
+    given = split_labels(rest[0], label_delim) if rest else ()
+    return Sample(split, label, int(rank), path_from_csv(path), float(loss), predicted, float(confidence), given)
 
 
 def _unreadable_row(unreadable: Unreadable) -> tuple[object, ...]:

@@ -12,12 +12,16 @@ import traitlets
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.scan import Scan, scan_at
+from cleaner.core.tasks import OTHER
 from cleaner.review.grid import STYLE, Grid
 from cleaner.review.overview import Overview
 from cleaner.review.session import UNREADABLE, Session
 from cleaner.review.thumbnails import Thumbnails
 
 __all__ = ["Notice", "Review"]
+
+
+_DRAWN = 384  # pixels; a drawing has the image twice
 
 
 class Review(widgets.VBox):  # type: ignore[misc]
@@ -46,7 +50,11 @@ class Review(widgets.VBox):  # type: ignore[misc]
     ) -> None:
         self.session = Session(scan_at(scan, root), reviewer, page_size)
         self.overview = Overview(self.session, self._open_class)
-        self.grid = Grid(self.session, Thumbnails(self.session.scan.root), on_change=self._draw)
+        found = self.session.scan
+        thumbnails = Thumbnails(found.root)
+        if found.task == OTHER:
+            thumbnails = Thumbnails(found.root, size=_DRAWN, drawn=found.folder)
+        self.grid = Grid(self.session, thumbnails, on_change=self._draw)
         style = {"description_width": "initial"}
         self._split = widgets.Dropdown(description="Split", style=style, layout={"width": "180px"})
         self._label = widgets.Dropdown(description="Class", style=style, layout={"width": "360px"})

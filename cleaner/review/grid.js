@@ -39,6 +39,20 @@ const KEYS = [
 const NEWS_EVERY = 4000; // ms; others' decisions are to be seen within 5 s
 const SILENT = "The kernel has not answered for a while: it is busy, or the connection is lost.";
 const SHOWN_CHOICES = 100; // more labels than this are found by typing
+const ABSENT = "\u0000absent"; // of what the model says: that the label is not there
+// What there is to decide and to press, where it is not one label an image. A row of KEYS that is null is left out.
+const TASKS = {
+  "single-label": { actions: ["keep", "delete", "relabel", "unsure"], keys: {} },
+  "multi-label": {
+    actions: ["keep", "delete", "toggle", "unsure"],
+    keys: {
+      K: "keep: the labels are right as the card shows them",
+      R: "add or remove another label: type to find it",
+      Enter: "add the label of this class, or remove it",
+    },
+  },
+  other: { actions: ["keep", "delete", "unsure"], keys: { R: null, Enter: null } },
+};
 const FOCUSABLE = ["button", "input", "select", "dialog"];
 
 function element(tag, properties = {}, ...children) {
@@ -63,8 +77,15 @@ function duration(seconds) {
   return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
-function said(decision) {
+// What a decision takes from a label set and adds to it.
+function changes(given, labels) {
+  const [gone, come] = [given.filter((label) => !labels.includes(label)), labels.filter((label) => !given.includes(label))];
+  return [...gone.map((label) => `− ${label}`), ...come.map((label) => `+ ${label}`)].join(", ");
+}
+
+function said(decision, given) {
   const [, word, sign] = ACTIONS.find(([action]) => action === decision.action);
+  if (decision.labels) return changes(given, decision.labels);
   return `${sign} ${decision.action === "relabel" ? decision.new_label : word}`;
 }
 
@@ -104,6 +125,10 @@ function render({ model, el }) {
   // Several views of one grid hear each other's replies, so their ids must differ.
   let lastId = Math.floor(Math.random() * 2 ** 40);
 
+  const { actions: offered, keys: otherKeys } = TASKS[model.get("task")];
+  const hasSets = offered.includes("toggle");
+  const hasLabels = hasSets || offered.includes("relabel");
+
   // What can be done: [what, key, how].
   const TOOLS = {
     keep: ["✓ Keep", "K", () => act("keep")],
@@ -125,8 +150,14 @@ function render({ model, el }) {
     forth: ["Image ›", "ArrowRight", () => move(1)],
     close: ["Close", "Escape", () => large.close()],
   };
+  if (hasSets) {
+    TOOLS.relabel[0] = "± Other label";
+    // The label that it is about stands on it once a page is there.
+    TOOLS.predicted = ["± Label", "Enter", () => state.page && !isUnreadable() && act("toggle", state.page.label)];
+  }
+  if (!hasLabels) ["relabel", "predicted"].forEach((name) => delete TOOLS[name]);
   const NOT_IN_BAR = ["select", "none", "next", "previous", "back", "forth", "close"];
-  const LARGE_TOOLS = ["keep", "delete", "relabel", "predicted", "unsure", "undo", "redo", "back", "forth", "close"];
+  const LARGE_TOOLS = ["keep", "delete", "relabel", "predicted", "unsure", "undo", "redo", "back", "forth", "close"].filter((name) => name in TOOLS);
 
   const top = element("div", { className: "cleaner-top" });
   const alert = element("div", { className: "cleaner-alert", role: "alert", hidden: true });
@@ -158,6 +189,7 @@ function render({ model, el }) {
   const bar = element("div", { className: "cleaner-bar" }, turners[0], turners[1], place, reviewer, counts, pace);
   const foot = element("div", { className: "cleaner-bar cleaner-foot" }, turners[2], turners[3], pageBelow);
   el.classList.add("cleaner");
+  el.classList.toggle("cleaner-wide", !hasLabels);
   const notes = element("div", { className: "cleaner-notes" }, alert, warnings);
   const filterBar = element("div", { className: "cleaner-bar cleaner-filters" }, ...Object.values(filters), unreadable);
   const toolBar = element("div", { className: "cleaner-bar cleaner-tools", role: "toolbar", "aria-label": "Actions" });
@@ -370,6 +402,11 @@ function render({ model, el }) {
     unreadable.hidden = page.unreadable === 0 || page.unreadable_class;
     unreadable.textContent = `${files} could not be read`;
     unreadable.title = "They are the last of the classes.";
+    if (hasSets) {
+      TOOLS.predicted[0] = page.unreadable_class ? "± Label" : `± ${page.label}`;
+      tools.predicted.textContent = TOOLS.predicted[0];
+      tools.predicted.title = `Enter: ${TOOLS.predicted[0]}`;
+    }
     const { decided, kept, scan_decided, scan_kept } = page.counts;
     counts.textContent = `${decided} of ${kept} decided in this class · ${scan_decided} of ${scan_kept} in the scan`;
     pace.textContent = "";
@@ -380,9 +417,13 @@ function render({ model, el }) {
 
   function drawFilters(page) {
     const same = page.predictions.includes(page.predicted) || page.predicted === "" ? [] : [page.predicted];
-    const predictions = [["", "any"], ...[...page.predictions, ...same].map((label) => [label, label])];
+    const nameOf = (label) => (label === ABSENT ? `no ${page.label}` : label);
+    const predictions = [["", "any"], ...[...page.predictions, ...same].map((label) => [label, nameOf(label)])];
     const sizes = [...new Set([...PAGE_SIZES, page.page_size])].sort((one, other) => one - other);
-    const lists = { show: SHOWS, predicted: predictions, order: ORDERS(rankedBy), page_size: sizes.map((n) => [n, n]) };
+    const shows = SHOWS.filter(([show]) => hasLabels || show !== "relabel");
+    const orders = ORDERS(rankedBy).filter(([order]) => hasLabels || order !== "confidence");
+    const lists = { show: shows, predicted: predictions, order: orders, page_size: sizes.map((n) => [n, n]) };
+    filters.predicted.hidden = !hasLabels;
     for (const [name, list] of Object.entries(lists)) {
       filters[name].lastChild.replaceChildren(...options(list, page[name]));
     }
@@ -496,18 +537,16 @@ function render({ model, el }) {
       selectMark(card),
       ...(card.others.length > 0 ? [othersNode(card)] : []),
       element("div", { className: "cleaner-name", textContent: card.name, title: card.path }),
-      factNode("given", card.label),
-      factNode("predicted", card.predicted || "–", percent(card.confidence)),
-      factNode(rankedBy, card.loss || "–"),
+      ...factNodes(card),
       decisionNode(card, busy),
-      element("div", { className: "cleaner-actions" }, ...ACTIONS.map((action) => actionNode(card, ...action))),
+      element("div", { className: "cleaner-actions" }, ...actionNodes(card)),
     );
     const node = element("div", { className: "cleaner-card", role: "row", "aria-busy": String(busy) }, cell);
     node.dataset.lmSuppressShortcuts = "true";
     node.dataset.path = card.path;
     node.dataset.decision = card.action;
-    const decision = card.action ? said(card) : "undecided";
-    node.setAttribute("aria-label", `${card.name}, given ${card.label}, predicted ${card.predicted || "nothing"}, ${decision}`);
+    const decision = card.action ? said(card, card.given) : "undecided";
+    node.setAttribute("aria-label", `${described(card)}, ${decision}`);
     if (!state.large && state.choosing?.path === card.path) cell.append(chooserNode(card));
     markCard(node);
     return node;
@@ -517,9 +556,51 @@ function render({ model, el }) {
     return element("button", { type: "button", className: "cleaner-select", "aria-label": `Select ${card.name}` });
   }
 
+  // What is known of an image, in words.
+  function described(card) {
+    if (!hasLabels) return `${card.name}, ${rankedBy} ${card.loss || "unknown"}`;
+    if (!hasSets) return `${card.name}, given ${card.label}, predicted ${card.predicted || "nothing"}`;
+    return `${card.name}, labels ${card.given.join(", ") || "none"}, predicted ${guess(card)}`;
+  }
+
+  // What the model says of the label of the class that is open.
+  function guess(card) {
+    if (card.confidence === null) return card.predicted || "–";
+    return card.predicted || `no ${card.label}`;
+  }
+
+  function factNodes(card) {
+    const loss = factNode(rankedBy, card.loss || "–");
+    if (!hasLabels) return [loss];
+    const given = hasSets ? labelsNode(card) : factNode("given", card.label);
+    const value = hasSets ? guess(card) : card.predicted || "–";
+    return [given, factNode("predicted", value, percent(card.confidence)), loss];
+  }
+
+  // The labels of an image as the decision leaves them, first that of the class that is open, whether it is there or not.
+  function labelsNode(card) {
+    const now = card.labels ?? card.given;
+    const all = [...new Set([...card.given, ...now])].filter((label) => label !== card.label || isUnreadable());
+    const shown = isUnreadable() ? all : [card.label, ...all];
+    const chips = shown.map((label) => {
+      const [was, is] = [card.given.includes(label), now.includes(label)];
+      const state = is ? (was ? "has" : "added") : was ? "removed" : "lacks";
+      const textContent = { has: label, added: `+ ${label}`, removed: `− ${label}`, lacks: `no ${label}` }[state];
+      const chip = element("span", { className: "cleaner-chip", textContent, title: label });
+      chip.dataset.state = state;
+      chip.classList.toggle("cleaner-open", label === card.label);
+      return chip;
+    });
+    return element("div", { className: "cleaner-labels" }, ...chips);
+  }
+
+  function isUnreadable() {
+    return state.page.unreadable_class;
+  }
+
   // Who decided otherwise than what stands.
   function othersNode(card) {
-    const lines = card.others.map((other) => `${other.reviewer || "somebody"}: ${said(other)}`);
+    const lines = card.others.map((other) => `${other.reviewer || "somebody"}: ${said(other, card.given)}`);
     const title = `Reviewers disagree.\n${lines.join("\n")}`;
     return element("div", { className: "cleaner-others", textContent: `≠ ${lines.join(", ")}`, title });
   }
@@ -540,7 +621,7 @@ function render({ model, el }) {
       const reason = card.error || "no image";
       return element("div", { className: "cleaner-picture cleaner-broken", textContent: reason, title: reason });
     }
-    const image = imageNode(url, `${card.name}, given ${card.label}, predicted ${card.predicted || "nothing"}`);
+    const image = imageNode(url, described(card));
     return element("div", { className: "cleaner-picture" }, image);
   }
 
@@ -555,7 +636,7 @@ function render({ model, el }) {
     const node = element("div", { className: "cleaner-decision" });
     if (busy) node.append(element("span", { textContent: "saving …" }));
     else if (card.action) {
-      const text = said(card);
+      const text = said(card, card.given);
       const by = card.reviewer ? `by ${card.reviewer}` : "";
       const when = card.decided_at ? new Date(card.decided_at).toLocaleString() : "";
       node.append(
@@ -571,9 +652,21 @@ function render({ model, el }) {
     return node;
   }
 
-  function actionNode(card, action, word, sign) {
-    const node = buttonNode(card, action, `${sign} ${word}`);
-    node.setAttribute("aria-pressed", String(card.action === action));
+  function actionNodes(card) {
+    const some = offered.filter((action) => action !== "toggle" || !isUnreadable());
+    return some.map((action) => {
+      const [, word, sign] = ACTIONS.find(([name]) => name === action) ?? [];
+      if (action !== "toggle") return actionNode(card, action, `${sign} ${word}`, card.action === action);
+      // Pressed is what changes; pressed again it is as it was.
+      const has = card.given.includes(card.label);
+      const isChanged = (card.labels ?? card.given).includes(card.label) !== has;
+      return actionNode(card, action, `${has ? "−" : "+"} ${card.label}`, isChanged);
+    });
+  }
+
+  function actionNode(card, action, text, pressed) {
+    const node = buttonNode(card, action, text);
+    node.setAttribute("aria-pressed", String(pressed));
     return node;
   }
 
@@ -582,7 +675,8 @@ function render({ model, el }) {
     node.dataset.action = action;
     // Not `disabled`, which would drop the focus.
     node.setAttribute("aria-disabled", String(isBusy(card.path)));
-    node.addEventListener("click", () => (action === "relabel" ? choose(card.path) : decide(card.path, action)));
+    const newLabel = action === "toggle" ? card.label : undefined;
+    node.addEventListener("click", () => (action === "relabel" ? choose(card.path) : decide(card.path, action, newLabel)));
     return node;
   }
 
@@ -624,7 +718,7 @@ function render({ model, el }) {
       value: choosing.typed,
       placeholder: "type to find a label",
       role: "combobox",
-      "aria-label": choosing.many && state.selected.size > 1 ? `New label of ${state.selected.size} images` : `New label of ${card.name}`,
+      "aria-label": `${hasSets ? "Label to add or remove" : "New label"} of ${choosing.many && state.selected.size > 1 ? `${state.selected.size} images` : card.name}`,
       "aria-expanded": "true",
       "aria-controls": list.id,
       oninput() {
@@ -655,12 +749,14 @@ function render({ model, el }) {
   }
 
   function take(path, label) {
-    if (state.choosing.many) act("relabel", label);
-    else decide(path, "relabel", label);
+    const action = hasSets ? "toggle" : "relabel";
+    if (state.choosing.many) act(action, label);
+    else decide(path, action, label);
   }
 
   function choiceNode(card, label, number, listId) {
-    const textContent = label === card.predicted ? `${label} (predicted)` : label;
+    const sign = hasSets ? `${(card.labels ?? card.given).includes(label) ? "−" : "+"} ` : "";
+    const textContent = `${sign}${label}${label === card.predicted ? " (predicted)" : ""}`;
     const node = element("button", { type: "button", textContent, title: label, role: "option" });
     node.id = `${listId}-${number}`;
     node.dataset.label = label;
@@ -736,11 +832,9 @@ function render({ model, el }) {
     const tool = largeFacts.contains(before) ? before.dataset.act : undefined;
     largeFacts.replaceChildren(
       element("div", { className: "cleaner-large-name", textContent: card.path }),
-      factNode("given", card.label),
-      factNode("predicted", card.predicted || "–", percent(card.confidence)),
-      factNode(rankedBy, card.loss || "–"),
+      ...factNodes(card),
       element("div", { className: "cleaner-card", "data-decision": card.action }, decisionText(card)),
-      ...card.others.map((other) => factNode("≠", `${other.reviewer || "somebody"}: ${said(other)}`)),
+      ...card.others.map((other) => factNode("≠", `${other.reviewer || "somebody"}: ${said(other, card.given)}`)),
       ...(state.error ? [element("div", { className: "cleaner-alert", role: "alert", textContent: state.error })] : []),
       element("div", { className: "cleaner-actions" }, ...LARGE_TOOLS.map((name) => toolNode(name))),
     );
@@ -760,7 +854,7 @@ function render({ model, el }) {
   function decisionText(card) {
     const busy = isBusy(card.path);
     const by = card.reviewer ? ` by ${card.reviewer}` : "";
-    const text = busy ? "saving …" : card.action ? `${said(card)}${by}` : "undecided";
+    const text = busy ? "saving …" : card.action ? `${said(card, card.given)}${by}` : "undecided";
     return element("div", { className: "cleaner-decision", role: "status", textContent: text });
   }
 
@@ -803,7 +897,8 @@ function render({ model, el }) {
   }
 
   function helpNode() {
-    const rows = KEYS.map(([key, what]) => element("tr", {}, element("th", { scope: "row", textContent: key }), element("td", { textContent: what })));
+    const keys = KEYS.map(([key, what]) => [key, key in otherKeys ? otherKeys[key] : what]).filter(([, what]) => what);
+    const rows = keys.map(([key, what]) => element("tr", {}, element("th", { scope: "row", textContent: key }), element("td", { textContent: what })));
     const close = element("button", { type: "button", textContent: "Close", onclick: () => help.close() });
     const title = element("h2", { textContent: "Keys, while the images have the focus" });
     return element("dialog", { className: "cleaner-help", "aria-label": "Keys", onclose: () => focusCard() }, title, element("table", {}, ...rows), close);

@@ -11,8 +11,8 @@ the same `id`: what it asked for, or an `error`.
     move       id, by, extend                                     here
     point      id, path, extend, toggle                           here
     select     id, what (`page` or `card`)                        here
-    decide     id, path, action, new_label                        card
-    act        id, serial, action (also `predicted`), new_label   here
+    decide     id, path, action (also `toggle`), new_label        card
+    act        id, serial, action (also `predicted`, `toggle`), new_label   here
     keep_rest  id, serial                                         page, or here where there is nothing to go on to
     undo       id                                                 page, or here where that is in sight
     redo       id                                                 page, or here where that is in sight
@@ -35,8 +35,10 @@ of the page whose decision is not the one that the page has; and `warnings`, wha
 nothing.
 
 A card is `path, name, label, predicted, confidence, loss, rank, action, new_label, reviewer, decided_at`, and `others`,
-what other reviewers decided where that is something else; in a page also `error`, why there is no thumbnail, or
-`buffer`, the number of its thumbnail among the buffers of the message.
+what other reviewers decided where that is something else. Where images carry several labels it also has `given`, all
+that this one carries, and, as each of the `others`, `labels`, all that it shall carry, or null where that does not
+change; `toggle` adds the label `new_label` or removes it. In a page a card also has `error`, why there is no thumbnail,
+or `buffer`, the number of its thumbnail among the buffers of the message.
 
 `serial` is the number of the page that the browser shows: an action on what is selected is refused where that is not
 the page that is open, as nobody may decide on a page they have not seen.
@@ -50,6 +52,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +62,7 @@ import traitlets
 from cleaner.core.errors import CleanerError
 from cleaner.core.manifest import overtaken
 from cleaner.core.records import Decision, parse_action
+from cleaner.core.tasks import MULTI_LABEL
 from cleaner.review.messages import check_fields, checked_message, flag_of, shortened
 from cleaner.review.session import UNREADABLE, Card, Session, check_page_size
 from cleaner.review.thumbnails import Thumbnails
@@ -104,6 +108,7 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
     Attributes:
         vocab: the labels to choose from.
         ranked_by: what the page calls the number that the samples are ranked by.
+        task: that of the scan, by which the page offers what there is to decide.
         patience_ms: how long the page waits for a reply before it says that there is none.
     """
 
@@ -111,14 +116,16 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
     _css = STYLE
     vocab = traitlets.List(traitlets.Unicode()).tag(sync=True)
     ranked_by = traitlets.Unicode("loss").tag(sync=True)
+    task = traitlets.Unicode().tag(sync=True)
     patience_ms = traitlets.Int(10_000).tag(sync=True)
 
     def __init__(self, session: Session, thumbnails: Thumbnails, on_change: Callable[[], None] = lambda: None) -> None:
-        super().__init__(vocab=list(session.scan.vocab), ranked_by=session.scan.ranked_by)
+        scan = session.scan
+        super().__init__(vocab=list(scan.vocab), ranked_by=scan.ranked_by, task=scan.task)
         self._session = session
         self._thumbnails = thumbnails
         self._on_change = on_change
-        self._large = Thumbnails(thumbnails.root, size=_LARGE, threads=2)
+        self._large = Thumbnails(thumbnails.root, size=_LARGE, threads=2, drawn=thumbnails.drawn)
         # The cards of the page as it has them.
         self._shown: dict[str, Card] = {}
         self._place = session.place
@@ -155,7 +162,7 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
         self._thumbnails.prefetch(session.ahead(), _PREFETCH_AFTER)
 
     def _cards_for_page(self) -> tuple[list[dict[str, Any]], list[bytes]]:
-        cards = [_for_page(card) for card in self._shown.values()]
+        cards = [self._for_page(card) for card in self._shown.values()]
         found = self._thumbnails.get(card["path"] for card in cards)
         buffers: list[bytes] = []
         for card in cards:
@@ -253,10 +260,11 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
         path, new_label = message.get("path"), _new_label(message)
         if not isinstance(path, str):
             raise CleanerError("a decision needs a path, an action and, to relabel, a new_label, all of them text")
-        action = parse_action(message.get("action", ""))
+        action = None if message.get("action") == "toggle" else parse_action(message.get("action", ""))
         self._session.refresh()
         self._check_was_seen(path)
-        card = self._session.decide(path, action, new_label)
+        session = self._session
+        card = session.decide(path, action, new_label) if action else session.toggle_label(path, new_label)
         if path in self._shown:
             self._session.point(path)
         self.send({"kind": "card", "id": message["id"], "card": self._told(card), **self._news()})
@@ -264,12 +272,13 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
 
     def _answer_act(self, message: dict[str, Any]) -> None:
         new_label = _new_label(message)
-        action = None if message.get("action") == "predicted" else parse_action(message.get("action", ""))
+        name, act = message.get("action", ""), self._session.take_predicted
+        if name == "toggle":
+            act = partial(self._session.toggle_labels, new_label)
+        elif name != "predicted":
+            act = partial(self._session.act, parse_action(name), new_label)
         self._check_page(message, self._session.targets)
-        if action is None:
-            self._session.take_predicted()
-        else:
-            self._session.act(action, new_label)
+        act()
         self._tell(message["id"])
         self._on_change()
 
@@ -334,7 +343,16 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
         """The card for a message; the page has it from then on."""
         if card.sample.path in self._shown:
             self._shown[card.sample.path] = card
-        return _for_page(card)
+        return self._for_page(card)
+
+    def _for_page(self, card: Card) -> dict[str, Any]:
+        about = _about(card)
+        if self._session.scan.task == MULTI_LABEL:
+            about["given"] = list(card.sample.given)
+            about["labels"] = card.decision and self._session.labels_after(card.decision)
+            for told, other in zip(about["others"], card.others, strict=True):
+                told["labels"] = self._session.labels_after(other)
+        return about
 
     def _news(self) -> dict[str, Any]:
         session = self._session
@@ -360,11 +378,11 @@ def _is_same(card: Card, shown: Card) -> bool:
     return card.face == shown.face and _others(card) == _others(shown)
 
 
-def _others(card: Card) -> list[dict[str, str]]:
+def _others(card: Card) -> list[dict[str, Any]]:
     return [_opinion(decision) for decision in card.others]
 
 
-def _opinion(decision: Decision) -> dict[str, str]:
+def _opinion(decision: Decision) -> dict[str, Any]:
     return {"reviewer": decision.reviewer, "action": decision.action.value, "new_label": decision.new_label}
 
 
@@ -375,7 +393,7 @@ def _new_label(message: dict[str, Any]) -> str:
     return new_label
 
 
-def _for_page(card: Card) -> dict[str, Any]:
+def _about(card: Card) -> dict[str, Any]:
     sample = card.sample
     action, new_label, reviewer, decided_at = card.face
     return {
@@ -385,7 +403,7 @@ def _for_page(card: Card) -> dict[str, Any]:
         "predicted": sample.predicted,
         # JSON has no NaN.
         "confidence": None if math.isnan(sample.confidence) else sample.confidence,
-        "loss": f"{sample.loss:.3f}" if sample.predicted else "",
+        "loss": "" if card.error else f"{sample.loss:.3f}",
         "rank": sample.rank,
         "action": action,
         "new_label": new_label,

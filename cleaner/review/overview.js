@@ -52,7 +52,8 @@ function render({ model, el }) {
   const table = element("table", { className: "cleaner-classes" }, element("thead", {}, head), rows);
   const matrix = element("table", { className: "cleaner-matrix", onkeydown: onMatrixKey });
   const matrixTitle = element("h3");
-  const leftOut = element("p");
+  const matrixPart = element("section", {}, matrixTitle, element("div", { className: "cleaner-scroll" }, matrix));
+  const leftOut = matrixPart.appendChild(element("p"));
   const bars = element("div", { className: "cleaner-bars", role: "img" });
   const edges = element("div", { className: "cleaner-edges", "aria-hidden": "true" });
   const barsTitle = element("h3");
@@ -64,7 +65,7 @@ function render({ model, el }) {
     element(
       "div",
       { className: "cleaner-figures" },
-      element("section", {}, matrixTitle, element("div", { className: "cleaner-scroll" }, matrix), leftOut),
+      matrixPart,
       element("section", { className: "cleaner-losses" }, barsTitle, bars, edges, barsNote),
     ),
   );
@@ -218,7 +219,7 @@ function render({ model, el }) {
   }
 
   function fillRow(node, row) {
-    const share = row.scored ? ` (${Math.round((100 * row.otherwise) / row.scored)} %)` : "";
+    const share = row.scored && row.otherwise !== null ? ` (${Math.round((100 * row.otherwise) / row.scored)} %)` : "";
     const texts = [row.scored ?? "–", `${row.otherwise ?? "–"}${share}`, row.mean?.toFixed(3) ?? "–"];
     texts.push(`${row.decided} of ${row.kept}`);
     texts.forEach((text, column) => {
@@ -241,7 +242,9 @@ function render({ model, el }) {
   }
 
   function drawMatrix() {
-    const { labels, cells, left_out: left } = state.overview.matrix;
+    // Where images carry several labels or none, no label is taken for another one.
+    matrixPart.hidden = state.overview.matrix === null;
+    const { labels, cells, left_out: left } = state.overview.matrix ?? { labels: [], cells: [], left_out: 0 };
     const most = Math.max(1, ...cells.filter(([given, other]) => given !== other).map(([, , count]) => count));
     const at = new Map(cells.map((cell) => [`${cell[0]} ${cell[1]}`, cell]));
     const heads = labels.map((label) => element("th", { scope: "col", title: label }, element("span", { textContent: label })));

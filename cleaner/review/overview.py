@@ -17,7 +17,7 @@ the same `id`: what it asked for, or an `error`.
 A class is `label, name, scored, otherwise, mean, kept, decided`; the files that could not be read are one, of which
 nothing but the last two is known. The matrix has `labels`, those with the most confusion; `cells`, lists of the numbers
 of given and predicted label among them, a count and how many of that are kept; and `left_out`, how many wrong
-predictions are in none of the cells.
+predictions are in none of the cells; it is null where images carry several labels or none.
 
 While the overview is folded nothing is counted and no news is sent; the page asks anew when it is unfolded.
 """
@@ -36,6 +36,7 @@ import traitlets
 from cleaner.core.confusion import most_confused
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import LOSS_EDGES, ClassLosses
+from cleaner.core.tasks import OTHER, SINGLE_LABEL
 from cleaner.review.messages import check_fields, checked_message, shortened
 from cleaner.review.session import UNREADABLE, Session
 
@@ -168,7 +169,9 @@ class Overview(anywidget.AnyWidget):  # type: ignore[misc]
         self.draw(message["id"])
 
 
-def _matrix(session: Session) -> dict[str, Any]:
+def _matrix(session: Session) -> dict[str, Any] | None:
+    if session.scan.task != SINGLE_LABEL:
+        return None
     cells = session.scan.cells[session.split]
     labels = most_confused(cells, session.scan.vocab, _MATRIX_LABELS)
     number = {label: at for at, label in enumerate(labels)}
@@ -186,6 +189,7 @@ def _classes(session: Session, decided: Mapping[str, int]) -> list[dict[str, Any
     known = {each.label: each for each in session.scan.of_classes(session.split)}
     return [
         _class(label, _kept(session, label), decided[label], known.get(label, ClassLosses(session.split, label, 0, 0)))
+        | ({"otherwise": None} if session.scan.task == OTHER else {})
         for label in decided
     ]
 

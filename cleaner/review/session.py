@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
@@ -13,14 +13,18 @@ from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Sample, face_of
 from cleaner.core.scan import Scan
+from cleaner.core.tasks import MULTI_LABEL, OTHER, join_labels, split_labels
 from cleaner.review.opinions import Opinions
 from cleaner.review.pace import Pace
 from cleaner.review.place import ORDERS, SHOWS, Place, read_place, write_place
 
-__all__ = ["UNREADABLE", "Card", "Counts", "Session", "check_page_size"]
+__all__ = ["ABSENT", "UNREADABLE", "Card", "Counts", "Session", "check_page_size"]
 
 UNREADABLE = "\0unreadable"
 """The class of the files that could not be read; a label that a scan folder holds has no such character."""
+
+ABSENT = "\0absent"
+"""In the place of a predicted label: that the model says, with several labels an image, that this one is not there."""
 
 _MOST_ON_A_PAGE = 200
 _LONGEST_NAME = 80
@@ -169,9 +173,9 @@ class Session:
 
     @property
     def predictions(self) -> list[str]:
-        """What samples of the open class are predicted as, in the order of the vocabulary."""
-        found = {sample.predicted for sample in self._samples.values()}
-        return [label for label in self.scan.vocab if label in found]
+        """What samples of the open class are predicted as, in the order of the vocabulary; `ABSENT` comes last."""
+        found = {self._said(sample) for sample in self._samples.values()}
+        return [label for label in (*self.scan.vocab, ABSENT) if label in found]
 
     @property
     def pages(self) -> int:
@@ -367,17 +371,49 @@ class Session:
         """Give each target the label that is predicted; what has it already is kept.
 
         Raises:
-            CleanerError: there is no card, or nothing is predicted for one of them; nothing was written.
+            CleanerError: there is no card, or nothing is predicted for one of them, or the scan is not of one label an
+                image; nothing was written.
             OSError: the manifest cannot be written; nothing was written.
         """
+        self._check_has_labels()
+        if self.scan.task == MULTI_LABEL:
+            raise CleanerError("with several labels an image there is no predicted one; add or remove labels")
         decisions = []
         for path in self.targets:
             sample = self.card(path).sample
-            if not sample.predicted:
+            if self._is_unread(sample):
                 raise CleanerError(f"nothing is predicted for {path!r}, which could not be read")
             same = sample.predicted == sample.label
             decisions.append(self._decision(path, *((Action.KEEP, "") if same else (Action.RELABEL, sample.predicted))))
         self._take_and_go_on(decisions)
+
+    def toggle_label(self, path: str, label: str) -> Card:
+        """Take a label from what a file shall carry, or add it; several of these add up.
+
+        Raises:
+            CleanerError: the scan kept no such sample or knows no such label, or is not of several labels an image;
+                nothing was written.
+            OSError: the manifest cannot be written; nothing was written.
+        """
+        self.refresh()
+        self._take([self._toggled(path, label)])
+        return self.card(path)
+
+    def toggle_labels(self, label: str) -> None:
+        """Take a label from what each target shall carry, or add it; the cursor goes on to the next card.
+
+        Raises:
+            CleanerError: as `toggle_label`, or there is no card.
+            OSError: the manifest cannot be written; nothing was written.
+        """
+        self.refresh()
+        self._take_and_go_on([self._toggled(path, label) for path in self.targets])
+
+    def labels_after(self, decision: Decision) -> tuple[str, ...] | None:
+        """The labels that a decision gives its file, where it changes a set of them; else None."""
+        if self.scan.task != MULTI_LABEL or decision.action is not Action.RELABEL:
+            return None
+        return split_labels(decision.new_label, self.scan.label_delim)
 
     def keep_rest(self) -> None:
         """Keep what on the page is not decided, and go on: to the next page, or to the next class with undecided.
@@ -438,7 +474,8 @@ class Session:
             accepted = f"a part of a path, of up to {_LONGEST_TEXT} characters, is accepted"
             raise CleanerError(f"text is {str(place.text)[:80]!r}; {accepted}")
         if place.predicted != "":
-            _check_one_of("predicted", place.predicted, self.scan.vocab)
+            absent = (ABSENT,) if self.scan.task == MULTI_LABEL else ()
+            _check_one_of("predicted", place.predicted, (*self.scan.vocab, *absent))
         self._samples = _by_path(self._samples_of(place.split, place.label))
         self.place = place
         self._shown = self._shown_of(place, self._samples.values())
@@ -473,11 +510,16 @@ class Session:
             action = standing[sample.path].action.value if sample.path in standing else ""
             return (
                 (place.show in ("all", action) or (place.show == "decided" if action else place.show == "undecided"))
-                and place.predicted in ("", sample.predicted)
+                and place.predicted in ("", self._said(sample))
                 and text in sample.path.lower()
             )
 
         return fits
+
+    def _said(self, sample: Sample) -> str:
+        """What the model says, as the filter names it."""
+        is_absent = self.scan.task == MULTI_LABEL and not sample.predicted and not self._is_unread(sample)
+        return ABSENT if is_absent else sample.predicted
 
     def _start_page(self, cursor: int = 0) -> None:
         self.cursor = self._anchor = cursor
@@ -516,27 +558,72 @@ class Session:
 
     def _card(self, sample: Sample) -> Card:
         decision = self.manifest.standing().get(sample.path)
-        error = self._errors.get(sample.path, "") if not sample.predicted else ""
+        error = self._errors[sample.path] if self._is_unread(sample) else ""
         return Card(sample, decision, self._opinions.others(sample.path, decision), error)
+
+    def _is_unread(self, sample: Sample) -> bool:
+        """Whether this is a file that could not be read, and so no sample that was scored."""
+        return not sample.predicted and math.isnan(sample.confidence) and sample.path in self._errors
+
+    def _check_has_labels(self) -> None:
+        if self.scan.task == OTHER:
+            raise CleanerError("the images of this scan carry no labels; decide keep, delete or unsure")
 
     def _decision(self, path: str, action: Action, new_label: str = "") -> Decision:
         """A decision about a file as it is now; refused where it makes no sense."""
         sample = self.card(path).sample
-        if action is Action.RELABEL and not sample.predicted:
-            raise CleanerError(f"{path!r} could not be read, so it gets no label; decide keep, delete or unsure")
-        if action is Action.RELABEL and new_label not in self.scan.vocab:
-            raise CleanerError(f"there is no label {new_label!r} in this scan; pick one of its {len(self.scan.vocab)}")
-        if action is Action.RELABEL and new_label == sample.label:
-            raise CleanerError(f"{path!r} has the label {new_label!r} already; decide 'keep' to confirm it")
+        if action is Action.RELABEL:
+            self._check_has_labels()
+            if self._is_unread(sample):
+                raise CleanerError(f"{path!r} could not be read, so it gets no label; decide keep, delete or unsure")
+            new_label = self._checked_label(sample, new_label)
         if action is Action.UNDO and path not in self.manifest.standing():
             raise CleanerError(f"{path!r} is not decided, so there is nothing to undo")
+        standing = self.manifest.standing().get(path)
+        if action is Action.KEEP and standing and self.labels_after(standing) is not None:
+            # What the card shows is right: a label that was changed in another class is not taken back by this.
+            action, new_label = Action.RELABEL, standing.new_label
         return self._row(sample, action, new_label, self._sha256(path))
+
+    def _checked_label(self, sample: Sample, new_label: str) -> str:
+        """The label, or the label set in the order of the vocabulary, that a sample may get."""
+        several = self.scan.task == MULTI_LABEL
+        labels = split_labels(new_label, self.scan.label_delim) if several else (new_label,)
+        unknown = [label for label in labels if label not in self.scan.vocab]
+        if unknown or not new_label:
+            wrong = unknown[0] if unknown else new_label
+            raise CleanerError(f"there is no label {wrong!r} in this scan; pick one of its {len(self.scan.vocab)}")
+        found = self._joined(labels) if several else new_label
+        if found == self._label_of(sample):
+            raise CleanerError(f"{sample.path!r} has the label {found!r} already; decide 'keep' to confirm it")
+        return found
+
+    def _toggled(self, path: str, label: str) -> Decision:
+        """The decision that takes a label from what stands for a file, or adds it."""
+        if self.scan.task != MULTI_LABEL:
+            raise CleanerError("only where images carry several labels is one added or removed; decide relabel")
+        _check_one_of("label", label, self.scan.vocab)
+        sample, standing = self.card(path).sample, self.manifest.standing().get(path)
+        changed = self.labels_after(standing) if standing else None
+        now = self._joined(set(sample.given if changed is None else changed) ^ {label})
+        # With all labels as they were nothing is decided any more.
+        is_back = changed is not None and now == self._label_of(sample)
+        return self._decision(path, *((Action.UNDO,) if is_back else (Action.RELABEL, now)))
+
+    def _joined(self, labels: Collection[str]) -> str:
+        return join_labels([label for label in self.scan.vocab if label in labels], self.scan.label_delim)
+
+    def _label_of(self, sample: Sample) -> str:
+        """What a sample carries today, as the manifest writes it."""
+        if self.scan.task == MULTI_LABEL:
+            return self._joined(sample.given)
+        return "" if self.scan.task == OTHER else sample.label
 
     def _row(self, sample: Sample, action: Action, new_label: str = "", sha256: str = "") -> Decision:
         return Decision(
             path=sample.path,
             action=action,
-            label=sample.label,
+            label=self._label_of(sample),
             new_label=new_label,
             split=sample.split,
             loss=sample.loss,
@@ -674,10 +761,11 @@ def _standing_after(decision: Decision) -> Decision | None:
 
 def _unreadable_samples(scan: Scan) -> list[Sample]:
     """The files that could not be read as samples without prediction."""
-    return [
-        Sample(unreadable.split, unreadable.label, rank, unreadable.path, math.nan, "", math.nan)
-        for rank, unreadable in enumerate(scan.unreadable, start=1)
-    ]
+    found = []
+    for rank, each in enumerate(scan.unreadable, start=1):
+        given = split_labels(each.label, scan.label_delim) if scan.task == MULTI_LABEL else ()
+        found.append(Sample(each.split, each.label, rank, each.path, math.nan, "", math.nan, given))
+    return found
 
 
 def _by_path(samples: Iterable[Sample]) -> dict[str, Sample]:

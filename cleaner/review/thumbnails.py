@@ -15,6 +15,7 @@ from PIL import UnidentifiedImageError
 
 from cleaner.core.files import RefusedFile
 from cleaner.core.images import read_image
+from cleaner.core.tasks import drawn_file
 
 __all__ = ["Thumbnail", "Thumbnails", "make_thumbnail"]
 
@@ -61,10 +62,19 @@ class Thumbnails:
         size: longest side in pixels.
         limit: bytes of JPEG data to keep; 16 MiB are some 1,500 thumbnails of photos.
         threads: how many images are decoded at once; by default as many as there are cores.
+        drawn: a scan folder whose drawings are shown in place of the files, where there are any.
     """
 
-    def __init__(self, root: Path, size: int = 192, limit: int = 16 << 20, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        size: int = 192,
+        limit: int = 16 << 20,
+        threads: int | None = None,
+        drawn: Path | None = None,
+    ) -> None:
         self.root = root
+        self.drawn = drawn
         self.size = size
         self.limit = limit
         self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="thumbnail")
@@ -131,13 +141,18 @@ class Thumbnails:
                 return  # what this was for is not wanted any more
             path = (self._now or self._later).popleft()
             future = self._pending[path]
-        thumbnail = make_thumbnail(self.root / path, self.size)
+        thumbnail = make_thumbnail(self._file(path), self.size)
         with self._lock:
             del self._pending[path]
             # An error is not kept: the next look at the page tries the file again.
             if not thumbnail.error:
                 self._keep(path, thumbnail)
         future.set_result(thumbnail)
+
+    def _file(self, path: str) -> Path:
+        """What is shown of an image: its file, or the drawing of it with its target."""
+        drawing = drawn_file(self.drawn, path) if self.drawn else None
+        return drawing if drawing and drawing.is_file() else self.root / path
 
     def _keep(self, path: str, thumbnail: Thumbnail) -> None:
         self._cache[path] = thumbnail

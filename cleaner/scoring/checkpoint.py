@@ -18,11 +18,13 @@ import numpy.typing as npt
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import write_whole
-from cleaner.core.records import ScoredBatch, Unreadable
+from cleaner.core.records import ScoredBatch, ScoredLabels, Unreadable
 from cleaner.core.tally import Tally
+from cleaner.core.tasks import MULTI_LABEL
 from cleaner.core.topk import TopLosses
+from cleaner.scoring.sources import Source
 
-__all__ = ["Found", "Keeper", "Part", "fingerprint"]
+__all__ = ["Found", "Keeper", "Part", "fingerprint", "shape_of"]
 
 _FORMAT = 1
 _LONGEST = 30.0
@@ -37,6 +39,7 @@ class Found:
 
     Attributes:
         number: of the shard, from 0.
+        n: number of samples, readable or not.
         survivors: the samples that may be among the highest losses, and all that could not be read.
         counts: of all samples, as `Tally.to_arrays` gives them.
         names: fingerprint of the paths.
@@ -45,16 +48,12 @@ class Found:
     """
 
     number: int
+    n: int
     survivors: ScoredBatch
     counts: Mapping[str, npt.NDArray[np.int64]]
     names: int
     ways: Mapping[str, str]
     error: str = ""
-
-    @property
-    def n(self) -> int:
-        """Number of samples, readable or not."""
-        return int(self.counts["totals"].sum())
 
 
 @dataclass
@@ -68,6 +67,7 @@ class Part:
         unreadable: the files that could not be read.
         names: fingerprint of the paths taken in, whatever their order.
         done: the pass has come to its end.
+        rows: in how many classes each sample counts: in one, or with several labels an image in that of each label.
     """
 
     split: str
@@ -76,16 +76,22 @@ class Part:
     unreadable: list[Unreadable] = field(default_factory=list)
     names: int = 0
     done: bool = False
+    rows: int = 1
+
+    @property
+    def scored(self) -> int:
+        """Number of samples scored."""
+        return self.tally.scored // self.rows
 
     @property
     def seen(self) -> int:
         """Number of samples taken in."""
-        return self.tally.scored + self.tally.unreadable
+        return self.scored + self.tally.unreadable
 
-    def update(self, batch: ScoredBatch) -> None:
+    def update(self, batch: ScoredBatch | ScoredLabels) -> None:
         """Take in a batch."""
-        self.heaps.update(batch)
-        self.tally.update(batch)
+        self.heaps.update(batch.to_rank())
+        self.tally.update(batch.to_count())
         self.unreadable.extend(batch.unreadable)
         self.names = fingerprint([*batch.paths, *(item.path for item in batch.unreadable)], self.names)
 
@@ -95,6 +101,15 @@ class Part:
         self.tally.merge(Tally.from_arrays(self.tally.n_classes, found.counts))
         self.unreadable.extend(found.survivors.unreadable)
         self.names = (self.names + found.names) % _NAMES
+
+
+def shape_of(source: Source) -> tuple[int, int]:
+    """Of how many classes heaps and counts are, and in how many of them each sample counts.
+
+    With several labels an image that is one class for each label, and one that stands for whatever is not the label.
+    """
+    c = len(source.vocab)
+    return (c + 1, c) if source.task == MULTI_LABEL else (c, 1)
 
 
 def fingerprint(paths: Iterable[str], before: int = 0) -> int:
@@ -111,14 +126,17 @@ class Keeper:
         n_classes: number of classes.
         k: samples in a heap.
         every: longest time between two saves, in seconds.
+        rows: as in `Part`.
     """
 
-    def __init__(self, out: Path, identity: Mapping[str, Any], n_classes: int, k: int, every: float = _LONGEST) -> None:
+    def __init__(
+        self, out: Path, identity: Mapping[str, Any], n_classes: int, k: int, every: float = _LONGEST, rows: int = 1
+    ) -> None:
         self._out = out
         self._path = out / "checkpoint" / "progress.npz"
         # As it comes back from the file: tuples are lists there.
         self._identity = json.loads(json.dumps(identity))
-        self._n_classes, self._k, self._every = n_classes, k, every
+        self._n_classes, self._k, self._every, self._rows = n_classes, k, every, rows
         self._due = time.monotonic() + min(every, 5.0)
 
     def load(self) -> tuple[list[Part], dict[str, str], str] | None:
@@ -200,6 +218,7 @@ class Keeper:
             [Unreadable(**item) for item in entry["unreadable"]],
             entry["names"],
             entry["done"],
+            self._rows,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from cleaner.core.errors import CleanerError
+from cleaner.core.files import write_whole
 from cleaner.core.label_table import label_rows
-from cleaner.core.records import ClassLosses, Sample, ScoredBatch
+from cleaner.core.records import ClassLosses, Sample, ScoredBatch, ScoredLabels
 from cleaner.core.scan import Rows, Scan, check_out
 from cleaner.core.tally import Tally
-from cleaner.core.topk import Kept, TopLosses
+from cleaner.core.tasks import MULTI_LABEL, OTHER, SINGLE_LABEL, drawn_file
+from cleaner.core.topk import TopLosses
 from cleaner.scoring import rescore
-from cleaner.scoring.checkpoint import Keeper, Part, fingerprint
+from cleaner.scoring.checkpoint import Keeper, Part, fingerprint, shape_of
 from cleaner.scoring.sources import Source, Spreadable
 
 if TYPE_CHECKING:
@@ -56,15 +59,20 @@ def scan(
     own callbacks; the learner is left as it was found. The losses are those of
     `learn.get_preds(dl=learn.dls.test_dl(items, with_labels=True), with_loss=True)`.
 
+    Of a learner that gives each image several labels, each image is in the category of each label, with the loss of
+    that label; of one for any other task, such as segmentation, all images are in one category, with the mean of their
+    loss, and what is kept is drawn with its target.
+
     Args:
-        learn: a learner that classifies images with one label each.
+        learn: a learner of images.
         out: the scan folder; created, or that of an earlier scan of the same dataset, whose decisions are kept.
         k: how many samples to keep of each split and label.
         splits: which of the learner's splits to scan, `train` and `valid`.
         root: the dataset's folder, to which paths are relative; by default the learner's `dls.path` if the images are
             below it and it is not the current folder, else the folder that all images have in common.
         fast: score in lower precision first, then what may be among the highest losses again in full. What is kept
-            and its losses are the same; the counts of the confusion matrix are those of the first pass.
+            and its losses are the same; the counts of the confusion matrix are those of the first pass. Only for one
+            label an image.
         reduced: decode JPEG files at 1/2, 1/4 or 1/8 of their size where that leaves the pixels that the learner needs.
             Quicker for large photos, but the pixels, and with them losses and ranks, are not quite the same.
         resume: go on with a scan in `out` that did not come to its end; False to start over.
@@ -102,7 +110,7 @@ def scan_folder(
     `train`, `valid` or `test` are of the split of that name, all others of the split `all`.
 
     Args:
-        learn: a learner that classifies images with one label each.
+        learn: a learner of images, see `scan`.
         data: the dataset's folder.
         out: the scan folder; created, or that of an earlier scan of the same dataset, whose decisions are kept.
         k: how many samples to keep of each split and label.
@@ -291,27 +299,26 @@ def run(
     Raises:
         CleanerError: `out` holds something else, or an unfinished scan of something else, or no image could be read.
     """
-    check_out(out, source.root, source.vocab)
+    check_out(out, source.root, source.vocab, source.task)
+    if fast and source.task != SINGLE_LABEL:
+        raise CleanerError(f"a fast scan is for one label an image, and the task is {source.task!r}; leave out fast")
     # More than there are samples is room for nothing.
     room = min(rescore.room(k) if fast else k, max(1, *map(source.count, source.splits)))
     identity = {"k": k, "dataset": source.root.as_posix(), "fast": fast, "splits": source.splits, **source.identity()}
-    keeper = Keeper(out, identity, len(source.vocab), room, save_every)
+    n_classes, rows = shape_of(source)
+    keeper = Keeper(out, identity, n_classes, room, save_every, rows)
     parts, started = _begun(source, keeper, resume)
+    save = partial(keeper.save_if_due, parts, source.ways, started)
     for split in source.splits:
         if split not in {part.split for part in parts}:
-            parts.append(Part(split, TopLosses(len(source.vocab), room), Tally(len(source.vocab))))
+            parts.append(Part(split, TopLosses(n_classes, room), Tally(n_classes), rows=rows))
         if not parts[-1].done:
-            _pass(
-                source,
-                parts,
-                partial(keeper.save_if_due, parts, source.ways, started),
-                fast,
-                progress,
-                take_in or _take_in,
-            )
+            _pass(source, parts, save, fast, progress, take_in or _take_in)
     settings = {**source.settings, "ways": source.ways}
     if fast:
         settings["fast"] = {part.split: rescore.rescore(source, part, k) for part in parts}
+    if source.task == OTHER:
+        settings["drawn"] = _draw(source, parts, out, progress)
     result = replace(_result(source, parts, k, settings, started), ranked_by=ranked_by)
     _check_result(result)
     written = result.write(out)
@@ -359,8 +366,26 @@ def _pass(
     part.done = True
 
 
+def _draw(source: Source, parts: list[Part], out: Path, progress: bool) -> int:
+    """Draw the kept samples with their targets into the scan folder, one at a time; gives how many could be."""
+    folder = drawn_file(out, "").parent
+    if folder.is_dir():
+        shutil.rmtree(folder)  # those of an earlier scan
+    folder.mkdir(parents=True)
+    count = 0
+    for part in parts:
+        wanted = {kept.path for kept in part.heaps.of_class(0)}
+        with tqdm(total=len(wanted), unit="img", desc=f"draw {part.split}", disable=not progress) as bar:
+            for path, data in source.drawn(part.split, wanted):
+                if data:
+                    write_whole(drawn_file(out, path), data)
+                count += bool(data)
+                bar.update()
+    return count
+
+
 def _take_in(source: Source, part: Part, fast: bool, arrived: Callable[[int], None]) -> None:
-    def consume(batch: ScoredBatch) -> None:
+    def consume(batch: ScoredBatch | ScoredLabels) -> None:
         part.update(batch)
         arrived(len(batch.paths) + len(batch.unreadable))
 
@@ -374,30 +399,37 @@ def _result(source: Source, parts: list[Part], k: int, settings: dict[str, Any],
         vocab=source.vocab,
         splits=source.splits,
         k=k,
-        scored={part.split: part.tally.scored for part in parts},
-        samples=Rows(lambda: (sample for part in parts for sample in _samples(part, source.vocab))),
-        cells={part.split: _cells(part.tally, source.vocab) for part in parts},
+        scored={part.split: part.scored for part in parts},
+        samples=Rows(lambda: (sample for part in parts for sample in _samples(part, source))),
+        cells={part.split: _cells(part.tally, source) for part in parts},
         unreadable=tuple(item for part in parts for item in sorted(part.unreadable, key=lambda u: u.path)),
         losses=tuple(losses for part in parts for losses in _losses(part, source.vocab)),
         settings=settings,
         versions=_versions(),
         started=started,
         finished=now(),
+        task=source.task,
+        label_delim=source.label_delim,
     )
 
 
-def _samples(part: Part, vocab: tuple[str, ...]) -> Iterator[Sample]:
-    for index, label in enumerate(vocab):
-        # A file that comes more than once with one label, as where rare classes are repeated, is one to look at.
-        once: dict[str, Kept] = {}
-        for kept in part.heaps.of_class(index):
-            once.setdefault(kept.path, kept)
-        for rank, kept in enumerate(once.values(), start=1):
-            yield Sample(part.split, label, rank, kept.path, kept.loss, vocab[kept.predicted], kept.confidence)
+def _samples(part: Part, source: Source) -> Iterator[Sample]:
+    # What is not the label, which only comes with several labels an image, is nothing that is predicted.
+    vocab, given = (*source.vocab, ""), dict[str, tuple[str, ...]]()
+    if source.task == MULTI_LABEL:
+        kept_of = map(part.heaps.of_class, range(len(source.vocab)))
+        given = source.given(part.split, {kept.path for some in kept_of for kept in some})
+    for index, label in enumerate(source.vocab):
+        for rank, kept in enumerate(part.heaps.of_class(index), start=1):
+            about = (kept.path, kept.loss, vocab[kept.predicted], kept.confidence)
+            yield Sample(part.split, label, rank, *about, given.get(kept.path, ()))
 
 
-def _cells(tally: Tally, vocab: tuple[str, ...]) -> dict[tuple[str, str], int]:
-    return {(vocab[cell.label], vocab[cell.predicted]): cell.n for cell in tally.result()}
+def _cells(tally: Tally, source: Source) -> dict[tuple[str, str], int]:
+    """The confusion counts; only where each sample has one label there is one that another is taken for."""
+    if source.task != SINGLE_LABEL:
+        return {}
+    return {(source.vocab[cell.label], source.vocab[cell.predicted]): cell.n for cell in tally.result()}
 
 
 def _losses(part: Part, vocab: tuple[str, ...]) -> Iterator[ClassLosses]:

@@ -11,7 +11,7 @@ import logging
 import os
 import pickle
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.records import ScoredBatch
+from cleaner.core.records import ScoredBatch, ScoredLabels
 from cleaner.core.tally import Tally
 from cleaner.core.topk import TopLosses
-from cleaner.scoring.checkpoint import Found, Part, fingerprint
+from cleaner.scoring.checkpoint import Found, Part, fingerprint, shape_of
+from cleaner.scoring.sources import Source
 
 if TYPE_CHECKING:
     from cleaner.scoring.sources import Candidates, Spreadable, Wanted
@@ -80,7 +81,7 @@ class _Team:
         return 0 if self.cpus == 1 else self.cpus
 
 
-class Spread:
+class Spread(Source):
     """A source whose samples are scored by the workers of a cluster; otherwise it is the source.
 
     Args:
@@ -93,6 +94,7 @@ class Spread:
         self.root, self.vocab, self.splits = source.root, source.vocab, source.splits
         self.settings: dict[str, Any] = {**source.settings, "engine": "ray", "workers": team.workers}
         self.ways = source.ways
+        self.task, self.label_delim = source.task, source.label_delim
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a scan to go on, here or on one machine."""
@@ -106,10 +108,18 @@ class Spread:
         """The paths of the split's samples, in the order in which they are taken in."""
         return self._source.paths(split)
 
+    def given(self, split: str, paths: Container[str]) -> dict[str, tuple[str, ...]]:
+        """All labels that each of these samples carries."""
+        return self._source.given(split, paths)
+
+    def drawn(self, split: str, paths: Container[str]) -> Iterator[tuple[str, bytes]]:
+        """A JPEG of each of these samples with its target, drawn here."""
+        return self._source.drawn(split, paths)
+
     def score(
         self,
         split: str,
-        consume: Callable[[ScoredBatch], None],
+        consume: Callable[[ScoredBatch | ScoredLabels], None],
         *,
         skip: int = 0,
         fast: bool = False,
@@ -334,17 +344,19 @@ class Scorer:
 
     def found(self, number: int, split: str, keys: Sequence[Any], fast: bool) -> Found:
         """What is found in the shard of that number."""
-        n_classes = len(self._source.vocab)
+        n_classes, _ = shape_of(self._source)
         heaps = self._heaps.setdefault(split, TopLosses(n_classes, self._k))
         tally, survivors = Tally(n_classes), list[ScoredBatch]()
-        names = 0
+        names = n = 0
 
-        def consume(batch: ScoredBatch) -> None:
-            nonlocal names
-            survivors.append(_some(batch, heaps.reached(batch)))
-            heaps.update(batch)
-            tally.update(batch)
+        def consume(batch: ScoredBatch | ScoredLabels) -> None:
+            nonlocal names, n
+            rows = batch.to_rank()
+            survivors.append(_some(rows, heaps.reached(rows)))
+            heaps.update(rows)
+            tally.update(batch.to_count())
             names = fingerprint([*batch.paths, *(item.path for item in batch.unreadable)], names)
+            n += len(batch.paths) + len(batch.unreadable)
 
         error = ""
         try:
@@ -352,7 +364,7 @@ class Scorer:
         except CleanerError as refused:
             # Raised in a worker it would come out with a traceback for a message.
             error = str(refused)
-        return Found(number, _together(survivors), tally.to_arrays(), names, dict(self._source.ways), error)
+        return Found(number, n, _together(survivors), tally.to_arrays(), names, dict(self._source.ways), error)
 
 
 def _some(batch: ScoredBatch, which: Any) -> ScoredBatch:

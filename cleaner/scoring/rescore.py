@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cleaner.core.records import ScoredBatch
+from cleaner.core.records import ScoredBatch, ScoredLabels
 from cleaner.core.topk import TopLosses
 from cleaner.scoring.checkpoint import Part
 from cleaner.scoring.sources import Source, Wanted
@@ -110,7 +110,8 @@ class _SecondLook:
         """Number of the candidates of a class that were scored twice."""
         return sum(kept.path in self.done for kept in self.rough.of_class(label))
 
-    def _take(self, batch: ScoredBatch) -> None:
+    def _take(self, scored: ScoredBatch | ScoredLabels) -> None:
+        batch = scored.to_rank()
         self.exact.update(batch)
         self.done.update(batch.paths)
         # A file that could be read before and no more is not asked for again.

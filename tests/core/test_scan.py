@@ -222,7 +222,7 @@ def test_the_files_are_as_others_read_them(tmp_path: Path) -> None:
     description = json.loads((tmp_path / "scan.json").read_text(encoding="utf-8"))
     assert list(description) == [
         *("format", "root", "vocab", "splits", "k", "scored", "unreadable"),
-        *("ranked_by", "settings", "versions", "started", "finished"),
+        *("ranked_by", "task", "label_delim", "settings", "versions", "started", "finished"),
     ]
     assert (description["format"], description["unreadable"]) == (1, {"train": 0, "valid": 2})
 

@@ -16,6 +16,7 @@ from cleaner.apply.run import Report, checked, locked, notes_on
 from cleaner.apply.tables.journal import RowChange, TableJournal, Version, journals_of_table, read
 from cleaner.apply.tables.naming import Naming
 from cleaner.apply.tables.plan import Made, Rows, TablePlan, make_plan, rows_of
+from cleaner.apply.tables.sets import sets_of
 from cleaner.apply.tables.table import LabelTable, read_table, sha256_of_bytes, version_of
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import rewrite
@@ -31,11 +32,15 @@ _OF_A_SCAN = ("top_losses.csv", "confusion.csv", "unreadable.csv", "classes.csv"
 
 @dataclass(frozen=True)
 class TableLabels:
-    """Which table, and which of its columns; None for those that are told by their names."""
+    """Which table, which of its columns, and what joins labels in a cell.
+
+    The columns are None where they are told by their names, the delimiter where each image has one label.
+    """
 
     table: str | Path
     path_column: str | None = None
     label_column: str | None = None
+    label_delim: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ def apply_to_table(manifest: str | Path, data: str | Path, labels: TableLabels) 
         todo = planned.plan
         if not todo.operations:
             return Report(None, (), todo.conflicts, todo.warnings, todo.notes)
-        new = planned.table.changed({c.place: c.new_label or None for c in todo.operations})
+        new = planned.table.changed({c.place: c.becomes for c in todo.operations})
         journal = _journal(free or journals.new_name(manifest.parent), root, planned.table, todo.operations, new)
         notes = _write(journal, planned.table, new)
         warnings = _mark(journal, State.FINISHED)
@@ -125,19 +130,20 @@ def _reason_to_leave(journal: TableJournal, now: bytes | None, old: bytes | None
 
 
 def _planned(manifest: Path, root: Path, labels: TableLabels) -> _Planned:
+    scan = load(manifest.parent) if (manifest.parent / "scan.json").is_file() else None
+    sets = sets_of(scan, labels.label_delim)
     table = read_table(labels.table, labels.path_column, labels.label_column)
     _check_is_of_no_scan(table.path, manifest)
     found = tuple(journals_of_table(manifest, table.path))
     _check_no_undo(found, table)
     decisions = Manifest(manifest)
     latest = decisions.latest()
-    scan = load(manifest.parent) if (manifest.parent / "scan.json").is_file() else None
     asking = [path for path, decision in latest.items() if decision.action in (Action.DELETE, Action.RELABEL)]
     naming = Naming(root, table.path.parent, asking)
     rows = rows_of(table, naming, asking, (change.name for j in found for change in j.changes))
     settled = tuple(_settled(journal, table, rows) for journal in found)
     earlier = [Made(change, journal.path) for journal in settled for change in journal.carried_out]
-    plan = make_plan(latest.values(), root, table, rows, naming, scan.vocab if scan else None, earlier)
+    plan = make_plan(latest.values(), root, table, rows, naming, scan.vocab if scan else None, earlier, sets)
     unchecked = [change.path for change in plan.operations if not latest[change.path].sha256]
     plan = replace(plan, warnings=tuple(decisions.warnings), notes=notes_on(scan, root, unchecked))
     return _Planned(table, settled, plan)

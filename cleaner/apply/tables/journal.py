@@ -30,10 +30,11 @@ class RowChange:
         path: the image's file, relative to the dataset's folder.
         name: what the table calls it.
         action: `delete`, which drops the row, or `relabel`.
-        label: the label that the row has before.
-        new_label: the label that it gets; empty where it is dropped.
+        label: the label that the row has before; with several in a cell all of them, as a decision writes them.
+        new_label: the label that it gets, or all of them; empty where it is dropped.
         decided_at: of the decision.
         place: of the row in the table as it was.
+        cell: what stands in the row after, where there may be several labels; None where that is `new_label`.
 
     Raises:
         CleanerError: a field makes no sense.
@@ -46,11 +47,19 @@ class RowChange:
     new_label: str
     decided_at: str
     place: int
+    cell: str | None = None
 
     def __post_init__(self) -> None:
         check_path(self.path)
         if self.action not in ("delete", "relabel"):
             raise CleanerError(f"the action is {self.action!r}; delete and relabel are accepted")
+
+    @property
+    def becomes(self) -> str | None:
+        """What stands in the label's cell after the change; None where the row is dropped."""
+        if self.action == "delete":
+            return None
+        return self.new_label if self.cell is None else self.cell
 
     @property
     def decision(self) -> tuple[str, str, str, str]:

@@ -13,6 +13,7 @@ from cleaner.apply.labels import Refusal
 from cleaner.apply.plan import Conflict, checked_file
 from cleaner.apply.tables.journal import RowChange
 from cleaner.apply.tables.naming import Naming
+from cleaner.apply.tables.sets import LabelSets
 from cleaner.apply.tables.table import LabelTable
 from cleaner.core.records import Action, Decision
 
@@ -61,7 +62,7 @@ class Rows:
         rows = self.called.get(change.name, ())
         if change.action == "delete":
             return not rows
-        return [label for _, label in rows] == [change.new_label]
+        return [label for _, label in rows] == [change.becomes]
 
 
 def rows_of(table: LabelTable, naming: Naming, paths: Iterable[str], names: Iterable[str]) -> Rows:
@@ -90,6 +91,7 @@ class _Ground:
     rows: Rows
     naming: Naming
     known: frozenset[str]
+    sets: LabelSets | None = None
 
 
 def make_plan(
@@ -100,6 +102,7 @@ def make_plan(
     naming: Naming,
     vocab: Iterable[str] | None,
     earlier: Sequence[Made] = (),
+    sets: LabelSets | None = None,
 ) -> TablePlan:
     """Turn the last decision about each path into changes of rows.
 
@@ -111,9 +114,10 @@ def make_plan(
         naming: how the table names files.
         vocab: the labels that the scan knows; None where there is no scan: then those in the table are the known ones.
         earlier: what earlier applies did, in that order.
+        sets: how several labels stand in a cell; None where each has one.
     """
     before = {made.change.path: made for made in earlier}
-    ground = _Ground(root, table, rows, naming, rows.labels if vocab is None else frozenset(vocab))
+    ground = _Ground(root, table, rows, naming, _known(rows, vocab, sets), sets)
     changes: list[RowChange] = []
     conflicts: list[Conflict] = []
     for decision in decisions:
@@ -124,6 +128,12 @@ def make_plan(
             conflicts.append(Conflict(decision.path, decision.action.value, str(refusal)))
     # Each row means one file, and there is one decision about each: no two changes can be of one row.
     return TablePlan(tuple(changes), tuple(conflicts))
+
+
+def _known(rows: Rows, vocab: Iterable[str] | None, sets: LabelSets | None) -> frozenset[str]:
+    if vocab is not None:
+        return frozenset(vocab)
+    return frozenset(label for cell in rows.labels for label in sets.of_cell(cell)) if sets else rows.labels
 
 
 def _leaves_to_do(decision: Decision, before: Made | None, rows: Rows) -> bool:
@@ -159,6 +169,10 @@ def _was(made: Made) -> str:
 def _change(decision: Decision, ground: _Ground) -> RowChange:
     checked_file(decision, ground.root)
     name, place, label = _row(decision, ground)
+    if ground.sets:
+        before, cell = _set_after(decision, label, ground, ground.sets)
+        about = (decision.path, name, decision.action.value, before, decision.new_label)
+        return RowChange(*about, decision.decided_at, place, cell)
     if decision.label and label != decision.label:
         raise Refusal(f"the table has the label {label!r} for it, and the decision was about {decision.label!r}")
     if decision.action is Action.RELABEL:
@@ -169,6 +183,24 @@ def _change(decision: Decision, ground: _Ground) -> RowChange:
         ground.table.check_label(decision.new_label)
     action = decision.action.value
     return RowChange(decision.path, name, action, label, decision.new_label, decision.decided_at, place)
+
+
+def _set_after(decision: Decision, cell: str, ground: _Ground, sets: LabelSets) -> tuple[str, str | None]:
+    """The labels in a cell as a decision writes them, and the cell after it; None where the row is dropped."""
+    before, now = sets.as_decided(cell), set(sets.of_cell(cell))
+    if decision.label and set(sets.of_decision(decision.label)) != now:
+        raise Refusal(f"the table has the labels {before!r} for it, and the decision was about {decision.label!r}")
+    if decision.action is Action.DELETE:
+        return before, None
+    new = sets.of_decision(decision.new_label)
+    if set(new) == now:
+        raise Refusal(f"it has the labels {before!r} already")
+    for label in new:
+        if label not in ground.known:
+            raise Refusal(f"there is no class {label!r}")
+    after = sets.cell_after(cell, new)
+    ground.table.check_label(after)
+    return before, after
 
 
 def _row(decision: Decision, ground: _Ground) -> tuple[str, int, str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from cleaner.core.records import ScoredBatch
+from cleaner.core.records import ScoredBatch, ScoredLabels
+from cleaner.core.tasks import SINGLE_LABEL
 
 __all__ = ["Candidates", "Source", "Spreadable", "Wanted"]
 
@@ -25,11 +26,12 @@ class Candidates(Protocol):
 
 
 class Source(Protocol):
-    """What the engine needs of a model and its data.
+    """What the engine needs of a model and its data; one that classifies with one label an image can inherit from it.
 
     Attributes:
         root: the dataset's folder; every path of a batch is relative to it.
         vocab: the labels, in the order of the model's outputs.
+        task, label_delim: as in `Scan`.
         splits: names of the splits that `score` accepts.
         settings: how samples are scored, for `scan.json`.
         ways: the name of the way in which the model is run, by `"exact"` and `"fast"`; chosen on the first batches, or
@@ -38,6 +40,8 @@ class Source(Protocol):
 
     root: Path
     vocab: tuple[str, ...]
+    task: str = SINGLE_LABEL
+    label_delim: str = ""
     splits: tuple[str, ...]
     settings: dict[str, Any]
     ways: dict[str, str]
@@ -51,10 +55,21 @@ class Source(Protocol):
     def paths(self, split: str) -> Iterator[str]:
         """The paths of the split's samples, in the order in which they are scored."""
 
+    def given(self, split: str, paths: Container[str]) -> dict[str, tuple[str, ...]]:  # noqa: ARG002
+        """All labels that each of these samples carries; only asked for where there may be several."""
+        return {}
+
+    def drawn(self, split: str, paths: Container[str]) -> Iterator[tuple[str, bytes]]:  # noqa: ARG002
+        """A JPEG of each of these samples with its target; only asked for where there are no labels.
+
+        One that cannot be drawn has no bytes.
+        """
+        return iter(())
+
     def score(
         self,
         split: str,
-        consume: Callable[[ScoredBatch], None],
+        consume: Callable[[ScoredBatch | ScoredLabels], None],
         *,
         skip: int = 0,
         fast: bool = False,
@@ -65,7 +80,7 @@ class Source(Protocol):
 
         Args:
             split: the split.
-            consume: takes the batches, in order.
+            consume: takes the batches, in order; with several labels an image `ScoredLabels`, else `ScoredBatch`.
             skip: number of samples to pass over at the beginning.
             fast: run the model in the quickest way, not the quickest one that gives the same losses.
             only: which samples to score; None for all.
@@ -87,6 +102,6 @@ class Spreadable(Source, Protocol):
         """Make ready to score on `device`, a `torch.device`, with `workers` processes that read images."""
 
     def score_shard(
-        self, split: str, keys: Sequence[Any], consume: Callable[[ScoredBatch], None], *, fast: bool
+        self, split: str, keys: Sequence[Any], consume: Callable[[ScoredBatch | ScoredLabels], None], *, fast: bool
     ) -> None:
         """Score the samples of `keys` and hand each batch to `consume`; `fast` as in `score`."""

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from cleaner.core.errors import CleanerError, FieldError
 from cleaner.core.files import check_path, relative_path
-from cleaner.core.records import ScoredBatch
-from cleaner.scoring.sources import Candidates, Wanted
+from cleaner.core.records import ScoredBatch, ScoredLabels
+from cleaner.scoring.sources import Candidates, Source, Wanted
 from cleaner.scoring.sources.feeds import NO_COLUMN, Feed, Piece, Repeats, blocks
 
 __all__ = ["RANKINGS", "ArraySource", "few", "text_vocab", "unknown_labels"]
@@ -56,7 +56,7 @@ RANKINGS: dict[str, Callable[[_Floats, _Labels], _Floats]] = {"loss": cross_entr
 """What samples can be ranked by."""
 
 
-class ArraySource:
+class ArraySource(Source):
     """Predictions that are there already, as a source for the engine; arguments as in `cleaner.scan_arrays`.
 
     It can be gone through once, and a scan of it neither goes on where another one stopped nor has a fast way.
@@ -106,7 +106,7 @@ class ArraySource:
     def score(
         self,
         split: str,  # noqa: ARG002 - there is one
-        consume: Callable[[ScoredBatch], None],
+        consume: Callable[[ScoredBatch | ScoredLabels], None],
         *,
         skip: int = 0,  # noqa: ARG002 - this and all that follow are for models
         fast: bool = False,  # noqa: ARG002

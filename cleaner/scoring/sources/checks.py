@@ -21,17 +21,17 @@ def check_number(name: str, value: int | None, at_least: int) -> None:
         raise CleanerError(f"{name} is {value!r}; a whole number of at least {at_least} is accepted")
 
 
-def check_labels(labels: tuple[str, ...], whose: str) -> None:
+def check_labels(labels: tuple[str, ...], whose: str, at_least: int = 2) -> None:
     """Check that a classifier can have these labels; `whose` they are, such as `the learner`, is for people.
 
     Raises:
-        CleanerError: two labels are the same text, or there is but one.
+        CleanerError: two labels are the same text, or one is empty, or there are fewer than `at_least`.
     """
     if len(set(labels)) != len(labels):
         raise CleanerError(f"{whose}'s labels {labels} are not different as text; rename one")
     if "" in labels:
         raise CleanerError(f"one of {whose}'s labels {labels} is empty; give that class a name")
-    if len(labels) < 2:
+    if len(labels) < at_least:
         raise CleanerError(f"{whose} knows one class, {list(labels)}; with fewer than two every loss is 0")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,8 +13,6 @@ from typing import Any
 import torch
 from fastai.callback.progress import CSVLogger, ProgressCallback, ShowGraphCallback
 from fastai.callback.tracker import TrackerCallback
-from fastai.data.core import Datasets
-from fastai.data.transforms import MultiCategorize, RegressionSetup
 from fastai.learner import Callback, Learner, Recorder
 from fastai.losses import BaseLoss
 from fastai.torch_core import to_device
@@ -22,10 +20,12 @@ from torch import Tensor, nn
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.label_table import LabelRows
-from cleaner.core.records import ScoredBatch
+from cleaner.core.records import ScoredBatch, ScoredLabels
+from cleaner.core.tasks import OTHER, SINGLE_LABEL, split_labels
 from cleaner.scoring import precision
 from cleaner.scoring.sources import Candidates, Wanted
-from cleaner.scoring.sources.checks import check_labels, check_number, checked_folder, root_of
+from cleaner.scoring.sources.checks import check_number, checked_folder, root_of
+from cleaner.scoring.sources.fastai_drawing import drawing
 from cleaner.scoring.sources.fastai_loading import (
     SPLIT_FOLDERS,
     Files,
@@ -35,9 +35,10 @@ from cleaner.scoring.sources.fastai_loading import (
     TracedLoader,
 )
 from cleaner.scoring.sources.fastai_table import Table, TableItems, check_one_label, opening_step
+from cleaner.scoring.sources.fastai_targets import Outcome, Targets, checked_learner, targets_of
 from cleaner.scoring.sources.held import LIMIT, Held
 from cleaner.scoring.sources.loading import again, every, lost_workers, these, with_copies
-from cleaner.scoring.sources.models import digest, modes_kept, name_of, per_sample, takes_reduction
+from cleaner.scoring.sources.models import digest, modes_kept, name_of, takes_reduction
 from cleaner.scoring.sources.transfers import Transfers, and_held
 
 __all__ = ["FastaiSource"]
@@ -62,7 +63,7 @@ class FastaiSource:
     """A learner and the items of each split; use `of_learner`, `of_folder` or `of_table`.
 
     Args:
-        learn: a learner that classifies images with one label each.
+        learn: a learner of images.
         items: the items of each split.
         root: the dataset's folder; None for the one that the items suggest.
         workers: processes that read images; None to choose.
@@ -86,7 +87,10 @@ class FastaiSource:
     ) -> None:
         check_number("workers", workers, at_least=0)
         check_number("batch_size", batch_size, at_least=1)
-        self.vocab = vocab_of(learn)
+        self._targets = targets_of(learn)
+        self.vocab, self.task, self.label_delim = self._targets.vocab, self._targets.task, self._targets.label_delim
+        if reduced and self.task == OTHER:
+            raise CleanerError("reduced decoding is for learners that classify: a target has the size of its image")
         self.splits = tuple(items)
         self._chosen = precision.Chosen()
         self.ways = self._chosen.names
@@ -97,7 +101,7 @@ class FastaiSource:
         if opening is not None:
             options["rm_type_tfms"] = (opening, 0)
         self._files = {
-            split: Files(_test_loader(learn, own.sample_items(), options), own, split, self.vocab, reduced)
+            split: Files(_test_loader(learn, own.sample_items(), options), own, split, self._targets, reduced)
             for split, own in items.items()
         }
         surveys = {split: files.survey() for split, files in self._files.items()}
@@ -126,7 +130,7 @@ class FastaiSource:
         cls, learn: Learner, splits: Sequence[str], root: str | Path | None, reduced: bool = False
     ) -> FastaiSource:
         """The splits of a learner's own data."""
-        _check_learner(learn)
+        checked_learner(learn)
         items = {split: OwnItems(_items_of(learn, split)) for split in splits}
         folder = None if root is None else checked_folder(Path(root))
         return cls(learn, items, folder, reduced=reduced)
@@ -141,14 +145,14 @@ class FastaiSource:
         reduced: bool = False,
     ) -> FastaiSource:
         """The images below a folder, labelled as the learner labels paths."""
-        _check_learner(learn)
+        checked_learner(learn)
         root = checked_folder(data)
         candidates = {split: FolderItems(root, split) for split in (*SPLIT_FOLDERS, "all")}
         items = {split: some for split, some in candidates.items() if next(some.keys(), None) is not None}
         if not items:
             raise CleanerError(f"there is no image in {str(data)!r}; give the folder that holds the images")
         source = cls(learn, items, root, workers, batch_size, reduced)
-        if len(source.labels_seen) == 1:
+        if source.task == SINGLE_LABEL and len(source.labels_seen) == 1:
             raise CleanerError(
                 f"all images in {str(data)!r} have the label {source.labels_seen.pop()!r}; "
                 "give the folder of the whole dataset, with at least two classes"
@@ -166,10 +170,10 @@ class FastaiSource:
         reduced: bool = False,
     ) -> FastaiSource:
         """The images that a label table names, with the labels that stand there."""
-        _check_learner(learn)
+        checked_learner(learn)
         check_one_label(learn)
         root = checked_folder(data)
-        table = Table(rows, root, {label: place for place, label in enumerate(vocab_of(learn))})
+        table = Table(rows, root, {label: place for place, label in enumerate(targets_of(learn).vocab)})
         splits, fingerprint = table.check()
         items = {split: TableItems(table, split) for split in splits}
         source = cls(learn, items, root, workers, batch_size, reduced, opening_step(learn, table))
@@ -183,6 +187,7 @@ class FastaiSource:
             "learner": digest(self._learn.model),
             "loss": self.settings["loss"],
             "vocabulary": list(self.vocab),
+            "task": self.task,
             "reduced decoding": self.settings["reduced_decoding"],
             "label table": self.settings.get("label_table", {}).get("fingerprint", ""),
             "number of samples": self._counts,
@@ -198,10 +203,30 @@ class FastaiSource:
         files = self._files[split]
         return map(files.name, files.keys())
 
+    def given(self, split: str, paths: Container[str]) -> dict[str, tuple[str, ...]]:
+        """All labels that each of these samples of the split carries, read anew without their images.
+
+        Where a dataset names a file more than once, those of the first time.
+        """
+        files, found = self._files[split], dict[str, tuple[str, ...]]()
+        for key in files.wanted(None):
+            if (name := files.name(key)) in paths and name not in found:
+                found[name] = split_labels(files.label(key), self.label_delim)
+        return found
+
+    def drawn(self, split: str, paths: Container[str]) -> Iterator[tuple[str, bytes]]:
+        """A JPEG of each of these samples with its target and what the model makes of it, read and drawn one by one."""
+        files = self._files[split]
+        files.dl.before_iter()  # no training
+        with _as_found(self._learn):
+            for key in files.wanted(None):
+                if (name := files.name(key)) in paths:
+                    yield name, drawing(self._learn, files.dl, partial(files.sample, key))
+
     def score(
         self,
         split: str,
-        consume: Callable[[ScoredBatch], None],
+        consume: Callable[[ScoredBatch | ScoredLabels], None],
         *,
         skip: int = 0,
         fast: bool = False,
@@ -245,7 +270,7 @@ class FastaiSource:
             files.dl.to(device)
 
     def score_shard(
-        self, split: str, keys: Sequence[Any], consume: Callable[[ScoredBatch], None], *, fast: bool
+        self, split: str, keys: Sequence[Any], consume: Callable[[ScoredBatch | ScoredLabels], None], *, fast: bool
     ) -> None:
         """Score the samples of some keys; see `Spreadable`."""
         files = self._files[split]
@@ -259,8 +284,8 @@ class FastaiSource:
         if fast:
             precision.load_compilers()  # while the workers read the first images
         with lost_workers(), _as_found(self._learn), self._learn.validation_context(), _unreduced(self._learn):
-            gather = _Gather(loader, len(self.vocab))
-            self._learn.add_cbs([_Quicken(self._chosen, fast, loader.files, len(self.vocab)), gather])
+            gather = _Gather(loader, self._targets)
+            self._learn.add_cbs([_Quicken(self._chosen, fast, loader.files, self._targets), gather])
             self._learn._do_epoch_validate(dl=loader)
         if gather.alone:
             self.settings["loss_evaluated"] = "one sample at a time"
@@ -281,14 +306,14 @@ class _Quicken(Callback):  # type: ignore[misc]
         chosen: the ways that were chosen before.
         fast: take the quickest way, not the quickest one that gives the same losses.
         files: where images from all over the split come from.
-        n_classes: the number of classes.
+        targets: what the targets of the learner are.
     """
 
     order = 1001
     _TRIED = 16  # images; enough to see in what ranges the values lie
 
-    def __init__(self, chosen: precision.Chosen, fast: bool, files: Files, n_classes: int) -> None:
-        self.n_classes = n_classes
+    def __init__(self, chosen: precision.Chosen, fast: bool, files: Files, targets: Targets) -> None:
+        self.targets = targets
         self.chosen, self.fast, self.files, self.done = chosen, fast, files, False
 
     def __call__(self, event_name: str) -> None:
@@ -298,6 +323,9 @@ class _Quicken(Callback):  # type: ignore[misc]
 
     def choose(self) -> None:
         model = self.learn.model
+        # What is traced with one size of images may hold on to it, and only models that classify end in one anyway.
+        if self.targets.task == OTHER:
+            return
         if precision.has_hooks(model) or not all(isinstance(x, Tensor) for x in self.learn.xb):
             return
         some = [x[: self._TRIED].as_subclass(Tensor) for x in self.learn.xb]
@@ -312,8 +340,9 @@ class _Quicken(Callback):  # type: ignore[misc]
 
     def _losses(self, target: Tensor, prediction: Any) -> Tensor:
         loss_func, target = self.learn.loss_func, target[: len(prediction)]
-        _check_shapes(prediction, target, len(target), self.n_classes)
-        return per_sample(loss_func(prediction, target), prediction, target, loss_func).as_subclass(Tensor)
+        self.targets.check(prediction, [target], len(target))
+        loss = loss_func(prediction, target)
+        return self.targets.losses(Outcome(loss, prediction, [target], loss_func)).as_subclass(Tensor)
 
 
 class _Quickened(nn.Module):
@@ -343,8 +372,8 @@ class _Gather(Callback):  # type: ignore[misc]
 
     order = 1000  # after callbacks that change the prediction or the loss
 
-    def __init__(self, loader: TracedLoader, n_classes: int) -> None:
-        self.loader, self.n_classes, self.alone = loader, n_classes, False
+    def __init__(self, loader: TracedLoader, targets: Targets) -> None:
+        self.loader, self.targets, self.alone = loader, targets, False
         self.transfers = Transfers(loader.take)
         loader.settle = self.transfers.settle
 
@@ -352,21 +381,26 @@ class _Gather(Callback):  # type: ignore[misc]
         # Not fastai's dispatch, which rewrites the message of whatever is raised here.
         if event_name == "after_pred":
             # Before the loss, which may fail at such an output with a message of its own.
-            _check_shapes(self.learn.pred, self.learn.yb[0], len(self.loader.current.paths), self.n_classes)
+            self.targets.check(self.learn.pred, self.learn.yb, len(self.loader.current.paths))
         elif event_name == "after_loss":
             self.take()
         elif event_name == "after_validate":
             self.transfers.settle()
 
     def take(self) -> None:
-        current, loss_func = self.loader.current, self.learn.loss_func
-        prediction, target = self.learn.pred.detach(), self.learn.yb[0].detach()
-        if self.learn.loss.numel() < len(target) and not self.alone:
+        current, learn = self.loader.current, self.learn
+        targets = [target.detach() if isinstance(target, Tensor) else target for target in learn.yb]
+        outcome = Outcome(learn.loss.detach(), _detached(learn.pred), targets, learn.loss_func)
+        if outcome.loss.numel() < len(current.paths) and not self.alone:
             self.alone = True
-            _log.warning(_ALONE, name_of(loss_func))
-        losses = per_sample(self.learn.loss.detach(), prediction, target, loss_func)
-        found = (target, losses, _probabilities(prediction, loss_func))
-        self.transfers.send(current, *(t.as_subclass(Tensor) for t in found))
+            _log.warning(_ALONE, name_of(learn.loss_func))
+        taken = self.targets.taken(outcome, len(current.paths))
+        self.transfers.send(current, [t.as_subclass(Tensor) for t in taken], self.targets.batch)
+
+
+def _detached(value: Any) -> Any:
+    """A tensor, or several, without what made them."""
+    return value.detach() if isinstance(value, Tensor) else type(value)(map(_detached, value))
 
 
 @contextmanager
@@ -409,21 +443,6 @@ class _Unreduced(partial):  # type: ignore[type-arg]
         return getattr(self.func, name)
 
 
-def _probabilities(prediction: Tensor, loss_func: Callable[..., Tensor]) -> Tensor:
-    """Probabilities [n, n_classes]: by the loss's own activation as in `get_preds`, or softmax where it has none."""
-    activation = getattr(loss_func, "activation", None)
-    return torch.softmax(prediction.float(), dim=-1) if activation is None else activation(prediction)
-
-
-def _check_shapes(prediction: Any, target: Any, n: int, n_classes: int) -> None:
-    got = tuple(getattr(prediction, "shape", ()))
-    if got != (n, n_classes) or tuple(target.shape) != (n,):
-        raise CleanerError(
-            f"the model's output has shape {got} and the target {tuple(target.shape)} for {n} images and {n_classes} "
-            "classes; a model with one output a class and a target of one label an image is accepted"
-        )
-
-
 def _test_loader(learn: Learner, items: Any, options: dict[str, Any]) -> Any:
     """fastai's loader of items with the validation transforms and labels."""
     try:
@@ -434,35 +453,6 @@ def _test_loader(learn: Learner, items: Any, options: dict[str, Any]) -> Any:
             f"the learner's transforms take no {kind} ({type(error).__name__}: {error}); a learner made from a table "
             "reads labels from its rows and not from paths: give the table, with cleaner.scan_table or --labels"
         ) from error
-
-
-def vocab_of(learn: Learner) -> tuple[str, ...]:
-    """The labels of a learner as text, in the order of the model's outputs.
-
-    Raises:
-        CleanerError: there is none, or two labels are the same text, or one is empty, or there is but one.
-    """
-    vocab = getattr(learn.dls, "vocab", None)
-    if vocab is None or any(isinstance(label, (list, tuple)) or hasattr(label, "o2i") for label in vocab):
-        raise CleanerError("the learner has no single vocabulary; learners that classify images are accepted")
-    labels = tuple(str(label) for label in vocab)
-    check_labels(labels, "the learner")
-    return labels
-
-
-def _check_learner(learn: Any) -> None:
-    if not isinstance(learn, Learner):
-        raise CleanerError(
-            f"a {type(learn).__name__} came; a fastai Learner is accepted, and a plain model by cleaner.scan_model"
-        )
-    dataset = getattr(getattr(learn, "dls", None), "valid_ds", None)
-    if not isinstance(dataset, Datasets) or len(dataset.tls) != 2:
-        raise CleanerError(
-            f"the learner's data is a {type(dataset).__name__}; data loaders made with fastai's ImageDataLoaders or "
-            "DataBlock, of images with one label each, are accepted"
-        )
-    if any(isinstance(step, (MultiCategorize, RegressionSetup)) for step in dataset.tls[1].tfms.fs):
-        raise CleanerError("the learner gives several labels or a number to an image; one label an image is accepted")
 
 
 def _items_of(learn: Learner, split: str) -> Any:

@@ -20,7 +20,9 @@ from PIL import Image
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import image_files
-from cleaner.core.records import ScoredBatch
+from cleaner.core.records import ScoredBatch, ScoredLabels
+from cleaner.core.tasks import ALL_IMAGES, OTHER
+from cleaner.scoring.sources.fastai_targets import Targets
 from cleaner.scoring.sources.loading import SPREAD, Key, Reader, Traced, nothing_scored
 
 __all__ = [
@@ -155,14 +157,15 @@ class Files(Reader):
         dl: a fastai loader with the validation transforms.
         items: the items.
         split: name of the split.
-        vocab: the labels.
+        targets: what the targets of the items are.
         reduced: decode JPEG files at 1/2, 1/4 or 1/8 of their size where that leaves the pixels that the learner needs.
     """
 
     advice = "Train the learner with item_tfms=Resize(...), which makes them equal"
 
-    def __init__(self, dl: Any, items: Items, split: str, vocab: tuple[str, ...], reduced: bool = False) -> None:
-        super().__init__(split, vocab)
+    def __init__(self, dl: Any, items: Items, split: str, targets: Targets, reduced: bool = False) -> None:
+        super().__init__(split, targets.vocab)
+        self._targets = targets
         self.dl = dl
         self.items = items
         self._least = _pixels_needed(dl) if reduced else 0
@@ -222,6 +225,10 @@ class Files(Reader):
         # The two steps of fastai's `do_item`, which hides what it drops.
         return self.dl.after_item(self._reduced_sample(key) if self._least else self.items.sample(self.dl, key))
 
+    def label_of_target(self, target: Any) -> str:
+        """The label, or the labels joined, that a target stands for."""
+        return self._targets.label_of(target)
+
     def _reduced_sample(self, key: Key) -> Any:
         """As `Items.sample` gives it, but for the number of pixels."""
         opening, image_type = self._opening(key)
@@ -273,7 +280,9 @@ class Files(Reader):
         return found
 
     def label(self, key: Key) -> str:
-        """The label of an item."""
+        """The label of an item; with several labels all of them, joined."""
+        if self._targets.task == OTHER:
+            return ALL_IMAGES  # a target that cannot be read is no label either
         try:
             return self.label_of_target(self.items.target(self.dl, key))
         except Exception as error:
@@ -312,7 +321,11 @@ class TracedLoader:
     """
 
     def __init__(
-        self, files: Files, count: int, batches: Iterable[Traced], take: Callable[[ScoredBatch, Traced], None]
+        self,
+        files: Files,
+        count: int,
+        batches: Iterable[Traced],
+        take: Callable[[ScoredBatch | ScoredLabels, Traced], None],
     ) -> None:
         self.files = files
         self.current = Traced([], [], None)
@@ -345,7 +358,7 @@ class TracedLoader:
             yield dl.after_batch(to_device(traced.batch, self.files.device, non_blocking=True))
         dl.after_iter()
 
-    def take(self, batch: ScoredBatch, traced: Traced) -> None:
+    def take(self, batch: ScoredBatch | ScoredLabels, traced: Traced) -> None:
         """Count a scored batch and pass it on."""
         self.seen += len(batch.paths) + len(batch.unreadable)
         self._take(batch, traced)

@@ -45,11 +45,16 @@ def takes_reduction(loss_func: Callable[..., Any]) -> bool:
     return "reduction" in inspect.signature(loss_func).parameters
 
 
-def per_sample(loss: Tensor, prediction: Tensor, target: Tensor, loss_func: Callable[..., Tensor]) -> Tensor:
-    """One loss per sample, [n]; a function that reduces whatever it is told is asked about each sample alone."""
-    n = len(target)
+def per_sample(loss: Tensor, n: int, alone: Callable[[int], Tensor]) -> Tensor:
+    """One loss per sample, [n], out of an unreduced loss.
+
+    Args:
+        loss: what the loss function gave for a batch.
+        n: samples in the batch.
+        alone: gives the loss of the sample of a number, asked where a function reduces whatever it is told.
+    """
     if loss.numel() == n:
         return loss.reshape(n)
     if loss.numel() > n and loss.numel() % n == 0:
         return loss.reshape(n, -1).mean(dim=1)
-    return torch.stack([loss_func(prediction[i : i + 1], target[i : i + 1]).reshape(()) for i in range(n)])
+    return torch.stack([alone(i).mean() for i in range(n)])

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.records import ScoredBatch
+from cleaner.core.records import ScoredBatch, ScoredLabels
 from cleaner.scoring import precision
-from cleaner.scoring.sources import Candidates, Wanted
+from cleaner.scoring.sources import Candidates, Spreadable, Wanted
 from cleaner.scoring.sources.checks import check_number, checked_folder, root_of
 from cleaner.scoring.sources.held import LIMIT, Held
 from cleaner.scoring.sources.loading import Traced, again, every, lost_workers, nothing_scored, these, with_copies
@@ -34,7 +34,7 @@ from cleaner.scoring.sources.torch_dataset import (
     random_steps,
     transform_of,
 )
-from cleaner.scoring.sources.transfers import Transfers, and_held
+from cleaner.scoring.sources.transfers import Transfers, and_held, scored_batch
 
 __all__ = ["TorchSource"]
 
@@ -45,7 +45,7 @@ _HALVES = (torch.float16, torch.bfloat16)
 _log = logging.getLogger("cleaner")
 
 
-class TorchSource:
+class TorchSource(Spreadable):
     """A model and the dataset of each split.
 
     Args:
@@ -133,7 +133,7 @@ class TorchSource:
     def score(
         self,
         split: str,
-        consume: Callable[[ScoredBatch], None],
+        consume: Callable[[ScoredBatch | ScoredLabels], None],
         *,
         skip: int = 0,
         fast: bool = False,
@@ -168,7 +168,7 @@ class TorchSource:
             reader.to(device)
 
     def score_shard(
-        self, split: str, keys: Sequence[int], consume: Callable[[ScoredBatch], None], *, fast: bool
+        self, split: str, keys: Sequence[int], consume: Callable[[ScoredBatch | ScoredLabels], None], *, fast: bool
     ) -> None:
         """Score the samples of some keys; see `Spreadable`."""
         reader = self._readers[split]
@@ -194,7 +194,8 @@ class TorchSource:
                 way = self._way(reader, inputs, targets, fast)
             logits = self._logits(way(inputs), len(targets))
             losses = self._loss(logits, targets)
-            transfers.send(traced, targets, losses, torch.softmax(logits, dim=-1))
+            confidences, predicted = torch.softmax(logits, dim=-1).max(dim=-1)
+            transfers.send(traced, [targets, losses, predicted, confidences], scored_batch)
         transfers.settle()
 
     def _way(self, reader: Samples, inputs: Tensor, targets: Tensor, fast: bool) -> precision.Model:
@@ -278,7 +279,7 @@ class _Loss:
                 f"the loss {self.name} has shape {tuple(loss.shape)} for {len(targets)} samples; "
                 "one number for each of them, or one for all, is accepted"
             )
-        return per_sample(loss, logits, targets, self._asked)
+        return per_sample(loss, len(targets), lambda i: self._asked(logits[i : i + 1], targets[i : i + 1]))
 
     def _asked(self, logits: Tensor, targets: Tensor) -> Tensor:
         try:

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cleaner.core.records import ScoredBatch
+from cleaner.core.records import ScoredBatch, ScoredLabels, Unreadable
 from cleaner.scoring.sources import Candidates
 from cleaner.scoring.sources.held import Held
 from cleaner.scoring.sources.loading import Traced
 
-__all__ = ["Transfers", "and_held"]
+__all__ = ["Arrays", "Transfers", "and_held", "scored_batch"]
+
+Arrays = Sequence[npt.NDArray[Any]]
+Record = Callable[[Sequence[str], Arrays, Sequence[Unreadable]], ScoredBatch | ScoredLabels]
+"""Makes the record of a batch: of its paths, of arrays with a row for each of them, and of what could not be read."""
+
+
+def scored_batch(paths: Sequence[str], arrays: Arrays, unreadable: Sequence[Unreadable]) -> ScoredBatch:
+    """The record of a batch with one label an image, of targets, losses, predictions and confidences, each [n]."""
+    labels, losses, predicted, confidences = arrays
+    columns = (labels.astype(np.int64), losses.astype(np.float64), predicted.astype(np.int64))
+    return ScoredBatch(paths, *columns, confidences.astype(np.float64), unreadable)
 
 
 class Transfers:
@@ -25,34 +38,30 @@ class Transfers:
         arrived: takes each scored batch, and what it was made of.
     """
 
-    def __init__(self, arrived: Callable[[ScoredBatch, Traced], None]) -> None:
+    def __init__(self, arrived: Callable[[ScoredBatch | ScoredLabels, Traced], None]) -> None:
         self._arrived = arrived
-        self._waiting: Callable[[], tuple[ScoredBatch, Traced]] | None = None
+        self._waiting: Callable[[], tuple[ScoredBatch | ScoredLabels, Traced]] | None = None
 
-    def send(self, current: Traced, targets: Tensor, losses: Tensor, probabilities: Tensor) -> None:
-        """Begin to copy what is known of a batch of `n` samples.
+    def send(self, current: Traced, tensors: Sequence[Tensor], record: Record) -> None:
+        """Begin to copy what is known of a batch.
 
         Args:
             current: the batch.
-            targets: indices into the vocabulary [n].
-            losses: [n].
-            probabilities: [n, n_classes].
+            tensors: of which each has a row for each sample.
+            record: makes the record of the batch of them.
         """
-        confidences, predicted = probabilities.max(dim=-1)
-        on_host, copied = _copied([targets, losses, predicted, confidences])
+        on_host, copied = _copied(tensors)
 
-        def batch() -> tuple[ScoredBatch, Traced]:
+        def batch() -> tuple[ScoredBatch | ScoredLabels, Traced]:
             copied()
-            labels, found, guesses, sure = (t.numpy() for t in on_host)
-            columns = (labels.astype(np.int64), found.astype(np.float64), guesses.astype(np.int64))
-            return ScoredBatch(current.paths, *columns, sure.astype(np.float64), current.unreadable), current
+            return record(current.paths, [t.numpy() for t in on_host], current.unreadable), current
 
         self.settle()
         self._waiting = batch
-        if not targets.is_cuda:
+        if not tensors[0].is_cuda:
             self.settle()
 
-    def hand_on(self, batch: ScoredBatch, traced: Traced) -> None:
+    def hand_on(self, batch: ScoredBatch | ScoredLabels, traced: Traced) -> None:
         """Hand on a batch that is on the host already, after those that came before it."""
         self.settle()
         self._arrived(batch, traced)
@@ -65,13 +74,13 @@ class Transfers:
 
 
 def and_held(
-    consume: Callable[[ScoredBatch], None], held: Held, candidates: Candidates | None
-) -> Callable[[ScoredBatch, Traced], None]:
+    consume: Callable[[ScoredBatch | ScoredLabels], None], held: Held, candidates: Candidates | None
+) -> Callable[[ScoredBatch | ScoredLabels, Traced], None]:
     """Hands on each scored batch, and then lets `held` take what will be scored again."""
 
-    def take(batch: ScoredBatch, traced: Traced) -> None:
+    def take(batch: ScoredBatch | ScoredLabels, traced: Traced) -> None:
         consume(batch)
-        if candidates is not None and traced.collated is not None:
+        if candidates is not None and isinstance(batch, ScoredBatch) and traced.collated is not None:
             held.hold(batch, traced.collated, candidates)
 
     return take
@@ -81,7 +90,7 @@ def _nothing() -> None:
     """What there is to wait for where nothing was begun."""
 
 
-def _copied(tensors: list[Tensor]) -> tuple[list[Tensor], Callable[[], None]]:
+def _copied(tensors: Sequence[Tensor]) -> tuple[list[Tensor], Callable[[], None]]:
     """The tensors on the host, and a function that waits until they are there."""
     if not tensors[0].is_cuda:
         return [t.cpu().float() if t.dtype in (torch.bfloat16, torch.float16) else t.cpu() for t in tensors], _nothing

@@ -1,0 +1,69 @@
+"""What a model was trained for, and label sets as text: how the labels of one image are written into one cell."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from cleaner.core.errors import CleanerError
+
+__all__ = [
+    "ALL_IMAGES",
+    "DELIMITERS",
+    "MULTI_LABEL",
+    "OTHER",
+    "SINGLE_LABEL",
+    "TASKS",
+    "delimiter_for",
+    "drawn_file",
+    "join_labels",
+    "split_labels",
+]
+
+SINGLE_LABEL = "single-label"
+"""Each image carries one label; also what a scan is that does not say."""
+MULTI_LABEL = "multi-label"
+"""Each image carries any number of labels, and is in the category of every label, carried or not."""
+OTHER = "other"
+"""Images carry no labels: segmentation, keypoints, regression. All are in one category."""
+TASKS = (SINGLE_LABEL, MULTI_LABEL, OTHER)
+
+ALL_IMAGES = "all images"
+"""The one category of a task without labels."""
+
+DELIMITERS = (";", "|", ",", " ")
+"""What may join the labels of an image in the files of a scan, in the order in which they are tried."""
+
+
+def delimiter_for(labels: Iterable[str]) -> str:
+    """The first of `DELIMITERS` that no label contains.
+
+    Raises:
+        CleanerError: a label is empty, or they contain all of them.
+    """
+    names = list(labels)
+    if "" in names:
+        raise CleanerError("one of the labels is empty, so that no label and this one are the same text; rename it")
+    for delimiter in DELIMITERS:
+        if not any(delimiter in name for name in names):
+            return delimiter
+    raise CleanerError(f"the labels contain all of {list(DELIMITERS)}, one of which must join them; rename some labels")
+
+
+def join_labels(labels: Sequence[str], delimiter: str) -> str:
+    """A label set as text, its labels in the order given; that of no label is the delimiter alone.
+
+    So the empty text goes on to say that nothing is known, or that nothing changes.
+    """
+    return delimiter.join(labels) or delimiter
+
+
+def split_labels(text: str, delimiter: str) -> tuple[str, ...]:
+    """The labels of a set that `join_labels` wrote; of the empty text there are none."""
+    return () if text in ("", delimiter) else tuple(text.split(delimiter))
+
+
+def drawn_file(folder: Path, path: str) -> Path:
+    """Where in a scan folder the drawing of an image with its target lies, for tasks without labels."""
+    return folder / "drawn" / f"{hashlib.sha256(path.encode('utf-8')).hexdigest()}.jpg"

@@ -1,0 +1,262 @@
+"""Reviewing images with several labels, and images without: what can be decided, and what the page is told of it."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from cleaner.core.errors import CleanerError
+from cleaner.core.manifest import Manifest
+from cleaner.core.records import Action, ClassLosses, Decision, Sample, Unreadable
+from cleaner.core.scan import Scan
+from cleaner.core.tasks import ALL_IMAGES, OTHER, drawn_file
+from cleaner.review.app import Review
+from cleaner.review.session import ABSENT, UNREADABLE, Session
+from tests.conftest import make_image, make_label_scan
+from tests.review.test_grid import Page
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Scan:
+    return make_label_scan(tmp_path / "data", tmp_path / "scan")
+
+
+@pytest.fixture
+def session(scan: Scan) -> Session:
+    return Session(scan, reviewer="anna")
+
+
+def standing(scan: Scan) -> dict[str, tuple[str, str, str]]:
+    decisions = Manifest(scan.manifest_path).standing()
+    return {path: (d.action.value, d.label, d.new_label) for path, d in decisions.items()}
+
+
+def test_an_image_is_in_the_class_of_each_label(session: Session) -> None:
+    assert session.labels == ["cat", "dog", "fox"]
+    assert [card.sample.path for card in session.cards()] == ["0.png", "1.png", "2.png", "3.png"]
+    assert [card.sample.given for card in session.cards()] == [(), ("cat",), ("dog",), ("cat", "dog")]
+    assert session.counts().scan_kept == 4
+
+
+def test_toggles_in_several_classes_add_up(session: Session, scan: Scan) -> None:
+    session.toggle_label("3.png", "cat")
+    assert standing(scan) == {"3.png": ("relabel", "cat;dog", "dog")}
+    session.open_label("fox")
+    session.toggle_label("3.png", "fox")
+    assert standing(scan) == {"3.png": ("relabel", "cat;dog", "dog;fox")}
+    session.open_label("dog")
+    session.toggle_label("3.png", "dog")
+    session.toggle_label("3.png", "fox")
+    assert standing(scan) == {"3.png": ("relabel", "cat;dog", ";")}
+    assert session.labels_after(session.card("3.png").decision) == ()
+    session.undo()
+    session.undo()
+    assert standing(scan) == {"3.png": ("relabel", "cat;dog", "dog;fox")}
+
+
+def test_labels_that_are_as_they_were_are_undecided(session: Session, scan: Scan) -> None:
+    session.toggle_label("0.png", "fox")
+    assert standing(scan) == {"0.png": ("relabel", ";", "fox")}
+    session.toggle_label("0.png", "fox")
+    assert standing(scan) == {}
+    session.undo()
+    assert standing(scan) == {"0.png": ("relabel", ";", "fox")}
+
+
+def test_keep_does_not_take_back_what_was_changed_in_another_class(session: Session, scan: Scan) -> None:
+    session.decide("1.png", Action.KEEP)
+    assert standing(scan) == {"1.png": ("keep", "cat", "")}
+    session.toggle_label("1.png", "cat")
+    session.open_label("dog")
+    session.decide("1.png", Action.KEEP)
+    assert standing(scan) == {"1.png": ("relabel", "cat", ";")}
+    session.decide("1.png", Action.DELETE)
+    session.toggle_label("1.png", "dog")
+    assert standing(scan) == {"1.png": ("relabel", "cat", "cat;dog")}
+
+
+@given(st.lists(st.tuples(st.sampled_from(["cat", "dog", "fox"]), st.booleans()), max_size=8))
+@settings(max_examples=25, deadline=None)
+def test_undo_goes_back_through_every_set(tmp_path_factory: pytest.TempPathFactory, steps: list[Any]) -> None:
+    folder = tmp_path_factory.mktemp("sets")
+    scan = make_label_scan(folder / "data", folder / "scan")
+    session, seen = Session(scan, reviewer="anna"), [standing(scan)]
+    for label, keeps in steps:
+        session.decide("3.png", Action.KEEP) if keeps else session.toggle_label("3.png", label)
+        seen.append(standing(scan))
+    for before in seen[-2::-1]:
+        session.undo()
+        assert standing(scan) == before
+
+
+def test_an_action_on_the_selection_toggles_each(session: Session, scan: Scan) -> None:
+    session.select_page()
+    session.toggle_labels("dog")
+    assert {path: new for path, (_, _, new) in standing(scan).items()} == {
+        "0.png": "dog",
+        "1.png": "cat;dog",
+        "2.png": ";",
+        "3.png": "cat",
+    }
+
+
+def test_a_toggle_adds_to_what_somebody_else_decided(session: Session, scan: Scan) -> None:
+    Session(scan, reviewer="ben").toggle_label("3.png", "fox")
+    session.toggle_label("3.png", "cat")
+    assert standing(scan) == {"3.png": ("relabel", "cat;dog", "dog;fox")}
+
+
+def test_what_the_model_says_is_filtered(session: Session) -> None:
+    assert session.predictions == ["cat", ABSENT]
+    session.filter(predicted="cat")
+    assert [card.sample.path for card in session.cards()] == ["0.png", "2.png"]
+    session.filter(predicted=ABSENT)
+    assert [card.sample.path for card in session.cards()] == ["1.png", "3.png"]
+
+
+REFUSED = [
+    (lambda s: s.toggle_label("0.png", "cow"), "label is 'cow'; accepted are cat, dog, fox"),
+    (lambda s: s.toggle_label("0.png", ""), "label is ''"),
+    (lambda s: s.toggle_label("9.png", "cat"), "the scan kept no sample"),
+    (lambda s: s.decide("0.png", Action.RELABEL, "cow"), "there is no label 'cow'"),
+    (lambda s: s.decide("0.png", Action.RELABEL, ""), "there is no label ''"),
+    (lambda s: s.decide("3.png", Action.RELABEL, "dog;cat"), "has the label 'cat;dog' already"),
+    (lambda s: s.decide("0.png", Action.RELABEL, ";"), "has the label ';' already"),
+    (lambda s: s.take_predicted(), "with several labels an image there is no predicted one"),
+    (lambda s: s.filter(predicted="cow"), "predicted is 'cow'"),
+    (lambda s: s.toggle_label("broken.png", "cat"), "could not be read"),
+]
+
+
+@pytest.mark.parametrize(("do", "message"), REFUSED)
+def test_what_makes_no_sense_is_refused(do: Any, message: str, scan: Scan) -> None:
+    scan = replace(scan, unreadable=(Unreadable("train", "cat;fox", "broken.png", "OSError: broken"),))
+    session = Session(scan, reviewer="anna")
+    with pytest.raises(CleanerError, match=message):
+        do(session)
+    assert not scan.manifest_path.exists()
+
+
+def test_a_set_may_be_given_as_a_whole_and_is_put_in_order(session: Session, scan: Scan) -> None:
+    session.decide("0.png", Action.RELABEL, "fox;cat")
+    assert standing(scan) == {"0.png": ("relabel", ";", "cat;fox")}
+
+
+def test_an_unreadable_file_with_several_labels_is_deleted(scan: Scan) -> None:
+    broken = Unreadable("train", "cat;fox", "broken.png", "OSError: broken")
+    session = Session(replace(scan, unreadable=(broken,)), reviewer="anna")
+    session.open_label(UNREADABLE)
+    (card,) = session.cards()
+    assert card.error == "OSError: broken"
+    session.decide("broken.png", Action.DELETE)
+    assert standing(scan) == {"broken.png": ("delete", "cat;fox", "")}
+
+
+def test_the_page_gets_the_labels_and_what_becomes_of_them(scan: Scan) -> None:
+    page = Page(scan)
+    cards = {card["path"]: card for card in page.say({"kind": "ready", "id": 1})["cards"]}
+    assert (cards["3.png"]["given"], cards["3.png"]["labels"]) == (["cat", "dog"], None)
+    assert (cards["3.png"]["predicted"], cards["3.png"]["loss"]) == ("", "1.700")
+    reply = page.say({"kind": "decide", "id": 2, "path": "3.png", "action": "toggle", "new_label": "cat"})
+    assert (reply["kind"], reply["card"]["labels"], reply["card"]["action"]) == ("card", ("dog",), "relabel")
+    Session(scan, reviewer="ben").toggle_label("3.png", "fox")
+    (changed,) = page.say({"kind": "news", "id": 3})["changed"]
+    assert changed["labels"] == ("dog", "fox")
+    assert changed["others"] == [{"reviewer": "anna", "action": "relabel", "new_label": "dog", "labels": ("dog",)}]
+    page.say({"kind": "point", "id": 4, "path": "0.png"})
+    serial = page.review.grid._serial
+    page.say({"kind": "act", "id": 5, "serial": serial, "action": "toggle", "new_label": "cat"})
+    assert standing(scan)["0.png"] == ("relabel", ";", "cat")
+    error = page.say({"kind": "decide", "id": 6, "path": "0.png", "action": "toggle"})
+    assert error["kind"] == "error"
+    assert "Not saved: label is ''" in error["message"]
+
+
+def test_the_overview_takes_no_label_for_another(scan: Scan) -> None:
+    review = Review(scan, reviewer="anna")
+    told: list[dict[str, Any]] = []
+    review.overview.send = told.append
+    review.overview._handle_custom_msg({"kind": "ready", "id": 1}, [])
+    assert told[0]["matrix"] is None
+    assert [(row["label"], row["scored"], row["otherwise"]) for row in told[0]["classes"]] == [
+        ("cat", 4, 3),
+        ("dog", 4, 0),
+        ("fox", 4, 0),
+    ]
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> Scan:
+    """A scan of a task without labels; one image of two has a drawing."""
+    names = ["0.png", "1.png"]
+    for number, name in enumerate(names):
+        make_image(tmp_path / "data" / name, seed=number)
+    samples = [
+        Sample("train", ALL_IMAGES, rank, name, 3.0 - rank, ALL_IMAGES, math.nan) for rank, name in enumerate(names, 1)
+    ]
+    file = drawn_file(tmp_path / "scan", "0.png")
+    file.parent.mkdir(parents=True)
+    Image.new("RGB", (90, 30), "lime").save(file)
+    losses = (ClassLosses("train", ALL_IMAGES, 2, 0),)
+    return Scan(
+        tmp_path / "data", (ALL_IMAGES,), ("train",), 2, {"train": 2}, tuple(samples), {"train": {}}, (), losses,
+        task=OTHER,
+    ).write(tmp_path / "scan")  # fmt: skip
+
+
+def test_without_labels_there_is_keep_delete_and_unsure(drawn: Scan) -> None:
+    session = Session(drawn, reviewer="anna")
+    for action in (Action.KEEP, Action.UNSURE, Action.DELETE):
+        session.decide("0.png", action)
+        assert standing(drawn) == {"0.png": (action.value, "", "")}
+    for refused in (
+        lambda: session.decide("0.png", Action.RELABEL, ALL_IMAGES),
+        session.take_predicted,
+        lambda: session.toggle_labels(ALL_IMAGES),
+    ):
+        with pytest.raises(CleanerError, match=r"carry no labels|only where images carry several labels"):
+            refused()
+    session.undo()
+    assert standing(drawn) == {"0.png": ("unsure", "", "")}
+
+
+def test_the_drawing_is_shown_and_the_file_where_there_is_none(drawn: Scan) -> None:
+    page = Page(drawn)
+    page.say({"kind": "ready", "id": 1})
+    first, second = (Image.open(io.BytesIO(data)) for data in page.last[1])
+    assert first.getpixel((5, 5))[1] > 240
+    assert (first.size, second.size) == ((90, 30), (48, 32))
+    page.say({"kind": "large", "id": 2, "path": "0.png"})
+    assert Image.open(io.BytesIO(page.last[1][0])).size == (90, 30)
+
+
+def test_the_decision_is_about_the_file_and_not_its_drawing(drawn: Scan) -> None:
+    from cleaner.core.files import sha256_of
+
+    Session(drawn, reviewer="anna").decide("0.png", Action.DELETE)
+    (row,) = Manifest(drawn.manifest_path).rows()
+    assert row.sha256 == sha256_of(drawn.root / "0.png")
+
+
+def test_the_overview_says_nothing_of_predictions_that_are_none(drawn: Scan) -> None:
+    review = Review(drawn, reviewer="anna")
+    told: list[dict[str, Any]] = []
+    review.overview.send = told.append
+    review.overview._handle_custom_msg({"kind": "ready", "id": 1}, [])
+    assert told[0]["matrix"] is None
+    assert [(row["label"], row["scored"], row["otherwise"]) for row in told[0]["classes"]] == [(ALL_IMAGES, 2, None)]
+
+
+def test_a_manifest_row_by_hand_is_shown_as_it_is(session: Session, scan: Scan) -> None:
+    Manifest(scan.manifest_path).append(Decision("3.png", Action.RELABEL, new_label="fox;dog"))
+    session.refresh()
+    session.toggle_label("3.png", "cat")
+    assert standing(scan)["3.png"] == ("relabel", "cat;dog", "cat;dog;fox")
