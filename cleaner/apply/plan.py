@@ -161,16 +161,18 @@ class _Inside:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._real = Path(os.path.realpath(root))
-        self._folders: dict[str, Path] = {}
+        self._folders: dict[str, tuple[str, bool]] = {}
 
     def place(self, path: str) -> str:
         """Where a file really is, which is the same for all its names through folders that are links."""
         folder, _, name = path.rpartition("/")
-        return os.path.join(self._folder(folder), name)
+        return os.path.join(self._folder(folder)[0], name)
 
-    def _folder(self, folder: str) -> Path:
+    def _folder(self, folder: str) -> tuple[str, bool]:
+        """Where a folder really is, and whether that is in the dataset."""
         if folder not in self._folders:
-            self._folders[folder] = Path(os.path.realpath(os.path.join(self._root, folder)))
+            real = os.path.realpath(os.path.join(self._root, folder))
+            self._folders[folder] = real, Path(real).is_relative_to(self._real)
         return self._folders[folder]
 
     def check(self, path: str) -> None:
@@ -180,7 +182,7 @@ class _Inside:
             Refusal: its folder is a link that leads out of it.
         """
         folder = path.rpartition("/")[0]
-        if not self._folder(folder).is_relative_to(self._real):
+        if not self._folder(folder)[1]:
             raise Refusal(f"the folder {os.path.join(self._root, folder)!r} is a link that leads out of the dataset")
 
 

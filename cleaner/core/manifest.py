@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["COLUMNS", "Manifest", "overtaken"]
 
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
-# Where the file grew, so many bytes before the new ones must be as they were read.
+# Where the file grew, so many bytes before the new ones must be as they were read, so that rows were added and nothing
+# else. What alone escapes is an edit further back that moves nothing, by a program that also adds rows and keeps the
+# inode: it is seen when the file is next read from its beginning, as every command and every new page does.
 _LOOK_BACK = 1 << 22
 
 
