@@ -87,9 +87,9 @@ def test_what_is_held_is_not_read_again(limit: int, tmp_path: Path, monkeypatch:
     data, read = make_folder(tmp_path / "data"), list[str]()
     plain = fastai_loading.Files._read
 
-    def counting(files: fastai_loading.Files, key: str, path: str) -> object:
+    def counting(files: fastai_loading.Files, key: str, file: str, path: str) -> object:
         read.append(path)
-        return plain(files, key, path)
+        return plain(files, key, file, path)
 
     monkeypatch.setattr(fastai_loading.Files, "_read", counting)
     learn = make_learner(data)
