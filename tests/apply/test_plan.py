@@ -46,7 +46,7 @@ def relabel(path: str, new_label: str, **changes: Any) -> Decision:
 
 def as_decided(root: Path, decision: Decision) -> Decision:
     """With the hash that the app writes, unless there is one, or nobody says when it was decided."""
-    if decision.sha256 or not decision.decided_at or not (root / decision.path).is_file():
+    if decision.sha256 or not decision.decided_at or not os.path.isfile(root / decision.path):
         return decision
     return replace(decision, sha256=sha256_of(root / decision.path))
 

@@ -87,9 +87,9 @@ def test_what_is_held_is_not_read_again(limit: int, tmp_path: Path, monkeypatch:
     data, read = make_folder(tmp_path / "data"), list[str]()
     plain = loading.Reader._read
 
-    def counting(files: loading.Reader, key: str, path: str) -> object:
+    def counting(files: loading.Reader, key: str, file: str, path: str) -> object:
         read.append(path)
-        return plain(files, key, path)
+        return plain(files, key, file, path)
 
     monkeypatch.setattr(loading.Reader, "_read", counting)
     learn = make_learner(data)
