@@ -23,7 +23,7 @@ from cleaner.core.records import ClassLosses, Sample, ScoredBatch, ScoredLabels
 from cleaner.core.scan import Rows, Scan, check_out
 from cleaner.core.tally import Tally
 from cleaner.core.tasks import MULTI_LABEL, OTHER, SINGLE_LABEL, drawn_file
-from cleaner.core.topk import TopLosses
+from cleaner.core.topk import Kept, TopLosses
 from cleaner.scoring import rescore
 from cleaner.scoring.checkpoint import Keeper, Part, fingerprint, shape_of
 from cleaner.scoring.sources import Source, Spreadable
@@ -420,7 +420,11 @@ def _samples(part: Part, source: Source) -> Iterator[Sample]:
         kept_of = map(part.heaps.of_class, range(len(source.vocab)))
         given = source.given(part.split, {kept.path for some in kept_of for kept in some})
     for index, label in enumerate(source.vocab):
-        for rank, kept in enumerate(part.heaps.of_class(index), start=1):
+        # A file that comes more than once with one label, as where rare classes are repeated, is one to look at.
+        once: dict[str, Kept] = {}
+        for kept in part.heaps.of_class(index):
+            once.setdefault(kept.path, kept)
+        for rank, kept in enumerate(once.values(), start=1):
             about = (kept.path, kept.loss, vocab[kept.predicted], kept.confidence)
             yield Sample(part.split, label, rank, *about, given.get(kept.path, ()))
 
