@@ -17,10 +17,24 @@ if TYPE_CHECKING:
     from cleaner.core.scan import Scan, load
     from cleaner.review.app import Review
     from cleaner.scoring.engine import scan, scan_folder, scan_table
+    from cleaner.scoring.predictions import scan_arrays, scan_chunks
 
 __version__ = "0.1.0"
 
-__all__ = ["CleanerError", "Manifest", "Review", "Scan", "apply", "load", "scan", "scan_folder", "scan_table", "undo"]
+__all__ = [
+    "CleanerError",
+    "Manifest",
+    "Review",
+    "Scan",
+    "apply",
+    "load",
+    "scan",
+    "scan_arrays",
+    "scan_chunks",
+    "scan_folder",
+    "scan_table",
+    "undo",
+]
 
 # Imported when first used: `import cleaner` must not load torch, fastai, pandas or ipywidgets.
 _HOMES = {
@@ -30,6 +44,8 @@ _HOMES = {
     "Scan": "cleaner.core.scan",
     "load": "cleaner.core.scan",
     "scan": "cleaner.scoring.engine",
+    "scan_arrays": "cleaner.scoring.predictions",
+    "scan_chunks": "cleaner.scoring.predictions",
     "scan_folder": "cleaner.scoring.engine",
     "scan_table": "cleaner.scoring.engine",
     "undo": "cleaner.apply.execute",

@@ -80,21 +80,47 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _add_scan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("scan", help="score a folder of images with an exported fastai learner")
-    parser.add_argument("--learner", required=True, metavar="FILE", help="what learn.export() wrote")
+    parser = commands.add_parser("scan", help="score images with an exported fastai learner, or rank predictions")
+    way = parser.add_mutually_exclusive_group(required=True)
+    way.add_argument("--learner", metavar="FILE", help="what learn.export() wrote")
+    way.add_argument("--pred-probs", metavar="FILE", help="predictions made elsewhere, an .npy [images, classes]")
     parser.add_argument("--data", required=True, metavar="DIR", help="the dataset's folder")
     parser.add_argument("--out", required=True, metavar="SCAN", help="the scan folder to write")
     _add_table(parser)
     parser.add_argument("-k", type=int, default=100, help="samples to keep of each class (default: %(default)s)")
-    parser.add_argument("--trust", action="store_true", help="load the learner: its file can run any code")
-    parser.add_argument("--fast", action="store_true", help="lower precision first, then the highest losses in full")
-    parser.add_argument("--no-resume", action="store_true", help="start over instead of going on with a stopped scan")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that read images")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="images scored at once")
+    learner = parser.add_argument_group("with --learner")
+    learner.add_argument("--trust", action="store_true", help="load the learner: its file can run any code")
+    learner.add_argument("--fast", action="store_true", help="lower precision first, then the highest losses in full")
+    learner.add_argument("--no-resume", action="store_true", help="start over instead of going on with a stopped scan")
+    learner.add_argument("--workers", type=int, metavar="N", help="processes that read images")
+    learner.add_argument("--batch-size", type=int, metavar="N", help="images scored at once")
+    made = parser.add_argument_group("with --pred-probs")
+    made.add_argument("--vocab", metavar="FILE", help="the label of each column, one a line (default: sorted)")
+    made.add_argument("--split", help="what to call the images as a whole (default: all)")
+    made.add_argument("--ranked-by", choices=("loss", "margin"), help="what the images are ranked by (default: loss)")
     parser.set_defaults(run=_scan)
 
 
+_WITH_LEARNER = ("trust", "fast", "no_resume", "workers", "batch_size")
+_WITH_PREDICTIONS = ("vocab", "split", "ranked_by")
+
+
 def _scan(options: argparse.Namespace) -> int:
+    if options.pred_probs is None:
+        _check_unused(options, _WITH_PREDICTIONS, "--pred-probs")
+        return _scan_learner(options)
+    _check_unused(options, _WITH_LEARNER, "--learner")
+    return _scan_predictions(options)
+
+
+def _check_unused(options: argparse.Namespace, names: Iterable[str], way: str) -> None:
+    given = [name for name in names if getattr(options, name) is not None and getattr(options, name) is not False]
+    if given:
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise CleanerError(f"{named} can be given only with {way}")
+
+
+def _scan_learner(options: argparse.Namespace) -> int:
     from cleaner.scoring.learner_file import scan_file
 
     result = scan_file(
@@ -116,6 +142,31 @@ def _scan(options: argparse.Namespace) -> int:
     return 0
 
 
+def _scan_predictions(options: argparse.Namespace) -> int:
+    from cleaner.scoring.predictions import agreeing, missing_images, scan_prediction_files
+
+    if options.labels is None:
+        raise CleanerError("--pred-probs needs the labels and paths too; give their table with --labels FILE")
+    result = scan_prediction_files(
+        options.pred_probs,
+        options.labels,
+        options.data,
+        options.out,
+        k=options.k,
+        path_column=options.path_column,
+        label_column=options.label_column,
+        vocab=options.vocab,
+        split=options.split or "all",
+        ranked_by=options.ranked_by or "loss",
+    )
+    if missing := missing_images(result):
+        _warn(options.command, [f"of the worst images {len(missing)} are not in {options.data!r}: {missing[0]!r} …"])
+    scored = sum(result.scored.values())
+    _say(f"{scored} predictions ranked, {agreeing(result) / scored:.1%} of them are the label: {options.out}")
+    _say(f"Review them: {shlex.join(['cleaner', 'serve', options.out])}")
+    return 0
+
+
 def _add_show(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("show", help="print the highest losses of a scan")
     parser.add_argument("scan", metavar="SCAN", help="the scan folder")
@@ -128,8 +179,9 @@ def _add_show(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def _show(options: argparse.Namespace) -> int:
     from cleaner.core.scan import load
 
-    rows = load(options.scan).worst(options.n, options.split, options.label)
-    header = ("split", "label", "rank", "loss", "predicted", "confidence", "path")
+    scan = load(options.scan)
+    rows = scan.worst(options.n, options.split, options.label)
+    header = ("split", "label", "rank", scan.ranked_by, "predicted", "confidence", "path")
     cells = [(s.split, s.label, s.rank, f"{s.loss:.4f}", s.predicted, f"{s.confidence:.3f}", s.path) for s in rows]
     _say(_table(header, cells))
     return 0

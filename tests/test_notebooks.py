@@ -11,13 +11,29 @@ from nbclient import NotebookClient
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 
+def execute(name: str, check: str, folder: Path) -> None:
+    """Run a notebook, and then `check` in it."""
+    notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell(check))
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
+
+
 def test_the_tutorial_finds_applies_and_undoes(tmp_path: Path) -> None:
-    notebook = nbformat.read(NOTEBOOKS / "tutorial.ipynb", as_version=4)
     check = "assert len(report.done) >= 0.8 * len(wrong_labels) and not report.conflicts\n"
     check += "assert len(undone.done) == len(report.done) and not undone.conflicts\n"
     check += "assert [u.path for u in scan.unreadable] == ['0/digit_broken.png']"
-    notebook.cells.append(nbformat.v4.new_code_cell(check))
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    execute("tutorial.ipynb", check, tmp_path)
+
+
+def test_predictions_made_elsewhere_find_apply_and_undo(tmp_path: Path) -> None:
+    check = "import sys\nfor s in scan.samples:\n"
+    check += "    p = pred_probs[paths.index(s.path), vocab.index(s.label)]\n"
+    check += "    assert abs(s.loss + np.log(p)) < 1e-6 * max(1, s.loss)\n"
+    check += "assert len(report.done) >= 0.8 * len(wrong_labels) and not report.conflicts\n"
+    check += "assert len(undone.done) == len(report.done) and not undone.conflicts\n"
+    check += "assert (cleaned != labels).sum() == len(report.done)\n"
+    check += "assert not {'torch', 'fastai'} & set(sys.modules)"
+    execute("predictions.ipynb", check, tmp_path)
 
 
 @pytest.mark.parametrize(

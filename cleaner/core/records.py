@@ -44,7 +44,8 @@ class Sample:
         label: the label that the sample carries today.
         rank: 1 for the highest loss of its split and label.
         path: the image's file, relative to the dataset's root, with forward slashes.
-        loss: the learner's own loss, in nats for cross-entropy; higher is worse; may be NaN or infinite.
+        loss: the learner's own loss, in nats for cross-entropy, or what else the scan is ranked by; higher is worse;
+            may be NaN or infinite.
         predicted: the label that the model gives.
         confidence: the model's probability of `predicted`, 0..1, or NaN where the model gave none.
 

@@ -90,7 +90,7 @@ class Scan:
         cells: the confusion counts of each split: `(label, predicted) -> count`, non-zero ones only.
         unreadable: the files that could not be read.
         losses: what is said of all samples of a split and label; of none in a scan that was made before there was that.
-        ranked_by: what the samples are ranked by.
+        ranked_by: what the samples are ranked by and their `loss` is: `loss`, or another such as `margin`.
         settings: how the scan was run; for people and for comparison.
         versions: of the libraries that were used.
         started, finished: UTC, ISO 8601.

@@ -13,8 +13,8 @@ const SHOWS = [
   ["decided", "decided"],
   ...ACTIONS.map(([action, word]) => [action, word.toLowerCase()]),
 ];
-const ORDERS = [
-  ["loss", "highest loss"],
+const ORDERS = (rankedBy) => [
+  ["loss", `highest ${rankedBy}`],
   ["confidence", "least confident"],
   ["name", "name"],
 ];
@@ -82,6 +82,7 @@ function dataUrl(view) {
 }
 
 function render({ model, el }) {
+  const rankedBy = model.get("ranked_by");
   const state = {
     page: null,
     cards: new Map(),
@@ -361,7 +362,7 @@ function render({ model, el }) {
     }
     place.textContent = pageBelow.textContent = `page ${page.page + 1} of ${page.pages}`;
     const name = page.unreadable_class ? "files that could not be read" : page.label;
-    const order = ORDERS.find(([order]) => order === page.order)[1];
+    const order = ORDERS(rankedBy).find(([order]) => order === page.order)[1];
     grid.setAttribute("aria-label", `Images of ${page.split} / ${name}, ${order} first`);
     drawFilters(page);
     drawText(reviewer, state.reviewer);
@@ -381,7 +382,7 @@ function render({ model, el }) {
     const same = page.predictions.includes(page.predicted) || page.predicted === "" ? [] : [page.predicted];
     const predictions = [["", "any"], ...[...page.predictions, ...same].map((label) => [label, label])];
     const sizes = [...new Set([...PAGE_SIZES, page.page_size])].sort((one, other) => one - other);
-    const lists = { show: SHOWS, predicted: predictions, order: ORDERS, page_size: sizes.map((n) => [n, n]) };
+    const lists = { show: SHOWS, predicted: predictions, order: ORDERS(rankedBy), page_size: sizes.map((n) => [n, n]) };
     for (const [name, list] of Object.entries(lists)) {
       filters[name].lastChild.replaceChildren(...options(list, page[name]));
     }
@@ -497,7 +498,7 @@ function render({ model, el }) {
       element("div", { className: "cleaner-name", textContent: card.name, title: card.path }),
       factNode("given", card.label),
       factNode("predicted", card.predicted || "–", percent(card.confidence)),
-      factNode("loss", card.loss || "–"),
+      factNode(rankedBy, card.loss || "–"),
       decisionNode(card, busy),
       element("div", { className: "cleaner-actions" }, ...ACTIONS.map((action) => actionNode(card, ...action))),
     );
@@ -737,7 +738,7 @@ function render({ model, el }) {
       element("div", { className: "cleaner-large-name", textContent: card.path }),
       factNode("given", card.label),
       factNode("predicted", card.predicted || "–", percent(card.confidence)),
-      factNode("loss", card.loss || "–"),
+      factNode(rankedBy, card.loss || "–"),
       element("div", { className: "cleaner-card", "data-decision": card.action }, decisionText(card)),
       ...card.others.map((other) => factNode("≠", `${other.reviewer || "somebody"}: ${said(other)}`)),
       ...(state.error ? [element("div", { className: "cleaner-alert", role: "alert", textContent: state.error })] : []),

@@ -82,16 +82,18 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
 
     Attributes:
         vocab: the labels to choose from.
+        ranked_by: what the page calls the number that the samples are ranked by.
         patience_ms: how long the page waits for a reply before it says that there is none.
     """
 
     _esm = _HERE / "grid.js"
     _css = STYLE
     vocab = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    ranked_by = traitlets.Unicode("loss").tag(sync=True)
     patience_ms = traitlets.Int(10_000).tag(sync=True)
 
     def __init__(self, session: Session, thumbnails: Thumbnails, on_change: Callable[[], None] = lambda: None) -> None:
-        super().__init__(vocab=list(session.scan.vocab))
+        super().__init__(vocab=list(session.scan.vocab), ranked_by=session.scan.ranked_by)
         self._session = session
         self._thumbnails = thumbnails
         self._on_change = on_change

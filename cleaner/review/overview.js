@@ -2,11 +2,11 @@
 // sorted, and the screen is drawn from `state`. The table of messages stands in overview.py. Text goes in by textContent.
 
 // Of each column what it is called, what it is sorted by, and whether the highest comes first at the first click.
-const COLUMNS = [
+const COLUMNS = (rankedBy) => [
   ["name", "Class", (row) => row.name, false],
   ["scored", "Scored", (row) => row.scored, true],
   ["otherwise", "Predicted otherwise", (row) => (row.scored ? row.otherwise / row.scored : null), true],
-  ["mean", "Mean loss", (row) => row.mean, true],
+  ["mean", `Mean ${rankedBy}`, (row) => row.mean, true],
   ["decided", "Decided of kept", (row) => (row.kept ? row.decided / row.kept : null), true],
 ];
 const FOCUSABLE = ["button", "input", "select", "dialog"];
@@ -29,6 +29,9 @@ function compare(one, other) {
 }
 
 function render({ model, el }) {
+  const rankedBy = model.get("ranked_by");
+  const rankings = `${rankedBy.charAt(0).toUpperCase()}${rankedBy.slice(1)}${rankedBy.endsWith("s") ? "es" : "s"}`;
+  const columns = COLUMNS(rankedBy);
   const state = {
     overview: null, // the last message of that kind
     open: { label: "", predicted: "", histogram: [], not_finite: 0 },
@@ -164,7 +167,7 @@ function render({ model, el }) {
   function drawHead() {
     const focused = [...head.children].findIndex((node) => node.contains(document.activeElement));
     head.replaceChildren(
-      ...COLUMNS.map(([key, title]) => {
+      ...columns.map(([key, title]) => {
         const mine = state.sort.by === key;
         const sign = mine ? (state.sort.down ? " ▼" : " ▲") : "";
         const button = element("button", { type: "button", textContent: title + sign, onclick: () => sortBy(key) });
@@ -177,7 +180,7 @@ function render({ model, el }) {
   }
 
   function sortBy(key) {
-    const highest = COLUMNS.find(([name]) => name === key)[3];
+    const highest = columns.find(([name]) => name === key)[3];
     state.sort = { by: key, down: state.sort.by === key ? !state.sort.down : highest };
     state.row = 0;
     drawHead();
@@ -186,7 +189,7 @@ function render({ model, el }) {
 
   // The numbers of the classes in the order of the table; what is not known comes last either way.
   function sorted() {
-    const value = COLUMNS.find(([name]) => name === state.sort.by)[2];
+    const value = columns.find(([name]) => name === state.sort.by)[2];
     const classes = state.overview.classes;
     const sign = state.sort.down ? -1 : 1;
     const order = (one, other) => {
@@ -207,7 +210,7 @@ function render({ model, el }) {
     const button = element("button", { type: "button", textContent: row.name, title: row.name });
     button.tabIndex = place === state.row ? 0 : -1;
     const node = element("tr", { onclick: () => open(row.label) });
-    node.append(element("th", { scope: "row" }, button), ...COLUMNS.slice(1).map(() => element("td")));
+    node.append(element("th", { scope: "row" }, button), ...columns.slice(1).map(() => element("td")));
     node.dataset.at = at;
     node.dataset.label = row.label;
     fillRow(node, row);
@@ -318,8 +321,8 @@ function render({ model, el }) {
     };
     const texts = histogram.map((count, bin) => `${range(bin)}: ${count}`);
     const said = texts.filter((_, bin) => histogram[bin] > 0).join("; ");
-    barsTitle.textContent = `Losses of ${name}`;
-    bars.setAttribute("aria-label", `Losses of ${name}: ${said || "none"}`);
+    barsTitle.textContent = `${rankings} of ${name}`;
+    bars.setAttribute("aria-label", `${rankings} of ${name}: ${said || "none"}`);
     bars.replaceChildren(...histogram.map((count, bin) => barNode(count / most, texts[bin])));
     edges.replaceChildren(...(histogram.length ? bounds : []).map((edge) => element("span", { textContent: String(edge).replace(/^0/, "") })));
     barsNote.textContent = histogram.length ? (notFinite ? `${notFinite} are not finite.` : "") : unknown(label);

@@ -65,16 +65,18 @@ class Overview(anywidget.AnyWidget):  # type: ignore[misc]
 
     Attributes:
         unfolded: whether more than the button that unfolds it is shown.
+        ranked_by: what the page calls the number that the samples are ranked by.
         patience_ms: how long the page waits for a reply before it says that there is none.
     """
 
     _esm = _HERE / "overview.js"
     _css = _HERE / "overview.css"
     unfolded = traitlets.Bool().tag(sync=True)
+    ranked_by = traitlets.Unicode("loss").tag(sync=True)
     patience_ms = traitlets.Int(10_000).tag(sync=True)
 
     def __init__(self, session: Session, open_class: Callable[[str, str], None]) -> None:
-        super().__init__(unfolded=session.counts().scan_decided == 0)
+        super().__init__(unfolded=session.counts().scan_decided == 0, ranked_by=session.scan.ranked_by)
         self._session = session
         self._open_class = open_class
         # What the page was told last: of which split, how many are decided of each class, and what is open.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from importlib import metadata
@@ -157,7 +158,15 @@ def scan_table(
 
 
 def run(
-    source: Source, out: Path, *, k: int, fast: bool, resume: bool, progress: bool, save_every: float = 30.0
+    source: Source,
+    out: Path,
+    *,
+    k: int,
+    fast: bool,
+    resume: bool,
+    progress: bool,
+    save_every: float = 30.0,
+    ranked_by: str = "loss",
 ) -> Scan:
     """Score every split of `source` and write the scan folder `out`.
 
@@ -169,6 +178,7 @@ def run(
         resume: see `scan`.
         progress: show a progress bar.
         save_every: longest time in seconds between two saves of how far the scan has come.
+        ranked_by: what the source gives as the losses.
 
     Raises:
         CleanerError: `out` holds something else, or an unfinished scan of something else, or no image could be read.
@@ -187,7 +197,7 @@ def run(
     settings = {**source.settings, "ways": source.ways}
     if fast:
         settings["fast"] = {part.split: rescore.rescore(source, part, k) for part in parts}
-    result = _result(source, parts, k, settings, started)
+    result = replace(_result(source, parts, k, settings, started), ranked_by=ranked_by)
     _check_result(result)
     written = result.write(out)
     keeper.remove()
@@ -216,7 +226,8 @@ def _pass(source: Source, parts: list[Part], save: Callable[[], None], fast: boo
     """Score what is left of the last of the parts."""
     part = parts[-1]
     total, begun = source.count(part.split), part.seen
-    with tqdm(total=total, initial=begun, unit="img", desc=f"scan {part.split}", disable=not progress) as bar:
+    known = None if total == sys.maxsize else total
+    with tqdm(total=known, initial=begun, unit="img", desc=f"scan {part.split}", disable=not progress) as bar:
 
         def consume(batch: ScoredBatch) -> None:
             part.update(batch)

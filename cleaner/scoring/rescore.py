@@ -15,7 +15,6 @@ import numpy as np
 
 from cleaner.core.records import ScoredBatch
 from cleaner.core.topk import TopLosses
-from cleaner.scoring import precision
 from cleaner.scoring.checkpoint import Part
 from cleaner.scoring.sources import Source, Wanted
 
@@ -52,6 +51,8 @@ def rescore(source: Source, part: Part, k: int) -> dict[str, Any]:
         what was seen, for `scan.json`: the largest error of a loss, the most candidates beyond `k` that were scored
         again in a class, the share of the samples that were scored twice, and the classes of which every sample was.
     """
+    from cleaner.scoring import precision  # which loads torch
+
     if source.ways.get("fast") not in precision.FAST:
         # Nothing in lower precision is quicker here: the pass was an exact one.
         part.heaps = part.heaps.truncated(min(k, part.heaps.k))

@@ -46,7 +46,7 @@ class Source(Protocol):
         """What must be the same for a scan to go on: the model's weights, the loss, the number of samples."""
 
     def count(self, split: str) -> int:
-        """Number of samples in the split, readable or not."""
+        """Number of samples in the split, readable or not; `sys.maxsize` where nobody knows before the end."""
 
     def paths(self, split: str) -> Iterator[str]:
         """The paths of the split's samples, in the order in which they are scored."""

@@ -1,0 +1,43 @@
+"""What the samples are ranked by has its own name on the page, and an image that is elsewhere leaves its card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from app import App
+from hosts import PATIENCE, voila
+
+import cleaner
+from tests.conftest import make_image
+
+PATHS = [f"{label}/{label}_{n}.png" for label in ("cat", "dog") for n in range(4)]
+
+
+def test_a_scan_by_margin_is_shown_as_such(tmp_path: Path, chromium: Any) -> None:
+    for seed, path in enumerate(PATHS[1:]):
+        make_image(tmp_path / "data" / path, seed)
+    right = np.array([0.1, 0.8, 0.9, 0.7, 0.3, 0.9, 0.9, 0.9])
+    labels = np.repeat([0, 1], 4)
+    probs = np.where(labels[:, None] == [0, 1], right[:, None], 1 - right[:, None])
+    options = {"root": tmp_path / "data", "ranked_by": "margin", "progress": False}
+    scan = cleaner.scan_arrays(labels, probs, PATHS, ["cat", "dog"], tmp_path / "scan", **options)
+    assert scan.folder is not None
+    with voila(scan.folder, tmp_path) as host:
+        page = chromium.new_page(viewport={"width": 1280, "height": 900})
+        host.open(page)
+        app = App(page)
+        page.wait_for_selector(".cleaner-bars span", timeout=PATIENCE)
+        assert app.names() == ["cat_0.png", "cat_3.png", "cat_1.png", "cat_2.png"]
+        assert app.card("cat_0.png").locator(".cleaner-fact").all_text_contents()[-1] == "margin0.800"
+        assert "not there" in app.card("cat_0.png").locator(".cleaner-picture").text_content()
+        assert page.get_by_label("Order", exact=True).locator("option").all_text_contents()[0] == "highest margin"
+        assert "Mean margin" in page.locator(".cleaner-classes thead").text_content()
+        assert page.locator(".cleaner-losses h3").text_content() == "Margins of cat"
+        app.card("cat_1.png").locator(".cleaner-picture").click()
+        page.keyboard.press("z")
+        page.locator(".cleaner-large-name >> text='cat/cat_1.png'").wait_for(timeout=PATIENCE)
+        facts = page.locator(".cleaner-large .cleaner-fact").all_text_contents()
+        assert "margin-0.600" in facts
+        page.close()
