@@ -260,7 +260,10 @@ class _Quicken(Callback):  # type: ignore[misc]
             self.learn.model = self.made[kind]
             return
         losses = partial(self._losses, self.learn.yb[0][: self._TRIED])
-        ways = precision.choose(model, some, losses, precision.TOLERANCE, self.spread() if self.fast else None)
+        try:
+            ways = precision.choose(model, some, losses, precision.TOLERANCE, self.spread() if self.fast else None)
+        except CleanerError:
+            return  # what does not fit is said of the whole batch
         for name, way in zip(("exact", "fast") if self.fast else ("exact",), ways, strict=False):
             self.ways.setdefault(name, way.name)
             self.made.setdefault(name, _Quickened(way.model, model))
