@@ -67,6 +67,20 @@ def test_the_interpretation_leads_back_into_training(tmp_path: Path) -> None:
     execute("interpretation.ipynb", check, tmp_path)
 
 
+UNDONE = "assert len(undone.done) == len(report.done) and not report.conflicts and not undone.conflicts\n"
+SHORT = [
+    ("several_labels", "assert len(report.done) >= 0.8 * len(right)\n"),
+    ("segmentation", "assert len(report.done) == len(wrong)\n"),
+]
+
+
+@pytest.mark.parametrize(("name", "check"), SHORT)
+def test_a_notebook_finds_what_is_wrong_applies_and_undoes(name: str, check: str, tmp_path: Path) -> None:
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell(check + UNDONE))
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+
 def test_notebooks_are_kept_without_their_outputs() -> None:
     for path in NOTEBOOKS.glob("*.ipynb"):
         for cell in nbformat.read(path, as_version=4).cells:

@@ -330,7 +330,11 @@ class _Quicken(Callback):  # type: ignore[misc]
             return
         some = [x[: self._TRIED].as_subclass(Tensor) for x in self.learn.xb]
         losses = partial(self._losses, self.learn.yb[0][: self._TRIED])
-        self.learn.model = _Quickened(self.chosen.way(model, some, losses, self.spread, self.fast), model)
+        try:
+            way = self.chosen.way(model, some, losses, self.spread, self.fast)
+        except CleanerError:
+            return  # what does not fit is said of the whole batch
+        self.learn.model = _Quickened(way, model)
 
     def spread(self) -> list[Tensor]:
         """Inputs from all over the split; those of the batch at hand where none can be read."""
