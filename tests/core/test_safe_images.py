@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from cleaner.core import images
+from cleaner.core import safe_images
 from cleaner.core.files import RefusedFile
 from cleaner.core.safe_images import MOST_PIXELS, check_image, opened_image, within_bounds
 from tests.odd_images import (
@@ -149,7 +149,7 @@ def test_the_bound_holds_until_the_last_thread_is_done() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_a_process_that_is_forked_meanwhile_does_not_wait_for_a_thread_that_it_has_not() -> None:
-    with images._lock:
+    with safe_images._lock:
         child = os.fork()
         if not child:
             with within_bounds():

@@ -11,7 +11,7 @@ import pytest
 from hosts import wait_until
 from PIL import Image
 
-from cleaner.review import thumbnails as module
+from cleaner.core import images
 from cleaner.review.thumbnails import Thumbnail, Thumbnails, make_thumbnail
 from tests.conftest import make_image
 from tests.odd_images import HARMFUL, HARMLESS, KINDS, UNREADABLE, write_harmful_image, write_odd_image
@@ -46,25 +46,25 @@ def test_harmful_files_have_a_reason_and_no_thumbnail(name: str, tmp_path: Path)
 def test_a_large_image_is_thinned_out_and_alone(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_odd_image(kind, tmp_path)
     whole = opened(make_thumbnail(path, 8).data)
-    as_rgb, seen = module._as_rgb, []
+    as_rgb, seen = images._as_rgb, []
 
     def look(image: Image.Image) -> Image.Image:
-        seen.append((image.size, module._one_large.locked()))
+        seen.append((image.size, images._one_large.locked()))
         return as_rgb(image)
 
-    monkeypatch.setattr(module, "_as_rgb", look)
-    monkeypatch.setattr(module, "_LARGE", 16)
+    monkeypatch.setattr(images, "_as_rgb", look)
+    monkeypatch.setattr(images, "_LARGE", 16)
     make_thumbnail(path, 8)
     assert [(width * height <= 16, alone) for (width, height), alone in seen] == [(True, True)]
-    assert not module._one_large.locked()
-    monkeypatch.setattr(module, "_LARGE", 40 * 24 // 4)
+    assert not images._one_large.locked()
+    monkeypatch.setattr(images, "_LARGE", 40 * 24 // 4)
     assert opened(make_thumbnail(path, 8).data).size == whole.size
 
 
 def test_a_large_image_looks_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.linear_gradient("L").save(tmp_path / "a.png")
     whole = np.asarray(opened(make_thumbnail(tmp_path / "a.png", 16).data), dtype=float)
-    monkeypatch.setattr(module, "_LARGE", 2**14)
+    monkeypatch.setattr(images, "_LARGE", 2**14)
     thin = np.asarray(opened(make_thumbnail(tmp_path / "a.png", 16).data), dtype=float)
     assert np.abs(whole - thin).max() < 8
 
@@ -88,8 +88,8 @@ def test_a_small_image_is_not_enlarged(tmp_path: Path) -> None:
 
 
 def test_a_large_jpeg_is_decoded_at_reduced_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    as_rgb, seen = module._as_rgb, []
-    monkeypatch.setattr(module, "_as_rgb", lambda image: (seen.append(image.size), as_rgb(image))[1])
+    as_rgb, seen = images._as_rgb, []
+    monkeypatch.setattr(images, "_as_rgb", lambda image: (seen.append(image.size), as_rgb(image))[1])
     make_thumbnail(make_image(tmp_path / "a.jpg", size=(1600, 800)), 64)
     assert seen == [(200, 100)]
 
