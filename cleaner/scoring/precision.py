@@ -22,10 +22,10 @@ __all__ = ["EXACT", "FAST", "TOLERANCE", "Chosen", "Way", "choose", "has_hooks",
 TOLERANCE = 1e-4
 """Largest difference of a loss, in the loss's own unit, at which a way counts as the same."""
 
-# A model that takes less than this for some images is not what a scan waits for.
-_WORTH_IT = 2e-3
 # Images; enough to time a model by on a CPU, and little work.
 _TIMED = 4
+# A model that takes less than this for so many images is not what a scan waits for.
+_WORTH_IT = 4e-3
 # Images that a CPU computes at once: what lies between the layers stays in its cache.
 _AT_ONCE = 16
 # The same for layers put together, which are made for one number of images; as many as are timed.

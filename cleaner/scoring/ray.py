@@ -7,6 +7,8 @@ losses, and counts; both merge to what one pass over everything gives.
 
 from __future__ import annotations
 
+import builtins
+import io
 import logging
 import os
 import pickle
@@ -16,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,8 +38,6 @@ __all__ = ["Cluster", "Scorer", "Spread", "session", "take_in"]
 # A shard takes a worker some seconds to some minutes; of a small dataset each worker gets several.
 _LARGEST_SHARD = 4096
 _SHARDS_A_WORKER = 8
-# A shard that brings down this many workers is not asked for again.
-_RETRIES = 8
 
 Listing = Callable[[], Iterator[Any]]
 
@@ -267,7 +268,6 @@ def _results(shards: _Shards, parcel: Any, k: int, team: _Team) -> Iterator[Foun
         fn_constructor_args=(parcel, k, team.cpus, team.readers, team.gpus > 0),
         num_cpus=team.cpus,
         num_gpus=team.gpus,
-        ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": _RETRIES},
     )
     try:
         for row in dataset.iter_rows():
@@ -398,11 +398,19 @@ def _packed(source: Spreadable) -> bytes:
     """
     import cloudpickle
 
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, obj: Any) -> Any:
+            # Ray puts a function of its own in the place of `print`, which a learner holds on to to log with.
+            if isinstance(obj, BuiltinFunctionType) and getattr(builtins, obj.__name__, obj) is not obj:
+                return getattr, (builtins, obj.__name__)
+            return super().reducer_override(obj)
+
+    packed = io.BytesIO()
     try:
-        packed: bytes = cloudpickle.dumps(source)
+        Pickler(packed).dump(source)
     except Exception as error:
         raise CleanerError(
             f"the model and its data cannot be sent to the workers ({type(error).__name__}: {error}); "
             "remove callbacks and transforms that hold open files, locks or windows"
         ) from error
-    return packed
+    return packed.getvalue()

@@ -307,7 +307,7 @@ BAD = [
     ({"fast": True}, {}, "a fast scan is for one label an image, and the task is 'multi-label'"),
     ({}, {"loss_func": one_number}, "the loss gives 1 numbers for . images and 3 labels"),
     ({}, {"model": make_model(4)}, r"output has shape \(., 4\) and the target \(., 3\)"),
-    ({}, {"vocab": ["cat", "dog", "", "fox"]}, "one of the labels is empty"),
+    ({}, {"vocab": ["cat", "dog", "", "fox"]}, "is empty; give that class a name"),
     ({}, {"vocab": ["cat", "dog", "a;b|c, d", "fox"]}, "the labels contain all of"),
     ({"splits": ("test",)}, {}, "there is no split 'test'"),
 ]
