@@ -39,6 +39,8 @@ __all__ = ["Cluster", "Scorer", "Spread", "session", "take_in"]
 _LARGEST_SHARD = 4096
 _SHARDS_A_WORKER = 8
 
+_log = logging.getLogger("cleaner")
+
 Listing = Callable[[], Iterator[Any]]
 
 
@@ -273,8 +275,7 @@ def _results(shards: _Shards, parcel: Any, k: int, team: _Team) -> Iterator[Foun
         for row in dataset.iter_rows():
             yield pickle.loads(zlib.decompress(row["found"]))  # noqa: S301 - from our own workers
     except RayError as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise CleanerError(f"the workers could not go on ({type(error).__name__}: {reason})") from error
+        raise CleanerError(f"the workers could not go on: {error}") from error
 
 
 def _dataset(shards: _Shards) -> Any:
@@ -361,10 +362,15 @@ class Scorer:
         error = ""
         try:
             self._source.score_shard(split, keys, consume, fast=fast)
-        except CleanerError as refused:
-            # Raised in a worker it would come out with a traceback for a message.
-            error = str(refused)
+        except Exception as failed:  # noqa: BLE001 - raised here it would come out as a page of Ray's own traces
+            _log.exception("shard %d of %r failed", number, split)
+            error = str(failed) if isinstance(failed, CleanerError) else _told(failed)
         return Found(number, n, _together(survivors), tally.to_arrays(), names, dict(self._source.ways), error)
+
+
+def _told(error: Exception) -> str:
+    reason = " ".join(str(error).split())
+    return f"a worker could not go on ({type(error).__name__}: {reason}); its log has the traceback"
 
 
 def _some(batch: ScoredBatch, which: Any) -> ScoredBatch:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fastai.callback.core import CancelBatchException
 from fastai.learner import Callback
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +26,7 @@ from cleaner.scoring import engine
 from cleaner.scoring import ray as spread
 from cleaner.scoring.checkpoint import Part
 from cleaner.scoring.sources.fastai import FastaiSource
-from tests.scoring.learners import make_folder, make_learner
+from tests.scoring.learners import make_folder, make_learner, make_model
 
 
 class Numbers:
@@ -164,12 +163,16 @@ def test_a_stopped_spread_scan_goes_on(learn: Any, tmp_path: Path, end: str) -> 
 
 @pytest.mark.usefixtures("cluster")
 def test_what_forbids_to_go_on_is_said_without_a_traceback(learn: Any, tmp_path: Path) -> None:
-    class Cancel(Callback):  # type: ignore[misc]
-        def before_batch(self) -> None:
-            raise CancelBatchException
+    learn.model = make_model(n_classes=5)
+    with pytest.raises(CleanerError, match="the model's output has shape"):
+        cleaner.scan(learn, tmp_path / "spread", progress=False, engine="ray")
 
-    learn.add_cb(Cancel())
-    with pytest.raises(CleanerError, match="cancels batches"):
+    class Fail(Callback):  # type: ignore[misc]
+        def before_batch(self) -> None:
+            raise ZeroDivisionError("of the callback")
+
+    learn.add_cb(Fail())
+    with pytest.raises(CleanerError, match="ZeroDivisionError.*of the callback"):
         cleaner.scan(learn, tmp_path / "spread", progress=False, engine="ray")
     assert not (tmp_path / "spread" / "scan.json").exists()
 
