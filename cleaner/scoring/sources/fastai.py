@@ -16,7 +16,7 @@ from fastai.callback.progress import CSVLogger, ProgressCallback, ShowGraphCallb
 from fastai.callback.tracker import TrackerCallback
 from fastai.learner import Callback, Learner, Recorder
 from fastai.losses import BaseLoss
-from fastai.torch_core import to_device
+from fastai.torch_core import to_detach, to_device
 from torch import Tensor, nn
 
 from cleaner.core.errors import CleanerError
@@ -326,7 +326,7 @@ class _Gather(Callback):  # type: ignore[misc]
     def take(self) -> None:
         current, learn = self.loader.current, self.learn
         targets = [target.detach() if isinstance(target, Tensor) else target for target in learn.yb]
-        outcome = Outcome(learn.loss.detach(), _detached(learn.pred), targets, learn.loss_func)
+        outcome = Outcome(learn.loss.detach(), to_detach(learn.pred, cpu=False, gather=False), targets, learn.loss_func)
         taken = self.targets.taken(outcome, len(current.paths))
         on_host, copied = _copied([t.as_subclass(Tensor) for t in taken])
 
@@ -343,11 +343,6 @@ class _Gather(Callback):  # type: ignore[misc]
         if self.waiting is not None:
             self.loader.take(*self.waiting())
             self.waiting = None
-
-
-def _detached(value: Any) -> Any:
-    """A tensor, or several, without what made them."""
-    return value.detach() if isinstance(value, Tensor) else type(value)(map(_detached, value))
 
 
 def _nothing() -> None:
