@@ -21,9 +21,8 @@ KNOW_ALL = {"cli", "demo", "__init__", "__main__"}
 HEAVY = {"torch", "torchvision", "fastai", "fastcore", "ray"}
 SCREEN = {"ipywidgets", "anywidget", "traitlets", "voila", "IPython", "matplotlib"}
 
-
-# fastai itself shows masks and points with it.
-ALSO = {"cleaner.scoring.sources.fastai_drawing": {"matplotlib"}}
+# Masks and points are shown by fastai, which does that with matplotlib; into a file, and on no screen.
+DRAWS = "cleaner.scoring.sources.fastai_drawing"
 
 
 def room_of(module: str) -> str:
@@ -49,7 +48,8 @@ def trespasses(module: str, source: str) -> list[str]:
     if room in KNOW_ALL:
         return []
     outside = {"core": HEAVY | SCREEN, "scoring": SCREEN, "interpret": HEAVY}.get(room, HEAVY)
-    outside = outside - ALSO.get(module, set())
+    if module == DRAWS:
+        outside = outside - {"matplotlib"}
     allowed = {"core", room, "__version__"}
     found = [(name, *f"{name}.".split(".")[:2]) for name in imports_of(source)]
     return [name for name, top, below in found if top in outside or (top == "cleaner" and below not in allowed)]

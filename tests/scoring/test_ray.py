@@ -172,7 +172,7 @@ def test_what_forbids_to_go_on_is_said_without_a_traceback(learn: Any, tmp_path:
             raise ZeroDivisionError("of the callback")
 
     learn.add_cb(Fail())
-    with pytest.raises(CleanerError, match="ZeroDivisionError.*of the callback"):
+    with pytest.raises(CleanerError, match=r"ZeroDivisionError.*of the callback"):
         cleaner.scan(learn, tmp_path / "spread", progress=False, engine="ray")
     assert not (tmp_path / "spread" / "scan.json").exists()
 

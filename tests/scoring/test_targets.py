@@ -83,6 +83,7 @@ def plain(learn: fastai.Learner, split: int) -> tuple[Any, torch.Tensor, torch.T
     """The items of a split, and what the model says of them and their targets, by fastai alone."""
     items = learn.dls[split].dataset.items
     predictions, targets = learn.get_preds(dl=learn.dls.test_dl(items, with_labels=True), act=fastai.noop)
+    predictions = predictions[0] if isinstance(predictions, tuple) else predictions
     return items, predictions.as_subclass(torch.Tensor), targets.as_subclass(torch.Tensor)
 
 
@@ -208,9 +209,10 @@ def regression(images: list[Path]) -> fastai.Learner:
 
 
 def stubborn(images: list[Path]) -> fastai.Learner:
-    """With a loss that gives one number whatever the reduction."""
+    """With a model that gives two tensors, and a loss that gives one number whatever the reduction."""
     learn = regression(images)
-    learn.loss_func = lambda prediction, target: ((prediction.squeeze(-1) - target) ** 2).mean()
+    learn.model = nn.Sequential(learn.model, fastai.Lambda(lambda found: (found, found.new_ones(len(found), 7))))
+    learn.loss_func = lambda found, target: ((found[0].squeeze(-1) - target) ** 2).mean() * found[1].mean()
     return learn
 
 
@@ -297,6 +299,17 @@ def test_an_unreadable_image_has_all_its_labels(images: list[Path], tmp_path: Pa
     found = {item.path: split_labels(item.label, ";") for item in scan.unreadable}
     assert found == {"images/02.png": ("cat", "dog"), f"images/{N - 5:02d}.png": ()}
     assert sum(scan.scored.values()) == N - 2
+
+
+def test_a_folder_is_scanned_with_what_the_learner_reads_from_paths(images: list[Path], tmp_path: Path) -> None:
+    sets = encoded(images)
+    found = cleaner.scan_folder(learner(sets, make_model()), images[0].parent, tmp_path / "a", k=N, progress=False)
+    assert (found.task, found.scored) == ("multi-label", {"all": N})
+    assert {s.path: s.given for s in found.kept("all", "fox")} == {
+        image.name: tuple(labels_of(n)) for n, image in enumerate(images)
+    }
+    found = cleaner.scan_folder(regression(images), images[0].parent, tmp_path / "b", k=3, progress=False)
+    assert (found.task, found.scored, found.settings["drawn"]) == ("other", {"all": N}, 3)
 
 
 def one_number(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

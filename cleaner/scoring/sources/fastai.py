@@ -15,7 +15,7 @@ from fastai.callback.progress import CSVLogger, ProgressCallback, ShowGraphCallb
 from fastai.callback.tracker import TrackerCallback
 from fastai.learner import Callback, Learner, Recorder
 from fastai.losses import BaseLoss
-from fastai.torch_core import to_device
+from fastai.torch_core import to_detach, to_device
 from torch import Tensor, nn
 
 from cleaner.core.errors import CleanerError
@@ -394,17 +394,12 @@ class _Gather(Callback):  # type: ignore[misc]
     def take(self) -> None:
         current, learn = self.loader.current, self.learn
         targets = [target.detach() if isinstance(target, Tensor) else target for target in learn.yb]
-        outcome = Outcome(learn.loss.detach(), _detached(learn.pred), targets, learn.loss_func)
+        outcome = Outcome(learn.loss.detach(), to_detach(learn.pred, cpu=False, gather=False), targets, learn.loss_func)
         if outcome.loss.numel() < len(current.paths) and not self.alone:
             self.alone = True
             _log.warning(_ALONE, name_of(learn.loss_func))
         taken = self.targets.taken(outcome, len(current.paths))
         self.transfers.send(current, [t.as_subclass(Tensor) for t in taken], self.targets.batch)
-
-
-def _detached(value: Any) -> Any:
-    """A tensor, or several, without what made them."""
-    return value.detach() if isinstance(value, Tensor) else type(value)(map(_detached, value))
 
 
 @contextmanager

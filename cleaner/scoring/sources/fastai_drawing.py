@@ -10,8 +10,6 @@ from typing import Any
 from fastai.learner import Learner
 from fastai.torch_core import TensorMask, to_device
 from fastai.vision.core import TensorPoint
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch import Tensor
 
 __all__ = ["drawing"]
@@ -60,6 +58,9 @@ def _decoded(dl: Any, batch: Any) -> tuple[Any, ...]:
 
 def _jpeg(samples: dict[str, tuple[Any, ...]]) -> bytes:
     """The samples in panels that make the image as large as they can; numbers stand together above one image."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     height, width = samples["given"][0].shape[-2:]
     numbers = {title: text for title, (_, *targets) in samples.items() if (text := _as_number(targets))}
     panels = {"\n".join(f"{title} {text}" for title, text in numbers.items()): samples["given"][:1]}
@@ -80,6 +81,7 @@ def _jpeg(samples: dict[str, tuple[Any, ...]]) -> bytes:
         axes.set_title(title, fontsize=_FONT)
     buffer = io.BytesIO()
     canvas.print_jpg(buffer, pil_kwargs={"quality": _QUALITY})  # type: ignore[no-untyped-call]
+    figure.clear()  # its parts hold each other, and there are many figures
     return buffer.getvalue()
 
 

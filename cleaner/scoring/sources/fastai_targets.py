@@ -10,6 +10,7 @@ import torch
 from fastai.data.core import Datasets
 from fastai.data.transforms import Categorize, EncodedMultiCategorize, MultiCategorize, RegressionSetup
 from fastai.learner import Learner
+from fastai.torch_core import apply
 from fastai.vision.core import AddMaskCodes
 from torch import Tensor
 
@@ -238,7 +239,7 @@ def _per_sample(of: Outcome, n: int) -> Tensor:
 
 def _one(value: Any, i: int) -> Any:
     """The i-th sample of a batch, as a batch of its own, also where that is several tensors."""
-    return value[i : i + 1] if isinstance(value, Tensor) else type(value)(_one(each, i) for each in value)
+    return apply(lambda tensor: tensor[i : i + 1], value)
 
 
 def _check_shapes(
