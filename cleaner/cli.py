@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from cleaner.apply.plan import Conflict
     from cleaner.apply.tables.journal import RowChange
     from cleaner.apply.trash import Trash
+    from cleaner.core.records import Sample
+    from cleaner.core.scan import Scan
 
 __all__ = ["main"]
 
@@ -195,11 +197,28 @@ def _show(options: argparse.Namespace) -> int:
     from cleaner.core.scan import load
 
     scan = load(options.scan)
-    rows = scan.worst(options.n, options.split, options.label)
-    header = ("split", "label", "rank", scan.ranked_by, "predicted", "confidence", "path")
-    cells = [(s.split, s.label, s.rank, f"{s.loss:.4f}", s.predicted, f"{s.confidence:.3f}", s.path) for s in rows]
-    _say(_table(header, cells))
+    columns = _columns_of(scan)
+    samples = scan.worst(options.n, options.split, options.label)
+    _say(_table(tuple(columns), [tuple(cell(sample) for cell in columns.values()) for sample in samples]))
     return 0
+
+
+def _columns_of(scan: Scan) -> dict[str, Callable[[Sample], object]]:
+    """What is shown of a sample, by the names of the columns."""
+    from cleaner.core.tasks import MULTI_LABEL, OTHER
+
+    columns: dict[str, Callable[[Sample], object]] = {
+        "split": lambda sample: sample.split,
+        "label": lambda sample: sample.label,
+        "rank": lambda sample: sample.rank,
+        scan.ranked_by: lambda sample: f"{sample.loss:.4f}",
+        "given": lambda sample: ", ".join(sample.given) or "none",
+        "predicted": lambda sample: sample.predicted or f"not {sample.label}",
+        "confidence": lambda sample: f"{sample.confidence:.3f}",
+        "path": lambda sample: sample.path,
+    }
+    left_out = {MULTI_LABEL: (), OTHER: ("label", "given", "predicted", "confidence")}.get(scan.task, ("given",))
+    return {name: cell for name, cell in columns.items() if name not in left_out}
 
 
 def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

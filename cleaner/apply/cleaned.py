@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, overload
 from cleaner.apply.labels import Refusal
 from cleaner.apply.plan import checked_file
 from cleaner.apply.tables.naming import Naming
+from cleaner.apply.values import Values, as_one_of, values_of
 from cleaner.core.errors import CleanerError
-from cleaner.core.label_table import choose_columns
+from cleaner.core.label_table import choose_columns, choose_path_column
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision
-from cleaner.core.scan import load
+from cleaner.core.scan import Scan, load
+from cleaner.core.tasks import OTHER
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +36,7 @@ def cleaned(
     data: str | Path | None = None,
     path_column: str | None = None,
     label_column: str | None = None,
+    label_delim: str | None = None,
 ) -> pd.DataFrame: ...
 @overload
 def cleaned(
@@ -41,7 +44,12 @@ def cleaned(
 ) -> list[Any]: ...
 @overload
 def cleaned(
-    items: Iterable[Any], manifest: str | Path, *, data: str | Path | None = None, labels: Iterable[Any]
+    items: Iterable[Any],
+    manifest: str | Path,
+    *,
+    data: str | Path | None = None,
+    labels: Iterable[Any],
+    label_delim: str | None = None,
 ) -> tuple[list[Any], list[Any]]: ...
 def cleaned(
     items: Any,
@@ -51,6 +59,7 @@ def cleaned(
     labels: Iterable[Any] | None = None,
     path_column: str | None = None,
     label_column: str | None = None,
+    label_delim: str | None = None,
 ) -> Any:
     """The items of a dataset as its decisions want them, for training; no file and no table is changed.
 
@@ -59,15 +68,21 @@ def cleaned(
     changed since, or has another label here than it had then. A file that is there several times is changed each time.
     What was left alone, and decisions about files that are not there, are told in warnings.
 
+    Of an item with several labels those that stay keep their order, and new ones come last.
+
     Args:
         items: a DataFrame with a column of paths and one of labels; or the paths alone, such as those that fastai's
             `get_image_files` gives. Paths are absolute, or relative to the dataset's folder or the current one; where
-            there is no such file, the end of a path that only one file has is understood too.
+            there is no such file, the end of a path that only one file has is understood too. Where images carry no
+            labels, as in segmentation or regression, a DataFrame needs no column of them.
         manifest: the CSV of decisions.
         data: the dataset's folder; by default the one that the scan beside the manifest names.
-        labels: with a list of paths, the label of each.
+        labels: with a list of paths, the label of each; where it has several, a list or tuple of them, or text in which
+            `label_delim` joins them. What each has instead is of the same kind.
         path_column, label_column: the columns of a DataFrame; by default those with usual names, such as `fname` and
             `label`.
+        label_delim: what joins the labels of an image in text, such as `" "`; needed where the decisions are about
+            images with several labels and these are text, and only there.
 
     Returns:
         a new DataFrame with the same columns, types and index, in which a categorical column may have one more
@@ -77,7 +92,7 @@ def cleaned(
         CleanerError: the manifest, the folder or the items cannot be used, or a path gets another label and there are
             no labels.
     """
-    decided = _Decided.of(Path(manifest), data)
+    decided = _Decided.of(Path(manifest), data, label_delim)
     result: Any
     if hasattr(items, "columns") and hasattr(items, "iloc"):
         if labels is not None:
@@ -85,10 +100,12 @@ def cleaned(
         result, changes = _cleaned_frame(items, decided, path_column, label_column)
     elif path_column is not None or label_column is not None:
         raise CleanerError("path_column and label_column are for a DataFrame; with a list of paths pass labels=")
-    elif labels is None:
-        result, changes = _cleaned_paths(_listed("items", items), decided)
-    else:
+    elif labels is not None:
         result, changes = _cleaned_lists(_listed("items", items), _listed("labels", labels), decided)
+    elif label_delim is not None:
+        raise CleanerError("label_delim came, and no labels that it could join; pass labels= too, or leave it out")
+    else:
+        result, changes = _cleaned_paths(_listed("items", items), decided)
     for text in (*decided.warnings, *changes.warnings(decided.decisions)):
         warnings.warn(text, stacklevel=2)
     return result
@@ -102,7 +119,7 @@ def _listed(name: str, values: Any) -> list[Any]:
 
 
 def _cleaned_paths(paths: list[Any], decided: _Decided) -> tuple[list[Any], _Changes]:
-    changes = _changes(paths, None, decided)
+    changes = _changes(paths, None, decided.values(None), decided)
     if changes.relabelled:
         place, decision = next(iter(changes.relabelled.items()))
         raise CleanerError(
@@ -117,9 +134,10 @@ def _cleaned_lists(
 ) -> tuple[tuple[list[Any], list[Any]], _Changes]:
     if len(labels) != len(paths):
         raise CleanerError(f"{len(paths)} paths and {len(labels)} labels came; one label for each path is accepted")
-    changes = _changes(paths, [str(label) for label in labels], decided)
-    known = {str(label): label for label in labels}
-    new = changes.values(lambda label: _as_one_of(label, known))
+    values = decided.values(labels)
+    changes = _changes(paths, labels, values, decided)
+    known = values.known(labels)
+    new = changes.values(lambda place, label: values.after(labels[place], label, lambda text: as_one_of(text, known)))
     left = [place for place in range(len(paths)) if place not in changes.dropped]
     return ([paths[place] for place in left], [new.get(place, labels[place]) for place in left]), changes
 
@@ -129,50 +147,47 @@ def _cleaned_frame(
 ) -> tuple[pd.DataFrame, _Changes]:
     import numpy as np
 
-    columns = [str(name) for name in frame.columns]
-    chosen = choose_columns("the DataFrame", columns, path_column, label_column)
-    path, label = map(columns.index, chosen)
-    column = frame.iloc[:, label].copy()
-    seen = ["" if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]
-    changes = _changes(frame.iloc[:, path], seen, decided)
-    known = {str(value): value for value in column.dropna().unique()}
-    new = changes.values(lambda label: _as_value(label, known, column))
     result = frame.copy()
-    if new:
-        if hasattr(column, "cat"):
-            added = [value for value in dict.fromkeys(new.values()) if value not in column.cat.categories]
-            column = column.cat.add_categories(added)
-        column.iloc[list(new)] = list(new.values())
-        result.isetitem(label, column)
+    columns = [str(name) for name in frame.columns]
+    if decided.scan and decided.scan.task == OTHER and label_column is None:
+        path = columns.index(choose_path_column("the DataFrame", columns, path_column))
+        changes = _changes(frame.iloc[:, path], None, decided.values(None), decided)
+    else:
+        chosen = choose_columns("the DataFrame", columns, path_column, label_column)
+        path, label = map(columns.index, chosen)
+        column, changes = _cleaned_column(frame.iloc[:, path], frame.iloc[:, label].copy(), decided)
+        if changes.relabelled:
+            result.isetitem(label, column)
     left = np.ones(len(frame), bool)
     left[list(changes.dropped)] = False
     return result[left].copy(), changes
 
 
-def _as_one_of(label: str, known: Mapping[str, Any]) -> Any:
-    """The value that is written as the label is; or, where all are text, the label.
-
-    Raises:
-        Refusal: there is none, and the values are not text.
-    """
-    if label in known:
-        return known[label]
-    kinds = sorted({type(value).__name__ for value in known.values()} - {"str"})
-    if kinds:
-        raise Refusal(f"no label here is {label!r}, and one cannot be made of it: they are of the type {kinds[0]}")
-    return label
+def _cleaned_column(paths: pd.Series, column: pd.Series, decided: _Decided) -> tuple[pd.Series, _Changes]:
+    """The column of labels with the new ones, and all that is to be changed."""
+    cells = ["" if missing else cell for cell, missing in zip(column, column.isna(), strict=True)]
+    values = decided.values(cells)
+    changes = _changes(paths, cells, values, decided)
+    known = values.known(column.dropna())
+    new = changes.values(lambda at, label: values.after(cells[at], label, lambda text: _as_value(text, known, column)))
+    if new:
+        if hasattr(column, "cat"):
+            added = [value for value in dict.fromkeys(new.values()) if value not in column.cat.categories]
+            column = column.cat.add_categories(added)
+        column.iloc[list(new)] = list(new.values())
+    return column, changes
 
 
 def _as_value(label: str, known: Mapping[str, Any], column: pd.Series) -> Any:
-    """The label as a column of labels has it.
+    """The text as a column of labels has it.
 
     Raises:
         Refusal: the column cannot hold it.
     """
     if column.dtype == object or label in known:
-        return _as_one_of(label, known)
+        return as_one_of(label, known)
     if hasattr(column, "cat"):
-        return _as_one_of(label, {str(value): value for value in column.cat.categories})
+        return as_one_of(label, {str(value): value for value in column.cat.categories})
     try:
         value = column.dtype.type(label)
     except (ValueError, TypeError, OverflowError):
@@ -190,18 +205,20 @@ class _Decided:
         decisions: those that ask for a change, by path.
         root: the dataset's folder, with no link on the way.
         given: the same, perhaps by way of links.
-        vocab: the labels that the scan knows; None where there is no scan.
+        scan: the one beside the manifest, if there is one.
+        label_delim: what joins several labels in the text of an item, if that was said.
         warnings: what is wrong with the manifest, so that a row of it was left out.
     """
 
     decisions: Mapping[str, Decision]
     root: Path
     given: str
-    vocab: frozenset[str] | None
+    scan: Scan | None
+    label_delim: str | None
     warnings: tuple[str, ...]
 
     @classmethod
-    def of(cls, manifest: Path, data: str | Path | None) -> _Decided:
+    def of(cls, manifest: Path, data: str | Path | None, label_delim: str | None) -> _Decided:
         """What stands in a manifest, of the dataset in the folder `data`, or that of the scan beside the manifest.
 
         Raises:
@@ -216,7 +233,15 @@ class _Decided:
             raise CleanerError(f"the dataset's folder {str(folder)!r} is not there; give the folder as data=")
         asking = {path: d for path, d in found.standing().items() if d.action in (Action.DELETE, Action.RELABEL)}
         root, given = Path(os.path.realpath(folder)), os.path.join(os.path.abspath(folder), "")
-        return cls(asking, root, given, frozenset(scan.vocab) if scan else None, tuple(found.warnings))
+        return cls(asking, root, given, scan, label_delim, tuple(found.warnings))
+
+    def values(self, values: Iterable[Any] | None) -> Values:
+        """How the items have their labels, of which these are the values; None where they are not known.
+
+        Raises:
+            CleanerError: the labels cannot be told from the text.
+        """
+        return values_of(self.scan, self.label_delim, values)
 
     def name(self, item: Any, wanted: Container[str]) -> str | None:
         """What an item is called among the names that are `wanted`; None if it is none of them.
@@ -253,12 +278,12 @@ class _Changes:
     found: set[str] = field(default_factory=set)
     left: dict[str, str] = field(default_factory=dict)
 
-    def values(self, as_value: Callable[[str], Any]) -> dict[int, Any]:
-        """What the relabelled items get, as their labels are kept; what cannot be kept so is left alone."""
+    def values(self, after: Callable[[int, str], Any]) -> dict[int, Any]:
+        """What the relabelled items get, by their place and the new label; what cannot be kept so is left alone."""
         values: dict[int, Any] = {}
         for place, decision in self.relabelled.items():
             try:
-                values[place] = as_value(decision.new_label)
+                values[place] = after(place, decision.new_label)
             except Refusal as refusal:
                 self.left[decision.path] = str(refusal)
         return values
@@ -280,15 +305,16 @@ class _Changes:
         return told
 
 
-def _changes(items: Iterable[Any], labels: Sequence[str] | None, decided: _Decided) -> _Changes:
+def _changes(items: Iterable[Any], labels: Sequence[Any] | None, values: Values, decided: _Decided) -> _Changes:
     """What the decisions change in items with these labels; None where the labels are not known.
 
     Raises:
-        CleanerError: an item is no path, or a folder of the dataset cannot be listed.
+        CleanerError: an item is no path, its labels are of no kind that is accepted, or a folder of the dataset cannot
+            be listed.
     """
     naming = Naming(decided.root, Path(os.getcwd()), decided.decisions)
     wanted = {name for path in decided.decisions for name in naming.names(path)}
-    known = decided.vocab if decided.vocab is not None else labels and frozenset(labels)
+    known = _known(decided.scan, labels, values)
     changes = _Changes()
     for place, item in enumerate(items):
         name = decided.name(item, wanted)
@@ -296,10 +322,14 @@ def _changes(items: Iterable[Any], labels: Sequence[str] | None, decided: _Decid
         for path in sorted(meant & decided.decisions.keys()):
             decision = decided.decisions[path]
             changes.found.add(path)
+            carried = None if labels is None else values.of_item(labels[place])
             try:
                 _check_is_only_one(name, meant)
-                if not _leaves_to_do(decision, None if labels is None else labels[place], known, decided.root):
+                if not _leaves_to_do(decision, carried, values, known):
                     continue
+                # A file that is gone, into the trash for example, is none to train on either.
+                if decision.action is Action.RELABEL or os.path.lexists(decided.root / path):
+                    checked_file(decision, decided.root)
             except Refusal as refusal:
                 changes.left[path] = str(refusal)
                 continue
@@ -310,26 +340,37 @@ def _changes(items: Iterable[Any], labels: Sequence[str] | None, decided: _Decid
     return changes
 
 
+def _known(scan: Scan | None, labels: Sequence[Any] | None, values: Values) -> frozenset[str] | None:
+    """The labels that an item may get; None where that is not known."""
+    if scan is not None:
+        return frozenset(scan.vocab)
+    if labels is None:
+        return None
+    return frozenset(label for value in labels for label in values.of_item(value) or ())
+
+
 def _check_is_only_one(name: str | None, meant: set[str]) -> None:
     if len(meant) > 1:
         one, other, *_ = sorted(meant)
         raise Refusal(f"{name!r} may be {one!r} or {other!r}; write the whole path there")
 
 
-def _leaves_to_do(decision: Decision, label: str | None, known: Container[str] | None, root: Path) -> bool:
-    """Whether an item with this label, None where that is not known, is not yet as a decision about it wants it.
+def _leaves_to_do(
+    decision: Decision, labels: frozenset[str] | None, values: Values, known: frozenset[str] | None
+) -> bool:
+    """Whether an item with these labels, None where they are not known, is not yet as a decision about it wants it.
 
     Raises:
         Refusal: it is not as it was when that was decided.
     """
     if decision.action is Action.RELABEL:
-        if label == decision.new_label:
+        new = values.of_decision(decision.new_label)
+        if labels == new:
             return False
-        if known is not None and decision.new_label not in known:
-            raise Refusal(f"there is no class {decision.new_label!r}")
-    if label is not None and decision.label and label != decision.label:
-        raise Refusal(f"its label is {label!r}, and the decision was about {decision.label!r}")
-    # A file that is gone, into the trash for example, is none to train on either.
-    if decision.action is Action.RELABEL or os.path.lexists(root / decision.path):
-        checked_file(decision, root)
+        if known is not None and (unknown := sorted(new - known)):
+            raise Refusal(f"there is no class {unknown[0]!r}")
+    if labels is not None and decision.label and labels != values.of_decision(decision.label):
+        told = ", ".join(map(repr, sorted(labels))) or "none"
+        which = "its label is" if len(labels) == 1 else "its labels are"
+        raise Refusal(f"{which} {told}, and the decision was about {decision.label!r}")
     return True

@@ -17,6 +17,7 @@ __all__ = [
     "LabelTable",
     "check_parquet_types",
     "choose_columns",
+    "choose_path_column",
     "import_pyarrow",
     "is_parquet_text",
     "label_rows",
@@ -163,15 +164,29 @@ def choose_columns(
     Raises:
         CleanerError: there is no such column, or more than one.
     """
-    path = path_column or _guessed(name, columns, _PATHS, "--path-column")
+    path = choose_path_column(name, columns, path_column)
     label = label_column or _guessed(name, columns, _LABELS, "--label-column")
-    for column in (path, label):
-        if columns.count(column) != 1:
-            times = "no column" if column not in columns else "more than one column"
-            raise CleanerError(f"{name!r} has {times} {column!r}; its columns are {list(columns)}")
+    _check_is_one(name, columns, label)
     if path == label:
         raise CleanerError(f"the column {path!r} cannot have both the paths and the labels; name two columns")
     return path, label
+
+
+def choose_path_column(name: str, columns: Sequence[str], path_column: str | None) -> str:
+    """Which column has the paths, where none has labels.
+
+    Raises:
+        CleanerError: there is no such column, or more than one.
+    """
+    path = path_column or _guessed(name, columns, _PATHS, "--path-column")
+    _check_is_one(name, columns, path)
+    return path
+
+
+def _check_is_one(name: str, columns: Sequence[str], column: str) -> None:
+    if columns.count(column) != 1:
+        times = "no column" if column not in columns else "more than one column"
+        raise CleanerError(f"{name!r} has {times} {column!r}; its columns are {list(columns)}")
 
 
 def _guessed(name: str, columns: Sequence[str], usual: frozenset[str], option: str) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import number_to_csv, path_from_csv, path_to_csv, write_whole
 from cleaner.core.records import LOSS_EDGES, ClassLosses, Sample, Unreadable
-from cleaner.core.tasks import DELIMITERS, MULTI_LABEL, SINGLE_LABEL, TASKS, split_labels
+from cleaner.core.tasks import DELIMITERS, MULTI_LABEL, SINGLE_LABEL, TASKS, check_has_confusion, split_labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,10 +192,11 @@ class Scan:
         """The non-zero confusion counts of a split, as a DataFrame with the columns `label`, `predicted`, `count`.
 
         Raises:
-            CleanerError: the scan has no such split.
+            CleanerError: the scan has no such split, or is not of one label an image.
         """
         import pandas as pd
 
+        check_has_confusion(self.task)
         self._check_split(split)
         rows = [(label, predicted, count) for (label, predicted), count in self.cells[split].items()]
         frame: pd.DataFrame = pd.DataFrame(rows, columns=["label", "predicted", "count"])
@@ -209,7 +210,7 @@ class Scan:
             min_val: lowest count to report.
 
         Raises:
-            CleanerError: the scan has no such split.
+            CleanerError: the scan has no such split, or is not of one label an image.
         """
         import pandas as pd
 

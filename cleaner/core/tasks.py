@@ -15,6 +15,7 @@ __all__ = [
     "OTHER",
     "SINGLE_LABEL",
     "TASKS",
+    "check_has_confusion",
     "delimiter_for",
     "drawn_file",
     "join_labels",
@@ -34,6 +35,21 @@ ALL_IMAGES = "all images"
 
 DELIMITERS = (";", "|", ",", " ")
 """What may join the labels of an image in the files of a scan, in the order in which they are tried."""
+
+
+def check_has_confusion(task: str) -> None:
+    """Check that in scans of a task one label can be taken for another.
+
+    Raises:
+        CleanerError: it cannot.
+    """
+    if task == MULTI_LABEL:
+        raise CleanerError(
+            "nothing is confused in a scan of several labels an image: whether it carries one says nothing of the "
+            "others; scan.classes(split) says how often the model says otherwise of each label"
+        )
+    if task == OTHER:
+        raise CleanerError("nothing is confused in a scan whose images carry no labels; it has losses alone")
 
 
 def delimiter_for(labels: Iterable[str]) -> str:

@@ -3,6 +3,9 @@
 Nothing is scored again. Counts are those of the scan, of all samples; losses are those of the samples that were kept;
 images are read when they are shown. Memory grows with the kept samples and the non-zero counts, and with the square of
 the classes only where the whole confusion matrix is asked for.
+
+Where an image carries several labels, pairs of an image and a label are ranked; where images carry none, there are
+losses alone. In neither one label is taken for another, so that nothing is confused.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.images import read_image
 from cleaner.core.records import Sample
 from cleaner.core.scan import Scan, scan_at
-from cleaner.interpret.plots import draw_image, draw_matrix, draw_wrong, image_grid, why_unreadable
+from cleaner.core.tasks import MULTI_LABEL, OTHER, check_has_confusion, drawn_file
+from cleaner.interpret.plots import draw_image, draw_matrix, draw_wrong, image_grid, title_of, why_unreadable
 from cleaner.interpret.report import Cells, ratio, report
 
 if TYPE_CHECKING:
@@ -43,20 +47,25 @@ class Interpreted:
     """A kept sample, with its image.
 
     Attributes:
-        input: the image, upright, in RGB.
-        target: the label that the sample carries.
-        prediction: the label that the model gives.
+        input: the image, upright, in RGB; where images carry no labels the drawing of it with its target, if the scan
+            has one.
+        target: the label that the sample carries; in a multi-label scan all of them; None where images carry none.
+        prediction: the label that the model gives. In a multi-label scan `label` where the model says that the image
+            shows it, and the empty text where it says that it does not. None where images carry no labels.
         probability: that of `prediction`, 0..1, or NaN where the model gave none.
         loss: what the scan ranks by, the learner's own loss if not said otherwise; may be NaN or infinite.
         path: the image's file.
+        label: the class that the sample is ranked in; in a multi-label scan the label that `loss` is about, carried or
+            not.
     """
 
     input: Image.Image
-    target: str
-    prediction: str
+    target: str | tuple[str, ...] | None
+    prediction: str | None
     probability: float
     loss: float
     path: Path
+    label: str
 
 
 class Interpretation:
@@ -116,6 +125,9 @@ class Interpretation:
     def top_losses(self, k: int | None = None, largest: bool = True, items: bool = False) -> tuple[Any, ...]:
         """The `k` highest losses of the split.
 
+        In a multi-label scan they are the losses of pairs of an image and a label, so that an image may come more than
+        once.
+
         A scan keeps the highest of each class. They are the highest of the split as far down as no class was cut off:
         at least to the scan's own `k`, and further where classes are small. A loss that is NaN or infinite ranks above
         every finite one; ties break by path.
@@ -148,6 +160,9 @@ class Interpretation:
     ) -> tuple[Axes, ...]:
         """Draw the images with the highest losses, each with its prediction, its label, its loss and the probability.
 
+        In a multi-label scan the prediction is a label or that it is not there, and beside it are all labels given;
+        where images carry no labels there is the loss alone.
+
         Args:
             k: how many, or which of them by a range or list of places, 0 for the highest loss.
             largest: as in `top_losses`.
@@ -162,18 +177,23 @@ class Interpretation:
         """
         ranks = _ranks(k)
         ranked = self._places(max(ranks) + 1, largest)
-        title = f"Prediction/Actual/{self.scan.ranked_by.capitalize()}/Probability"
+        ranked_by = self.scan.ranked_by.capitalize()
+        title = ranked_by if self.scan.task == OTHER else f"Prediction/Actual/{ranked_by}/Probability"
         axes = image_grid(len(ranks), nrows, ncols, figsize, title)
         for ax, rank in zip(axes, ranks, strict=True):
             sample = self._samples[ranked[rank]]
-            draw_image(ax, self._file(sample), sample, kwargs)
+            draw_image(ax, self._picture(sample), self._file(sample).name, self._title(sample), kwargs)
         return axes
 
     def confusion_matrix(self) -> npt.NDArray[np.int64]:
         """How often samples of one label, the row, were predicted as another, the column; int64 [n labels, n labels].
 
         All samples of the split count. It takes `8 * n²` bytes; `scan.confusion(split)` has the non-zero cells only.
+
+        Raises:
+            CleanerError: the scan is not of one label an image.
         """
+        check_has_confusion(self.scan.task)
         cells = Cells.of(self.scan.cells[self.split], self.vocab)
         matrix = np.zeros((len(self.vocab), len(self.vocab)), np.int64)
         matrix[cells.label, cells.predicted] = cells.count
@@ -204,9 +224,13 @@ class Interpretation:
 
         Returns:
             the axes: one, or that of the picture and that of the most confused.
+
+        Raises:
+            CleanerError: the scan is not of one label an image.
         """
         import matplotlib.pyplot as plt
 
+        check_has_confusion(self.scan.task)
         whole = len(self.vocab) <= _WITH_COUNTS
         labels = most_confused(self.scan.cells[self.split], self.vocab, _WITH_COUNTS if whole else _BLOCK)
         # Where nothing is confused there is no block beside the picture.
@@ -231,8 +255,9 @@ class Interpretation:
             min_val: lowest count to give, at least 1.
 
         Raises:
-            CleanerError: `min_val` is below 1.
+            CleanerError: `min_val` is below 1, or the scan is not of one label an image.
         """
+        check_has_confusion(self.scan.task)
         if min_val < 1:
             raise CleanerError(f"min_val is {min_val!r}; at least 1 is accepted")
         number = {label: n for n, label in enumerate(self.vocab)}
@@ -249,8 +274,14 @@ class Interpretation:
         Where there is nothing to divide by, as for a class that has no sample or is never predicted, there is 0.00.
 
         Raises:
-            CleanerError: no sample of the split was scored.
+            CleanerError: no sample of the split was scored, or the scan is not of one label an image.
         """
+        if self.scan.task == MULTI_LABEL:
+            raise CleanerError(
+                "a scan of several labels an image does not count of each how often it is missed and how often it is "
+                "seen where it is not, as a report has to; scan.classes(split) has both in one number"
+            )
+        check_has_confusion(self.scan.task)
         if not self.scan.cells[self.split]:
             raise CleanerError(f"no sample of {self.split!r} was scored; there is nothing to report on")
         return report(Cells.of(self.scan.cells[self.split], self.vocab), self.vocab)
@@ -259,7 +290,7 @@ class Interpretation:
         """Print what `report` gives.
 
         Raises:
-            CleanerError: no sample of the split was scored.
+            CleanerError: as in `report`.
         """
         print(self.report())
 
@@ -276,13 +307,30 @@ class Interpretation:
     def _file(self, sample: Sample) -> Path:
         return self.scan.root / sample.path
 
+    def _picture(self, sample: Sample) -> Path:
+        """What is shown of a sample: its file, or the drawing of it with its target."""
+        drawing = drawn_file(self.scan.folder, sample.path) if self.scan.folder else None
+        return drawing if drawing and drawing.is_file() else self._file(sample)
+
+    def _title(self, sample: Sample) -> str:
+        if self.scan.task == OTHER:
+            return f"{sample.loss:.2f}"
+        if self.scan.task == MULTI_LABEL:
+            return title_of(sample.predicted or f"not {sample.label}", ", ".join(sample.given) or "none", sample)
+        return title_of(sample.predicted, sample.label, sample)
+
     def _interpreted(self, sample: Sample) -> Interpreted:
-        file = self._file(sample)
+        file = self._picture(sample)
         try:
             image = read_image(file)
         except Exception as error:
             raise CleanerError(f"the image {str(file)!r} cannot be read: {why_unreadable(error, file)}") from error
-        return Interpreted(image, sample.label, sample.predicted, sample.confidence, sample.loss, file)
+        target: str | tuple[str, ...] | None = sample.given if self.scan.task == MULTI_LABEL else sample.label
+        prediction: str | None = sample.predicted
+        if self.scan.task == OTHER:
+            target = prediction = None
+        about = (sample.confidence, sample.loss, self._file(sample), sample.label)
+        return Interpreted(image, target, prediction, *about)
 
     def _scored(self) -> dict[str, int]:
         return {each.label: each.scored for each in self.scan.of_classes(self.split)}
@@ -303,6 +351,7 @@ class Interpretation:
         if k is not None and (isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1):
             raise CleanerError(f"k is {k!r}; a whole number of at least 1 is accepted")
         scored, certain = sum(self._scored().values()), self._certain()
+        what = "pairs of an image and a label" if self.scan.task == MULTI_LABEL else "samples"
         if not largest and certain < scored:
             raise CleanerError(
                 f"a scan keeps the highest losses, here {len(self)} of {scored}, and not the lowest; largest=True is "
@@ -310,11 +359,11 @@ class Interpretation:
             )
         wanted = certain if k is None else k
         if wanted > scored:
-            raise CleanerError(f"k is {k}, and {self.split!r} has {scored} samples; at most that many are accepted")
+            raise CleanerError(f"k is {k}, and {self.split!r} has {scored} {what}; at most that many are accepted")
         if wanted > certain:
             raise CleanerError(
                 f"k is {k}; the {self.scan.k} highest losses of each class were kept, so that only {certain} are sure "
-                f"to be the highest of all {scored} samples of {self.split!r}; give no more, or scan with k={k}"
+                f"to be the highest of all {scored} {what} of {self.split!r}; give no more, or scan with k={k}"
             )
         return list(range(wanted)) if largest else list(range(scored))[::-1][:wanted]
 

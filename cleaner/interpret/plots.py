@@ -19,7 +19,7 @@ from cleaner.interpret.report import Cells
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw_image", "draw_matrix", "draw_wrong", "image_grid", "why_unreadable"]
+__all__ = ["draw_image", "draw_matrix", "draw_wrong", "image_grid", "title_of", "why_unreadable"]
 
 _SIDE = 200
 """A picture of more classes than this has the sum of several in one point: a screen has no more points for it."""
@@ -53,10 +53,10 @@ def image_grid(
     return axes[:n]
 
 
-def draw_image(ax: Axes, file: Path, sample: Sample, options: Mapping[str, Any]) -> None:
-    """Draw a sample, or why its file cannot be read; `options` are for `imshow`."""
-    ax.set_title(_title(sample))
-    name = _name(file.name, 2 * _LONGEST_NAME)
+def draw_image(ax: Axes, file: Path, name: str, title: str, options: Mapping[str, Any]) -> None:
+    """Draw the image in a file with a name below, or why it cannot be read; `options` are for `imshow`."""
+    ax.set_title(title)
+    name = _name(name, 2 * _LONGEST_NAME)
     ax.text(0.5, -0.02, name, transform=ax.transAxes, ha="center", va="top", fontsize="x-small", color="0.4")
     try:
         image = read_image(file, _SHOWN)
@@ -67,12 +67,12 @@ def draw_image(ax: Axes, file: Path, sample: Sample, options: Mapping[str, Any])
     ax.imshow(np.asarray(image), **options)
 
 
-def _title(sample: Sample) -> str:
+def title_of(predicted: str, actual: str, sample: Sample) -> str:
     """What fastai writes above an image, in lines where it would run into the next one."""
-    predicted, label = _name(sample.predicted), _name(sample.label)
+    predicted, actual = _name(predicted), _name(actual)
     numbers = f"{sample.loss:.2f} / {sample.confidence:.2f}"
-    is_long = len(predicted) + len(label) > _LONGEST_NAME
-    return f"{predicted}/\n{label} /\n{numbers}" if is_long else f"{predicted}/{label} / {numbers}"
+    is_long = len(predicted) + len(actual) > _LONGEST_NAME
+    return f"{predicted}/\n{actual} /\n{numbers}" if is_long else f"{predicted}/{actual} / {numbers}"
 
 
 def why_unreadable(error: Exception, file: Path) -> str:
