@@ -278,6 +278,10 @@ class Interpretation:
 
     def _interpreted(self, sample: Sample) -> Interpreted:
         file = self._file(sample)
+        if self.scan.address and not self.scan.root.is_dir():
+            raise CleanerError(
+                f"the images were scanned at {self.scan.address!r}; give a folder with a copy of them: root=DIR"
+            )
         try:
             image = read_image(file)
         except Exception as error:
