@@ -25,7 +25,7 @@ from cleaner.scoring.sources import addresses
 from cleaner.scoring.sources.addresses import Address
 from cleaner.scoring.sources.fastai import FastaiSource
 from tests.conftest import make_image
-from tests.scoring.learners import make_folder, make_learner
+from tests.scoring.learners import make_folder, make_learner, make_model
 
 MEMORY = "memory://bucket/images"
 
@@ -129,10 +129,8 @@ def test_review_and_apply_take_a_copy_of_the_images_and_say_so(learn: Any, data:
         cleaner.Interpretation(found)[0]
     first = found.samples[0]
     assert cleaner.Review(found, root=data).session.scan.root == data
-    assert cleaner.Interpretation(found, first.split, root=data)[0].file.is_file()
-    cleaner.Manifest(found.manifest_path).append(
-        Decision(first.path, Action.DELETE, first.label, decided_at="2026-01-31T12:00:00Z")
-    )
+    assert cleaner.Interpretation(found, first.split, root=data)[0].path.is_file()
+    cleaner.Manifest(found.manifest_path).append(Decision(first.path, Action.DELETE, first.label))
     with pytest.raises(CleanerError, match="or, of images at an address, a copy or mount"):
         cleaner.apply(found.manifest_path, MEMORY)
     with pytest.raises(CleanerError, match=f"folder '{MEMORY}' is not there; give the folder as data="):
@@ -142,23 +140,14 @@ def test_review_and_apply_take_a_copy_of_the_images_and_say_so(learn: Any, data:
     assert f"'{MEMORY}'" in report.notes[0]
 
 
-def test_labels_are_read_from_all_names_of_the_address(learn: Any, data: Path, tmp_path: Path, memory: Any) -> None:
-    for name in ("cat", "dog"):
-        memory.put(str(data / "valid" / name), f"/bucket/{name}/1/in", recursive=True)
-
-    def label_of(path: Path) -> str:
-        return {"bucket": path.parent.parent.parent.name}[path.parent.parent.parent.parent.name]
-
-    loaders = fastai.ImageDataLoaders.from_lists(
-        data, fastai.get_image_files(data / "valid"), ["cat", "dog", "bear"] * 7, num_workers=0, bs=4,
-        item_tfms=fastai.Resize(16),
-    )  # fmt: skip
-    learn.dls = loaders
-    loaders.valid_ds.tls[1].tfms.fs.insert(0, fastai.Transform(label_of))
-    loaders.train_ds.tls[1].tfms.fs.insert(0, fastai.Transform(label_of))
-    memory.rm("/bucket/images", recursive=True)
-    found = scan(learn, "memory://bucket", tmp_path / "out")
-    assert {(s.label, s.path.split("/")[0]) for s in found.samples} == {("cat", "cat"), ("dog", "dog")}
+def test_labels_are_read_from_all_names_of_the_address(tmp_path: Path, memory: Any) -> None:
+    folder = make_folder(tmp_path / "of 7", vocab=("cat", "dog"))
+    loaders = fastai.ImageDataLoaders.from_path_re(
+        folder, fastai.get_image_files(folder), r"of 7/([^/]+)/", num_workers=0, item_tfms=fastai.Resize(16), bs=4
+    )
+    learn = fastai.Learner(loaders, make_model(2), loss_func=fastai.CrossEntropyLossFlat())
+    memory.put(str(folder), "/some/of 7", recursive=True)
+    assert_same(scan(learn, "memory://some/of 7", tmp_path / "out"), scan(learn, folder, tmp_path / "folder"))
 
 
 def test_what_vanishes_or_is_too_large_or_a_pipe_costs_an_entry(
@@ -299,9 +288,10 @@ def test_a_folder_that_cannot_be_listed_ends_the_scan(
 def test_what_takes_a_folder_only_says_so(learn: Any, data: Path, tmp_path: Path) -> None:
     with pytest.raises(CleanerError, match=r"is an address; with a label table a folder is accepted"):
         cleaner.scan_table(learn, MEMORY, tmp_path / "labels.csv", tmp_path / "out")
-    loaders = fastai.ImageDataLoaders.from_path_func(
-        data, fastai.get_image_files(data / "valid"), lambda _: 0.5, num_workers=0, y_block=fastai.RegressionBlock
+    block = fastai.DataBlock(
+        blocks=(fastai.ImageBlock, fastai.RegressionBlock), get_items=fastai.get_image_files, get_y=lambda _: 0.5
     )
+    loaders = block.dataloaders(data / "valid", num_workers=0, item_tfms=fastai.Resize(16))
     regression = fastai.Learner(
         loaders, nn.Sequential(nn.Flatten(), nn.Linear(3 * 256, 1)), loss_func=fastai.MSELossFlat()
     )

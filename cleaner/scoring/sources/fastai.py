@@ -329,8 +329,9 @@ def _with_images(data: str, items: Mapping[str, Items]) -> dict[str, Items]:
 def _check_all_came(loader: TracedLoader, expected: int, split: str) -> None:
     if loader.seen != expected:
         raise CleanerError(
-            f"{expected - loader.seen} of the {expected} samples of {split!r} were not scored: "
-            "a callback of the learner cancels batches or validation; remove it with learn.remove_cb"
+            f"{loader.seen} of the {expected} samples of {split!r} were scored: "
+            "a callback of the learner cancels batches or validation; remove it with learn.remove_cb. "
+            "Or files came or went meanwhile; scan again when they do not"
         )
 
 
