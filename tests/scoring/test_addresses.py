@@ -222,7 +222,7 @@ def test_a_listing_is_in_order_and_no_more_than_a_folder_at_a_time(monkeypatch: 
     def counting(self: Any, path: str, **options: Any) -> Any:
         listed.append(path)
         # What object stores say: a folder is an object too.
-        return [{"name": f"{path}/", "type": "file", "size": 0}, *reversed(ls(self, path, **options))]
+        return [{"name": f"{path}/", "type": "directory", "size": 0}, *reversed(ls(self, path, **options))]
 
     monkeypatch.setattr(type(fsspec.filesystem("memory")), "ls", counting)
     walk = Address.of(MEMORY).image_files("", lambda folder: "train" in folder)
