@@ -86,7 +86,9 @@ def _add_scan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     way = parser.add_mutually_exclusive_group(required=True)
     way.add_argument("--learner", metavar="FILE", help="what learn.export() wrote")
     way.add_argument("--pred-probs", metavar="FILE", help="predictions made elsewhere, an .npy [images, classes]")
-    parser.add_argument("--data", required=True, metavar="DIR", help="the dataset's folder")
+    parser.add_argument(
+        "--data", required=True, metavar="DIR", help="the dataset's folder, or an address such as s3://bucket/images"
+    )
     parser.add_argument("--out", required=True, metavar="SCAN", help="the scan folder to write")
     _add_table(parser)
     parser.add_argument("-k", type=int, default=100, help="samples to keep of each class (default: %(default)s)")
@@ -155,7 +157,8 @@ def _scan_learner(options: argparse.Namespace) -> int:
         engine=engine,
     )
     _say(f"{sum(result.scored.values())} images scored, {len(result.unreadable)} unreadable: {options.out}")
-    _say(f"Review them: {shlex.join(['cleaner', 'serve', options.out])}")
+    there = " --data DIR, with a copy or mount of the images in DIR" if result.address else ""
+    _say(f"Review them: {shlex.join(['cleaner', 'serve', options.out])}{there}")
     return 0
 
 
@@ -224,7 +227,7 @@ def _columns_of(scan: Scan) -> dict[str, Callable[[Sample], object]]:
 def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("serve", help="serve the review of a scan as a web page")
     parser.add_argument("scan", metavar="SCAN", help="the scan folder")
-    parser.add_argument("--data", metavar="DIR", help="the dataset's folder, where it was moved since the scan")
+    parser.add_argument("--data", metavar="DIR", help="the dataset's folder, where it is not at the place of the scan")
     parser.add_argument("--port", type=int, default=8866, help="port to listen on (default: %(default)s)")
     parser.add_argument("--ip", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
     parser.add_argument("--token", help="secret of the address, 8 characters or more; a random one by default")

@@ -230,7 +230,8 @@ class _Decided:
         if folder is None:
             raise CleanerError(f"no scan beside {str(manifest)!r} says where the dataset is; give its folder as data=")
         if not Path(folder).is_dir():
-            raise CleanerError(f"the dataset's folder {str(folder)!r} is not there; give the folder as data=")
+            where = scan.place if data is None and scan else str(folder)
+            raise CleanerError(f"the dataset's folder {where!r} is not there; give the folder as data=")
         asking = {path: d for path, d in found.standing().items() if d.action in (Action.DELETE, Action.RELABEL)}
         root, given = Path(os.path.realpath(folder)), os.path.join(os.path.abspath(folder), "")
         return cls(asking, root, given, scan, label_delim, tuple(found.warnings))

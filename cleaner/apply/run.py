@@ -48,7 +48,9 @@ def checked(manifest: str | Path, data: str | Path) -> tuple[Path, Path]:
     if not manifest.is_file():
         raise CleanerError(f"there is no manifest {str(manifest)!r}; it is the decisions.csv in the scan folder")
     if not root.is_dir():
-        raise CleanerError(f"{str(data)!r} is not a folder; give the dataset's folder")
+        raise CleanerError(
+            f"{str(data)!r} is not a folder; give the dataset's folder, or, of images at an address, a copy or mount"
+        )
     return manifest, root
 
 
@@ -79,6 +81,6 @@ def notes_on(scan: Scan | None, root: Path, unchecked: Sequence[str]) -> tuple[s
     if scan is None or not unchecked or os.path.realpath(scan.root) == str(root):
         return ()
     return (
-        f"{str(root)!r} is not the folder that was scanned, {str(scan.root)!r}, and {len(unchecked)} decisions have no "
+        f"{str(root)!r} is not the folder that was scanned, {scan.place!r}, and {len(unchecked)} decisions have no "
         f"sha256, so that their files are known by name alone, such as {unchecked[0]!r}; is it the same dataset?",
     )

@@ -20,6 +20,7 @@ __all__ = [
     "RefusedFile",
     "check_path",
     "image_files",
+    "is_image_name",
     "number_to_csv",
     "path_from_csv",
     "path_to_csv",
@@ -221,6 +222,11 @@ def number_to_csv(value: float) -> str:
     return f"{value:.9g}" if math.isfinite(value) else str(value)
 
 
+def is_image_name(name: str) -> bool:
+    """Whether a file is called as images are, by its suffix as in fastai's `get_image_files`."""
+    return os.path.splitext(name)[1].lower() in _IMAGE_SUFFIXES
+
+
 def image_files(folder: Path) -> Iterator[str]:
     """Walk `folder` and yield the paths of its image files, known by suffix as in fastai's `get_image_files`.
 
@@ -246,7 +252,7 @@ def image_files(folder: Path) -> Iterator[str]:
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
-                    is_image = os.path.splitext(entry.name)[1].lower() in _IMAGE_SUFFIXES
+                    is_image = is_image_name(entry.name)
                     if _is_folder(entry, is_image):
                         folders.append(entry.path)
                     elif is_image:

@@ -92,7 +92,8 @@ class Scan:
     """What one scan of a dataset found.
 
     Attributes:
-        root: the dataset's folder; every path is relative to it.
+        root: the dataset's folder; every path is relative to it. Of a scan of an address there is no such folder until
+            somebody says where a copy is; see `scan_at`.
         vocab: the labels, in the order of the model's outputs.
         splits: names of the splits that were scanned.
         k: how many samples were kept of each split and label, at most.
@@ -109,6 +110,7 @@ class Scan:
         folder: the scan folder that this was read from or written to.
         task: `single-label`, `multi-label` or `other`; see `cleaner.core.tasks`.
         label_delim: what joins the labels of an image in the files of a multi-label scan; else empty.
+        address: the fsspec address at which the images were scanned; empty where it was the folder `root`.
 
     Raises:
         CleanerError: a field contradicts another.
@@ -131,6 +133,7 @@ class Scan:
     folder: Path | None = None
     task: str = SINGLE_LABEL
     label_delim: str = ""
+    address: str = ""
 
     def __post_init__(self) -> None:
         _check_task(self.task, self.label_delim, self.vocab)
@@ -253,6 +256,11 @@ class Scan:
         return frame
 
     @property
+    def place(self) -> str:
+        """Where the images were scanned, for people: a folder or an address."""
+        return self.address or str(self.root)
+
+    @property
     def manifest_path(self) -> Path:
         """Where the decisions about this scan stand.
 
@@ -325,7 +333,7 @@ class Scan:
         unreadable = {split: sum(u.split == split for u in self.unreadable) for split in self.splits}
         return {
             "format": FORMAT,
-            "root": self.root.as_posix(),
+            "root": self.address or self.root.as_posix(),
             "vocab": list(self.vocab),
             "splits": list(self.splits),
             "k": self.k,
@@ -379,6 +387,7 @@ def load(folder: str | Path) -> Scan:
         folder=folder,
         task=task,
         label_delim=label_delim,
+        address=description["root"] if "://" in description["root"] else "",
     )
 
 
@@ -439,8 +448,10 @@ def _known_losses(check: _Check, row: list[str]) -> ClassLosses:
     return losses
 
 
-def check_out(folder: Path, root: Path, vocab: Iterable[str], task: str = SINGLE_LABEL) -> None:
-    """Check that a scan of the dataset at `root` may be written to `folder`, before any work is done.
+def check_out(folder: Path, root: str | Path, vocab: Iterable[str], task: str = SINGLE_LABEL) -> None:
+    """Check that a scan of the dataset at `root`, a folder or an address, may be written to `folder`.
+
+    It is called before any work is done.
 
     Raises:
         CleanerError: the folder holds another dataset's scan, or things that are not a scan.
@@ -460,7 +471,7 @@ def check_out(folder: Path, root: Path, vocab: Iterable[str], task: str = SINGLE
             )
         return
     description = _read_description(folder)
-    if Path(description["root"]) != root:
+    if Path(description["root"]) != Path(root):
         raise CleanerError(
             f"{str(folder)!r} holds the scan of another dataset, {description['root']!r}, and its decisions; "
             f"this one is {str(root)!r}. Give another folder"

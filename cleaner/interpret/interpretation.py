@@ -321,6 +321,10 @@ class Interpretation:
 
     def _interpreted(self, sample: Sample) -> Interpreted:
         file = self._picture(sample)
+        if self.scan.address and not self.scan.root.is_dir():
+            raise CleanerError(
+                f"the images were scanned at {self.scan.address!r}; give a folder with a copy of them: root=DIR"
+            )
         try:
             image = read_image(file)
         except Exception as error:

@@ -106,10 +106,7 @@ class Session:
         if page_size is not None:
             check_page_size(page_size)
         if not scan.root.is_dir():
-            raise CleanerError(
-                f"there is no folder {str(scan.root)!r} with the images; "
-                "say where they are now: cleaner serve SCAN --data DIR, or Review(scan, root=DIR)"
-            )
+            raise CleanerError(f"{_missing(scan)}: cleaner serve SCAN --data DIR, or Review(scan, root=DIR)")
         self.scan = scan
         self.manifest = Manifest(scan.manifest_path)
         self.reviewer = _user() if reviewer is None else _checked_name(reviewer)
@@ -726,6 +723,15 @@ _KEYS: dict[str, Callable[[Sample], tuple[float, int] | tuple[float, str] | str]
     "confidence": _by_confidence,
     "name": _by_name,
 }
+
+
+def _missing(scan: Scan) -> str:
+    if scan.address:
+        return (
+            f"the images were scanned at {scan.address!r}, and the review shows files: give a folder with a copy or a "
+            "mount of them"
+        )
+    return f"there is no folder {str(scan.root)!r} with the images; say where they are now"
 
 
 def _checked_name(name: object) -> str:

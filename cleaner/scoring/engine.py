@@ -27,6 +27,7 @@ from cleaner.core.topk import Kept, TopLosses
 from cleaner.scoring import rescore
 from cleaner.scoring.checkpoint import Keeper, Part, fingerprint, shape_of
 from cleaner.scoring.sources import Source, Spreadable
+from cleaner.scoring.sources.addresses import is_address
 
 if TYPE_CHECKING:
     import torch
@@ -104,21 +105,22 @@ def scan_folder(
     batch_size: int | None = None,
     engine: str | Cluster = "local",
 ) -> Scan:
-    """Score the images of a folder with a fastai `Learner`, an exported one for example, and write the scan folder.
+    """Score the images of a folder or an address with a fastai `Learner`, perhaps an exported one, and write the scan.
 
     The labels are those that the learner itself reads from a file's path, such as the name of its folder. Images below
     `train`, `valid` or `test` are of the split of that name, all others of the split `all`.
 
     Args:
         learn: a learner of images, see `scan`.
-        data: the dataset's folder.
+        data: the dataset's folder, or an address that fsspec knows, as text, such as `s3://bucket/images`. Each image
+            there is copied to the temporary folder while it is read; one that cannot be is an entry in `unreadable`.
         out: the scan folder; created, or that of an earlier scan of the same dataset, whose decisions are kept.
         k: how many samples to keep of each split and label.
         fast, reduced, resume: as in `scan`.
         progress: show a progress bar.
         workers: processes that read images, 0 for none beside this one; by default chosen by what the scan waits for.
         batch_size: images scored at once; by default that of the learner's own data loader.
-        engine: as in `scan`; the workers must reach the folder under the same path.
+        engine: as in `scan`; the workers must reach the folder under the same path, or the address.
 
     Raises:
         CleanerError: an argument or the dataset cannot be used; nothing was written.
@@ -126,7 +128,11 @@ def scan_folder(
     from cleaner.scoring.sources.fastai import FastaiSource
 
     _check(k, ("all",))
-    source = FastaiSource.of_folder(learn, Path(data), workers=workers, batch_size=batch_size, reduced=reduced)
+    options: dict[str, Any] = {"workers": workers, "batch_size": batch_size, "reduced": reduced}
+    if is_address(data):
+        source = FastaiSource.of_address(learn, str(data), **options)
+    else:
+        source = FastaiSource.of_folder(learn, Path(data), **options)
     return run_on(engine, source, Path(out), k=k, fast=fast, resume=resume, progress=progress)
 
 
@@ -266,6 +272,10 @@ def scan_table(
     from cleaner.scoring.sources.fastai import FastaiSource
 
     _check(k, ("all",))
+    if is_address(data):
+        raise CleanerError(
+            f"{str(data)!r} is an address; with a label table a folder is accepted: give a copy or mount of the images"
+        )
     rows = label_rows(Path(labels), path_column, label_column)
     source = FastaiSource.of_table(learn, Path(data), rows, workers=workers, batch_size=batch_size, reduced=reduced)
     return run_on(engine, source, Path(out), k=k, fast=fast, resume=resume, progress=progress)
@@ -299,12 +309,13 @@ def run(
     Raises:
         CleanerError: `out` holds something else, or an unfinished scan of something else, or no image could be read.
     """
-    check_out(out, source.root, source.vocab, source.task)
+    check_out(out, source.address or source.root, source.vocab, source.task)
     if fast and source.task != SINGLE_LABEL:
         raise CleanerError(f"a fast scan is for one label an image, and the task is {source.task!r}; leave out fast")
     # More than there are samples is room for nothing.
     room = min(rescore.room(k) if fast else k, max(1, *map(source.count, source.splits)))
-    identity = {"k": k, "dataset": source.root.as_posix(), "fast": fast, "splits": source.splits, **source.identity()}
+    dataset = source.address or source.root.as_posix()
+    identity = {"k": k, "dataset": dataset, "fast": fast, "splits": source.splits, **source.identity()}
     n_classes, rows = shape_of(source)
     keeper = Keeper(out, identity, n_classes, room, save_every, rows)
     parts, started = _begun(source, keeper, resume)
@@ -396,6 +407,7 @@ def _take_in(source: Source, part: Part, fast: bool, arrived: Callable[[int], No
 def _result(source: Source, parts: list[Part], k: int, settings: dict[str, Any], started: str) -> Scan:
     return Scan(
         root=source.root,
+        address=source.address,
         vocab=source.vocab,
         splits=source.splits,
         k=k,

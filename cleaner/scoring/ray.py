@@ -94,7 +94,8 @@ class Spread(Source):
 
     def __init__(self, source: Spreadable, team: _Team) -> None:
         self._source, self._team = source, team
-        self.root, self.vocab, self.splits = source.root, source.vocab, source.splits
+        self.root, self.address = source.root, source.address
+        self.vocab, self.splits = source.vocab, source.splits
         self.settings: dict[str, Any] = {**source.settings, "engine": "ray", "workers": team.workers}
         self.ways = source.ways
         self.task, self.label_delim = source.task, source.label_delim

@@ -51,6 +51,16 @@ def test_a_trusted_learner_scans_a_folder(learner: Path, data: Path, tmp_path: P
     assert [s.path for s in load(tmp_path / "fast").samples] == [s.path for s in found.samples]
 
 
+def test_a_learner_file_scans_an_address_and_the_review_is_told_to_need_a_folder(
+    learner: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--learner", str(learner), "--data", f"file://{data}", "--out", str(tmp_path / "scan")]
+    assert main(["scan", *arguments, "--trust", "--workers", "0"]) == 0
+    assert "scan --data DIR" in capsys.readouterr().out
+    assert main(["serve", str(tmp_path / "scan"), "--no-browser"]) == 2
+    assert f"scanned at 'file://{data}'" in capsys.readouterr().err
+
+
 class Armed:
     """What runs code when it is unpickled: it makes a file."""
 

@@ -113,6 +113,17 @@ def test_a_spread_scan_equals_a_local_one_also_in_what_cannot_be_read(learn: Any
 
 
 @pytest.mark.usefixtures("cluster")
+def test_a_spread_scan_of_an_address_equals_that_of_the_folder(learn: Any, tmp_path: Path) -> None:
+    Path(learn.dls.train_ds.items[0]).write_bytes(b"no image")
+    cleaner.scan_folder(learn, learn.dls.path, tmp_path / "local", k=4, progress=False)
+    address = f"local://{learn.dls.path}"
+    scan = cleaner.scan_folder(learn, address, tmp_path / "spread", k=4, progress=False, engine="ray")
+    assert_same(tmp_path / "spread", tmp_path / "local")
+    assert scan.address == address
+    assert len(scan.unreadable) == 1
+
+
+@pytest.mark.usefixtures("cluster")
 def test_a_fast_spread_scan_keeps_the_same(learn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cleaner.scan_folder(learn, learn.dls.path, tmp_path / "local", k=4, progress=False)
     one = cleaner.Cluster(num_workers=1)

@@ -29,7 +29,7 @@ class Source(Protocol):
     """What the engine needs of a model and its data; one that classifies with one label an image can inherit from it.
 
     Attributes:
-        root: the dataset's folder; every path of a batch is relative to it.
+        root, address: as in `Scan`; every path of a batch is relative to them.
         vocab: the labels, in the order of the model's outputs.
         task, label_delim: as in `Scan`.
         splits: names of the splits that `score` accepts.
@@ -39,6 +39,7 @@ class Source(Protocol):
     """
 
     root: Path
+    address: str = ""
     vocab: tuple[str, ...]
     task: str = SINGLE_LABEL
     label_delim: str = ""

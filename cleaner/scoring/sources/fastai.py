@@ -24,7 +24,9 @@ from cleaner.core.records import ScoredBatch, ScoredLabels
 from cleaner.core.tasks import OTHER, SINGLE_LABEL, split_labels
 from cleaner.scoring import precision
 from cleaner.scoring.sources import Candidates, Wanted
+from cleaner.scoring.sources.addresses import Address
 from cleaner.scoring.sources.checks import check_number, checked_folder, root_of
+from cleaner.scoring.sources.fastai_addresses import AddressItems
 from cleaner.scoring.sources.fastai_drawing import drawing
 from cleaner.scoring.sources.fastai_loading import (
     SPLIT_FOLDERS,
@@ -112,6 +114,7 @@ class FastaiSource:
         self.root = root or root_of(
             os.path.abspath(learn.dls.path), (folder for survey in surveys.values() for folder in survey.folders)
         )
+        self.address = ""
         for files in self._files.values():
             files.root = self.root
         self.settings: dict[str, Any] = {
@@ -147,16 +150,33 @@ class FastaiSource:
         """The images below a folder, labelled as the learner labels paths."""
         checked_learner(learn)
         root = checked_folder(data)
-        candidates = {split: FolderItems(root, split) for split in (*SPLIT_FOLDERS, "all")}
-        items = {split: some for split, some in candidates.items() if next(some.keys(), None) is not None}
-        if not items:
-            raise CleanerError(f"there is no image in {str(data)!r}; give the folder that holds the images")
+        items = _with_images(str(data), {split: FolderItems(root, split) for split in (*SPLIT_FOLDERS, "all")})
         source = cls(learn, items, root, workers, batch_size, reduced)
-        if source.task == SINGLE_LABEL and len(source.labels_seen) == 1:
+        source._check_labels_differ(str(data))
+        return source
+
+    @classmethod
+    def of_address(
+        cls,
+        learn: Learner,
+        data: str,
+        workers: int | None = None,
+        batch_size: int | None = None,
+        reduced: bool = False,
+    ) -> FastaiSource:
+        """The images at an fsspec address, labelled as the learner labels paths."""
+        checked_learner(learn)
+        if targets_of(learn).task == OTHER:
             raise CleanerError(
-                f"all images in {str(data)!r} have the label {source.labels_seen.pop()!r}; "
-                "give the folder of the whole dataset, with at least two classes"
+                f"images at an address, as {data!r}, are for learners that classify; this one has other targets, which "
+                "may be in files of their own: give a folder with a copy of the dataset"
             )
+        address = Address.of(data)
+        root = address.stand_in
+        items = {split: AddressItems(root, split, address) for split in (*SPLIT_FOLDERS, "all")}
+        source = cls(learn, _with_images(data, items), root, workers, batch_size, reduced)
+        source._check_labels_differ(data)
+        source.root, source.address = Path(address.text), address.text
         return source
 
     @classmethod
@@ -180,6 +200,13 @@ class FastaiSource:
         columns = {"paths": rows.path_column, "labels": rows.label_column}
         source.settings["label_table"] = {"file": table.name, **columns, "fingerprint": fingerprint}
         return source
+
+    def _check_labels_differ(self, data: str) -> None:
+        if self.task == SINGLE_LABEL and len(self.labels_seen) == 1:
+            raise CleanerError(
+                f"all images in {data!r} have the label {self.labels_seen.pop()!r}; "
+                "give the folder of the whole dataset, with at least two classes"
+            )
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a scan to go on."""
@@ -291,11 +318,20 @@ class FastaiSource:
             self.settings["loss_evaluated"] = "one sample at a time"
 
 
+def _with_images(data: str, items: Mapping[str, Items]) -> dict[str, Items]:
+    """The splits that hold images."""
+    found = {split: some for split, some in items.items() if next(some.keys(), None) is not None}
+    if not found:
+        raise CleanerError(f"there is no image in {data!r}; give the folder that holds the images")
+    return found
+
+
 def _check_all_came(loader: TracedLoader, expected: int, split: str) -> None:
     if loader.seen != expected:
         raise CleanerError(
-            f"{expected - loader.seen} of the {expected} samples of {split!r} were not scored: "
-            "a callback of the learner cancels batches or validation; remove it with learn.remove_cb"
+            f"{loader.seen} of the {expected} samples of {split!r} were scored: "
+            "a callback of the learner cancels batches or validation; remove it with learn.remove_cb. "
+            "Or files came or went meanwhile; scan again when they do not"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -61,6 +62,9 @@ class Items(Protocol):
     def file(self, key: Key) -> str:
         """The file of a key where that needs no look at the item; else an empty text."""
 
+    def fetched(self, key: Key) -> AbstractContextManager[Key]:
+        """By what key to read the item; meanwhile its file is on this machine."""
+
     def target(self, dl: Any, key: Key) -> Any:
         """The target of the item, as fastai's own dataset gives it."""
 
@@ -89,6 +93,9 @@ class OwnItems:
 
     def file(self, _key: Key) -> str:
         return ""
+
+    def fetched(self, key: Key) -> AbstractContextManager[Key]:
+        return nullcontext(key)
 
     def target(self, dl: Any, key: Key) -> Any:
         return dl.dataset.tls[1].tfms(self.item(key))
@@ -127,6 +134,9 @@ class FolderItems:
 
     def file(self, key: Key) -> str:
         return str(key)
+
+    def fetched(self, key: Key) -> AbstractContextManager[Key]:
+        return nullcontext(key)
 
     def target(self, dl: Any, key: Key) -> Any:
         return dl.dataset.tls[1].tfms(self.item(key))
@@ -216,6 +226,9 @@ class Files(Reader):
                 labels.add(self.label(key))
         repeated = len(hashes) - len(np.unique(np.frombuffer(hashes, np.int64))) if hashes else 0
         return Survey(count, {os.path.abspath(folder) for folder in folders}, labels, repeated)
+
+    def fetched(self, key: Key) -> AbstractContextManager[Key]:
+        return self.items.fetched(key)
 
     def spread_batch(self) -> Any:
         batch = super().spread_batch()

@@ -6,6 +6,7 @@ import os
 import zlib
 from array import array
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -159,6 +160,9 @@ class TableItems:
 
     def file(self, key: tuple[str, str]) -> str:
         return key[0]
+
+    def fetched(self, key: tuple[str, str]) -> AbstractContextManager[tuple[str, str]]:
+        return nullcontext(key)
 
     def target(self, _dl: Any, key: tuple[str, str]) -> Any:
         return TensorCategory(self.table.places[key[1]])

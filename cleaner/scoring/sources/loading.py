@@ -7,7 +7,7 @@ import pickle
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -123,6 +123,10 @@ class Reader(Dataset[Any]):
     def before_reading(self) -> None:
         """Called before workers get their copies."""
 
+    def fetched(self, key: Key) -> AbstractContextManager[Key]:
+        """By what key to read the sample; meanwhile its file is on this machine."""
+        return nullcontext(key)
+
     def label_of_unreadable(self, key: Key) -> str:
         """The label of a sample whose file cannot be read."""
         return self.label(key)
@@ -180,16 +184,19 @@ class Reader(Dataset[Any]):
         return self.collate([self[key] for key in self.spread]).batch
 
     def _read(self, key: Key, file: str, path: str) -> Loaded | Unreadable:
+        copy = file
         try:
-            check_image(file)
-            with within_bounds():
-                return Loaded(path, self.sample(key))
+            with self.fetched(key) as here:
+                copy = file if here is key else self.file(here)
+                check_image(copy)
+                with within_bounds():
+                    return Loaded(path, self.sample(here))
         except RefusedFile as error:
             return Unreadable(self._split, self.label_of_unreadable(key), path, error.strerror or "")
         except CleanerError:
             raise  # not the fault of a file
         except Exception as error:  # noqa: BLE001 - whatever a broken file makes a decoder or a transform raise
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            reason = " ".join(f"{type(error).__name__}: {error}".split()).replace(copy, file)
             return Unreadable(self._split, self.label_of_unreadable(key), path, reason)
 
     def _collated(self, items: list[Loaded | CleanerError]) -> tuple[Any, CleanerError | None]:
