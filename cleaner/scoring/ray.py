@@ -223,12 +223,20 @@ def _team(ray: Any, cluster: Cluster) -> _Team:
     cores, devices = int(there.get("CPU", 1)), there.get("GPU", 0.0)
     gpus = float(min(1.0, devices) if cluster.gpus_per_worker is None else cluster.gpus_per_worker)
     workers = cluster.num_workers or (int(devices / gpus) if gpus else cores) or 1
-    if workers > cores or workers * gpus > devices:
-        raise CleanerError(
-            f"{workers} workers with {gpus:g} GPUs each were asked for, and the cluster has {cores} cores and "
-            f"{devices:g} GPUs; each worker takes at least one core"
-        )
-    return _Team(workers, cores // workers, gpus)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    for each in range(cores // workers, 0, -1):
+        if sum(_fitting(node, each, gpus) for node in nodes) >= workers:
+            return _Team(workers, each, gpus)
+    raise CleanerError(
+        f"{workers} workers with {gpus:g} GPUs each were asked for, and the cluster has {cores} cores and {devices:g} "
+        f"GPUs on {len(nodes)} machines; each worker takes at least one core"
+    )
+
+
+def _fitting(node: Mapping[str, float], cpus: int, gpus: float) -> int:
+    """How many workers with so much each there is room for on a machine; else Ray would wait for a larger one."""
+    by_cores = int(node.get("CPU", 0) / cpus)
+    return min(by_cores, int(node.get("GPU", 0) / gpus)) if gpus else by_cores
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from fastai.learner import Callback
+from hosts import wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -197,6 +200,28 @@ def test_more_workers_than_there_are_cores_are_refused_and_not_waited_for(learn:
 
 
 @pytest.mark.parametrize(
+    ("nodes", "workers", "gpus", "cpus"),
+    [
+        ([(4, 0)], 4, 0.0, 1),
+        ([(4, 0)], 1, 0.0, 4),
+        ([(4, 0), (4, 0)], 1, 0.0, 4),  # no machine has all eight
+        ([(3, 0), (3, 0)], 3, 0.0, 1),  # with two each the third would have no room
+        ([(16, 4)], 8, 0.5, 2),
+        ([(16, 2), (16, 0)], 2, 1.0, 8),
+    ],
+)
+def test_workers_take_no_more_than_the_machines_have_room_for(
+    nodes: list[tuple[int, int]], workers: int, gpus: float, cpus: int
+) -> None:
+    class Ray:
+        cluster_resources = staticmethod(lambda: {"CPU": sum(c for c, _ in nodes), "GPU": sum(g for _, g in nodes)})
+        nodes = staticmethod(lambda: [{"Alive": True, "Resources": {"CPU": c, "GPU": g}} for c, g in nodes])
+
+    team = spread._team(Ray, cleaner.Cluster(num_workers=workers, gpus_per_worker=gpus))
+    assert (team.workers, team.cpus, team.gpus) == (workers, cpus, gpus)
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"num_workers": 0}, "num_workers is 0"),
@@ -230,6 +255,32 @@ def test_without_ray_the_line_that_installs_it_is_named(
     monkeypatch.setattr(builtins, "__import__", without_ray)
     with pytest.raises(CleanerError, match=r"pip install 'image-cleaner\[ray\]'"):
         cleaner.scan(learn, tmp_path / "scan", engine="ray")
+
+
+def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
+    code = """
+import sys
+import cleaner
+from pathlib import Path
+from fastai.learner import Callback
+from tests.scoring.learners import make_folder, make_learner
+class Wait(Callback):
+    def before_batch(self):
+        import time
+        Path(sys.argv[1], "begun").touch()
+        time.sleep(600)
+if __name__ == "__main__":
+    learn = make_learner(make_folder(Path(sys.argv[1], "data")))
+    learn.add_cb(Wait())
+    cleaner.scan(learn, Path(sys.argv[1], "scan"), engine=cleaner.Cluster(num_workers=1), progress=False)
+"""
+    scan = subprocess.Popen([sys.executable, "-c", code, tmp_path], stderr=subprocess.DEVNULL)
+    wait_until((tmp_path / "begun").exists)
+    processes = psutil.Process(scan.pid).children(recursive=True)
+    assert any("ray" in process.name() for process in processes)
+    scan.send_signal(signal.SIGINT)
+    assert scan.wait(120) != 0
+    wait_until(lambda: not any(process.is_running() and process.status() != "zombie" for process in processes))
 
 
 def test_ray_is_imported_only_where_it_is_asked_for() -> None:
