@@ -115,6 +115,7 @@ def test_a_spread_scan_equals_a_local_one_also_in_what_cannot_be_read(learn: Any
     assert not (tmp_path / "spread" / "checkpoint").exists()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("cluster")
 def test_a_spread_scan_of_an_address_equals_that_of_the_folder(learn: Any, tmp_path: Path) -> None:
     Path(learn.dls.train_ds.items[0]).write_bytes(b"no image")
@@ -153,7 +154,7 @@ def test_the_shard_of_a_worker_that_dies_is_scored_again(learn: Any, tmp_path: P
 
 
 @pytest.mark.usefixtures("cluster")
-@pytest.mark.parametrize("end", ["ray", "local"])
+@pytest.mark.parametrize("end", ["ray", pytest.param("local", marks=pytest.mark.long)])
 def test_a_stopped_spread_scan_goes_on(learn: Any, tmp_path: Path, end: str) -> None:
     cleaner.scan(learn, tmp_path / "local", k=4, progress=False)
 
@@ -257,6 +258,7 @@ def test_without_ray_the_line_that_installs_it_is_named(
         cleaner.scan(learn, tmp_path / "scan", engine="ray")
 
 
+@pytest.mark.long
 def test_ctrl_c_leaves_no_process_behind(tmp_path: Path) -> None:
     code = """
 import sys
@@ -265,13 +267,15 @@ from pathlib import Path
 from fastai.learner import Callback
 from tests.scoring.learners import make_folder, make_learner
 class Wait(Callback):
+    def __init__(self, begun):
+        self.begun = begun
     def before_batch(self):
         import time
-        Path(sys.argv[1], "begun").touch()
+        self.begun.touch()
         time.sleep(600)
 if __name__ == "__main__":
     learn = make_learner(make_folder(Path(sys.argv[1], "data")))
-    learn.add_cb(Wait())
+    learn.add_cb(Wait(Path(sys.argv[1], "begun")))
     cleaner.scan(learn, Path(sys.argv[1], "scan"), engine=cleaner.Cluster(num_workers=1), progress=False)
 """
     scan = subprocess.Popen([sys.executable, "-c", code, tmp_path], stderr=subprocess.DEVNULL)
