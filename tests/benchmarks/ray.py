@@ -39,6 +39,7 @@ WORKERS, SHARD = 64, 4096
 class Synthetic:
     """A source of random losses, as many as asked for, each sample named by its number."""
 
+    task, label_delim, address = "single-label", "", ""
     vocab = tuple(f"class {n}" for n in range(CLASSES))
     splits = ("all",)
     root = Path("/")
