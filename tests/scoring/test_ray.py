@@ -270,9 +270,9 @@ class Wait(Callback):
     def __init__(self, begun):
         self.begun = begun
     def before_batch(self):
-        import time
+        import threading
         self.begun.touch()
-        time.sleep(600)
+        threading.Event().wait()  # until the process is ended
 if __name__ == "__main__":
     learn = make_learner(make_folder(Path(sys.argv[1], "data")))
     learn.add_cb(Wait(Path(sys.argv[1], "begun")))
