@@ -17,23 +17,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cleaner.scoring.in_parts import in_parts
+
 __all__ = ["EXACT", "FAST", "TOLERANCE", "Chosen", "Way", "choose", "has_hooks", "load_compilers", "make"]
 
 TOLERANCE = 1e-4
 """Largest difference of a loss, in the loss's own unit, at which a way counts as the same."""
 
-# Images; enough to time a model by on a CPU, and little work.
-_TIMED = 4
-# A model that takes less than this for so many images is not what a scan waits for.
-_WORTH_IT = 4e-3
-# Images that a CPU computes at once: what lies between the layers stays in its cache.
-_AT_ONCE = 16
-# The same for layers put together, which are made for one number of images; as many as are timed.
-_FUSED_AT_ONCE = _TIMED
+# Images that a thread computes at once: what lies between the layers stays in the cache of its core.
+_AT_ONCE = 4
+# Images that a GPU is timed by, and that show in what ranges the values between the layers lie.
+_SOME = 16
+# A model that takes fewer seconds than this an image is not what a scan waits for.
+_WORTH_IT = 1e-3
 # Seconds of trying after which what was timed will do.
 _LONG_ENOUGH = 0.1
 # A compiled model does its last optimizations in its first two runs; the quickest run counts.
-_WARM = 2
+_WARM, _WARM_PLAIN = 2, 1
 # The part of the time that a way must take at most to be taken: noise in a timing must not decide.
 _CLEARLY = 0.9
 
@@ -74,16 +74,17 @@ def choose(
 
     Args:
         model: the original, in evaluation mode.
-        inputs: a real batch, as the model takes it.
+        inputs: a real batch, as the model takes it; on a CPU, as many of its images are tried as are computed at once.
         losses: gives the loss of each sample from what the model returns, which may be for the first samples only.
         tolerance: in the unit of the loss.
         spread: inputs from all over the data, by which to fit the ways in lower precision, whose error is dealt with
             later; None to try none of those, so that both ways are the same.
     """
-    some = list(inputs) if inputs[0].is_cuda else [x[:_TIMED] for x in inputs]
+    n = _SOME if inputs[0].is_cuda else _AT_ONCE * torch.get_num_threads()
+    some = [x[:n] for x in inputs]
     expected = losses(model(*some))
-    plain = _tried("plain", model, some, losses, expected)
-    if plain.seconds < _WORTH_IT:
+    plain = _tried("plain", model, some, losses, expected, _WARM_PLAIN)
+    if plain.seconds < _WORTH_IT * len(some[0]):
         return plain, plain
     exact = plain
     for name in EXACT:  # from the most to the least promising
@@ -182,7 +183,14 @@ def has_hooks(model: nn.Module) -> bool:
     return any(getattr(module, kind, None) for module in model.modules() for kind in kinds)
 
 
-def _tried(name: str, model: Model, inputs: Sequence[Tensor], losses: Callable[[Any], Tensor], expected: Tensor) -> Way:
+def _tried(
+    name: str,
+    model: Model,
+    inputs: Sequence[Tensor],
+    losses: Callable[[Any], Tensor],
+    expected: Tensor,
+    warm: int = _WARM,
+) -> Way:
     result, times = None, list[float]()
     for _ in range(6):
         start = time.perf_counter()
@@ -190,7 +198,7 @@ def _tried(name: str, model: Model, inputs: Sequence[Tensor], losses: Callable[[
         if inputs[0].is_cuda:
             torch.cuda.synchronize(inputs[0].device)
         times.append(time.perf_counter() - start)
-        if sum(times) > _LONG_ENOUGH and len(times) > _WARM:
+        if sum(times) > _LONG_ENOUGH and len(times) > warm:
             break
     # Equal infinities are no difference.
     found = losses(result)
@@ -218,13 +226,12 @@ def _fused(model: nn.Module, inputs: Sequence[Tensor]) -> Model:
     if inputs[0].is_cuda:
         raise NotImplementedError("oneDNN is for the CPU")
     _to_channels_last(model)
-    example = [x[:_FUSED_AT_ONCE] for x in inputs]
     before = torch.jit.onednn_fusion_enabled()  # type: ignore[no-untyped-call]
     torch.jit.enable_onednn_fusion(True)
     try:
-        fused = _frozen(model, example, len(example[0]))
+        fused = _frozen(model, inputs)
         for _ in range(_WARM):
-            fused(*example)  # the layers are put together in the second run
+            fused(*(x[:_AT_ONCE] for x in inputs))  # the layers are put together in the second run
     finally:
         torch.jit.enable_onednn_fusion(before)
     return fused
@@ -247,8 +254,9 @@ def _int8(model: nn.Module, inputs: Sequence[Tensor]) -> Model:
     # Minima and maxima: ranges from histograms take a second more and were measured to err more.
     weights = default_per_channel_weight_observer
     config: Any = QConfig(MinMaxObserver.with_args(dtype=torch.quint8), weights)  # type: ignore[no-untyped-call]
-    prepared = prepare_fx(model, mapping("x86").set_global(config), tuple(inputs))
-    prepared(*map(_last, inputs))
+    examples = [_last(x[:_SOME]) for x in inputs]
+    prepared = prepare_fx(model, mapping("x86").set_global(config), tuple(examples))
+    prepared(*examples)
     for observer in prepared.modules():
         if type(observer) is MinMaxObserver:
             # Room for values beyond those of a few images: one that is cut off makes an error of some nats. The bit
@@ -258,16 +266,15 @@ def _int8(model: nn.Module, inputs: Sequence[Tensor]) -> Model:
     return _frozen(convert_fx(prepared), inputs)
 
 
-def _frozen(model: nn.Module, inputs: Sequence[Tensor], at_once: int = _AT_ONCE) -> Model:
-    example = tuple(_last(x[:_TIMED]) for x in inputs)
+def _frozen(model: nn.Module, inputs: Sequence[Tensor]) -> Model:
+    example = tuple(_last(x[:_AT_ONCE]) for x in inputs)
     traced: Any = torch.jit.trace(model, example, check_trace=False)  # type: ignore[no-untyped-call]
     frozen = torch.jit.freeze(traced)
 
-    def in_parts(*inputs: Tensor) -> Any:
-        parts = zip(*(x.split(at_once) for x in inputs), strict=True)  # type: ignore[no-untyped-call]
-        return torch.cat([frozen(*map(_last, part)) for part in parts])
+    def model_of_any_layout(*inputs: Tensor) -> Any:
+        return frozen(*map(_last, inputs))
 
-    return (lambda *inputs: frozen(*map(_last, inputs))) if inputs[0].is_cuda else in_parts
+    return model_of_any_layout if inputs[0].is_cuda else in_parts(model_of_any_layout, _AT_ONCE)
 
 
 def _to_channels_last(model: nn.Module) -> None:

@@ -502,6 +502,19 @@ def test_a_dataset_that_cannot_be_sent_to_processes_is_said(
         scan_of(folder, tmp_path / "scan", workers=1)
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()])
+def test_a_process_that_ends_while_it_hands_over_a_batch_is_told(
+    error: Exception, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: object) -> Any:
+        raise error
+
+    monkeypatch.setattr("multiprocessing.resource_sharer.DupFd.detach", breaks)
+    with pytest.raises(CleanerError, match=rf"ended a process that reads images \({type(error).__name__}.*--workers"):
+        scan_of(ImageFolder(data, TRANSFORM), tmp_path / "scan", workers=1)
+
+
 class Several(nn.Module):
     def forward(self, images: Tensor) -> Any:
         return images, images

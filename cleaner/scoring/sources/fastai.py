@@ -346,7 +346,6 @@ class _Quicken(Callback):  # type: ignore[misc]
     """
 
     order = 1001
-    _TRIED = 16  # images; enough to see in what ranges the values lie
 
     def __init__(self, chosen: precision.Chosen, fast: bool, files: Files, targets: Targets) -> None:
         self.targets = targets
@@ -364,10 +363,10 @@ class _Quicken(Callback):  # type: ignore[misc]
             return
         if precision.has_hooks(model) or not all(isinstance(x, Tensor) for x in self.learn.xb):
             return
-        some = [x[: self._TRIED].as_subclass(Tensor) for x in self.learn.xb]
-        losses = partial(self._losses, self.learn.yb[0][: self._TRIED])
+        inputs = [x.as_subclass(Tensor) for x in self.learn.xb]
+        losses = partial(self._losses, self.learn.yb[0])
         try:
-            way = self.chosen.way(model, some, losses, self.spread, self.fast)
+            way = self.chosen.way(model, inputs, losses, self.spread, self.fast)
         except CleanerError:
             return  # what does not fit is said of the whole batch
         self.learn.model = _Quickened(way, model)

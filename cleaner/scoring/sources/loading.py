@@ -275,7 +275,7 @@ def _read(reader: Reader, keys: Iterator[Key], workers: int | None) -> Iterator[
         pin_memory=reader.device.type == "cuda",
     )
     try:
-        return iter(loader)
+        return _received(iter(loader))
     except (AttributeError, TypeError, pickle.PicklingError) as error:
         # Processes that are no copies of this one are sent the dataset, and each says in another way that it cannot be.
         if "pickle" not in str(error).lower():
@@ -284,6 +284,17 @@ def _read(reader: Reader, keys: Iterator[Key], workers: int | None) -> Iterator[
             f"the dataset cannot be sent to the processes that read images ({error}); give it functions and "
             "classes of a module, none that are written within others, or read without such processes: workers=0"
         ) from error
+
+
+def _received(batches: Iterator[Traced]) -> Iterator[Traced]:
+    """The batches of workers; one that dies while it hands over a batch is told as one that dies at any other moment.
+
+    A tensor comes by a connection to its worker, which breaks before torch has seen that the worker is gone.
+    """
+    try:
+        yield from batches
+    except (ConnectionError, EOFError) as error:
+        raise _lost(error) from error
 
 
 def _begin_work(_worker: int) -> None:
@@ -302,10 +313,15 @@ def lost_workers() -> Iterator[None]:
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        raise CleanerError(
-            f"the system ended a process that reads images ({error}), as it does where memory runs out or where a file "
-            "gets shorter while it is read. The same command goes on with the scan; fewer --workers need less memory"
-        ) from error
+        raise _lost(error) from error
+
+
+def _lost(error: Exception) -> CleanerError:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return CleanerError(
+        f"the system ended a process that reads images ({reason}), as it does where memory runs out or where a file "
+        "gets shorter while it is read. The same command goes on with the scan; fewer --workers need less memory"
+    )
 
 
 def _cores() -> int:

@@ -38,8 +38,6 @@ from cleaner.scoring.sources.transfers import Transfers, and_held, scored_batch
 
 __all__ = ["TorchSource"]
 
-# Images by which to choose how to run the model; enough to see in what ranges the values lie.
-_TRIED = 16
 _HALVES = (torch.float16, torch.bfloat16)
 
 _log = logging.getLogger("cleaner")
@@ -202,7 +200,6 @@ class TorchSource(Spreadable):
         """The quickest way of running the model, tried on a batch."""
         if precision.has_hooks(self._model):
             return self._model
-        targets = targets[:_TRIED]
 
         def losses(output: Any) -> Tensor:
             # What is tried may be some of the samples only.
@@ -211,9 +208,9 @@ class TorchSource(Spreadable):
 
         def spread() -> list[Tensor]:
             batch = reader.spread_batch()
-            return [inputs[:_TRIED] if batch is None else self._on_device(batch)[0]]
+            return [inputs if batch is None else self._on_device(batch)[0]]
 
-        return self._chosen.way(self._model, [inputs[:_TRIED]], losses, spread, fast)
+        return self._chosen.way(self._model, [inputs], losses, spread, fast)
 
     def _on_device(self, batch: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
         """Inputs, in the model's own precision, and targets; out of pinned memory copied while a GPU goes on."""

@@ -1,0 +1,66 @@
+"""Parts of a batch are computed at once, in order, and the threads of others are left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from threading import Barrier, Thread
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from cleaner.scoring.in_parts import in_parts
+
+
+@pytest.fixture(autouse=True, scope="module")
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@given(n=st.integers(1, 40), size=st.integers(1, 9))
+def test_rows_come_in_the_order_of_the_samples(n: int, size: int) -> None:
+    x = torch.arange(float(n)).reshape(n, 1)
+    assert torch.equal(in_parts(lambda x, y: x + y, size)(x, 2 * x), 3 * x)
+
+
+@pytest.mark.timeout(60)
+def test_parts_are_computed_at_the_same_time() -> None:
+    both = Barrier(2)
+
+    def waits_for_the_other(x: Tensor) -> Tensor:
+        both.wait(30)
+        return x
+
+    in_parts(waits_for_the_other, 3)(torch.zeros(6, 2))
+
+
+def test_each_part_has_one_thread_and_others_keep_theirs() -> None:
+    x = torch.zeros(8, 1)
+    found = in_parts(lambda x: torch.full_like(x, torch.get_num_threads()), 2)(x)
+    assert found.unique().tolist() == [1]
+    later: list[int] = []
+    other = Thread(target=lambda: later.append(torch.get_num_threads()))
+    other.start()
+    other.join()
+    assert (torch.get_num_threads(), later) == (2, [2])
+
+
+def test_no_gradients_are_kept() -> None:
+    weights = torch.ones(1, requires_grad=True)
+    with torch.no_grad():
+        assert not in_parts(lambda x: x * weights, 2)(torch.zeros(8, 1)).requires_grad
+
+
+def test_what_fails_in_a_part_is_raised() -> None:
+    def fails_at_the_end(x: Tensor) -> Tensor:
+        if x.max() == 7:
+            raise ValueError("seven")
+        return x
+
+    with pytest.raises(ValueError, match="seven"):
+        in_parts(fails_at_the_end, 2)(torch.arange(8.0).reshape(8, 1))
