@@ -24,7 +24,7 @@ __all__ = ["EXACT", "FAST", "TOLERANCE", "Chosen", "Way", "choose", "has_hooks",
 TOLERANCE = 1e-4
 """Largest difference of a loss, in the loss's own unit, at which a way counts as the same."""
 
-# Images that a thread computes at once: what lies between the layers stays in the cache of its core.
+# Images that a thread computes at once, at most: what lies between the layers stays in the cache of its core.
 _AT_ONCE = 4
 # Images that a GPU is timed by, and that show in what ranges the values between the layers lie.
 _SOME = 16
@@ -32,8 +32,8 @@ _SOME = 16
 _WORTH_IT = 1e-3
 # Seconds of trying after which what was timed will do.
 _LONG_ENOUGH = 0.1
-# A compiled model does its last optimizations in its first two runs; the quickest run counts.
-_WARM, _WARM_PLAIN = 2, 1
+# A compiled model does its last optimizations in its first two runs.
+_WARM = 2
 # The part of the time that a way must take at most to be taken: noise in a timing must not decide.
 _CLEARLY = 0.9
 
@@ -82,8 +82,7 @@ def choose(
     """
     n = _SOME if inputs[0].is_cuda else _AT_ONCE * torch.get_num_threads()
     some = [x[:n] for x in inputs]
-    expected = losses(model(*some))
-    plain = _tried("plain", model, some, losses, expected, _WARM_PLAIN)
+    plain, expected = _plain(model, some, losses)
     if plain.seconds < _WORTH_IT * len(some[0]):
         return plain, plain
     exact = plain
@@ -183,14 +182,22 @@ def has_hooks(model: nn.Module) -> bool:
     return any(getattr(module, kind, None) for module in model.modules() for kind in kinds)
 
 
-def _tried(
-    name: str,
-    model: Model,
-    inputs: Sequence[Tensor],
-    losses: Callable[[Any], Tensor],
-    expected: Tensor,
-    warm: int = _WARM,
-) -> Way:
+def _plain(model: nn.Module, inputs: Sequence[Tensor], losses: Callable[[Any], Tensor]) -> tuple[Way, Tensor]:
+    """The model as it is, and the losses that are expected of other ways."""
+    result, seconds = _timed(model, inputs, warm=1)
+    return Way("plain", model, 0.0, seconds), losses(result)
+
+
+def _tried(name: str, model: Model, inputs: Sequence[Tensor], losses: Callable[[Any], Tensor], expected: Tensor) -> Way:
+    result, seconds = _timed(model, inputs, _WARM)
+    found = losses(result)
+    # Equal infinities are no difference.
+    difference = float(torch.where(found == expected, 0.0, (found - expected).abs()).max())
+    return Way(name, model, difference, seconds)
+
+
+def _timed(model: Model, inputs: Sequence[Tensor], warm: int) -> tuple[Any, float]:
+    """What a model makes of the inputs, and the quickest of some runs, of which the first `warm` are slow."""
     result, times = None, list[float]()
     for _ in range(6):
         start = time.perf_counter()
@@ -200,10 +207,7 @@ def _tried(
         times.append(time.perf_counter() - start)
         if sum(times) > _LONG_ENOUGH and len(times) > warm:
             break
-    # Equal infinities are no difference.
-    found = losses(result)
-    difference = float(torch.where(found == expected, 0.0, (found - expected).abs()).max())
-    return Way(name, model, difference, min(times))
+    return result, min(times)
 
 
 def _channels_last(model: nn.Module, _inputs: Sequence[Tensor]) -> Model:
@@ -231,7 +235,7 @@ def _fused(model: nn.Module, inputs: Sequence[Tensor]) -> Model:
     try:
         fused = _frozen(model, inputs)
         for _ in range(_WARM):
-            fused(*(x[:_AT_ONCE] for x in inputs))  # the layers are put together in the second run
+            fused(*(x[: _at_once(inputs)] for x in inputs))  # the layers are put together in the second run
     finally:
         torch.jit.enable_onednn_fusion(before)
     return fused
@@ -255,7 +259,11 @@ def _int8(model: nn.Module, inputs: Sequence[Tensor]) -> Model:
     weights = default_per_channel_weight_observer
     config: Any = QConfig(MinMaxObserver.with_args(dtype=torch.quint8), weights)  # type: ignore[no-untyped-call]
     examples = [_last(x[:_SOME]) for x in inputs]
-    prepared = prepare_fx(model, mapping("x86").set_global(config), tuple(examples))
+    # Of the logits themselves a step of 8 bits is a tenth of a nat and more, and their layer takes no time.
+    layers = mapping("x86").set_global(config)
+    for last in [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear)][-1:]:
+        layers = layers.set_module_name(last, None)
+    prepared = prepare_fx(model, layers, tuple(examples))
     prepared(*examples)
     for observer in prepared.modules():
         if type(observer) is MinMaxObserver:
@@ -267,14 +275,20 @@ def _int8(model: nn.Module, inputs: Sequence[Tensor]) -> Model:
 
 
 def _frozen(model: nn.Module, inputs: Sequence[Tensor]) -> Model:
-    example = tuple(_last(x[:_AT_ONCE]) for x in inputs)
+    n = _at_once(inputs)
+    example = tuple(_last(x[:n]) for x in inputs)
     traced: Any = torch.jit.trace(model, example, check_trace=False)  # type: ignore[no-untyped-call]
     frozen = torch.jit.freeze(traced)
 
     def model_of_any_layout(*inputs: Tensor) -> Any:
         return frozen(*map(_last, inputs))
 
-    return model_of_any_layout if inputs[0].is_cuda else in_parts(model_of_any_layout, _AT_ONCE)
+    return model_of_any_layout if inputs[0].is_cuda else in_parts(model_of_any_layout, n)
+
+
+def _at_once(inputs: Sequence[Tensor]) -> int:
+    """Images for each thread at once, of a batch that is to give work to all of them."""
+    return max(1, min(_AT_ONCE, len(inputs[0]) // torch.get_num_threads()))
 
 
 def _to_channels_last(model: nn.Module) -> None:

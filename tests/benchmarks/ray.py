@@ -1,16 +1,16 @@
 """A scan spread over a local Ray: `python -m tests.benchmarks.ray [--only SECTION]`; it asserts no times.
 
-Sections: workers (1 and 2 workers of one thread each), driver (its memory against the number of samples), merge (what
-64 workers find, through the real merge).
+Sections: workers (1 and 2 workers of one thread each; `--photos N`), driver (its memory against the number of samples),
+merge (what 64 workers find in `--samples N` each, through the real merge).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import pickle
-import resource
 import shutil
 import subprocess
 import sys
@@ -28,16 +28,23 @@ from cleaner.core.records import ScoredBatch
 from cleaner.core.tally import Tally
 from cleaner.core.topk import TopLosses
 from cleaner.scoring import ray as spread
-from cleaner.scoring.checkpoint import Found, Part
+from cleaner.scoring.checkpoint import Part
 from tests.benchmarks import datasets
+from tests.benchmarks.memory import memory_now, reset_peak
 
-PHOTOS = 1000
+PHOTOS = 10_000
 CLASSES, K = 1000, 100
+ALIKE = 20
 WORKERS, SHARD = 64, 4096
+DRIVER_SAMPLES = (500_000, 5_000_000, 20_000_000)
 
 
 class Synthetic:
-    """A source of random losses, as many as asked for, each sample named by its number."""
+    """A source of random losses, as many as asked for, each sample named by its number.
+
+    One in ten is taken for a class that is like its own: were it any class, the cells of the confusion matrix, at most
+    as many as classes times classes, would go on to fill up for millions of samples.
+    """
 
     task, label_delim, address = "single-label", "", ""
     vocab = tuple(f"class {n}" for n in range(CLASSES))
@@ -64,7 +71,8 @@ class Synthetic:
         del fast
         random = np.random.default_rng(keys[0])
         labels = random.integers(0, CLASSES, len(keys))
-        predicted = np.where(random.random(len(keys)) < 0.9, labels, random.integers(0, CLASSES, len(keys)))
+        alike = (labels + random.integers(1, ALIKE + 1, len(keys))) % CLASSES
+        predicted = np.where(random.random(len(keys)) < 0.9, labels, alike)
         losses = random.exponential(size=len(keys))
         paths = [f"folder/image_{key:09d}.jpg" for key in keys]
         consume(ScoredBatch(paths, labels, losses, predicted, np.full(len(keys), 0.5)))
@@ -126,50 +134,60 @@ def driver(n: int, _folder: Path) -> dict[str, Any]:
     with spread.session(spread.Cluster()) as team:
         part = Part("all", TopLosses(CLASSES, K), Tally(CLASSES))
         source = spread.Spread(Synthetic(n), team)  # type: ignore[arg-type]
-        before, start, sent = _peak(), time.perf_counter(), 0
+        before, start, sent = reset_peak(), time.perf_counter(), 0
         for found in source.found(part, fast=False):
             sent += len(zlib.compress(pickle.dumps(found), 1))
             part.merge(found)
         seconds = time.perf_counter() - start
-    return {"samples": part.seen, "seconds": seconds, "mib": _peak() - before, "bytes_per_sample": sent / n}
+    return {"samples": part.seen, "seconds": seconds, "mib": memory_now("VmHWM") - before, "bytes_per_sample": sent / n}
 
 
 def merge(n: int, _folder: Path) -> dict[str, Any]:
     """Time and memory of the driver for what `WORKERS` workers find in `n` samples each, without Ray between them."""
-    source = Synthetic(0)
-    team = [spread.Scorer(source, K) for _ in range(WORKERS)]  # type: ignore[arg-type]
     part = Part("all", TopLosses(CLASSES, K), Tally(CLASSES))
-    seconds, sent, rounds = 0.0, 0, -(-n // SHARD)
-    for number in range(rounds * WORKERS):
-        keys = range(number * SHARD, (number + 1) * SHARD)
-        parcel = zlib.compress(pickle.dumps(team[number % WORKERS].found(number, "all", keys, False)), 1)
-        sent += len(parcel)
-        start = time.perf_counter()
-        found: Found = pickle.loads(zlib.decompress(parcel))
-        part.merge(found)
-        seconds += time.perf_counter() - start
+    before, cpu, sent = reset_peak(), time.process_time(), 0
     start = time.perf_counter()
-    kept = sum(len(part.heaps.of_class(label)) for label in range(CLASSES))
-    cells = len(part.tally.result())
-    seconds += time.perf_counter() - start
-    # What the driver holds; the process also holds the 64 workers.
-    held = len(pickle.dumps((part.heaps.to_arrays(), part.tally.to_arrays()))) / 2**20
+    for parcel in _parcels(-(-n // SHARD)):
+        sent += len(parcel)
+        part.merge(pickle.loads(zlib.decompress(parcel)))
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     return {
         "samples": part.seen,
-        "seconds": seconds,
-        "us_per_sample": seconds / part.seen * 1e6,
-        "held_mib": held,
+        "clock_seconds": seconds,
+        "driver_seconds": cpu,
+        "driver_us_per_sample": cpu / part.seen * 1e6,
+        "driver_mib": memory_now("VmHWM") - before,
         "bytes_per_sample": sent / part.seen,
-        "kept": kept,
-        "cells": cells,
+        "kept": sum(len(part.heaps.of_class(label)) for label in range(CLASSES)),
+        "cells": len(part.tally.result()),
     }
 
 
+def _parcels(rounds: int) -> Iterator[bytes]:
+    """What `WORKERS` workers send in so many shards each; processes of their own play them."""
+    context = multiprocessing.get_context("spawn")
+    players = os.cpu_count() or 1
+    parcels = context.Queue(maxsize=4 * players)
+    team = [context.Process(target=_play, args=(range(i, WORKERS, players), rounds, parcels)) for i in range(players)]
+    for player in team:
+        player.start()
+    for _ in range(rounds * WORKERS):
+        yield parcels.get()
+    for player in team:
+        player.join()
+
+
+def _play(numbers: range, rounds: int, parcels: Any) -> None:
+    """Send what the workers of some numbers find, in turns."""
+    workers = {number: spread.Scorer(Synthetic(0), K) for number in numbers}  # type: ignore[arg-type]
+    for done in range(rounds):
+        for number, worker in workers.items():
+            shard = done * WORKERS + number
+            keys = range(shard * SHARD, (shard + 1) * SHARD)
+            parcels.put(zlib.compress(pickle.dumps(worker.found(shard, "all", keys, False)), 1))
+
+
 ROWS: dict[str, Callable[[int, Path], dict[str, Any]]] = {"workers": workers, "driver": driver, "merge": merge}
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def row(section: str, n: int, folder: Path) -> dict[str, Any]:
@@ -190,6 +208,7 @@ def _shown(value: Any) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=ROWS)
+    parser.add_argument("--photos", type=int, default=PHOTOS, help="of the section workers")
     parser.add_argument("--samples", type=int, default=10_000_000, help="of each of the 64 workers of the merge")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -200,12 +219,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         photos = Path(temporary)
         if options.only in (None, "workers"):
-            photos = datasets.photos(photos / "photos", PHOTOS)
+            photos = datasets.photos(photos / "photos", options.photos)
             one, two = (row("workers", n, photos) for n in (1, 2))
             for name in ("per_second", "steady_per_second"):
                 print(f"  two workers: {two[name] / one[name]:.2f} x one ({name})")
         if options.only in (None, "driver"):
-            for n in (500_000, 5_000_000):
+            for n in DRIVER_SAMPLES:
                 row("driver", n, photos)
         if options.only in (None, "merge"):
             for n in (options.samples // 10, options.samples):
