@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
+from hosts import TOKEN, served
+from packaging.requirements import Requirement
+
+from tests.conftest import make_scan
 
 ROOT = Path(__file__).parents[1]
 CHECK = """
@@ -22,6 +28,17 @@ assert "model.send" in str(Grid._esm) and ".cleaner-card" in str(Grid._css)
 assert importlib.metadata.version("image-cleaner") == cleaner.__version__
 (command,) = importlib.metadata.entry_points(group="console_scripts", name="cleaner")
 assert command.value == "cleaner.cli:main"
+"""
+# Read by Python when it starts: what only the tests install is not found.
+ONLY_DEPENDENCIES = """
+import sys
+from importlib.machinery import PathFinder
+absent = frozenset({absent!r})
+class Finder(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in absent else super().find_spec(name, path, target)
+sys.meta_path[sys.meta_path.index(PathFinder)] = Finder
 """
 
 
@@ -57,3 +74,47 @@ def test_the_command_runs(installed: Path) -> None:
 def test_nothing_else_is_installed(installed: Path) -> None:
     names = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
     assert names == {"cleaner", "bin"}
+
+
+def required(distribution: importlib.metadata.Distribution, extra: str) -> set[tuple[str, str]]:
+    """What a distribution needs, alone or for an extra: names, each with an extra of its own, or with none."""
+    needs = map(Requirement, distribution.requires or ())
+    asked = [need for need in needs if need.marker is None or need.marker.evaluate({"extra": extra})]
+    return {(normal(need.name), each) for need in asked for each in ("", *need.extras)}
+
+
+def normal(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+def absent_without_extras(wheel: importlib.metadata.Distribution) -> set[str]:
+    """The packages of this environment that an installation of the wheel would not have."""
+    there = {normal(found.metadata["Name"]): found for found in importlib.metadata.distributions()}
+    seen, left = {("image-cleaner", "")}, required(wheel, "")
+    while left:
+        name, extra = left.pop()
+        seen.add((name, extra))
+        if name in there:
+            left |= required(there[name], extra) - seen
+    needed = {name for name, _ in seen}
+    by_package = importlib.metadata.packages_distributions()
+    return {package for package, names in by_package.items() if needed.isdisjoint(map(normal, names))}
+
+
+@pytest.mark.timeout(300)
+def test_the_page_needs_nothing_but_the_dependencies(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (wheel,) = importlib.metadata.distributions(path=[str(installed)])
+    absent = absent_without_extras(wheel)
+    assert {"pytest", "jupyterlab", "ray", "playwright"} <= absent
+    (tmp_path / "sitecustomize.py").write_text(ONLY_DEPENDENCIES.format(absent=sorted(absent)))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(installed)]))
+    monkeypatch.chdir(tmp_path)
+    scan = make_scan(tmp_path / "data", tmp_path / "scan", per_class=1)
+    with served(scan.folder) as host:
+        words = host.server.cmdline()
+        address = f"http://127.0.0.1:{words[words.index('--port') + 1]}/?token={TOKEN}"
+        page = urllib.request.urlopen(address, timeout=120).read().decode()
+    assert "kernelId" in page
+    assert "application/vnd.jupyter.widget-view+json" in page
