@@ -16,8 +16,8 @@ from filelock import FileLock
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import number_to_csv, path_to_csv, sync_folder, write_whole
+from cleaner.core.manifest_rows import COLUMNS, Lines, ManifestRows
 from cleaner.core.records import Decision, face_of
-from cleaner.core.rows import COLUMNS, Lines, Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +60,7 @@ class Manifest:
         self.warnings: list[str] = []
         """What was found wrong with the file and left out, for people to read."""
         self._lock = FileLock(f"{self.path}.lock", thread_local=False)
-        self._rows = Rows(str(self.path))
+        self._rows = ManifestRows(str(self.path))
         self._place: _Place | None = None
         self._torn = b""
         self.refresh()
@@ -76,7 +76,7 @@ class Manifest:
             raise CleanerError(f"there is no manifest {str(path)!r}; it is the decisions.csv in the scan folder")
         return cls(path)
 
-    def standing(self) -> Rows:
+    def standing(self) -> ManifestRows:
         """For each decided path the decision that stands; what was undone is not in it.
 
         It is the same object, with what was added, until somebody edits the file.
@@ -221,7 +221,7 @@ class Manifest:
             return False
         rows, new = self._rows, self._added(now)
         if new is None:
-            rows, new = Rows(str(self.path)), _bytes_of(self.path) if now else b""
+            rows, new = ManifestRows(str(self.path)), _bytes_of(self.path) if now else b""
         # Where it makes no sense, what was read before still stands, and is read on from there once it is mended.
         self._torn = rows.take_in(new)
         self._rows = rows

@@ -22,7 +22,7 @@ from cleaner.core.tasks import DELIMITERS, MULTI_LABEL, SINGLE_LABEL, TASKS, che
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FORMAT", "Rows", "Scan", "check_out", "load", "scan_at"]
+__all__ = ["FORMAT", "LazyRecords", "Scan", "check_out", "load", "scan_at"]
 
 FORMAT = 1
 _DESCRIPTION = "scan.json"
@@ -50,7 +50,7 @@ _BIN_NAMES = ("0", *(f"{edge:g}" for edge in LOSS_EDGES))
 _Row = TypeVar("_Row")
 
 
-class Rows(Sequence[_Row]):
+class LazyRecords(Sequence[_Row]):
     """Records that are made each time they are iterated over, or once and for all when they are counted or indexed.
 
     A scan can have kept so many samples that to hold them all as objects takes more memory than scoring did.
@@ -139,7 +139,7 @@ class Scan:
         _check_task(self.task, self.label_delim, self.vocab)
         if len(set(self.vocab)) != len(self.vocab):
             raise CleanerError(f"the vocabulary {list(self.vocab)} names a label twice; labels must differ as text")
-        if isinstance(self.samples, Rows):
+        if isinstance(self.samples, LazyRecords):
             return  # checked when they are read or made, and perhaps many
         labels, splits, predictions = set(self.vocab), set(self.splits), self._predictions
         for sample in self.samples:
@@ -288,11 +288,11 @@ class Scan:
         write_whole(folder / _CLASSES_FILE, _to_csv(_CLASSES, map(_losses_row, self.losses)))
         write_whole(folder / _DESCRIPTION, json.dumps(self._description(), indent=2, ensure_ascii=False) + "\n")
         object.__setattr__(self, "folder", folder)
-        if isinstance(self.samples, Rows):
+        if isinstance(self.samples, LazyRecords):
             # What made them can go; they are read back when somebody asks.
             path = folder / _TOP_LOSSES_FILE
             columns, read = self._columns, partial(_sample_from, self.label_delim)
-            object.__setattr__(self, "samples", Rows(lambda: _from_csv(path, columns, read)))
+            object.__setattr__(self, "samples", LazyRecords(lambda: _from_csv(path, columns, read)))
         return self
 
     @property

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Container
 
+from cleaner.core.manifest_rows import ManifestRows
 from cleaner.core.records import Action, Decision
-from cleaner.core.rows import Rows
 
 __all__ = ["Opinions"]
 
@@ -19,7 +19,7 @@ class Opinions:
 
     def __init__(self, of: Container[str]) -> None:
         self._of = of
-        self._rows = Rows("")
+        self._rows = ManifestRows("")
         self._taken = 0
         self._decided: set[str] = set()
 
@@ -28,7 +28,7 @@ class Opinions:
         """How many files of the scan have a decision that stands."""
         return len(self._decided)
 
-    def take_in(self, rows: Rows) -> None:
+    def take_in(self, rows: ManifestRows) -> None:
         """Take in the rows that came since; all of them again where somebody edited the file."""
         if rows is not self._rows:
             self._rows, self._taken = rows, rows.count

@@ -20,7 +20,7 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.files import write_whole
 from cleaner.core.label_table import label_rows
 from cleaner.core.records import ClassLosses, Sample, ScoredBatch, ScoredLabels
-from cleaner.core.scan import Rows, Scan, check_out
+from cleaner.core.scan import LazyRecords, Scan, check_out
 from cleaner.core.tally import Tally
 from cleaner.core.tasks import MULTI_LABEL, OTHER, SINGLE_LABEL, drawn_file
 from cleaner.core.topk import Kept, TopLosses
@@ -412,7 +412,7 @@ def _result(source: Source, parts: list[Part], k: int, settings: dict[str, Any],
         splits=source.splits,
         k=k,
         scored={part.split: part.scored for part in parts},
-        samples=Rows(lambda: (sample for part in parts for sample in _samples(part, source))),
+        samples=LazyRecords(lambda: (sample for part in parts for sample in _samples(part, source))),
         cells={part.split: _cells(part.tally, source) for part in parts},
         unreadable=tuple(item for part in parts for item in sorted(part.unreadable, key=lambda u: u.path)),
         losses=tuple(losses for part in parts for losses in _losses(part, source.vocab)),

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from cleaner.core.manifest import Manifest
+from cleaner.core.manifest_rows import COLUMNS
 from cleaner.core.records import Action, Decision
-from cleaner.core.rows import COLUMNS
 from cleaner.review.opinions import Opinions
 
 CLASSES, REVIEWERS = 1000, ("anna", "ben", "carl")

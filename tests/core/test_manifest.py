@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from cleaner.core import manifest as manifest_module
 from cleaner.core.errors import CleanerError
 from cleaner.core.manifest import COLUMNS, Manifest
+from cleaner.core.manifest_rows import ManifestRows
 from cleaner.core.plain_rows import plain_rows
 from cleaner.core.records import Action, Decision
-from cleaner.core.rows import Rows
 
 HEADER = b"path,action,label,new_label,split,loss,predicted,sha256,reviewer,decided_at\r\n"
 SHA256 = "0123456789abcdef" * 4
@@ -140,7 +140,7 @@ def test_rows_that_are_checked_together_are_those_that_are_read_one_by_one(
     text = f"{plain}\r\n{line.format(changed)}{plain}\n"
 
     def read() -> object:
-        rows = Rows("file")
+        rows = ManifestRows("file")
         try:
             torn = rows.take_in(header.encode()) + rows.take_in(text.encode())
         except CleanerError as error:
@@ -149,7 +149,7 @@ def test_rows_that_are_checked_together_are_those_that_are_read_one_by_one(
 
     together = read()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cleaner.core.rows.plain_rows", lambda *_: None)
+        patch.setattr("cleaner.core.manifest_rows.plain_rows", lambda *_: None)
         assert read() == together
 
 
@@ -166,7 +166,7 @@ def test_what_this_program_writes_is_checked_together(path: Path) -> None:
 
 @pytest.mark.parametrize("odd", [None, ODD])
 def test_a_manifest_of_many_blocks(odd: Decision | None, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cleaner.core.rows._BLOCK", 300)
+    monkeypatch.setattr("cleaner.core.manifest_rows._BLOCK", 300)
     rows = [keep(f"{n % 60}.png", action=[Action.KEEP, Action.UNDO][n % 7 == 0]) for n in range(100)]
     if odd is not None:
         rows[50] = odd

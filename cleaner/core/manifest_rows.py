@@ -13,7 +13,7 @@ from cleaner.core.files import path_from_csv
 from cleaner.core.plain_rows import plain_rows
 from cleaner.core.records import Action, Decision, parse_action
 
-__all__ = ["COLUMNS", "Lines", "Rows"]
+__all__ = ["COLUMNS", "Lines", "ManifestRows"]
 
 COLUMNS = ("path", "action", "label", "new_label", "split", "loss", "predicted", "sha256", "reviewer", "decided_at")
 _REQUIRED = ("path", "action")
@@ -24,7 +24,7 @@ _WHOLE_OR_REFUSED = ("action", "sha256", "decided_at")
 _BLOCK = 1 << 17
 
 
-class Rows(Mapping[str, Decision]):
+class ManifestRows(Mapping[str, Decision]):
     """All rows of one manifest; as a mapping, for each decided path the decision that stands.
 
     Each row is checked when it is taken in. What is held is its bytes and where they are, so that a million rows take
