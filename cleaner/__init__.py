@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from cleaner.core.scan import Scan, load
     from cleaner.interpret.interpretation import Interpretation
     from cleaner.review.app import Review
-    from cleaner.scoring.engine import scan, scan_folder, scan_model, scan_table
     from cleaner.scoring.predictions import scan_arrays, scan_chunks
     from cleaner.scoring.ray import Cluster
+    from cleaner.scoring.trained import scan, scan_folder, scan_model, scan_table
 
 __version__ = "0.1.0"
 
@@ -53,12 +53,12 @@ _HOMES = {
     "Scan": "cleaner.core.scan",
     "cleaned": "cleaner.apply.cleaned",
     "load": "cleaner.core.scan",
-    "scan": "cleaner.scoring.engine",
+    "scan": "cleaner.scoring.trained",
     "scan_arrays": "cleaner.scoring.predictions",
     "scan_chunks": "cleaner.scoring.predictions",
-    "scan_folder": "cleaner.scoring.engine",
-    "scan_model": "cleaner.scoring.engine",
-    "scan_table": "cleaner.scoring.engine",
+    "scan_folder": "cleaner.scoring.trained",
+    "scan_model": "cleaner.scoring.trained",
+    "scan_table": "cleaner.scoring.trained",
     "undo": "cleaner.apply.execute",
 }
 

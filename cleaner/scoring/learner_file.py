@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.scan import Scan
-from cleaner.scoring.engine import scan_folder, scan_table
+from cleaner.scoring.trained import scan_folder, scan_table
 from cleaner.scoring.trusted import is_trusted, remember
 
 if TYPE_CHECKING:

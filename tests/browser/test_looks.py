@@ -17,7 +17,7 @@ from hosts import PATIENCE, Host, served
 
 from cleaner.core.scan import Scan
 from cleaner.demo import make_dataset, train
-from cleaner.scoring.engine import scan_folder
+from cleaner.scoring.trained import scan_folder
 
 WIDTHS = (1024, 1280, 2400)
 

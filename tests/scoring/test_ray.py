@@ -288,5 +288,5 @@ if __name__ == "__main__":
 
 
 def test_ray_is_imported_only_where_it_is_asked_for() -> None:
-    code = "import sys, cleaner.scoring.engine, cleaner.scoring.ray; assert 'ray' not in sys.modules"
+    code = "import sys, cleaner.scoring.trained, cleaner.scoring.ray; assert 'ray' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
