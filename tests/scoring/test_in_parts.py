@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from threading import Barrier, Thread
 
 import pytest
@@ -64,3 +67,23 @@ def test_what_fails_in_a_part_is_raised() -> None:
 
     with pytest.raises(ValueError, match="seven"):
         in_parts(fails_at_the_end, 2)(torch.arange(8.0).reshape(8, 1))
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that are copies of this one")
+def test_a_copy_of_this_process_has_threads_of_its_own() -> None:
+    doubled = in_parts(lambda x: 2 * x, 1)
+    doubled(torch.ones(4, 1))
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork"), initializer=remember, initargs=(doubled,)) as pool:
+        assert pool.submit(total_of_remembered).result(30) == 8
+
+
+def remember(run: Callable[[Tensor], Tensor]) -> None:
+    remembered.append(run)
+
+
+def total_of_remembered() -> float:
+    return float(remembered[-1](torch.ones(4, 1)).sum())
+
+
+remembered: list[Callable[[Tensor], Tensor]] = []
