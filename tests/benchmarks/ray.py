@@ -87,7 +87,7 @@ def workers(n: int, folder: Path) -> dict[str, Any]:
 
     from cleaner.scoring import engine
 
-    learn = datasets.photo_learner(folder)
+    learn = datasets.photo_learner(folder.with_name("trained"))
     ray.init(num_cpus=n, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     times, sent = list[tuple[float, int]](), 0
 
@@ -219,6 +219,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         photos = Path(temporary)
         if options.only in (None, "workers"):
+            datasets.photos(photos / "trained")  # by which the model is trained, once
             photos = datasets.photos(photos / "photos", options.photos)
             one, two = (row("workers", n, photos) for n in (1, 2))
             for name in ("per_second", "steady_per_second"):
