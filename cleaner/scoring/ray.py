@@ -33,11 +33,14 @@ from cleaner.scoring.sources import Source
 if TYPE_CHECKING:
     from cleaner.scoring.sources import Candidates, Spreadable, Wanted
 
-__all__ = ["Cluster", "Scorer", "Spread", "session", "take_in"]
+__all__ = ["Cluster", "Scorer", "Spread", "session", "shard_size", "take_in"]
 
 # A shard takes a worker some seconds to some minutes; of a small dataset each worker gets several.
 _LARGEST_SHARD = 4096
 _SHARDS_A_WORKER = 8
+# Ray Data keeps statistics of each shard for as long as it runs, some 5 KB: of a huge dataset the shards are larger, so
+# that they are no more than this.
+_MOST_SHARDS = 8192
 
 _log = logging.getLogger("cleaner")
 
@@ -144,8 +147,7 @@ class Spread(Source):
         yield from self._found(_Shards(listing, part.split, self._shard(count - part.seen), fast), part.heaps.k)
 
     def _shard(self, count: int) -> int:
-        size = -(-count // (self._team.workers * _SHARDS_A_WORKER))
-        return max(1, min(_LARGEST_SHARD, size))
+        return shard_size(count, self._team.workers)
 
     def _found(self, shards: _Shards, k: int) -> Iterator[Found]:
         import ray
@@ -160,6 +162,12 @@ class Spread(Source):
             for kind, way in found.ways.items():
                 self.ways.setdefault(kind, way)
             yield found
+
+
+def shard_size(count: int, workers: int) -> int:
+    """How many of `count` samples a worker is given at once."""
+    several_each = -(-count // (workers * _SHARDS_A_WORKER))
+    return max(1, min(_LARGEST_SHARD, several_each), -(-count // _MOST_SHARDS))
 
 
 def take_in(spread: Spread, part: Part, fast: bool, arrived: Callable[[int], None]) -> None:
