@@ -40,7 +40,7 @@ _LARGEST_SHARD = 4096
 _SHARDS_A_WORKER = 8
 # Ray Data keeps statistics of each shard for as long as it runs, some 5 KB: of a huge dataset the shards are larger, so
 # that they are no more than this.
-_MOST_SHARDS = 8192
+_MOST_SHARDS = 4096
 
 _log = logging.getLogger("cleaner")
 
