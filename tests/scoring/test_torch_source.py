@@ -513,6 +513,8 @@ def test_a_process_that_ends_while_it_hands_over_a_batch_is_told(
     monkeypatch.setattr("multiprocessing.resource_sharer.DupFd.detach", breaks)
     with pytest.raises(CleanerError, match=rf"ended a process that reads images \({type(error).__name__}.*--workers"):
         scan_of(ImageFolder(data, TRANSFORM), tmp_path / "scan", workers=1)
+    # Also while somebody still holds the error, as a notebook does.
+    assert torch.multiprocessing.active_children() == []
 
 
 class Several(nn.Module):

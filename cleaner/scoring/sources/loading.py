@@ -294,6 +294,10 @@ def _received(batches: Iterator[Traced]) -> Iterator[Traced]:
     try:
         yield from batches
     except (ConnectionError, EOFError) as error:
+        # What holds on to the loader goes first, so that the other workers end now and not when somebody lets go of
+        # the error.
+        error.with_traceback(None)
+        del batches
         raise _lost(error) from error
 
 
