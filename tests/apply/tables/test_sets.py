@@ -222,7 +222,7 @@ def test_labels_that_stay_keep_their_order_and_new_ones_come_last(
 
 
 def test_parquet_cells_hold_sets_too(scan: Scan) -> None:
-    pa = pytest.importorskip("pyarrow")
+    pa = pytest.importorskip("pyarrow", reason="needs pyarrow, which the extra test brings")
     parquet = pytest.importorskip("pyarrow.parquet")
     file = scan.root / "labels.parquet"
     parquet.write_table(pa.table({"fname": ["1.png", "3.png"], "labels": ["cat", "dog cat"]}), file)
