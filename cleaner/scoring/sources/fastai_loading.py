@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 import torch
 from fastai.torch_core import to_device
+from fastai.vision import augment
 from fastai.vision.augment import Resize
 from PIL import Image
 
@@ -199,6 +200,9 @@ class Files(Reader):
     def before_reading(self) -> None:
         self.dl.before_iter()  # tells the transforms, of which the workers get copies, that this is no training
 
+    def begin_work(self) -> None:
+        _leave_out_empty_padding()
+
     def put_together(self, samples: list[Any]) -> Any:
         return self.dl.do_batch(samples)
 
@@ -305,6 +309,23 @@ class Files(Reader):
                 f"the learner knows {', '.join(self._vocab[:20])}. Move the file to one of these classes, "
                 "or train the learner with the new one"
             ) from error
+
+
+def _leave_out_empty_padding() -> None:
+    """Have fastai's `Resize` not pad an image by nothing, as it does with each that it crops.
+
+    That copies the image three times, which was measured to take 0.9 of the 5.4 ms of reading a photo of 500 x 375
+    pixels. It replaces a function of fastai's, and is for processes of our own.
+    """
+    pad = getattr(augment, "tvpad", None)
+
+    def padded(image: Any, padding: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(image, Image.Image) and image.mode in ("L", "RGB") and not any(padding):
+            return image
+        return pad(image, padding, *args, **kwargs)
+
+    if pad is not None:
+        augment.tvpad = padded
 
 
 def _pixels_needed(dl: Any) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from cleaner.core.errors import CleanerError, FieldError
 from cleaner.core.files import RefusedFile, relative_path
@@ -122,6 +122,9 @@ class Reader(Dataset[Any]):
 
     def before_reading(self) -> None:
         """Called before workers get their copies."""
+
+    def begin_work(self) -> None:
+        """Called in each worker before it reads; what is changed there is seen by nobody else."""
 
     def fetched(self, key: Key) -> AbstractContextManager[Key]:
         """By what key to read the sample; meanwhile its file is on this machine."""
@@ -307,6 +310,9 @@ def _begin_work(_worker: int) -> None:
         os.nice(10)
     # Pillow's about images of half the pixels that are accepted.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    worker = get_worker_info()
+    if worker is not None:
+        worker.dataset.begin_work()
 
 
 @contextmanager
