@@ -34,7 +34,7 @@ _SOME = 16
 _WORTH_IT = 1e-3
 # Seconds of trying after which what was timed will do.
 _LONG_ENOUGH = 0.1
-# A compiled model does its last optimizations in its first two runs.
+# A compiled model does its last optimizations in its first two runs, the second of which puts layers together.
 _WARM = 2
 # The part of the time that a way must take at most to be taken: noise in a timing must not decide.
 _CLEARLY = 0.9
@@ -186,12 +186,13 @@ def has_hooks(model: nn.Module) -> bool:
 
 def _plain(model: nn.Module, inputs: Sequence[Tensor], losses: Callable[[Any], Tensor]) -> tuple[Way, Tensor]:
     """The model as it is, and the losses that are expected of other ways."""
-    result, seconds = _timed(model, inputs, warm=1)
+    # The first run of a large model takes somewhat longer than others, but another one takes longer than it is worth.
+    result, seconds = _timed(model, inputs, warm=0)
     return Way("plain", model, 0.0, seconds), losses(result)
 
 
 def _tried(name: str, model: Model, inputs: Sequence[Tensor], losses: Callable[[Any], Tensor], expected: Tensor) -> Way:
-    result, seconds = _timed(model, inputs, _WARM)
+    result, seconds = _timed(model, inputs, warm=1)
     found = losses(result)
     # Equal infinities are no difference.
     difference = float(torch.where(found == expected, 0.0, (found - expected).abs()).max())
@@ -235,12 +236,9 @@ def _fused(model: nn.Module, inputs: Sequence[Tensor]) -> Model:
     before = torch.jit.onednn_fusion_enabled()  # type: ignore[no-untyped-call]
     torch.jit.enable_onednn_fusion(True)
     try:
-        fused = _frozen(model, inputs)
-        for _ in range(_WARM):
-            fused(*(x[: _at_once(inputs, _AT_ONCE)] for x in inputs))  # the layers are put together in the second run
+        return _frozen(model, inputs)
     finally:
         torch.jit.enable_onednn_fusion(before)
-    return fused
 
 
 def _bfloat16(model: nn.Module, _inputs: Sequence[Tensor]) -> Model:
@@ -284,6 +282,9 @@ def _frozen(model: nn.Module, inputs: Sequence[Tensor], most: int = _AT_ONCE) ->
 
     def model_of_any_layout(*inputs: Tensor) -> Any:
         return frozen(*map(_last, inputs))
+
+    for _ in range(_WARM):
+        frozen(*example)
 
     return model_of_any_layout if inputs[0].is_cuda else in_parts(model_of_any_layout, n)
 
