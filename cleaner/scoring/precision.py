@@ -186,22 +186,26 @@ def has_hooks(model: nn.Module) -> bool:
 
 def _plain(model: nn.Module, inputs: Sequence[Tensor], losses: Callable[[Any], Tensor]) -> tuple[Way, Tensor]:
     """The model as it is, and the losses that are expected of other ways."""
-    # The first run of a large model takes somewhat longer than others, but another one takes longer than it is worth.
-    result, seconds = _timed(model, inputs, warm=0)
+    result, seconds = _timed(model, inputs)
     return Way("plain", model, 0.0, seconds), losses(result)
 
 
 def _tried(name: str, model: Model, inputs: Sequence[Tensor], losses: Callable[[Any], Tensor], expected: Tensor) -> Way:
-    result, seconds = _timed(model, inputs, warm=1)
+    result, seconds = _timed(model, inputs)
     found = losses(result)
     # Equal infinities are no difference.
     difference = float(torch.where(found == expected, 0.0, (found - expected).abs()).max())
     return Way(name, model, difference, seconds)
 
 
-def _timed(model: Model, inputs: Sequence[Tensor], warm: int) -> tuple[Any, float]:
-    """What a model makes of the inputs, and the quickest of some runs, of which the first `warm` are slow."""
+def _timed(model: Model, inputs: Sequence[Tensor]) -> tuple[Any, float]:
+    """What a model makes of the inputs, and the quickest of some runs.
+
+    Of a large model on a CPU one run says enough: it may take half as long again as later ones, which would cost more
+    than a choice between ways that close is worth. On a GPU the first loads what the others run.
+    """
     result, times = None, list[float]()
+    warm = int(inputs[0].is_cuda)
     for _ in range(6):
         start = time.perf_counter()
         result = model(*inputs)
