@@ -34,7 +34,7 @@ _SOME = 16
 _WORTH_IT = 1e-3
 # Seconds of trying after which what was timed will do.
 _LONG_ENOUGH = 0.1
-# A compiled model does its last optimizations in its first two runs, the second of which puts layers together.
+# A compiled model does its last optimizations in its first two runs; in the second of them layers are put together.
 _WARM = 2
 # The part of the time that a way must take at most to be taken: noise in a timing must not decide.
 _CLEARLY = 0.9

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from fastai.vision import all as fastai
+from fastai.vision import augment
 from PIL import Image
 from torch import nn
 from torch.nn import functional
@@ -21,6 +23,7 @@ from torch.utils.data import get_worker_info
 import cleaner
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import Action, Decision
+from cleaner.scoring.sources.fastai_loading import leave_out_empty_padding
 from tests.conftest import make_image
 from tests.odd_images import HARMFUL, HARMLESS, KINDS, UNREADABLE, write_harmful_image, write_odd_image
 from tests.scoring.learners import VOCAB, make_folder, make_learner, make_model, plain_losses
@@ -61,6 +64,38 @@ def test_worker_processes_read_images_as_for_validation(tmp_path: Path) -> None:
     scan = cleaner.scan_folder(learn, data, tmp_path / "scan", workers=2, progress=False)
     expected = plain_losses(learn, sorted(data.rglob("*.png")))
     assert {Path(s.path).name: s.loss for s in scan.samples} == pytest.approx(expected, abs=1e-5)
+
+
+def test_worker_processes_alone_leave_out_padding_by_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pads(_image: Any, padding: Any, **_options: Any) -> Any:
+        raise AssertionError(f"an image is padded by {padding}")
+
+    learn = make_learner(make_folder(tmp_path / "data"))
+    monkeypatch.setattr(augment, "tvpad", pads)
+    scan = cleaner.scan_folder(learn, tmp_path / "data", tmp_path / "scan", workers=1, progress=False)
+    assert scan.unreadable == ()
+    assert augment.tvpad is pads
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "1"])
+def test_without_padding_by_nothing_images_are_the_same(
+    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = [(50, 37), (37, 50), (40, 40), (32, 32), (20, 60)]
+    images = [Image.open(make_image(tmp_path / f"{n}.png", n, size)).convert(mode) for n, size in enumerate(sizes)]
+
+    def resized() -> list[tuple[Any, ...]]:
+        ways = [
+            fastai.Resize(32, method=method, pad_mode=pad)
+            for method, pad in product(("crop", "pad", "squish"), ("zeros", "border"))
+        ]
+        made = [way(fastai.PILImage(image), split_idx=1) for way in ways for image in images]
+        return [(type(image), image.mode, image.size, image.tobytes()) for image in made]
+
+    expected = resized()
+    monkeypatch.setattr(augment, "tvpad", augment.tvpad)  # so that it is put back
+    leave_out_empty_padding()
+    assert resized() == expected
 
 
 def test_a_loss_that_reduces_whatever_it_is_told_is_asked_about_each_sample(tmp_path: Path) -> None:

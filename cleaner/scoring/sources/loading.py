@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset
 
 from cleaner.core.errors import CleanerError, FieldError
 from cleaner.core.files import RefusedFile, relative_path
@@ -37,6 +37,7 @@ __all__ = [
     "every",
     "lost_workers",
     "nothing_scored",
+    "read_ahead",
     "these",
     "with_copies",
 ]
@@ -263,6 +264,19 @@ def with_copies(batches: Iterable[Traced]) -> Iterator[Traced]:
             yield traced
 
 
+def read_ahead(workers: int) -> int | None:
+    """Batches that each worker reads ahead; None where there are no workers.
+
+    Few workers read as many in all as four would, lest they wait while ways to run the model are tried, which took 4 %
+    of the time of a scan of 1,000 photos. Where a container leaves little room for what passes between processes, they
+    read no further ahead than torch's do by default.
+    """
+    if not workers:
+        return None
+    room = shutil.disk_usage(_SHARED).free if os.path.isdir(_SHARED) else 0
+    return max(2, 8 // workers) if room >= _ROOMY else 2
+
+
 def nothing_scored(unreadable: list[Unreadable]) -> ScoredBatch:
     """What is known of a batch of which no image could be read."""
     nothing = np.empty(0)
@@ -278,9 +292,9 @@ def _read(reader: Reader, keys: Iterator[Key], workers: int | None) -> Iterator[
         reader,
         batch_sampler=_Batches(keys, reader.batch_size),
         num_workers=workers,
-        prefetch_factor=_ahead(workers),
+        prefetch_factor=read_ahead(workers),
         collate_fn=reader.collate,
-        worker_init_fn=_begin_work,
+        worker_init_fn=partial(_begin_work, reader),
         pin_memory=reader.device.type == "cuda",
     )
     try:
@@ -310,15 +324,13 @@ def _received(batches: Iterator[Traced]) -> Iterator[Traced]:
         raise _lost(error) from error
 
 
-def _begin_work(_worker: int) -> None:
+def _begin_work(reader: Reader, _worker: int) -> None:
     """Let the threads of the model go first: those of one layer wait for each other, images are read ahead."""
     if hasattr(os, "nice"):
         os.nice(10)
     # Pillow's about images of half the pixels that are accepted.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-    worker = get_worker_info()
-    if worker is not None:
-        worker.dataset.begin_work()
+    reader.begin_work()
 
 
 @contextmanager
@@ -343,18 +355,6 @@ def _lost(error: Exception) -> CleanerError:
 def _cores() -> int:
     """Cores that this process may use, at most as many as fastai takes."""
     return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-def _ahead(workers: int) -> int | None:
-    """Batches that each worker reads ahead.
-
-    Few workers read as many as four would, lest they wait while ways to run the model are tried: that was 4 % of the
-    time for 1,000 photos. But not where a container has little room for what passes between processes.
-    """
-    if not workers:
-        return None
-    room = shutil.disk_usage(_SHARED).free if os.path.isdir(_SHARED) else 0
-    return max(2, 8 // workers) if room >= _ROOMY else 2
 
 
 class _Batches:
