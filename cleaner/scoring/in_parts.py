@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["in_parts"]
+__all__ = ["in_parts", "part_size"]
 
 
-def in_parts(model: Callable[..., Any], size: int) -> Callable[..., Any]:
-    """A model that computes the samples of a batch `size` at a time, as many such parts at once as torch has threads.
+def in_parts(model: Callable[..., Any], most: int) -> Callable[..., Any]:
+    """A model that computes the samples of a batch in parts, as many of them at once as torch has threads.
 
     Threads that share the work of a layer wait for each other at its end, dozens of times a batch, and each wait lasts
     as long as the processes that read images keep one of them from its core. Threads with images of their own wait once
@@ -24,17 +24,23 @@ def in_parts(model: Callable[..., Any], size: int) -> Callable[..., Any]:
 
     Args:
         model: can be called by several threads, and gives a tensor with a row for each sample.
-        size: samples; small enough for what lies between the layers to stay in the cache of a core.
+        most: samples in a part; few enough for what lies between the layers to stay in the cache of a core.
     """
 
     def run(*inputs: Tensor) -> Tensor:
-        parts = list(zip(*(x.split(size) for x in inputs), strict=True))  # type: ignore[no-untyped-call]
         threads = torch.get_num_threads()
+        n = part_size(len(inputs[0]), most)
+        parts = list(zip(*(x.split(n) for x in inputs), strict=True))  # type: ignore[no-untyped-call]
         if threads == 1 or len(parts) == 1:
             return torch.cat([model(*part) for part in parts])
         return torch.cat(list(_team(threads).map(partial(_without_gradients, model), parts)))
 
     return run
+
+
+def part_size(n: int, most: int) -> int:
+    """Samples in each part of a batch of `n`, which is to give work to all threads."""
+    return max(1, min(most, n // torch.get_num_threads()))
 
 
 def _without_gradients(model: Callable[..., Any], part: tuple[Tensor, ...]) -> Any:

@@ -31,6 +31,13 @@ def test_rows_come_in_the_order_of_the_samples(n: int, size: int) -> None:
     assert torch.equal(in_parts(lambda x, y: x + y, size)(x, 2 * x), 3 * x)
 
 
+@pytest.mark.parametrize(("n", "parts"), [(64, [8] * 8), (16, [8, 8]), (6, [3, 3]), (5, [2, 2, 1]), (1, [1])])
+def test_a_small_batch_gives_work_to_all_threads(n: int, parts: list[int]) -> None:
+    sizes: list[int] = []
+    in_parts(lambda x: (sizes.append(len(x)), x)[1], 8)(torch.zeros(n, 1))
+    assert sorted(sizes, reverse=True) == parts
+
+
 @pytest.mark.timeout(60)
 def test_parts_are_computed_at_the_same_time() -> None:
     both = Barrier(2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -111,6 +112,56 @@ def test_a_way_that_cannot_be_made_is_left_out(
         way, _ = precision.choose(model, inputs, losses, precision.TOLERANCE)
     assert way.name == "plain"
     assert "fails: not for this model (RuntimeError: cannot trace this)" in caplog.text
+
+
+class Clock:
+    """Time as models take it, so that the machine's does not count."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(precision, "time", SimpleNamespace(perf_counter=lambda: self.now))
+
+    def model(self, *seconds: float) -> Any:
+        """Gives its input, and takes so many seconds for each run of more than two samples, the last from then on."""
+        left = list(seconds)
+
+        def run(x: Tensor) -> Tensor:
+            if len(x) > 2:
+                self.now += left.pop(0) if len(left) > 1 else left[0]
+            return x
+
+        return run
+
+
+@pytest.mark.parametrize(
+    ("plain", "way", "taken"),
+    [
+        ((0.15, 0.1), (0.1,), "plain"),  # the first run of the model is the slow one
+        ((0.15, 0.1), (0.15, 0.1), "plain"),
+        ((0.15, 0.1), (0.12, 0.08), "way"),
+        ((0.15, 0.1), (0.06,), "way"),
+        ((0.1,), (0.11,), "plain"),
+        ((0.02, 0.01), (0.01,), "plain"),
+    ],
+)
+def test_the_first_run_of_a_model_does_not_decide(
+    plain: tuple[float, ...], way: tuple[float, ...], taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(precision, "EXACT", {"way": lambda *_: clock.model(*way)})
+    found, _ = precision.choose(clock.model(*plain), [torch.zeros(4, 5)], losses, precision.TOLERANCE)
+    assert found.name == taken
+
+
+@torch.no_grad()
+def test_the_parts_of_a_batch_do_not_depend_on_the_number_of_examples(
+    model: nn.Module, inputs: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = list[int]()
+    monkeypatch.setattr(precision, "in_parts", lambda model, most: (sizes.append(most), model)[1])
+    for examples in ([inputs[0][:1]], inputs):
+        precision.make("int8", model, examples)
+    assert sizes == [8, 8]
 
 
 class Learned:

@@ -45,8 +45,10 @@ __all__ = [
 SPREAD = 16
 """Images from all over a split, to see in what ranges the values of a model lie."""
 
-# Where Linux keeps what passes between processes, and the bytes from which on that is not little.
-_SHARED, _ROOMY = "/dev/shm", 2**30  # noqa: S108 - it is only measured
+# Where Linux keeps what passes between processes.
+_SHARED = "/dev/shm"  # noqa: S108 - it is only measured
+# Bytes of an image that is large for a model; what is read without being resized may be larger.
+_LARGE = 3 * 512 * 512 * 4
 
 Key = Any
 
@@ -264,17 +266,17 @@ def with_copies(batches: Iterable[Traced]) -> Iterator[Traced]:
             yield traced
 
 
-def read_ahead(workers: int) -> int | None:
+def read_ahead(workers: int, batch_size: int) -> int | None:
     """Batches that each worker reads ahead; None where there are no workers.
 
     Few workers read as many in all as four would, lest they wait while ways to run the model are tried, which took 4 %
-    of the time of a scan of 1,000 photos. Where a container leaves little room for what passes between processes, they
-    read no further ahead than torch's do by default.
+    of the time of a scan of 1,000 photos. They read no further ahead than torch's do by default where what passes
+    between processes may not fit, as in a container, or where nothing is known of how much does.
     """
     if not workers:
         return None
     room = shutil.disk_usage(_SHARED).free if os.path.isdir(_SHARED) else 0
-    return max(2, 8 // workers) if room >= _ROOMY else 2
+    return max(2, 8 // workers) if room > 2 * 8 * batch_size * _LARGE else 2
 
 
 def nothing_scored(unreadable: list[Unreadable]) -> ScoredBatch:
@@ -292,7 +294,7 @@ def _read(reader: Reader, keys: Iterator[Key], workers: int | None) -> Iterator[
         reader,
         batch_sampler=_Batches(keys, reader.batch_size),
         num_workers=workers,
-        prefetch_factor=read_ahead(workers),
+        prefetch_factor=read_ahead(workers, reader.batch_size),
         collate_fn=reader.collate,
         worker_init_fn=partial(_begin_work, reader),
         pin_memory=reader.device.type == "cuda",
@@ -325,9 +327,9 @@ def _received(batches: Iterator[Traced]) -> Iterator[Traced]:
 
 
 def _begin_work(reader: Reader, _worker: int) -> None:
-    """Let the threads of the model go first: those of one layer wait for each other, images are read ahead."""
+    """Make a worker process ready to read."""
     if hasattr(os, "nice"):
-        os.nice(10)
+        os.nice(10)  # the threads of the model go first: they wait for each other, and images are read ahead
     # Pillow's about images of half the pixels that are accepted.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     reader.begin_work()
