@@ -18,11 +18,12 @@ from fastai.vision import augment
 from PIL import Image
 from torch import nn
 from torch.nn import functional
-from torch.utils.data import get_worker_info
+from torch.utils.data import DataLoader, get_worker_info
 
 import cleaner
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import Action, Decision
+from cleaner.scoring.sources import loading
 from cleaner.scoring.sources.fastai_loading import leave_out_empty_padding
 from tests.conftest import make_image
 from tests.odd_images import HARMFUL, HARMLESS, KINDS, UNREADABLE, write_harmful_image, write_odd_image
@@ -66,11 +67,25 @@ def test_worker_processes_read_images_as_for_validation(tmp_path: Path) -> None:
     assert {Path(s.path).name: s.loss for s in scan.samples} == pytest.approx(expected, abs=1e-5)
 
 
+def test_worker_processes_that_are_no_copies_read_images_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on macOS and Windows, and with Python 3.14, whatever is usual here.
+    monkeypatch.setattr(loading, "DataLoader", partial(DataLoader, multiprocessing_context="spawn"))
+    data = make_folder(tmp_path / "data", per_class=2)
+    learn = make_learner(data)
+    scan = cleaner.scan_folder(learn, data, tmp_path / "scan", workers=1, progress=False)
+    expected = plain_losses(learn, sorted(data.rglob("*.png")))
+    assert {Path(s.path).name: s.loss for s in scan.samples} == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that are copies of this one")
 def test_worker_processes_alone_leave_out_padding_by_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def pads(_image: Any, padding: Any, **_options: Any) -> Any:
         raise AssertionError(f"an image is padded by {padding}")
 
     learn = make_learner(make_folder(tmp_path / "data"))
+    monkeypatch.setattr(loading, "DataLoader", partial(DataLoader, multiprocessing_context="fork"))
     monkeypatch.setattr(augment, "tvpad", pads)
     scan = cleaner.scan_folder(learn, tmp_path / "data", tmp_path / "scan", workers=1, progress=False)
     assert scan.unreadable == ()
