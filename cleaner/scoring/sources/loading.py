@@ -47,8 +47,10 @@ SPREAD = 16
 
 # Where Linux keeps what passes between processes.
 _SHARED = "/dev/shm"  # noqa: S108 - it is only measured
+# Batches that all workers together read ahead at least, and that each of them does by default.
+_AHEAD, _AHEAD_EACH = 8, 2
 # Bytes of an image that is large for a model; what is read without being resized may be larger.
-_LARGE = 3 * 512 * 512 * 4
+_LARGE_IMAGE = 3 * 512 * 512 * 4
 
 Key = Any
 
@@ -276,7 +278,8 @@ def read_ahead(workers: int, batch_size: int) -> int | None:
     if not workers:
         return None
     room = shutil.disk_usage(_SHARED).free if os.path.isdir(_SHARED) else 0
-    return max(2, 8 // workers) if room > 2 * 8 * batch_size * _LARGE else 2
+    fits = 2 * _AHEAD * batch_size * _LARGE_IMAGE < room  # others put something there as well
+    return max(_AHEAD_EACH, _AHEAD // workers) if fits else _AHEAD_EACH
 
 
 def nothing_scored(unreadable: list[Unreadable]) -> ScoredBatch:
