@@ -59,6 +59,21 @@ def make_scan(root: Path, out: Path, vocab: tuple[str, ...] = ("cat", "dog", "fo
     ).write(out)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the slow layers, and leave out the long counts unless `-m` names them."""
+    for item in items:
+        if "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+        if item.path.name == "test_notebooks.py":
+            item.add_marker("notebook")
+        if item.path.name == "test_ray.py":
+            item.add_marker("ray")
+    if "long" not in config.option.markexpr:
+        # Not `-m` in addopts, which one on the command line would replace.
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _settings_of_no_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What the program remembers for its user goes to a folder of the tests, also in processes that they start."""
