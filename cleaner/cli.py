@@ -17,12 +17,12 @@ from cleaner import __version__
 from cleaner.core.errors import CleanerError
 
 if TYPE_CHECKING:
-    from cleaner.apply.journal import Operation
     from cleaner.apply.plan import Conflict
-    from cleaner.apply.tables.journal import RowChange
     from cleaner.apply.trash import Trash
+    from cleaner.core.journal import Operation
     from cleaner.core.records import Sample
     from cleaner.core.scan import Scan
+    from cleaner.core.table_journal import RowChange
 
 __all__ = ["main"]
 
@@ -322,7 +322,7 @@ def _add_undo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _undo(options: argparse.Namespace) -> int:
     from cleaner.apply.execute import undo
-    from cleaner.apply.journal import is_of_table
+    from cleaner.core.journal import is_of_table
 
     report = undo(options.journal)
     _warn(options.command, (*report.warnings, *report.notes))

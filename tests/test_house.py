@@ -78,7 +78,7 @@ def test_every_module_is_in_a_room_that_has_rules() -> None:
         ("cleaner.review.app", "import cleaner", ["cleaner"]),
         ("cleaner.scoring.engine", "import cleaner.apply.execute", ["cleaner.apply.execute"]),
         ("cleaner.scoring.engine", "import torch\nfrom cleaner.core import scan", []),
-        ("cleaner.apply.plan", "from cleaner.apply.journal import Operation\nfrom cleaner import __version__", []),
+        ("cleaner.apply.plan", "from cleaner.core.journal import Operation\nfrom cleaner import __version__", []),
         ("cleaner.interpret.plots", "from matplotlib import pyplot\nfrom cleaner.core.scan import Scan", []),
         ("cleaner.interpret.plots", "from cleaner.review.session import Session", ["cleaner.review.session.Session"]),
         ("cleaner.cli", "import torch\nimport cleaner.review.app", []),

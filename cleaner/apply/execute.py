@@ -10,16 +10,16 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from cleaner.apply import journal as journals
 from cleaner.apply import moves
-from cleaner.apply.journal import Journal, Operation, State
 from cleaner.apply.labels import FolderLabels, Labels, NameLabels, Refusal
 from cleaner.apply.plan import Conflict, Done, Plan, folders_of, make_plan
 from cleaner.apply.run import Report, checked, locked, notes_on
 from cleaner.apply.tables.execute import TableLabels, apply_to_table, plan_for_table, undo_in_table
 from cleaner.apply.tables.plan import TablePlan
+from cleaner.core import journal as journals
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, sync_folder
+from cleaner.core.journal import Journal, Operation, State
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision
 from cleaner.core.scan import Scan, load

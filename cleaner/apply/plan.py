@@ -9,10 +9,10 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from cleaner.apply.identity import Identity
-from cleaner.apply.journal import Operation, decision_key
 from cleaner.apply.labels import Labels, Refusal
 from cleaner.core.files import sha256_of
+from cleaner.core.identity import Identity
+from cleaner.core.journal import Operation, decision_key
 from cleaner.core.records import Action, Decision
 
 __all__ = ["Conflict", "Done", "Plan", "checked_file", "folders_of", "make_plan"]

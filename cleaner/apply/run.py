@@ -10,11 +10,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from cleaner.apply.journal import Operation
 from cleaner.apply.plan import Conflict
-from cleaner.apply.tables.journal import RowChange
 from cleaner.core.errors import CleanerError
+from cleaner.core.journal import Operation
 from cleaner.core.scan import Scan
+from cleaner.core.table_journal import RowChange
 
 __all__ = ["Report", "checked", "locked", "notes_on"]
 

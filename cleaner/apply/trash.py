@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cleaner.apply import journal as journals
 from cleaner.apply.execute import remove_if_empty, trash_folders
-from cleaner.apply.identity import Identity
-from cleaner.apply.journal import Journal, Operation, State
 from cleaner.apply.plan import Conflict
 from cleaner.apply.run import locked
+from cleaner.core import journal as journals
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, sync_folder
+from cleaner.core.identity import Identity
+from cleaner.core.journal import Journal, Operation, State
 
 __all__ = ["Trash", "Trashed", "empty", "trash"]
 

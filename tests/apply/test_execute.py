@@ -18,11 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cleaner
-from cleaner.apply import execute, journal, moves
+from cleaner.apply import execute, moves
 from cleaner.apply.execute import Report, apply, plan, undo
-from cleaner.apply.journal import State
+from cleaner.core import journal
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, sha256_of
+from cleaner.core.journal import State
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision
 from cleaner.core.scan import Scan

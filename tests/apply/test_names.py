@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 import cleaner
 from cleaner.apply.execute import Report, apply, plan, undo
-from cleaner.apply.journal import Operation
 from cleaner.apply.labels import NameLabels
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, sha256_of
+from cleaner.core.journal import Operation
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision
 from tests.apply.test_execute import (
@@ -254,7 +254,7 @@ def renamed_and_back(paths: list[str], data: Any) -> None:
         apply(manifest, root, name_pattern=pattern)
         assert sorted(filter(None, tree(root).values())) == sorted(filter(None, before.values()))
         for done in manifest.parent.glob("journal-*"):
-            for operation in cleaner.apply.journal.read(done).carried_out:
+            for operation in cleaner.core.journal.read(done).carried_out:
                 if operation.action == "relabel":
                     name = operation.target.rpartition("/")[2]
                     found = re.search(pattern, name) or re.search(pattern, str(root / operation.target))

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from cleaner.apply import journal
 from cleaner.apply.execute import plan, undo
-from cleaner.apply.journal import State
 from cleaner.apply.trash import empty, trash
+from cleaner.core import journal
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH
+from cleaner.core.journal import State
 from cleaner.core.records import Action, Decision
 from tests.apply.test_execute import TIME, Place, delete, in_a_process_that_dies, make, one_step, relabel, tree
 

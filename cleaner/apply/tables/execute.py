@@ -9,20 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cleaner.apply import journal as journals
-from cleaner.apply.journal import State
 from cleaner.apply.plan import Conflict
 from cleaner.apply.run import Report, checked, locked, notes_on
-from cleaner.apply.tables.journal import RowChange, TableJournal, Version, journals_of_table, read
 from cleaner.apply.tables.naming import Naming
 from cleaner.apply.tables.plan import Made, Rows, TablePlan, make_plan, rows_of
 from cleaner.apply.tables.sets import sets_of
 from cleaner.apply.tables.table import LabelTable, read_table, sha256_of_bytes, version_of
+from cleaner.core import journal as journals
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import rewrite
+from cleaner.core.journal import State
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action
 from cleaner.core.scan import load
+from cleaner.core.table_journal import RowChange, TableJournal, Version, journals_of_table, read
 
 __all__ = ["TableLabels", "apply_to_table", "plan_for_table", "undo_in_table"]
 

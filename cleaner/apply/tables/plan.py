@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cleaner.apply.journal import decision_key
 from cleaner.apply.labels import Refusal
 from cleaner.apply.plan import Conflict, checked_file
-from cleaner.apply.tables.journal import RowChange
 from cleaner.apply.tables.naming import Naming
 from cleaner.apply.tables.sets import LabelSets
 from cleaner.apply.tables.table import LabelTable
+from cleaner.core.journal import decision_key
 from cleaner.core.records import Action, Decision
+from cleaner.core.table_journal import RowChange
 
 __all__ = ["Made", "Rows", "TablePlan", "make_plan", "rows_of"]
 

@@ -15,16 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cleaner
-from cleaner.apply import journal as journals
 from cleaner.apply.execute import Report, apply, plan, undo
-from cleaner.apply.journal import State
 from cleaner.apply.tables import execute
-from cleaner.apply.tables.journal import read
 from cleaner.apply.trash import trash
+from cleaner.core import journal as journals
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
+from cleaner.core.journal import State
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision
+from cleaner.core.table_journal import read
 from tests.apply.test_execute import TIME, delete, in_a_process_that_dies, make, make_scan, one_step, relabel, tree
 
 LATER = "2026-02-01T12:00:00Z"
@@ -358,7 +358,7 @@ def test_a_table_that_changes_while_it_is_applied_to_is_left_alone(
         place.table.write_bytes(CSV + b"x")
 
     with monkeypatch.context() as patch:
-        patch.setattr("cleaner.apply.tables.journal.write_lines", change)
+        patch.setattr("cleaner.core.table_journal.write_lines", change)
         with pytest.raises(CleanerError, match="somebody changed"):
             place.apply()
     assert place.table.read_bytes() == CSV + b"x"

@@ -16,9 +16,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from cleaner.apply.identity import Identity
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import check_path, write_whole
+from cleaner.core.identity import Identity
 from cleaner.core.records import Decision
 
 __all__ = [

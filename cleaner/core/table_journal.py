@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cleaner.apply.journal import State, append_line, is_of_table, lines_of, not_a_journal, now, write_lines
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import check_path
+from cleaner.core.journal import State, append_line, is_of_table, lines_of, not_a_journal, now, write_lines
 
 __all__ = ["RowChange", "TableJournal", "Version", "journals_of_table", "read"]
 
@@ -63,7 +63,7 @@ class RowChange:
 
     @property
     def decision(self) -> tuple[str, str, str, str]:
-        """What tells one decision from a later one; see `cleaner.apply.journal.decision_key`."""
+        """What tells one decision from a later one; see `cleaner.core.journal.decision_key`."""
         return self.path, self.action, self.new_label, self.decided_at
 
 
