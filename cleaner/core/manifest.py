@@ -7,7 +7,7 @@ import errno
 import io
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import number_to_csv, path_to_csv, sync_folder, write_whole
+from cleaner.core.ledger import Edits, Ledger
 from cleaner.core.manifest_rows import COLUMNS, Lines, ManifestRows
 from cleaner.core.records import Decision, face_of
 
@@ -63,6 +64,7 @@ class Manifest:
         self._rows = ManifestRows(str(self.path))
         self._place: _Place | None = None
         self._torn = b""
+        self._ledger = Ledger(self.path)
         self.refresh()
 
     @classmethod
@@ -90,6 +92,56 @@ class Manifest:
     def rows(self) -> list[Decision]:
         """Every decision ever taken, in the order of the file."""
         return list(map(self._rows.row, range(self._rows.count)))
+
+    @property
+    def edits(self) -> Edits:
+        """Acknowledged decisions that somebody removed from the file or put into another order.
+
+        Raises:
+            CleanerError: the ledger beside the file makes no sense, or cannot be read.
+        """
+        try:
+            return self._ledger.edits(self._rows)
+        except OSError as error:
+            raise CleanerError(f"{str(self._ledger.path)!r} cannot be read: {error.strerror}") from error
+
+    @property
+    def edited(self) -> str:
+        """Say how the file was edited, and what can be done; empty where no acknowledged decision is concerned."""
+        message = self.edits.message(str(self.path))
+        return f"{message}. Restore them on the review page, or accept the file as it is there" if message else ""
+
+    def accept_edits(self) -> None:
+        """Take the file as it is for what was decided, whatever was removed from it.
+
+        Raises:
+            CleanerError: the file makes no sense.
+            OSError: the ledger cannot be written.
+        """
+        with self._lock:
+            self._read()
+            self._ledger.accept(self._rows)
+
+    def restore(self) -> Edits:
+        """Put back the acknowledged decisions that were removed, and all of them into their order; returns what was.
+
+        The edited file is kept beside the manifest. Rows that people added stay, below the others.
+
+        Raises:
+            CleanerError: the file makes no sense.
+            OSError: it cannot be written; it is as it was.
+        """
+        with self._lock:
+            self._read()
+            edits = self.edits
+            if not edits:
+                return edits
+            if self.path.exists():
+                write_whole(self._free_name("edited"), bytes(self._rows.data + self._torn))
+            write_whole(self.path, self._ledger.restored(self._rows, _line))
+            self._read()
+            self._ledger.accept(self._rows)
+        return edits
 
     def decisions(self) -> pd.DataFrame:
         """The decisions that stand, one row a path, as a DataFrame with the columns of the file."""
@@ -119,6 +171,7 @@ class Manifest:
             self._check_stands(believed or {})
             self._set_aside()
             self._widen()
+            self.edits  # noqa: B018 - as they are before: what is added now is no difference
             header = [] if self._rows.columns else [list(COLUMNS)]
             columns = self._rows.columns or list(COLUMNS)
             text = _csv_lines(header + [_row_for(decision, columns) for decision in decisions])
@@ -126,6 +179,7 @@ class Manifest:
             if header:
                 sync_folder(self.path.parent)
             self._read()
+            self._acknowledge(decisions)
 
     def refresh(self) -> bool:
         """Take in what other processes and people wrote since; true if there was anything.
@@ -168,6 +222,16 @@ class Manifest:
                 f"{str(out)!r} cannot be written ({error.strerror}); give a file in a folder that exists and is yours"
             ) from error
         return len(self._rows)
+
+    def _acknowledge(self, decisions: Sequence[Decision]) -> None:
+        try:
+            self._ledger.add(self._rows, lambda columns: b"".join(_line(decision, columns) for decision in decisions))
+        except OSError as error:
+            # The decisions are taken; an error would say that they are not.
+            self._warn(
+                f"{str(self._ledger.path)!r} cannot be written ({error.strerror}), so that nobody would notice if "
+                "these decisions were removed from the manifest"
+            )
 
     def _may_replace(self, out: Path) -> bool:
         """Whether a file is what an export writes, and neither this manifest nor that of a scan."""
@@ -246,14 +310,17 @@ class Manifest:
         if not self._torn:
             return
         known = len(self._rows.data)
-        names = (f"{self.path.name}.torn-{known}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 10_000))))
-        aside = next(file for file in map(self.path.with_name, names) if not file.exists())
+        aside = self._free_name(f"torn-{known}")
         write_whole(aside, self._torn)
         with open(self.path, "r+b") as file:
             file.truncate(known)
             os.fsync(file.fileno())
         self._warn(f"the last line of {str(self.path)!r} was torn; it was moved to {aside.name!r}")
         self._read()
+
+    def _free_name(self, what: str) -> Path:
+        names = (f"{self.path.name}.{what}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 10_000))))
+        return next(file for file in map(self.path.with_name, names) if not file.exists())
 
     def _warn(self, text: str) -> None:
         if text not in self.warnings:
@@ -297,6 +364,11 @@ def _bytes_of(path: Path, begin: int = 0) -> bytes:
             return file.read()
     except OSError as error:
         raise CleanerError(f"{str(path)!r} cannot be read: {error}") from error
+
+
+def _line(decision: Decision | None, columns: list[str]) -> bytes:
+    """One line of the file: the row of a decision, or the header for None."""
+    return _csv_lines([columns if decision is None else _row_for(decision, columns)]).encode("utf-8")
 
 
 def _row(decision: Decision) -> list[str]:

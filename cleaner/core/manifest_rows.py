@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 
 from cleaner.core.errors import CleanerError, FieldError
@@ -73,11 +74,28 @@ class ManifestRows(Mapping[str, Decision]):
     def row(self, number: int) -> Decision:
         """The row of that number, counted from 0."""
         if number not in self._made:
-            start, after = self._starts[number], number + 1
-            end = self._starts[after] if after < len(self._starts) else len(self.data)
-            text = io.StringIO(self.data[start:end].decode(), newline="\n")
+            text = io.StringIO(self.text(number).decode(), newline="\n")
             self._made[number] = _decision(dict(zip(self.columns, next(csv.reader(text, strict=True)), strict=False)))
         return self._made[number]
+
+    def text(self, number: int) -> bytes:
+        """The bytes of the row of that number."""
+        after = number + 1
+        end = self._starts[after] if after < len(self._starts) else len(self.data)
+        return bytes(self.data[self._starts[number] : end])
+
+    @property
+    def header(self) -> bytes:
+        """The bytes before the first row."""
+        return bytes(self.data[: self._starts[0]] if self._starts else self.data)
+
+    def number_at(self, place: int) -> int:
+        """The number of the first row that begins at this byte or after it; of no row where there is none."""
+        return bisect_left(self._starts, place)
+
+    def repeated(self, begin: int = 0) -> Iterator[str]:
+        """The paths of several rows, one of which at least has this number or a higher one."""
+        return (self.row(first).path for first, later in self._later.items() if later[-1] >= begin)
 
     def of(self, path: str) -> list[Decision]:
         """All rows of a path, in the order of the file."""
