@@ -197,9 +197,12 @@ def _add_show(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _show(options: argparse.Namespace) -> int:
+    from cleaner.core.manifest import Manifest
     from cleaner.core.scan import load
 
     scan = load(options.scan)
+    manifest = Manifest(scan.manifest_path)
+    _warn(options.command, [*manifest.warnings, *filter(None, [manifest.edited])])
     columns = _columns_of(scan)
     samples = scan.worst(options.n, options.split, options.label)
     _say(_table(tuple(columns), [tuple(cell(sample) for cell in columns.values()) for sample in samples]))
@@ -263,9 +266,10 @@ def _export(options: argparse.Namespace) -> int:
 
     manifest = Manifest.existing(options.manifest)
     count = manifest.export(options.out)
-    _warn(options.command, manifest.warnings)
+    warnings = [*manifest.warnings, *filter(None, [manifest.edited])]
+    _warn(options.command, warnings)
     _say(f"{count} decisions: {options.out}")
-    return 1 if manifest.warnings else 0
+    return 1 if warnings else 0
 
 
 def _add_apply(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -280,6 +284,11 @@ def _add_apply(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="finds the label, its first group, in the names of the files, as it was given to fastai's from_name_re",
     )
     parser.add_argument("--dry-run", action="store_true", help="show what would be done; change nothing")
+    parser.add_argument(
+        "--accept-edited",
+        action="store_true",
+        help="go on although decisions were removed from the manifest, or put into another order, outside of cleaner",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=_apply)
 
@@ -292,10 +301,13 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
 
 def _apply(options: argparse.Namespace) -> int:
     from cleaner.apply.execute import apply, plan
+    from cleaner.core.manifest import Manifest
 
     table = (options.labels, options.path_column, options.label_column)
     places = {"label_delim": options.label_delim, "name_pattern": options.name_pattern}
-    if options.dry_run:
+    # What decisions stand is not sure in an edited manifest, so that nothing is moved by them.
+    is_doubtful = not options.accept_edited and bool(Manifest.existing(options.manifest).edits)
+    if options.dry_run or is_doubtful:
         planned = plan(options.manifest, options.data, *table, **places)
         _warn(options.command, (*planned.warnings, *planned.notes))
         _print_done(
@@ -306,7 +318,7 @@ def _apply(options: argparse.Namespace) -> int:
             options.json,
         )
         return 1 if planned.conflicts or planned.warnings else 0
-    report = apply(options.manifest, options.data, *table, **places)
+    report = apply(options.manifest, options.data, *table, **places, accept_edited=options.accept_edited)
     _warn(options.command, (*report.warnings, *report.notes))
     _print_done(report.journal, report.done, report.conflicts, "changed" if options.labels else "moved", options.json)
     if report.journal and not options.json:

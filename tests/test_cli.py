@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import cleaner
 from cleaner import __version__
 from cleaner.cli import main
 from cleaner.core.errors import CleanerError
@@ -110,6 +111,41 @@ def test_apply_and_undo_print_what_was_moved(capsys: pytest.CaptureFixture[str])
     assert out.endswith("\n2 moved back, 0 in conflict\n")
     assert Path("data", ODD).is_file()
     assert run(capsys, "undo", str(journal)) == (0, "0 moved back, 0 in conflict\n", "")
+
+
+def lose_the_last_decision() -> None:
+    """Save the manifest without its last row, as a spreadsheet that was opened before that one was taken."""
+    path = Path("scan/decisions.csv")
+    rows = path.read_bytes().splitlines(keepends=True)
+    path.with_name("other").write_bytes(b"".join(rows[:-1]))
+    path.with_name("other").replace(path)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_manifest_that_lost_decisions_is_warned_of_and_not_carried_out(capsys: pytest.CaptureFixture[str]) -> None:
+    decide("cat/1.png", Action.DELETE)
+    decide("cat/1.png", Action.KEEP)
+    lose_the_last_decision()
+    lost = "1 decision taken before not in it any more: 'cat/1.png' (keep)"
+
+    assert lost in run(capsys, "show", "scan")[2]
+    status, _, err = run(capsys, "export", "scan/decisions.csv", "--out", "final.csv")
+    assert status == 1
+    assert lost in err
+    status, out, err = run(capsys, *APPLY)
+    assert status == 1
+    assert lost in err
+    assert "--accept-edited" in err
+    assert "would move" in out
+    assert Path("data/cat/1.png").exists()
+    with pytest.raises(CleanerError, match="1 decision taken before"):
+        cleaner.apply("scan/decisions.csv", "data")
+    assert Path("data/cat/1.png").exists()
+
+    status, out, _ = run(capsys, *APPLY, "--accept-edited")
+    assert status == 0
+    assert not Path("data/cat/1.png").exists()
+    assert run(capsys, *APPLY)[2] == ""  # what was accepted is not asked again
 
 
 @pytest.mark.usefixtures("folder")

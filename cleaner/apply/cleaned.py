@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from cleaner.apply.labels import Refusal
 from cleaner.apply.plan import checked_file
+from cleaner.apply.run import warnings_of
 from cleaner.apply.tables.naming import Naming
 from cleaner.apply.values import Values, as_one_of, values_of
 from cleaner.core.errors import CleanerError
@@ -234,7 +235,7 @@ class _Decided:
             raise CleanerError(f"the dataset's folder {where!r} is not there; give the folder as data=")
         asking = {path: d for path, d in found.standing().items() if d.action in (Action.DELETE, Action.RELABEL)}
         root, given = Path(os.path.realpath(folder)), os.path.join(os.path.abspath(folder), "")
-        return cls(asking, root, given, scan, label_delim, tuple(found.warnings))
+        return cls(asking, root, given, scan, label_delim, warnings_of(found))
 
     def values(self, values: Iterable[Any] | None) -> Values:
         """How the items have their labels, of which these are the values; None where they are not known.

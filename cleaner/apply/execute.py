@@ -13,7 +13,7 @@ from pathlib import Path
 from cleaner.apply import moves
 from cleaner.apply.labels import FolderLabels, Labels, NameLabels, Refusal
 from cleaner.apply.plan import Conflict, Done, Plan, folders_of, make_plan
-from cleaner.apply.run import Report, checked, locked, notes_on
+from cleaner.apply.run import Report, check_edits, checked, locked, notes_on, warnings_of
 from cleaner.apply.tables.execute import TableLabels, apply_to_table, plan_for_table, undo_in_table
 from cleaner.apply.tables.plan import TablePlan
 from cleaner.core import journal as journals
@@ -36,6 +36,7 @@ def apply(
     label_column: str | None = None,
     name_pattern: str | None = None,
     label_delim: str | None = None,
+    accept_edited: bool = False,
 ) -> Report:
     """Carry out the decisions of a manifest on a dataset whose labels are in the names of its folders or files, or in a
     table.
@@ -61,16 +62,19 @@ def apply(
             fastai's `from_name_re` or `from_path_re`; None where the label does not stand there.
         label_delim: what joins the labels of an image in a cell of the table, such as `" "`; needed where the decisions
             are about images with several labels, and only there.
+        accept_edited: carry out a manifest from which acknowledged decisions were removed, or in which they stand in
+            another order; it is acknowledged as it is then.
 
     Raises:
-        CleanerError: the manifest, the folder, the table or the pattern cannot be used, or an undo was interrupted;
-            nothing was changed.
+        CleanerError: the manifest, the folder, the table or the pattern cannot be used, an undo was interrupted, or the
+            manifest lost acknowledged decisions; nothing was changed.
     """
     table = _table_labels(labels, path_column, label_column, label_delim, name_pattern)
     if table:
-        return apply_to_table(manifest, data, table)
+        return apply_to_table(manifest, data, table, accept_edited)
     manifest, root = checked(manifest, data)
     with locked(manifest):
+        check_edits(manifest, accept_edited)
         for begun in journals.journals_beside(manifest, root):
             if begun.state is State.APPLYING:
                 _take_back_halves(begun.operations, root)
@@ -180,7 +184,7 @@ def _planned(manifest: Path, root: Path, name_pattern: str | None) -> tuple[Jour
     todo = replace(
         todo,
         conflicts=(*(conflict for j in begun for conflict in _lost(j, root)), *todo.conflicts, *refused),
-        warnings=tuple(decisions.warnings),
+        warnings=warnings_of(decisions),
         notes=notes_on(scan, root, unchecked),
     )
     # A folder that an earlier apply made goes away with the last file that any of them moved there.

@@ -13,10 +13,11 @@ from filelock import FileLock
 from cleaner.apply.plan import Conflict
 from cleaner.core.errors import CleanerError
 from cleaner.core.journal import Operation
+from cleaner.core.manifest import Manifest
 from cleaner.core.scan import Scan
 from cleaner.core.table_journal import RowChange
 
-__all__ = ["Report", "checked", "locked", "notes_on"]
+__all__ = ["Report", "check_edits", "checked", "locked", "notes_on", "warnings_of"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,28 @@ def locked(beside: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def warnings_of(manifest: Manifest) -> tuple[str, ...]:
+    """Return what is wrong with a manifest: rows left out, and acknowledged ones removed or reordered."""
+    return tuple(text for text in (*manifest.warnings, manifest.edited) if text)
+
+
+def check_edits(path: Path, accept_edited: bool) -> None:
+    """Check that a manifest still has all acknowledged decisions in their order; called with the lock held.
+
+    Args:
+        path: the manifest.
+        accept_edited: acknowledge it as it is.
+
+    Raises:
+        CleanerError: it has not, and that is not accepted.
+    """
+    manifest = Manifest(path)
+    if accept_edited:
+        manifest.accept_edits()
+    elif manifest.edits:
+        raise CleanerError(f"{manifest.edited} (accept_edited=True). Nothing was changed")
 
 
 def notes_on(scan: Scan | None, root: Path, unchecked: Sequence[str]) -> tuple[str, ...]:

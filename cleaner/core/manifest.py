@@ -109,7 +109,8 @@ class Manifest:
     def edited(self) -> str:
         """Say how the file was edited, and what can be done; empty where no acknowledged decision is concerned."""
         message = self.edits.message(str(self.path))
-        return f"{message}. Restore them on the review page, or accept the file as it is there" if message else ""
+        todo = "On the review page restore them, or accept the file as it is; `apply --accept-edited` accepts it too"
+        return f"{message}. {todo}" if message else ""
 
     def accept_edits(self) -> None:
         """Take the file as it is for what was decided, whatever was removed from it.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cleaner.apply.plan import Conflict
-from cleaner.apply.run import Report, checked, locked, notes_on
+from cleaner.apply.run import Report, check_edits, checked, locked, notes_on, warnings_of
 from cleaner.apply.tables.naming import Naming
 from cleaner.apply.tables.plan import Made, Rows, TablePlan, make_plan, rows_of
 from cleaner.apply.tables.sets import sets_of
@@ -50,7 +50,7 @@ class _Planned:
     plan: TablePlan
 
 
-def apply_to_table(manifest: str | Path, data: str | Path, labels: TableLabels) -> Report:
+def apply_to_table(manifest: str | Path, data: str | Path, labels: TableLabels, accept_edited: bool = False) -> Report:
     """Carry out the decisions of a manifest on a label table: `delete` drops a row, `relabel` changes its label.
 
     All else in the table stays as it is. A copy of the old table is kept beside the journal.
@@ -61,6 +61,7 @@ def apply_to_table(manifest: str | Path, data: str | Path, labels: TableLabels) 
     """
     manifest, root = checked(manifest, data)
     with locked(manifest):
+        check_edits(manifest, accept_edited)
         planned = _planned(manifest, root, labels)
         free = _settle(planned)
         todo = planned.plan
@@ -145,7 +146,7 @@ def _planned(manifest: Path, root: Path, labels: TableLabels) -> _Planned:
     earlier = [Made(change, journal.path) for journal in settled for change in journal.carried_out]
     plan = make_plan(latest.values(), root, table, rows, naming, scan.vocab if scan else None, earlier, sets)
     unchecked = [change.path for change in plan.operations if not latest[change.path].sha256]
-    plan = replace(plan, warnings=tuple(decisions.warnings), notes=notes_on(scan, root, unchecked))
+    plan = replace(plan, warnings=warnings_of(decisions), notes=notes_on(scan, root, unchecked))
     return _Planned(table, settled, plan)
 
 
