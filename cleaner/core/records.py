@@ -25,6 +25,7 @@ __all__ = [
     "ScoredLabels",
     "Unreadable",
     "face_of",
+    "parse_action",
 ]
 
 LOSS_EDGES = (*(float(f"{digit}e{power}") for power in range(-3, 2) for digit in (1, 2, 5)), 100.0)

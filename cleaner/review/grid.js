@@ -111,6 +111,8 @@ function render({ model, el }) {
     urls: new Map(),
     error: "",
     warnings: [],
+    edited: "", // acknowledged decisions that somebody removed from the manifest or reordered
+    history: "", // how many decisions were carried out, and when
     closed: 0, // warnings that were read and closed
     at: "", // the card with the cursor
     selected: new Set(),
@@ -162,8 +164,14 @@ function render({ model, el }) {
   const top = element("div", { className: "cleaner-top" });
   const alert = element("div", { className: "cleaner-alert", role: "alert", hidden: true });
   const warnings = element("div", { className: "cleaner-warnings", role: "status", hidden: true });
+  const edited = element("div", { className: "cleaner-edited", role: "alert", hidden: true });
+  const editedText = element("div");
+  const restore = element("button", { type: "button", textContent: "Restore the decisions", onclick: () => ask("restore") });
+  const accept = element("button", { type: "button", textContent: "Accept the file as it is", onclick: () => ask("accept") });
+  edited.append(editedText, restore, " ", accept);
   const place = element("span", { className: "cleaner-place" });
   const unreadable = element("span", { className: "cleaner-unreadable" });
+  const history = element("span", { className: "cleaner-history" });
   const counts = element("span", { className: "cleaner-counts", "aria-live": "polite" });
   const pace = element("span", { className: "cleaner-pace", title: "time per decision, and what is left in this class and in the scan" });
   const pageBelow = element("span");
@@ -190,8 +198,8 @@ function render({ model, el }) {
   const foot = element("div", { className: "cleaner-bar cleaner-foot" }, turners[2], turners[3], pageBelow);
   el.classList.add("cleaner");
   el.classList.toggle("cleaner-wide", !hasLabels);
-  const notes = element("div", { className: "cleaner-notes" }, alert, warnings);
-  const filterBar = element("div", { className: "cleaner-bar cleaner-filters" }, ...Object.values(filters), unreadable);
+  const notes = element("div", { className: "cleaner-notes" }, alert, edited, warnings);
+  const filterBar = element("div", { className: "cleaner-bar cleaner-filters" }, ...Object.values(filters), unreadable, history);
   const toolBar = element("div", { className: "cleaner-bar cleaner-tools", role: "toolbar", "aria-label": "Actions" });
   toolBar.append(...Object.values(tools));
   el.append(top, element("div", { className: "cleaner-head" }, bar, filterBar, toolBar, notes), grid, empty, foot);
@@ -372,6 +380,8 @@ function render({ model, el }) {
     taken[message.kind](message, buffers);
     if (state.page) state.page.counts = message.counts;
     state.warnings = message.warnings;
+    state.edited = message.edited;
+    state.history = message.history;
     message.changed.forEach(update);
     const drawn = new Set([message.card?.path, ...message.changed.map((card) => card.path)]);
     asked?.paths.filter((path) => isDecision(asked) && !drawn.has(path)).forEach(drawCard);
@@ -387,6 +397,9 @@ function render({ model, el }) {
     alert.textContent = state.error || (state.silent ? SILENT : "");
     alert.hidden = alert.textContent === "";
     drawWarnings();
+    editedText.textContent = state.edited;
+    edited.hidden = state.edited === "";
+    history.textContent = history.title = state.history;
     if (!page) return;
     for (const node of turners) {
       const wanted = page.page + Number(node.dataset.by);
@@ -637,7 +650,7 @@ function render({ model, el }) {
     if (busy) node.append(element("span", { textContent: "saving …" }));
     else if (card.action) {
       const text = said(card, card.given);
-      const by = card.reviewer ? `by ${card.reviewer}` : "";
+      const by = [card.reviewer ? `by ${card.reviewer}` : "", card.note].filter((text) => text).join(" · ");
       const when = card.decided_at ? new Date(card.decided_at).toLocaleString() : "";
       node.append(
         element(
@@ -648,7 +661,10 @@ function render({ model, el }) {
         ),
         buttonNode(card, "undo", "Undo"),
       );
-    } else node.append(element("span", { textContent: "undecided" }));
+    } else {
+      const why = card.note ? [element("span", { className: "cleaner-by", textContent: card.note, title: card.note })] : [];
+      node.append(element("div", { className: "cleaner-said" }, element("span", { textContent: "undecided" }), ...why));
+    }
     return node;
   }
 

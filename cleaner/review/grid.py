@@ -19,6 +19,8 @@ the same `id`: what it asked for, or an `error`.
     news       id                                                 here
     large      id, path                                           large
     reviewer   id, name                                           here
+    restore    id                                                 here
+    accept     id                                                 here
 
     to the page
     kind       fields
@@ -31,11 +33,13 @@ the same `id`: what it asked for, or an `error`.
 
 Each message to the page also carries the news: `at`, the path of the card with the cursor; `selected`, paths;
 `can_undo`, `can_redo`; `reviewer`, who decides; `counts`; `seconds` per decision, or null; `changed`, the other cards
-of the page whose decision is not the one that the page has; and `warnings`, what is wrong with the manifest but forbids
-nothing.
+of the page whose decision is not the one that the page has; `warnings`, what is wrong with the manifest but forbids
+nothing; `edited`, which acknowledged decisions somebody removed from the manifest or reordered, which `restore` puts
+back and `accept` leaves so; and `history`, how many decisions were carried out, and when.
 
 A card is `path, name, label, predicted, confidence, loss, rank, action, new_label, reviewer, decided_at`, and `others`,
-what other reviewers decided where that is something else. Where images carry several labels it also has `given`, all
+what other reviewers decided where that is something else; `note` says why an earlier decision does not stand for this
+file, or where the one that stands comes from. Where images carry several labels it also has `given`, all
 that this one carries, and, as each of the `others`, `labels`, all that it shall carry, or null where that does not
 change; `toggle` adds the label `new_label` or removes it. In a page a card also has `error`, why there is no thumbnail,
 or `buffer`, the number of its thumbnail among the buffers of the message.
@@ -90,6 +94,8 @@ _FIELDS = {
         "news": "",
         "large": "path",
         "reviewer": "name",
+        "restore": "",
+        "accept": "",
     }.items()
 }
 _HERE = Path(__file__).parent
@@ -145,6 +151,8 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
             "news": self._answer_news,
             "large": self._answer_large,
             "reviewer": self._answer_reviewer,
+            "restore": self._answer_restore,
+            "accept": self._answer_accept,
         }
         self.on_msg(self._answer)
 
@@ -319,6 +327,15 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
         self._session.set_reviewer(message.get("name"))  # type: ignore[arg-type]  # which checks it
         self._tell(message["id"])
 
+    def _answer_restore(self, message: dict[str, Any]) -> None:
+        self._session.restore_decisions()
+        self._tell(message["id"])
+        self._on_change()
+
+    def _answer_accept(self, message: dict[str, Any]) -> None:
+        self._session.manifest.accept_edits()
+        self._tell(message["id"])
+
     def _tell(self, ask: int, note: str = "") -> None:
         """Reply with the page where it is another one than was sent, and else only with the news."""
         paths = [card.sample.path for card in self._session.cards()]
@@ -360,6 +377,7 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
         changed = [card for card in now if not _is_same(card, self._shown[card.sample.path])]
         paths = list(self._shown)
         troubles = [f"Your place in the scan cannot be remembered: {session.trouble}"] if session.trouble else []
+        troubles += filter(None, [session.standing.trouble])
         return {
             "at": paths[session.cursor] if session.cursor < len(paths) else "",
             "selected": sorted(session.selected),
@@ -370,12 +388,14 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
             "seconds": session.pace.seconds,
             "changed": [self._told(card) for card in changed],
             "warnings": [*session.manifest.warnings, *troubles],
+            "edited": session.manifest.edits.message(session.manifest.path.name),
+            "history": session.standing.history,
         }
 
 
 def _is_same(card: Card, shown: Card) -> bool:
     """Whether the page has what was decided, and what others decided otherwise."""
-    return card.face == shown.face and _others(card) == _others(shown)
+    return card.face == shown.face and card.note == shown.note and _others(card) == _others(shown)
 
 
 def _others(card: Card) -> list[dict[str, Any]]:
@@ -410,4 +430,5 @@ def _about(card: Card) -> dict[str, Any]:
         "reviewer": reviewer,
         "decided_at": decided_at,
         "others": _others(card),
+        "note": card.note,
     }

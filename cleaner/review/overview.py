@@ -136,7 +136,7 @@ class Overview(anywidget.AnyWidget):  # type: ignore[misc]
         if self._members is None or self._members.split != session.split:
             self._members = _members(session)
         found = dict.fromkeys(self._members.labels, 0)
-        for path in session.manifest.standing():
+        for path in session.standing:
             for label in self._members.of.get(path, ()):
                 found[label] += 1
         return found

@@ -11,8 +11,9 @@ from datetime import datetime, timezone
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
-from cleaner.core.records import Action, Decision, Sample, face_of
+from cleaner.core.records import Action, Decision, Sample, face_of, parse_action
 from cleaner.core.scan import Scan
+from cleaner.core.standing import Standing
 from cleaner.core.tasks import MULTI_LABEL, OTHER, join_labels, split_labels
 from cleaner.review.opinions import Opinions
 from cleaner.review.pace import Pace
@@ -40,12 +41,14 @@ class Card:
         decision: what stands for the file, if anything.
         others: what other reviewers decided, where that is something else.
         error: why the scan could not read the file; empty where it could.
+        note: why an earlier decision does not stand for this file, or where the one that stands comes from.
     """
 
     sample: Sample
     decision: Decision | None
     others: tuple[Decision, ...] = ()
     error: str = ""
+    note: str = ""
 
     @property
     def face(self) -> tuple[str, str, str, str]:
@@ -94,6 +97,7 @@ class Session:
         place: where in the scan the reviewer is.
         cursor: the card that keys act on, counted from 0 on the page.
         selected: the paths of the cards that are selected; where there are none, keys act on the cursor's card.
+        standing: the decisions that stand for the files as they are now.
         pace: how fast the reviewer decides.
         trouble: why the place could not be remembered; empty if it could.
 
@@ -118,6 +122,7 @@ class Session:
         if not self._by_path:
             raise CleanerError("the scan kept no sample, so there is nothing to review")
         self._opinions = Opinions(self._by_path)
+        self.standing = Standing(self._by_path, scan.task, scan.label_delim, scan.root, self.manifest.path.parent)
         self.cursor = self._anchor = 0
         self.selected: frozenset[str] = frozenset()
         self._samples: dict[str, Sample] = {}
@@ -195,8 +200,18 @@ class Session:
         Raises:
             CleanerError: the manifest cannot be read, or a row makes no sense.
         """
-        if self.manifest.refresh():
-            self._recount()
+        self.manifest.refresh()
+        self._recount()
+
+    def restore_decisions(self) -> None:
+        """Put acknowledged decisions back into the manifest that somebody removed or reordered; see `Manifest.restore`.
+
+        Raises:
+            CleanerError: the manifest makes no sense.
+            OSError: it cannot be written; it is as it was.
+        """
+        self.manifest.restore()
+        self._recount()
 
     def open_split(self, split: str) -> None:
         """Open a split, at the same label if it has samples there.
@@ -294,9 +309,8 @@ class Session:
 
     def counts(self) -> Counts:
         """How much is decided by now."""
-        standing = self.manifest.standing()
-        decided = sum(path in standing for path in self._samples)
-        return Counts(decided, len(self._samples), self._opinions.decided, len(self._by_path))
+        decided = sum(path in self.standing for path in self._samples)
+        return Counts(decided, len(self._samples), len(self.standing), len(self._by_path))
 
     # Cursor and selection.
 
@@ -352,7 +366,7 @@ class Session:
             CleanerError: the scan kept no such sample, or the decision makes no sense for it; nothing was written.
             OSError: the manifest cannot be written; nothing was written.
         """
-        self._take([self._decision(path, action, new_label)])
+        self._take([self._decision(path, parse_action(action), new_label)])
         return self.card(path)
 
     def act(self, action: Action, new_label: str = "") -> None:
@@ -362,6 +376,7 @@ class Session:
             CleanerError: there is no card, or the decision makes no sense for one of them; nothing was written.
             OSError: the manifest cannot be written; nothing was written.
         """
+        action = parse_action(action)
         self._take_and_go_on([self._decision(path, action, new_label) for path in self.targets])
 
     def take_predicted(self) -> None:
@@ -424,9 +439,8 @@ class Session:
         if self.page + 1 < self.pages:
             self.turn_to(self.page + 1)
             return
-        standing = self.manifest.standing()
         for label in self.labels[self.labels.index(self.label) + 1 :] if self.label in self.labels else ():
-            if any(sample.path not in standing for sample in self.scan.kept(self.split, label)):
+            if any(sample.path not in self.standing for sample in self.scan.kept(self.split, label)):
                 self.filter(label=label, predicted="")
                 return
 
@@ -500,7 +514,7 @@ class Session:
         return self.scan.kept(split, label)  # refuses what is not there
 
     def _filter_of(self, place: Place) -> Callable[[Sample], bool]:
-        standing = self.manifest.standing()
+        standing = self.standing
         text = place.text.strip().lower()
 
         def fits(sample: Sample) -> bool:
@@ -554,9 +568,12 @@ class Session:
             self.selected, self._anchor = frozenset(), cursor
 
     def _card(self, sample: Sample) -> Card:
-        decision = self.manifest.standing().get(sample.path)
+        self.standing.look_again([sample.path])
+        decision, note = self.standing.get(sample.path), self.standing.note(sample.path)
         error = self._errors[sample.path] if self._is_unread(sample) else ""
-        return Card(sample, decision, self._opinions.others(sample.path, decision), error)
+        # What was decided about another file is no opinion on this one.
+        others = () if note and decision is None else self._opinions.others(sample.path, decision)
+        return Card(sample, decision, others, error, note)
 
     def _is_unread(self, sample: Sample) -> bool:
         """Whether this is a file that could not be read, and so no sample that was scored."""
@@ -574,9 +591,9 @@ class Session:
             if self._is_unread(sample):
                 raise CleanerError(f"{path!r} could not be read, so it gets no label; decide keep, delete or unsure")
             new_label = self._checked_label(sample, new_label)
-        if action is Action.UNDO and path not in self.manifest.standing():
+        standing = self.standing.get(path)
+        if action is Action.UNDO and standing is None:
             raise CleanerError(f"{path!r} is not decided, so there is nothing to undo")
-        standing = self.manifest.standing().get(path)
         if action is Action.KEEP and standing and self.labels_after(standing) is not None:
             # What the card shows is right: a label that was changed in another class is not taken back by this.
             action, new_label = Action.RELABEL, standing.new_label
@@ -600,7 +617,7 @@ class Session:
         if self.scan.task != MULTI_LABEL:
             raise CleanerError("only where images carry several labels is one added or removed; decide relabel")
         _check_one_of("label", label, self.scan.vocab)
-        sample, standing = self.card(path).sample, self.manifest.standing().get(path)
+        sample, standing = self.card(path).sample, self.standing.get(path)
         changed = self.labels_after(standing) if standing else None
         now = self._joined(set(sample.given if changed is None else changed) ^ {label})
         # With all labels as they were nothing is decided any more.
@@ -636,9 +653,17 @@ class Session:
         standing = self.manifest.standing()
         before = {decision.path: standing.get(decision.path) for decision in decisions}
         self._append(decisions, before)
-        self._done.append(_Step(self.split, self.label, before, {d.path: _standing_after(d) for d in decisions}))
+        split, label = self._class_of(decisions[0].path)
+        self._done.append(_Step(split, label, before, {d.path: _standing_after(d) for d in decisions}))
         self._undone.clear()
         self.pace.decided(len(decisions))
+
+    def _class_of(self, path: str) -> tuple[str, str]:
+        """The split and class of a file: the open one where it is in there."""
+        if path in self._samples:
+            return self.split, self.label
+        sample = self._by_path[path]
+        return sample.split, UNREADABLE if self._is_unread(sample) else sample.label
 
     def _take_and_go_on(self, decisions: list[Decision]) -> None:
         self._take(decisions)
@@ -695,6 +720,7 @@ class Session:
 
     def _recount(self) -> None:
         self._opinions.take_in(self.manifest.standing())
+        self.standing.take_in(self.manifest.standing())
 
     def _sha256(self, path: str) -> str:
         """Of the file as it is now; empty where it cannot be read, which may be why it is deleted."""

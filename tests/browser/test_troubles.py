@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -15,10 +16,11 @@ import pytest
 from app import App
 from hosts import PATIENCE, Host, jupyterlab, voila, wait_until
 
+from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Unreadable
 from cleaner.core.scan import Scan, load
-from tests.conftest import make_scan
+from tests.conftest import make_image, make_scan
 
 HOSTS = [pytest.param(voila, id="voila"), pytest.param(jupyterlab, id="jupyterlab")]
 Starter = Callable[[Path, Path], AbstractContextManager[Host]]
@@ -171,14 +173,53 @@ def test_why_there_is_no_review_is_a_text_on_the_page(scan: Scan, app: App) -> N
     assert "line 2, column 'action': action is '<b>nonsense</b>'" in notice.text_content()
 
 
+# Edits of the manifest, and other files under old names.
+
+
+def test_decisions_that_a_spreadsheet_removed_are_said_and_restored_on_the_page(app: App, scan: Scan) -> None:
+    app.wait_first("cat_01.png")
+    app.decide("cat_01.png", "keep", "✓ Keep")
+    old = scan.manifest_path.read_bytes()
+    app.decide("cat_02.png", "delete", "✕ Delete")
+    saved = scan.folder / "saved.csv"
+    saved.write_bytes(old)
+    saved.replace(scan.manifest_path)
+
+    banner = app.page.locator(".cleaner-edited")
+    banner.wait_for(timeout=PATIENCE)
+    assert "1 decision taken before not in it any more: 'train/cat/cat_02.png' (delete by" in banner.text_content()
+    app.wait_for("cat_02.png", "undecided")
+    if folder := os.environ.get("SCREENSHOTS"):
+        app.page.screenshot(path=f"{folder}/edited.png")
+    banner.get_by_text("Restore the decisions").click()
+    app.wait_for("cat_02.png", "✕ Delete")
+    banner.wait_for(state="hidden", timeout=PATIENCE)
+    assert Manifest(scan.manifest_path).standing()["train/cat/cat_02.png"].action is Action.DELETE
+
+
+def test_another_file_under_an_old_name_is_undecided_and_says_why(app: App, scan: Scan) -> None:
+    app.wait_first("cat_01.png")
+    app.decide("cat_01.png", "delete", "✕ Delete")
+    file = scan.root / "train/cat/cat_01.png"
+    before = file.read_bytes()
+    try:
+        make_image(file, seed=12345)
+        app.wait_for("cat_01.png", "undecided")
+        note = app.card("cat_01.png").locator(".cleaner-decision .cleaner-by").text_content()
+        assert note.startswith("decided 'delete' by")
+        assert note.endswith("about another file, which lay here then")
+    finally:
+        file.write_bytes(before)
+
+
 # Other people.
 
 
 def test_what_others_decide_is_shown_and_not_overridden_unseen(app: App, scan: Scan) -> None:
     def ben(name: str, action: Action) -> None:
-        decided_at = "2026-01-31T12:00:00Z"
+        path, decided_at = f"train/cat/{name}", "2026-01-31T12:00:00Z"
         Manifest(scan.manifest_path).append(
-            Decision(f"train/cat/{name}", action, reviewer="ben", decided_at=decided_at)
+            Decision(path, action, sha256=sha256_of(scan.root / path), reviewer="ben", decided_at=decided_at)
         )
 
     app.wait_first("cat_01.png")

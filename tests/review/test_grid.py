@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from cleaner.core.errors import CleanerError
+from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Unreadable
 from cleaner.core.scan import Scan
@@ -65,6 +66,7 @@ def test_ready_brings_the_page_with_its_thumbnails(page: Page) -> None:
         "others": [],
         "error": "",
         "buffer": 0,
+        "note": "",
     }
     assert [card["buffer"] for card in reply["cards"]] == [0, 1, 2, 3, 4]
     assert all(data.startswith(b"\xff\xd8") for data in page.last[1])
@@ -196,8 +198,9 @@ def test_a_fault_of_the_program_is_shown_and_raised(page: Page, monkeypatch: pyt
 def by_ben(scan: Scan, path: str, action: Action, new_label: str = "") -> None:
     """Another reviewer decides, in another process."""
     decided_at = "2026-01-31T12:00:00Z"
+    sha256 = sha256_of(scan.root / path)
     Manifest(scan.manifest_path).append(
-        Decision(path, action, new_label=new_label, reviewer="ben", decided_at=decided_at)
+        Decision(path, action, new_label=new_label, sha256=sha256, reviewer="ben", decided_at=decided_at)
     )
 
 

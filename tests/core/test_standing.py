@@ -1,0 +1,169 @@
+"""A decision stands for the bytes and the label it was taken about, in whatever round and at whatever path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from cleaner.apply.execute import apply, undo
+from cleaner.core.files import sha256_of
+from cleaner.core.manifest import Manifest
+from cleaner.core.records import Action, Decision, Sample
+from cleaner.core.scan import Scan
+from cleaner.core.standing import Standing
+from cleaner.core.tasks import MULTI_LABEL, SINGLE_LABEL
+
+
+class Place:
+    """A dataset of two classes and the manifest of its scan."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "data"
+        for name in ("cat/1.png", "cat/2.png", "dog/1.png"):
+            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+            self.write(name, name)
+        scan = Scan(self.root, ("cat", "dog"), ("train",), 1, {"train": 0}, (), {"train": {}})
+        self.manifest = scan.write(folder / "scan").manifest_path
+
+    def write(self, name: str, content: str) -> None:
+        (self.root / name).write_text(content)
+
+    def decide(self, name: str, action: str, new_label: str = "", label: str = "", loss: float = 2.0) -> None:
+        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        decision = Decision(
+            name, Action(action), label or name[:3], new_label, loss=loss, predicted="dog",
+            sha256=sha256_of(self.root / name), reviewer="anna", decided_at=now,
+        )  # fmt: skip
+        Manifest(self.manifest).append(decision)
+
+    def standing(self, *names: str, loss: float = 1.0, label: str = "") -> Standing:
+        samples = {n: Sample("train", label or n[:3], 1, n, loss, "dog", 0.9) for n in names}
+        found = Standing(samples, SINGLE_LABEL, "", self.root, self.manifest.parent)
+        found.take_in(Manifest(self.manifest).standing())
+        return found
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_a_decision_stands_while_the_file_is_the_same(place: Place) -> None:
+    place.decide("cat/1.png", "delete")
+    found = place.standing("cat/1.png", "cat/2.png")
+    assert {path: decision.action for path, decision in found.items()} == {"cat/1.png": Action.DELETE}
+    assert found.note("cat/1.png") == ""
+    os.utime(place.root / "cat/1.png")  # its time of change alone is nothing
+    found.look_again(["cat/1.png"])
+    assert "cat/1.png" in found
+
+
+def test_another_file_under_the_path_is_undecided_and_says_why(place: Place) -> None:
+    place.decide("cat/1.png", "delete")
+    place.write("cat/1.png", "something else")
+    found = place.standing("cat/1.png")
+    assert not found
+    assert found.note("cat/1.png").startswith("decided 'delete' by anna on ")
+    assert "another file" in found.note("cat/1.png")
+
+
+def test_a_file_that_is_gone_keeps_its_decision(place: Place) -> None:
+    place.decide("cat/1.png", "delete")
+    (place.root / "cat/1.png").unlink()
+    assert place.standing("cat/1.png")["cat/1.png"].action is Action.DELETE
+
+
+def test_another_label_is_undecided_and_says_why(place: Place) -> None:
+    place.decide("cat/1.png", "keep")
+    found = place.standing("cat/1.png", label="dog")
+    assert not found
+    assert found.note("cat/1.png").endswith("when its label was 'cat'")
+
+
+def test_a_relabelled_file_found_at_its_new_path_is_kept(place: Place) -> None:
+    place.decide("cat/1.png", "relabel", "dog")
+    report = apply(place.manifest, place.root)
+    assert [each.target for each in report.done] == ["dog/1_1.png"]
+    found = place.standing("dog/1_1.png", "cat/1.png")
+    assert found["dog/1_1.png"].action is Action.KEEP
+    assert (found["dog/1_1.png"].label, found["dog/1_1.png"].reviewer) == ("dog", "anna")
+    assert found.note("dog/1_1.png").startswith("relabelled from 'cat' by anna on ")
+    assert found.history.startswith("1 decision was carried out on ")
+    assert found.note("cat/1.png").startswith("carried out on ")
+
+    undo(report.journal)
+    found.take_in(Manifest(place.manifest).standing())
+    assert set(found) == {"cat/1.png"}
+    assert found.history == ""
+
+
+def test_the_model_disagreeing_more_than_before_asks_again(place: Place) -> None:
+    place.decide("cat/1.png", "relabel", "dog", loss=2.0)
+    apply(place.manifest, place.root)
+    found = place.standing("dog/1_1.png", loss=3.5)
+    assert not found
+    assert found.note("dog/1_1.png").endswith("the model disagrees more than before (3.50, 2.00)")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda place: place.write("dog/1_1.png", "something else"),
+        lambda place: place.decide("dog/1_1.png", "undo"),
+    ],
+    ids=["another file", "taken back"],
+)
+def test_what_arrived_is_undecided_once_it_is_another_file_or_taken_back(
+    spoil: Callable[[Place], None], place: Place
+) -> None:
+    place.decide("cat/1.png", "relabel", "dog")
+    apply(place.manifest, place.root)
+    spoil(place)
+    assert not place.standing("dog/1_1.png")
+
+
+def test_a_deleted_file_that_is_back_is_undecided_and_says_so(place: Place) -> None:
+    place.decide("cat/1.png", "delete")
+    apply(place.manifest, place.root)
+    assert "cat/1.png" in place.standing("cat/1.png")
+    place.write("cat/1.png", "cat/1.png")
+    found = place.standing("cat/1.png")
+    assert not found
+    assert found.note("cat/1.png").endswith("it is here again")
+
+
+def test_a_row_changed_in_a_table_stands_as_a_keep_of_the_new_label(place: Place, tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label\ncat/1.png,cat\ncat/2.png,cat\ndog/1.png,dog\n")
+    place.decide("cat/1.png", "relabel", "dog")
+    apply(place.manifest, place.root, labels=table)
+    again = place.standing("cat/1.png", label="dog")
+    assert again["cat/1.png"].action is Action.KEEP
+    assert place.standing("cat/1.png")["cat/1.png"].action is Action.RELABEL  # in the scan of before
+    assert place.standing("cat/1.png").note("cat/1.png").startswith("carried out on ")
+
+
+def test_label_sets_are_compared_as_sets(place: Place) -> None:
+    place.decide("cat/1.png", "relabel", "dog;cat", label="cat")
+    sample = Sample("train", "cat", 1, "cat/1.png", 1.0, "cat", 0.9, ("cat", "dog"))
+    found = Standing({"cat/1.png": sample}, MULTI_LABEL, ";", place.root, place.manifest.parent)
+    found.take_in(Manifest(place.manifest).standing())
+    assert found["cat/1.png"].action is Action.KEEP
+    other = Standing(
+        {"cat/1.png": replace(sample, given=("dog",))}, MULTI_LABEL, ";", place.root, place.manifest.parent
+    )
+    other.take_in(Manifest(place.manifest).standing())
+    assert not other
+
+
+def test_a_damaged_journal_is_said_and_takes_no_decision_away(place: Place) -> None:
+    place.decide("cat/1.png", "keep")
+    (place.manifest.parent / "journal-x.jsonl").write_text("nonsense\n")
+    found = place.standing("cat/1.png")
+    assert "cat/1.png" in found
+    assert "is not a journal" in found.trouble
