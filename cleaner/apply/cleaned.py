@@ -14,7 +14,9 @@ from cleaner.apply.plan import checked_file
 from cleaner.apply.run import warnings_of
 from cleaner.apply.tables.naming import Naming
 from cleaner.apply.values import Values, as_one_of, values_of
+from cleaner.core.carried_out import carried_out
 from cleaner.core.errors import CleanerError
+from cleaner.core.journal import decision_key
 from cleaner.core.label_table import choose_columns, choose_path_column
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision
@@ -107,7 +109,7 @@ def cleaned(
         raise CleanerError("label_delim came, and no labels that it could join; pass labels= too, or leave it out")
     else:
         result, changes = _cleaned_paths(_listed("items", items), decided)
-    for text in (*decided.warnings, *changes.warnings(decided.decisions)):
+    for text in (*decided.warnings, *changes.warnings(decided.decisions, decided.history)):
         warnings.warn(text, stacklevel=2)
     return result
 
@@ -209,6 +211,7 @@ class _Decided:
         scan: the one beside the manifest, if there is one.
         label_delim: what joins several labels in the text of an item, if that was said.
         warnings: what is wrong with the manifest, so that a row of it was left out.
+        history: paths whose decisions `cleaner.apply` carried out already.
     """
 
     decisions: Mapping[str, Decision]
@@ -217,6 +220,7 @@ class _Decided:
     scan: Scan | None
     label_delim: str | None
     warnings: tuple[str, ...]
+    history: frozenset[str]
 
     @classmethod
     def of(cls, manifest: Path, data: str | Path | None, label_delim: str | None) -> _Decided:
@@ -235,7 +239,10 @@ class _Decided:
             raise CleanerError(f"the dataset's folder {where!r} is not there; give the folder as data=")
         asking = {path: d for path, d in found.standing().items() if d.action in (Action.DELETE, Action.RELABEL)}
         root, given = Path(os.path.realpath(folder)), os.path.join(os.path.abspath(folder), "")
-        return cls(asking, root, given, scan, label_delim, warnings_of(found))
+        keys = {decision_key(decision) for decision in asking.values()}
+        done = (each.decision for each in carried_out(manifest.parent, root))
+        history = frozenset(path for path, *_ in filter(keys.__contains__, done))
+        return cls(asking, root, given, scan, label_delim, warnings_of(found), history)
 
     def values(self, values: Iterable[Any] | None) -> Values:
         """How the items have their labels, of which these are the values; None where they are not known.
@@ -290,11 +297,11 @@ class _Changes:
                 self.left[decision.path] = str(refusal)
         return values
 
-    def warnings(self, decisions: Mapping[str, Decision]) -> list[str]:
-        """What people should know: what was left alone, and what no item is about."""
-        told, absent = [], [path for path in decisions if path not in self.found]
-        if self.left:
-            reasons = [f"{path!r}: {reason}" for path, reason in self.left.items()]
+    def warnings(self, decisions: Mapping[str, Decision], history: Container[str]) -> list[str]:
+        """Say what was left alone, and what no item is about, but for what was carried out before."""
+        told, absent = [], [path for path in decisions if path not in self.found and path not in history]
+        reasons = [f"{path!r}: {reason}" for path, reason in self.left.items() if path not in history]
+        if reasons:
             more = f"; and {len(reasons) - _TOLD} more" if len(reasons) > _TOLD else ""
             which = "1 decision was" if len(reasons) == 1 else f"{len(reasons)} decisions were"
             told.append(f"{which} left alone: {'; '.join(reasons[:_TOLD])}{more}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from cleaner.apply import moves
 from cleaner.apply.labels import FolderLabels, Labels, NameLabels, Refusal
 from cleaner.apply.plan import Conflict, Done, Plan, folders_of, make_plan
-from cleaner.apply.run import Report, check_edits, checked, locked, notes_on, warnings_of
+from cleaner.apply.run import Report, check_edits, checked, locked, note_on_history, notes_on, warnings_of
 from cleaner.apply.tables.execute import TableLabels, apply_to_table, plan_for_table, undo_in_table
 from cleaner.apply.tables.plan import TablePlan
 from cleaner.core import journal as journals
@@ -185,7 +185,7 @@ def _planned(manifest: Path, root: Path, name_pattern: str | None) -> tuple[Jour
         todo,
         conflicts=(*(conflict for j in begun for conflict in _lost(j, root)), *todo.conflicts, *refused),
         warnings=warnings_of(decisions),
-        notes=notes_on(scan, root, unchecked),
+        notes=(*notes_on(scan, root, unchecked), *note_on_history(found, latest)),
     )
     # A folder that an earlier apply made goes away with the last file that any of them moved there.
     shared = folders_of(todo.operations) & {path for j in found for path in j.folders}

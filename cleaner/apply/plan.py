@@ -112,7 +112,8 @@ def _leaves_to_do(decision: Decision, before: Sequence[Done] | None, root: Path)
     if before:
         is_there = os.path.lexists(root / decision.path)
         if any(done.operation.decision == decision_key(decision) for done in before):
-            if is_there:
+            # Of a file that came later the decision says nothing.
+            if is_there and before[-1].operation.file.is_at(root / decision.path):
                 # It may have come back on purpose.
                 raise Refusal(f"it {_was(before[-1])}, and there is a file again; look at it and decide again")
             return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,15 @@ from pathlib import Path
 from filelock import FileLock
 
 from cleaner.apply.plan import Conflict
+from cleaner.core.carried_out import carried_out_note, of_journal
 from cleaner.core.errors import CleanerError
-from cleaner.core.journal import Operation
+from cleaner.core.journal import Journal, Operation, decision_key
 from cleaner.core.manifest import Manifest
+from cleaner.core.records import Decision
 from cleaner.core.scan import Scan
-from cleaner.core.table_journal import RowChange
+from cleaner.core.table_journal import RowChange, TableJournal
 
-__all__ = ["Report", "check_edits", "checked", "locked", "notes_on", "warnings_of"]
+__all__ = ["Report", "check_edits", "checked", "locked", "note_on_history", "notes_on", "warnings_of"]
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,17 @@ def check_edits(path: Path, accept_edited: bool) -> None:
 
 
 def notes_on(scan: Scan | None, root: Path, unchecked: Sequence[str]) -> tuple[str, ...]:
-    """What people should know where files are known by name alone, those in `unchecked`, and may be others."""
+    """Say where files are known by name alone, those in `unchecked`, and may be others."""
     if scan is None or not unchecked or os.path.realpath(scan.root) == str(root):
         return ()
     return (
         f"{str(root)!r} is not the folder that was scanned, {scan.place!r}, and {len(unchecked)} decisions have no "
         f"sha256, so that their files are known by name alone, such as {unchecked[0]!r}; is it the same dataset?",
     )
+
+
+def note_on_history(journals: Iterable[Journal | TableJournal], decisions: Iterable[Decision]) -> tuple[str, ...]:
+    """Say how many of the decisions earlier applies carried out, and when."""
+    keys = set(map(decision_key, decisions))
+    note = carried_out_note(each for journal in journals for each in of_journal(journal) if each.decision in keys)
+    return (note,) if note else ()

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from cleaner.core import journal as journals
 from cleaner.core import table_journal
-from cleaner.core.journal import State
+from cleaner.core.journal import Journal, Operation, State
+from cleaner.core.table_journal import TableJournal
 
-__all__ = ["CarriedOut", "carried_out", "carried_out_note"]
+__all__ = ["CarriedOut", "carried_out", "carried_out_note", "of_journal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +37,27 @@ class CarriedOut:
 def carried_out(folder: Path, root: Path) -> list[CarriedOut]:
     """Read the journals in a scan folder that are about the dataset in the folder `root`, oldest apply first.
 
-    An apply or undo that was interrupted is left out: what it did is settled when its command is given again.
-
     Raises:
         CleanerError: a journal makes no sense.
     """
     real = os.path.realpath(root)
     found: list[CarriedOut] = []
     for path in sorted(folder.glob("journal-*.jsonl")):
-        rows = _of_table(path, real) if journals.is_of_table(path) else _of_folders(path, real)
-        found += rows
+        is_of_table = journals.is_of_table(path)
+        journal = table_journal.read(path) if is_of_table else journals.read(path)
+        # What an interrupted run did is settled when its command is given again.
+        if journal.state in (State.FINISHED, State.UNDONE) and os.path.realpath(journal.data) == real:
+            found += of_journal(journal)
     return sorted(found, key=lambda each: each.at)
+
+
+def of_journal(journal: Journal | TableJournal) -> Iterator[CarriedOut]:
+    """Give what one journal says was carried out and not taken back."""
+    for each in journal.carried_out:
+        if isinstance(each, Operation):
+            yield CarriedOut(each.decision, each.target, each.new_label, each.file.sha256, journal.written)
+        else:
+            yield CarriedOut(each.decision, each.path, each.new_label, "", journal.written)
 
 
 def carried_out_note(found: Iterable[CarriedOut]) -> str:
@@ -56,20 +67,3 @@ def carried_out_note(found: Iterable[CarriedOut]) -> str:
         days[each.at[:10]] = days.get(each.at[:10], 0) + 1
     parts = [f"{n} decision{' was' if n == 1 else 's were'} carried out on {day}" for day, n in sorted(days.items())]
     return ", ".join(parts)
-
-
-def _of_folders(path: Path, root: str) -> Iterator[CarriedOut]:
-    journal = journals.read(path)
-    if journal.state in (State.APPLYING, State.UNDOING) or os.path.realpath(journal.data) != root:
-        return
-    for operation in journal.carried_out:
-        yield CarriedOut(
-            operation.decision, operation.target, operation.new_label, operation.file.sha256, journal.written
-        )
-
-
-def _of_table(path: Path, root: str) -> Iterator[CarriedOut]:
-    journal = table_journal.read(path)
-    if os.path.realpath(journal.data) == root:
-        for change in journal.carried_out:
-            yield CarriedOut(change.decision, change.path, change.new_label, "", journal.written)

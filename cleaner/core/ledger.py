@@ -43,17 +43,16 @@ class Edits:
         parts = []
         if self.lost:
             rows = [f"{d.path!r} ({d.action}{f' by {d.reviewer}' if d.reviewer else ''})" for d in self.lost]
-            parts.append(f"{_count(len(self.lost), 'decision')} taken before not in it any more: {_some(rows)}")
+            parts.append(f"{_count(len(self.lost), 'decision is', 'decisions are')} missing: {_some(rows)}")
         if self.reordered:
+            images = _count(len(self.reordered), "image", "images")
             paths = _some(list(map(repr, self.reordered)))
-            parts.append(
-                f"rows of {_count(len(self.reordered), 'image')} out of order, so that others may stand: {paths}"
-            )
+            parts.append(f"rows about {images} are out of order, so that other decisions may stand: {paths}")
         return f"{name!r} was edited outside of cleaner: {'; '.join(parts)}" if parts else ""
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"
 
 
 def _some(names: list[str]) -> str:

@@ -187,7 +187,7 @@ def test_decisions_that_a_spreadsheet_removed_are_said_and_restored_on_the_page(
 
     banner = app.page.locator(".cleaner-edited")
     banner.wait_for(timeout=PATIENCE)
-    assert "1 decision taken before not in it any more: 'train/cat/cat_02.png' (delete by" in banner.text_content()
+    assert "1 decision is missing: 'train/cat/cat_02.png' (delete by" in banner.text_content()
     app.wait_for("cat_02.png", "undecided")
     if folder := os.environ.get("SCREENSHOTS"):
         app.page.screenshot(path=f"{folder}/edited.png")

@@ -52,7 +52,7 @@ def test_a_spreadsheet_that_saves_its_old_copy_is_noticed_and_taken_back(path: P
     manifest = Manifest(path)
     assert len(manifest.standing()) == 1
     assert manifest.edits.lost == tuple(later)
-    assert "10 decisions taken before not in it any more: '1.png' (delete by anna)" in manifest.edited
+    assert "10 decisions are missing: '1.png' (delete by anna)" in manifest.edited
     manifest.restore()
     assert list(Manifest(path).rows()) == [decided("a.png", "keep", 0), *later]
     assert not Manifest(path).edits

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cleaner.apply.plan import Conflict
-from cleaner.apply.run import Report, check_edits, checked, locked, notes_on, warnings_of
+from cleaner.apply.run import Report, check_edits, checked, locked, note_on_history, notes_on, warnings_of
 from cleaner.apply.tables.naming import Naming
 from cleaner.apply.tables.plan import Made, Rows, TablePlan, make_plan, rows_of
 from cleaner.apply.tables.sets import sets_of
@@ -146,7 +146,8 @@ def _planned(manifest: Path, root: Path, labels: TableLabels) -> _Planned:
     earlier = [Made(change, journal.path) for journal in settled for change in journal.carried_out]
     plan = make_plan(latest.values(), root, table, rows, naming, scan.vocab if scan else None, earlier, sets)
     unchecked = [change.path for change in plan.operations if not latest[change.path].sha256]
-    plan = replace(plan, warnings=warnings_of(decisions), notes=notes_on(scan, root, unchecked))
+    notes = (*notes_on(scan, root, unchecked), *note_on_history(settled, latest.values()))
+    plan = replace(plan, warnings=warnings_of(decisions), notes=notes)
     return _Planned(table, settled, plan)
 
 
