@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,9 @@ import pandas as pd
 import pytest
 import torch
 from fastai.vision import all as fastai
+from PIL import Image
 
+import cleaner
 from cleaner.cli import main
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
@@ -59,6 +63,44 @@ def test_a_learner_file_scans_an_address_and_the_review_is_told_to_need_a_folder
     assert "scan --data DIR" in capsys.readouterr().out
     assert main(["serve", str(tmp_path / "scan"), "--no-browser"]) == 2
     assert f"scanned at 'file://{data}'" in capsys.readouterr().err
+
+
+def test_images_of_every_suffix_are_scored_and_what_is_left_out_is_told(
+    learner: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with Image.open(data / "cat/cat_0.png") as image:
+        for suffix, name in ((".webp", "WEBP"), (".jfif", "JPEG"), (".jp2", "JPEG2000")):
+            image.save(data / f"cat/other{suffix}", name)
+    for name in ("cat/a.heix", "dog/b.HEIX", "dog/none", "labels.csv"):
+        (data / name).write_bytes(b"?")
+    assert scan(learner, data, tmp_path / "scan", "--trust", "--workers", "0") == 0
+    said = "24 images scored, 0 unreadable, left out 2 .heix, 1 without a suffix: "
+    assert said in capsys.readouterr().out
+    assert "2 .heix, 1 without a suffix" in caplog.text
+    assert load(tmp_path / "scan").left_out == {".heix": 2, "": 1}
+    assert json.loads((tmp_path / "scan/scan.json").read_text())["left_out"] == {".heix": 2, "": 1}
+
+
+def test_what_is_left_out_is_counted_once_whatever_the_splits(data: Path, tmp_path: Path) -> None:
+    learn = make_learner(data)
+    for split in ("train", "test"):
+        (tmp_path / "splits" / split).mkdir(parents=True)
+        shutil.copytree(data / "cat", tmp_path / "splits" / split / "cat")
+        shutil.copytree(data / "dog", tmp_path / "splits" / split / "dog")
+    for name in ("train/cat/a.heix", "test/dog/none", "test/b.heix", "c.heix", "elsewhere/d.heix"):
+        (tmp_path / "splits" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "splits" / name).write_bytes(b"?")
+    found = cleaner.scan_folder(learn, tmp_path / "splits", tmp_path / "scan", progress=False, workers=0)
+    assert (found.splits, found.left_out) == (("train", "test"), {".heix": 4, "": 1})
+    found = cleaner.scan_folder(learn, f"file://{tmp_path}/splits", tmp_path / "other", progress=False, workers=0)
+    assert (found.splits, found.left_out) == (("train", "test"), {".heix": 4, "": 1})
+
+
+def test_a_folder_without_images_says_what_is_there(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "heix").mkdir()
+    (tmp_path / "heix/a.heix").touch()
+    with pytest.raises(CleanerError, match=r"no image in .*, but files that are not known to be images: 1 \.heix;"):
+        cleaner.scan_folder(make_learner(data), tmp_path / "heix", tmp_path / "scan")
 
 
 class Armed:
@@ -315,8 +357,6 @@ def test_a_file_that_is_gone_is_listed(data: Path, tmp_path: Path) -> None:
     learn = make_learner(data)
     gone = learn.dls.train.items[0]
     gone.unlink()
-    import cleaner
-
     found = cleaner.scan(learn, tmp_path / "scan", progress=False)
     assert [item.path for item in found.unreadable] == [gone.relative_to(data).as_posix()]
     assert "FileNotFoundError" in found.unreadable[0].error

@@ -6,7 +6,7 @@ import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,7 @@ from PIL import Image
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import image_files
 from cleaner.core.records import ScoredBatch, ScoredLabels
+from cleaner.core.suffixes import SuffixCounts
 from cleaner.core.tasks import ALL_IMAGES, OTHER
 from cleaner.scoring.sources.fastai_targets import Targets
 from cleaner.scoring.sources.loading import SPREAD, Key, Reader, Traced, nothing_scored
@@ -113,17 +114,32 @@ class FolderItems:
     Attributes:
         root: the dataset's folder.
         split: the files below the folder of that name, or, for `all`, those below none of `SPLIT_FOLDERS`.
+        left_out: how many files the last whole walk passed over, by suffix; see `image_files`.
     """
 
     root: Path
     split: str
+    left_out: SuffixCounts = field(default_factory=SuffixCounts, compare=False, repr=False, kw_only=True)
     distinct: ClassVar[bool] = True
 
     def keys(self) -> Iterator[Key]:
+        counts = SuffixCounts()
+
+        def passed_over(path: str) -> None:
+            if self._is_mine(path):
+                counts.add(path)
+
+        yield from filter(self._is_mine, self._walk(passed_over))
+        self.left_out.clear()
+        self.left_out.update(counts)
+
+    def _walk(self, passed_over: Callable[[str], None]) -> Iterator[str]:
+        """The image files below the folder of the split, and perhaps others; see `image_files`."""
         folder = self.root if self.split == "all" else self.root / self.split
-        if not folder.is_dir():
-            return iter(())
-        return (path for path in image_files(folder) if split_of(path, self.root) == self.split)
+        return image_files(folder, passed_over) if folder.is_dir() else iter(())
+
+    def _is_mine(self, path: str) -> bool:
+        return split_of(path, self.root) == self.split
 
     def listing(self) -> Callable[[], Iterator[Key]]:
         return self.keys
