@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import stat
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -159,21 +160,49 @@ def test_what_is_loaded_is_what_was_hashed(learner: Path, tmp_path: Path, monkey
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("trust", [False, True])
-def test_a_file_of_weights_is_told_without_trust(trust: bool, tmp_path: Path) -> None:
+def test_a_file_of_weights_is_told_once_it_is_trusted(tmp_path: Path) -> None:
     write_weights(tmp_path / "weights.pth")
+    with pytest.raises(CleanerError, match="runs whatever code is in it"):
+        load_learner(tmp_path / "weights.pth", trust=False)
     with pytest.raises(CleanerError, match="holds a OrderedDict and no learner"):
-        load_learner(tmp_path / "weights.pth", trust)
+        load_learner(tmp_path / "weights.pth", trust=True)
     assert not trusted_learners_path().exists()
 
 
-def test_what_weights_only_loading_gives_needs_no_trust(learner: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_can_be_loaded_without_running_code_is(learner: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As in a process that has told torch which classes are safe.
     found = load_learner(learner, trust=True)
-    trusted_learners_path().unlink()
     monkeypatch.setattr("torch.load", lambda *_, weights_only, **__: found if weights_only else pytest.fail("ran code"))
     assert load_learner(learner, trust=False) is found
-    assert not trusted_learners_path().exists()
+
+
+def write_inflating(path: Path) -> None:
+    """The weights of a model in a compressed archive, which torch reads too: a thousandth of their size."""
+    torch.save({"weights": torch.zeros(2**24)}, path)
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+
+
+def write_zeros(path: Path) -> None:
+    """A pickle of 64 MB of zeros that torch takes for harmless, in a few bytes."""
+    path.write_bytes(b"\x80\x02c__builtin__\nbytearray\nJ" + (2**26).to_bytes(4, "little") + b"\x85R.")
+
+
+@pytest.mark.parametrize("write", [write_inflating, write_zeros])
+def test_nothing_is_unpacked_before_it_is_trusted(
+    write: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "learner.pkl")
+    assert (tmp_path / "learner.pkl").stat().st_size < 2**17
+    loaded: list[bool] = []
+    load = torch.load
+    monkeypatch.setattr("torch.load", lambda *args, **options: loaded.append(True) or load(*args, **options))
+    with pytest.raises(CleanerError, match="runs whatever code is in it"):
+        load_learner(tmp_path / "learner.pkl", trust=False)
+    assert not loaded
 
 
 SHA256 = "0123456789abcdef" * 4
