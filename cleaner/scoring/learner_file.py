@@ -64,9 +64,9 @@ def scan_file(
 def load_learner(file: str | Path, trust: bool) -> Learner:
     """The learner in a file that `learn.export()` wrote.
 
-    Nothing in the file is unpacked before it is trusted: a small archive can inflate to gigabytes. With `trust` the user
-    is not asked again about a file with these bytes. The file is read once: the bytes that were hashed are those that
-    are loaded. It takes its size in memory twice while that is done.
+    Nothing in the file is unpacked before it is trusted: a small archive can inflate to gigabytes. With `trust` the
+    user is not asked again about a file with these bytes. The file is read once: the bytes that were hashed are those
+    that are loaded. It takes its size in memory twice while that is done.
 
     Raises:
         CleanerError: the file is not one, or it is not trusted.
