@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from cleaner.core.files import image_files
+from cleaner.core.safe_images import FORMATS
 from cleaner.core.suffixes import IMAGE_SUFFIXES, OTHER_SUFFIXES, SuffixCounts, as_text
 
 # Files that Pillow has a suffix for and that are no images, or no images that it can decode.
@@ -30,6 +31,7 @@ def test_all_that_pillow_opens_and_that_a_full_table_has_is_an_image() -> None:
     Image.init()
     opened = {suffix for suffix, name in Image.EXTENSION.items() if name in Image.OPEN}
     assert opened - NO_IMAGES - {""} <= IMAGE_SUFFIXES
+    assert {suffix for suffix, name in Image.EXTENSION.items() if name in FORMATS} <= IMAGE_SUFFIXES
     table = mimetypes.MimeTypes(tuple(file for file in mimetypes.knownfiles if Path(file).is_file()))
     listed = {suffix.lower() for suffix, kind in table.types_map[True].items() if kind.startswith("image/")}
     assert len(listed) > 20

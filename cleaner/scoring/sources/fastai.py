@@ -252,7 +252,7 @@ class FastaiSource:
         with _as_found(self._learn):
             for key in files.wanted(None):
                 if (name := files.name(key)) in paths:
-                    yield name, drawing(self._learn, files.dl, partial(files.sample, key))
+                    yield name, drawing(self._learn, files.dl, partial(files.guarded_sample, key))
 
     def score(
         self,

@@ -23,10 +23,11 @@ from PIL import Image
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import image_files
 from cleaner.core.records import ScoredBatch, ScoredLabels
+from cleaner.core.safe_images import FORMATS
 from cleaner.core.suffixes import SuffixCounts
 from cleaner.core.tasks import ALL_IMAGES, OTHER
 from cleaner.scoring.sources.fastai_targets import Targets
-from cleaner.scoring.sources.loading import SPREAD, Key, Reader, Traced, nothing_scored
+from cleaner.scoring.sources.loading import SPREAD, Key, Reader, Traced, guarded, nothing_scored
 
 __all__ = [
     "SPLIT_FOLDERS",
@@ -259,6 +260,11 @@ class Files(Reader):
         # The two steps of fastai's `do_item`, which hides what it drops.
         return self.dl.after_item(self._reduced_sample(key) if self._least else self.items.sample(self.dl, key))
 
+    def guarded_sample(self, key: Key) -> Any:
+        """The sample of a file that is here, with what may do harm refused."""
+        with guarded(self.file(key)):
+            return self.sample(key)
+
     def label_of_target(self, target: Any) -> str:
         """The label, or the labels joined, that a target stands for."""
         return self._targets.label_of(target)
@@ -266,7 +272,7 @@ class Files(Reader):
     def _reduced_sample(self, key: Key) -> Any:
         """As `Items.sample` gives it, but for the number of pixels."""
         opening, image_type = self._opening(key)
-        with Image.open(self.file(key)) as file:
+        with Image.open(self.file(key), formats=FORMATS) as file:
             file.draft("RGB", (self._least, self._least))
             value = image_type(file.convert(image_type._open_args["mode"]))
         for step in self._steps[opening + 1 :]:
