@@ -211,7 +211,8 @@ def _check_format(head: bytes) -> None:
 
 
 def _not_opened(name: str) -> str:
-    return f"it is a file in the format {name}, which is not opened; {', '.join(FORMATS)} are. Convert it, to PNG for example"
+    accepted = ", ".join(FORMATS)
+    return f"it is a file in the format {name}, which is not opened; {accepted} are. Convert it, to PNG for example"
 
 
 def _forget_other_threads() -> None:
