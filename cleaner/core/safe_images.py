@@ -39,7 +39,7 @@ Photos have up to 200 million; Pillow by itself stops at 179. It takes 2 GiB to 
 # Pillow keeps eight bytes for each row and some decoders as much for each column.
 _MOST_SIDE = 2**20
 # Pixels, by codec: OpenJPEG takes 24 bytes and up to a microsecond for each, and the others are written in Python.
-_MOST_OF_CODEC = {"jpeg2k": 2**24, "bmp_rle": 2**23, "ppm": 2**23, "ppm_plain": 2**23}
+_MOST_OF_CODEC = {"jpeg2k": 2**24, "bmp_rle": 2**23, "ppm": 2**22, "ppm_plain": 2**22}
 # In a TIFF file each tile can be a JPEG file of `_MOST_SCANS` scans, and all tiles the same one.
 _MOST_JPEG_TILES = 2**16
 # Pillow's own value of `MAX_IMAGE_PIXELS`; above it Pillow warns, above twice that it refuses.
