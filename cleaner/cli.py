@@ -133,6 +133,7 @@ def _check_unused(options: argparse.Namespace, names: Iterable[str], way: str) -
 
 
 def _scan_learner(options: argparse.Namespace) -> int:
+    from cleaner.core.suffixes import as_text
     from cleaner.scoring.learner_file import scan_file
     from cleaner.scoring.ray import Cluster
 
@@ -156,7 +157,8 @@ def _scan_learner(options: argparse.Namespace) -> int:
         label_column=options.label_column,
         engine=engine,
     )
-    _say(f"{sum(result.scored.values())} images scored, {len(result.unreadable)} unreadable: {options.out}")
+    left_out = f", left out {as_text(result.left_out)}" if result.left_out else ""
+    _say(f"{sum(result.scored.values())} images scored, {len(result.unreadable)} unreadable{left_out}: {options.out}")
     there = " --data DIR, with a copy or mount of the images in DIR" if result.address else ""
     _say(f"Review them: {shlex.join(['cleaner', 'serve', options.out])}{there}")
     return 0

@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import math
-import mimetypes
 import os
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from cleaner.core.errors import CleanerError, FieldError
+from cleaner.core.suffixes import IMAGE_SUFFIXES, OTHER_SUFFIXES, suffix_of
 
 __all__ = [
     "MOST_BYTES",
@@ -20,7 +20,6 @@ __all__ = [
     "RefusedFile",
     "check_path",
     "image_files",
-    "is_image_name",
     "number_to_csv",
     "path_from_csv",
     "path_to_csv",
@@ -38,7 +37,6 @@ TRASH = ".cleaner-trash"
 MOST_BYTES = 2**31
 """Bytes of the largest file of a dataset that is read: what the largest image takes, of eight bytes a pixel."""
 
-_IMAGE_SUFFIXES = frozenset(suffix for suffix, kind in mimetypes.types_map.items() if kind.startswith("image/"))
 _NO_NAMES = frozenset(("", ".", ".."))
 # A spreadsheet takes a cell that begins with one of these for a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -222,18 +220,17 @@ def number_to_csv(value: float) -> str:
     return f"{value:.9g}" if math.isfinite(value) else str(value)
 
 
-def is_image_name(name: str) -> bool:
-    """Whether a file is called as images are, by its suffix as in fastai's `get_image_files`."""
-    return os.path.splitext(name)[1].lower() in _IMAGE_SUFFIXES
-
-
-def image_files(folder: Path) -> Iterator[str]:
-    """Walk `folder` and yield the paths of its image files, known by suffix as in fastai's `get_image_files`.
+def image_files(folder: Path, passed_over: Callable[[str], None] | None = None) -> Iterator[str]:
+    """Walk `folder` and yield the paths of its image files, known by their suffix, one of `IMAGE_SUFFIXES`.
 
     The files come as the system lists them, which is the same order each time as long as nothing changes; no list of
     them is made. Hidden files and folders, and with them the trash, are left out. Linked folders are followed, each
     folder once. What has the name of an image and is none, such as a named pipe or a link in a circle, is yielded too:
     it is for the reader to say so.
+
+    Args:
+        folder: the folder.
+        passed_over: called with the path of each file that is neither an image by its suffix nor of another known kind.
 
     Raises:
         CleanerError: a folder cannot be listed; its images would be missing without a word.
@@ -252,11 +249,14 @@ def image_files(folder: Path) -> Iterator[str]:
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
-                    is_image = is_image_name(entry.name)
+                    suffix = suffix_of(entry.name)
+                    is_image = suffix in IMAGE_SUFFIXES
                     if _is_folder(entry, is_image):
                         folders.append(entry.path)
                     elif is_image:
                         yield entry.path
+                    elif passed_over is not None and suffix not in OTHER_SUFFIXES:
+                        passed_over(entry.path)
         except OSError as error:
             raise CleanerError(
                 f"the folder {(error.filename or current)!r} cannot be listed ({error.strerror}); "

@@ -110,6 +110,8 @@ class Scan:
         folder: the scan folder that this was read from or written to.
         task: `single-label`, `multi-label` or `other`; see `cleaner.core.tasks`.
         label_delim: what joins the labels of an image in the files of a multi-label scan; else empty.
+        left_out: number of files in the dataset's folder that were not scanned, as their suffix is not known to be that
+            of an image, by suffix; the empty suffix is that of files without one.
         address: the fsspec address at which the images were scanned; empty where it was the folder `root`.
 
     Raises:
@@ -134,9 +136,11 @@ class Scan:
     task: str = SINGLE_LABEL
     label_delim: str = ""
     address: str = ""
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_task(self.task, self.label_delim, self.vocab)
+        _check_left_out(self.left_out)
         if len(set(self.vocab)) != len(self.vocab):
             raise CleanerError(f"the vocabulary {list(self.vocab)} names a label twice; labels must differ as text")
         if isinstance(self.samples, LazyRecords):
@@ -339,6 +343,7 @@ class Scan:
             "k": self.k,
             "scored": dict(self.scored),
             "unreadable": unreadable,
+            "left_out": dict(self.left_out),
             "ranked_by": self.ranked_by,
             "task": self.task,
             "label_delim": self.label_delim,
@@ -387,6 +392,7 @@ def load(folder: str | Path) -> Scan:
         folder=folder,
         task=task,
         label_delim=label_delim,
+        left_out=description["left_out"],
         address=description["root"] if "://" in description["root"] else "",
     )
 
@@ -424,6 +430,17 @@ def _check_task(task: str, label_delim: str, vocab: Iterable[str]) -> None:
     bad = [label for label in vocab if label_delim and (label == "" or label_delim in label)]
     if bad:
         raise CleanerError(f"the label {bad[0]!r} is empty or contains {label_delim!r}, which joins labels")
+
+
+def _check_left_out(left_out: Mapping[str, int]) -> None:
+    """Check that each suffix has a count.
+
+    Raises:
+        CleanerError: one has another value.
+    """
+    for suffix, n in left_out.items():
+        if not isinstance(suffix, str) or isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise CleanerError(f"left_out has {n!r} for {suffix!r}; a whole number of at least 1 is accepted")
 
 
 def _known_sample(check: _Check, label_delim: str, row: list[str]) -> Sample:
@@ -510,6 +527,7 @@ _FIELDS: dict[str, type] = {
     "k": int,
     "scored": dict,
     "unreadable": dict,
+    "left_out": dict,
     "ranked_by": str,
     "task": str,
     "label_delim": str,
@@ -531,8 +549,8 @@ def _read_description(folder: Path) -> dict[str, Any]:
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         found = description.get("format") if isinstance(description, dict) else type(description).__name__
         raise CleanerError(f"{str(path)!r} has format {found!r}; this version reads format {FORMAT}")
-    # Scans that were made before there were other tasks do not say theirs.
-    description = {"task": SINGLE_LABEL, "label_delim": "", **description}
+    # Scans of earlier versions say nothing of these.
+    description = {"task": SINGLE_LABEL, "label_delim": "", "left_out": {}, **description}
     for name, kind in _FIELDS.items():
         if not isinstance(description.get(name), kind):
             raise CleanerError(f"{str(path)!r}: {name} is {description.get(name)!r}; a {kind.__name__} is expected")
@@ -544,6 +562,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
         raise CleanerError(f"{str(path)!r}: scored is {description['scored']!r}; a number for each split is expected")
     try:
         _check_task(description["task"], description["label_delim"], description["vocab"])
+        _check_left_out(description["left_out"])
     except CleanerError as error:
         raise CleanerError(f"{str(path)!r}: {error}") from error
     return description

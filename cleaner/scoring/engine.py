@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import shutil
 import sys
@@ -20,6 +21,7 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.files import write_whole
 from cleaner.core.records import ClassLosses, Sample, ScoredBatch, ScoredLabels
 from cleaner.core.scan import LazyRecords, Scan, check_out
+from cleaner.core.suffixes import as_text
 from cleaner.core.tally import Tally
 from cleaner.core.tasks import MULTI_LABEL, OTHER, SINGLE_LABEL, drawn_file
 from cleaner.core.topk import Kept, TopLosses
@@ -32,6 +34,11 @@ if TYPE_CHECKING:
 
 __all__ = ["check_k_and_splits", "run", "run_on"]
 
+_log = logging.getLogger(__name__)
+_LEFT_OUT = (
+    "left out, as the suffix is not known to be that of an image: %s. If there are images among these files, give them "
+    "the suffix of their format, such as .jpg"
+)
 _LIBRARIES = ("image-cleaner", "torch", "torchvision", "fastai", "numpy", "pillow")
 
 
@@ -92,6 +99,8 @@ def run(
     n_classes, rows = shape_of(source)
     keeper = Keeper(out, identity, n_classes, room, save_every, rows)
     parts, started = _begun(source, keeper, resume)
+    if progress and source.left_out:
+        _log.warning(_LEFT_OUT, as_text(source.left_out))
     save = partial(keeper.save_if_due, parts, source.ways, started)
     for split in source.splits:
         if split not in {part.split for part in parts}:
@@ -188,6 +197,7 @@ def _result(source: Source, parts: list[Part], k: int, settings: dict[str, Any],
         samples=LazyRecords(lambda: (sample for part in parts for sample in _samples(part, source))),
         cells={part.split: _cells(part.tally, source) for part in parts},
         unreadable=tuple(item for part in parts for item in sorted(part.unreadable, key=lambda u: u.path)),
+        left_out=dict(source.left_out),
         losses=tuple(losses for part in parts for losses in _losses(part, source.vocab)),
         settings=settings,
         versions=_versions(),

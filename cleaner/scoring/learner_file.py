@@ -64,29 +64,27 @@ def scan_file(
 def load_learner(file: str | Path, trust: bool) -> Learner:
     """The learner in a file that `learn.export()` wrote.
 
-    With `trust` the user is not asked again about a file with these bytes. What can be loaded without running code is,
-    whoever trusts it. The file is read once: the bytes that were hashed are those that are loaded. It takes its size in
-    memory twice while that is done.
+    Nothing in the file is unpacked before it is trusted: a small archive can inflate to gigabytes. With `trust` the
+    user is not asked again about a file with these bytes. The file is read once: the bytes that were hashed are those
+    that are loaded. It takes its size in memory twice while that is done.
 
     Raises:
         CleanerError: the file is not one, or it is not trusted.
     """
     file = Path(file)
     data = _bytes_of(file)
+    sha256 = hashlib.sha256(data).hexdigest()
+    if not (trust or is_trusted(sha256)):
+        raise CleanerError(
+            f"{str(file)!r} is a learner file, and loading it runs whatever code is in it. Its sha256 is {sha256}. "
+            "If you made it, or trust who did and how it came to you, say so with --trust; you are asked only once "
+            "about a file with these bytes"
+        )
     found = _without_code(data)
-    if found is None:
-        sha256 = hashlib.sha256(data).hexdigest()
-        if not (trust or is_trusted(sha256)):
-            raise CleanerError(
-                f"{str(file)!r} is a learner file, and loading it runs whatever code is in it. Its sha256 is {sha256}. "
-                "If you made it, or trust who did and how it came to you, say so with --trust; you are asked only once "
-                "about a file with these bytes"
-            )
-        learn = _loaded(file, data)
-        if trust:
-            remember(sha256, file.name)
-        return learn
-    return _checked(file, found)
+    learn = _loaded(file, data) if found is None else _checked(file, found)
+    if trust:
+        remember(sha256, file.name)
+    return learn
 
 
 def _bytes_of(file: Path) -> bytes:
@@ -109,7 +107,7 @@ def _without_code(data: bytes) -> object | None:
         warnings.simplefilter("ignore")  # torch's about its own parts
         try:
             found: object = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        except Exception:  # noqa: BLE001 - whatever it is: what is in the file is not known, so that trust is needed
+        except Exception:  # noqa: BLE001 - whatever it is: there is code in the file, or it is none that torch knows
             return None
     return found
 

@@ -97,7 +97,7 @@ class Spread(Source):
 
     def __init__(self, source: Spreadable, team: _Team) -> None:
         self._source, self._team = source, team
-        self.root, self.address = source.root, source.address
+        self.root, self.address, self.left_out = source.root, source.address, source.left_out
         self.vocab, self.splits = source.vocab, source.splits
         self.settings: dict[str, Any] = {**source.settings, "engine": "ray", "workers": team.workers}
         self.ways = source.ways

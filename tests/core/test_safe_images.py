@@ -15,11 +15,11 @@ import pytest
 from hosts import wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, features
 
 from cleaner.core import safe_images
 from cleaner.core.files import RefusedFile
-from cleaner.core.safe_images import MOST_PIXELS, check_image, opened_image, within_bounds
+from cleaner.core.safe_images import FORMATS, MOST_PIXELS, check_image, opened_image, within_bounds
 from tests.odd_images import (
     HARMFUL,
     HARMLESS,
@@ -46,6 +46,76 @@ def test_a_harmful_file_is_refused_before_it_is_decoded(name: str, tmp_path: Pat
     with pytest.raises((OSError, ValueError, Image.DecompressionBombError)) as caught, opened_image(path):
         pass
     assert HARMFUL[name] in str(caught.value)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", HARMFUL.keys() - {"pipe.png", "socket.png", "zero.png", "sparse.tif", "container.png"})
+def test_whoever_opens_a_harmful_file_is_refused_too(name: str, tmp_path: Path) -> None:
+    """As datasets and transforms do that call Pillow themselves, for masks for example."""
+    path = write_harmful_image(name, tmp_path)
+    with pytest.raises((OSError, ValueError, Image.DecompressionBombError)) as caught, within_bounds():
+        Image.open(path)
+    assert HARMFUL[name] in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["BLP", "FITS", "ICO", "AVIF", "PSD"])
+def test_what_is_opened_is_said_of_other_formats(name: str, tmp_path: Path) -> None:
+    prefix = {"BLP": b"BLP1", "FITS": b"SIMPLE", "ICO": b"\0\0\1\0", "AVIF": b"\0\0\0\x1cftypavif", "PSD": b"8BPS"}
+    if name == "AVIF" and not features.check("avif"):
+        pytest.skip("needs a Pillow with AVIF")
+    (tmp_path / "a.jpg").write_bytes(prefix[name] + bytes(100))
+    said = f"in the format {name}, which is not opened; JPEG, PNG, GIF, .* are"
+    with pytest.raises(RefusedFile, match=said), opened_image(tmp_path / "a.jpg"):
+        pass
+    with pytest.raises(RefusedFile, match=said), within_bounds():
+        Image.open(tmp_path / "a.jpg")
+    check_image(str(tmp_path / "a.jpg"))  # whoever reads it with another library may
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_images_of_all_formats_are_read_by_both_ways(name: str, tmp_path: Path) -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8))
+    picture.save(tmp_path / "a", name)
+    with opened_image(tmp_path / "a") as image:
+        one = np.asarray(image.convert("RGB"))
+    with within_bounds(), Image.open(tmp_path / "a") as image:
+        other = np.asarray(image.convert("RGB"))
+        assert image.format == name
+    assert np.array_equal(one, other)
+
+
+def test_usual_jpeg_2000_files_pass(tmp_path: Path) -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8))
+    ways: list[dict[str, Any]] = [
+        {"tile_size": (64, 64)},
+        {"codeblock_size": (32, 32), "num_resolutions": 3},
+        {"precinct_size": (128, 128)},
+        {"quality_layers": [20, 10, 5], "irreversible": True},
+    ]
+    for options in ways:
+        picture.save(tmp_path / "a.jp2", **options)
+        with opened_image(tmp_path / "a.jp2") as image:
+            image.load()
+            assert image.size == (400, 300)
+
+
+def test_what_pillow_opens_files_by_is_as_before() -> None:
+    Image.init()
+    before, names = dict(Image.OPEN), set(Image.ID)
+    with within_bounds(), within_bounds():
+        assert not any(Image.OPEN[name] == entry for name, entry in before.items())
+    assert (before, names) == (Image.OPEN, set(Image.ID))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_process_that_is_forked_meanwhile_opens_everything() -> None:
+    Image.init()
+    before = dict(Image.OPEN)
+    with within_bounds():
+        child = os.fork()
+        if not child:
+            os._exit(0 if before == Image.OPEN else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.parametrize("name", HARMLESS)

@@ -68,6 +68,7 @@ def scans(draw: st.DrawFn) -> Scan:
         versions=draw(st.dictionaries(TEXT, TEXT, max_size=3)),
         started=draw(TEXT),
         finished=draw(TEXT),
+        left_out=draw(st.dictionaries(TEXT, st.integers(1, 10**9), max_size=3)),
     )
 
 
@@ -221,10 +222,17 @@ def test_the_files_are_as_others_read_them(tmp_path: Path) -> None:
     assert b'valid,cat,./-x/b.png,"two\nlines"\r\n' in (tmp_path / "unreadable.csv").read_bytes()
     description = json.loads((tmp_path / "scan.json").read_text(encoding="utf-8"))
     assert list(description) == [
-        *("format", "root", "vocab", "splits", "k", "scored", "unreadable"),
+        *("format", "root", "vocab", "splits", "k", "scored", "unreadable", "left_out"),
         *("ranked_by", "task", "label_delim", "settings", "versions", "started", "finished"),
     ]
     assert (description["format"], description["unreadable"]) == (1, {"train": 0, "valid": 2})
+
+
+def test_a_scan_of_an_earlier_version_left_nothing_out(tmp_path: Path) -> None:
+    make(left_out={"": 2, ".heix": 1}).write(tmp_path)
+    assert load(tmp_path).left_out == {"": 2, ".heix": 1}
+    described(left_out=None)(tmp_path)
+    assert load(tmp_path).left_out == {}
 
 
 def test_scan_json_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,6 +328,9 @@ BAD_FIELDS = [
     ("scored", {"train": 5}),
     ("scored", {"train": "many", "valid": 1}),
     ("unreadable", 3),
+    ("left_out", [".heix"]),
+    ("left_out", {".heix": "1"}),
+    ("left_out", {".heix": 0}),
     ("ranked_by", 1),
     ("settings", []),
     ("versions", "1"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import stat
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +14,9 @@ import pandas as pd
 import pytest
 import torch
 from fastai.vision import all as fastai
+from PIL import Image
 
+import cleaner
 from cleaner.cli import main
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
@@ -59,6 +64,44 @@ def test_a_learner_file_scans_an_address_and_the_review_is_told_to_need_a_folder
     assert "scan --data DIR" in capsys.readouterr().out
     assert main(["serve", str(tmp_path / "scan"), "--no-browser"]) == 2
     assert f"scanned at 'file://{data}'" in capsys.readouterr().err
+
+
+def test_images_of_every_suffix_are_scored_and_what_is_left_out_is_told(
+    learner: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with Image.open(data / "cat/cat_0.png") as image:
+        for suffix, name in ((".webp", "WEBP"), (".jfif", "JPEG"), (".jp2", "JPEG2000")):
+            image.save(data / f"cat/other{suffix}", name)
+    for name in ("cat/a.heix", "dog/b.HEIX", "dog/none", "labels.csv"):
+        (data / name).write_bytes(b"?")
+    assert scan(learner, data, tmp_path / "scan", "--trust", "--workers", "0") == 0
+    said = "24 images scored, 0 unreadable, left out 2 .heix, 1 without a suffix: "
+    assert said in capsys.readouterr().out
+    assert "2 .heix, 1 without a suffix" in caplog.text
+    assert load(tmp_path / "scan").left_out == {".heix": 2, "": 1}
+    assert json.loads((tmp_path / "scan/scan.json").read_text())["left_out"] == {".heix": 2, "": 1}
+
+
+def test_what_is_left_out_is_counted_once_whatever_the_splits(data: Path, tmp_path: Path) -> None:
+    learn = make_learner(data)
+    for split in ("train", "test"):
+        (tmp_path / "splits" / split).mkdir(parents=True)
+        shutil.copytree(data / "cat", tmp_path / "splits" / split / "cat")
+        shutil.copytree(data / "dog", tmp_path / "splits" / split / "dog")
+    for name in ("train/cat/a.heix", "test/dog/none", "test/b.heix", "c.heix", "elsewhere/d.heix"):
+        (tmp_path / "splits" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "splits" / name).write_bytes(b"?")
+    found = cleaner.scan_folder(learn, tmp_path / "splits", tmp_path / "scan", progress=False, workers=0)
+    assert (found.splits, found.left_out) == (("train", "test"), {".heix": 4, "": 1})
+    found = cleaner.scan_folder(learn, f"file://{tmp_path}/splits", tmp_path / "other", progress=False, workers=0)
+    assert (found.splits, found.left_out) == (("train", "test"), {".heix": 4, "": 1})
+
+
+def test_a_folder_without_images_says_what_is_there(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "heix").mkdir()
+    (tmp_path / "heix/a.heix").touch()
+    with pytest.raises(CleanerError, match=r"no image in .*, but files that are not known to be images: 1 \.heix;"):
+        cleaner.scan_folder(make_learner(data), tmp_path / "heix", tmp_path / "scan")
 
 
 class Armed:
@@ -117,21 +160,49 @@ def test_what_is_loaded_is_what_was_hashed(learner: Path, tmp_path: Path, monkey
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("trust", [False, True])
-def test_a_file_of_weights_is_told_without_trust(trust: bool, tmp_path: Path) -> None:
+def test_a_file_of_weights_is_told_once_it_is_trusted(tmp_path: Path) -> None:
     write_weights(tmp_path / "weights.pth")
+    with pytest.raises(CleanerError, match="runs whatever code is in it"):
+        load_learner(tmp_path / "weights.pth", trust=False)
     with pytest.raises(CleanerError, match="holds a OrderedDict and no learner"):
-        load_learner(tmp_path / "weights.pth", trust)
+        load_learner(tmp_path / "weights.pth", trust=True)
     assert not trusted_learners_path().exists()
 
 
-def test_what_weights_only_loading_gives_needs_no_trust(learner: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_can_be_loaded_without_running_code_is(learner: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As in a process that has told torch which classes are safe.
     found = load_learner(learner, trust=True)
-    trusted_learners_path().unlink()
     monkeypatch.setattr("torch.load", lambda *_, weights_only, **__: found if weights_only else pytest.fail("ran code"))
     assert load_learner(learner, trust=False) is found
-    assert not trusted_learners_path().exists()
+
+
+def write_inflating(path: Path) -> None:
+    """The weights of a model in a compressed archive, which torch reads too: a thousandth of their size."""
+    torch.save({"weights": torch.zeros(2**24)}, path)
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+
+
+def write_zeros(path: Path) -> None:
+    """A pickle of 64 MB of zeros that torch takes for harmless, in a few bytes."""
+    path.write_bytes(b"\x80\x02c__builtin__\nbytearray\nJ" + (2**26).to_bytes(4, "little") + b"\x85R.")
+
+
+@pytest.mark.parametrize("write", [write_inflating, write_zeros])
+def test_nothing_is_unpacked_before_it_is_trusted(
+    write: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "learner.pkl")
+    assert (tmp_path / "learner.pkl").stat().st_size < 2**17
+    loaded: list[bool] = []
+    load = torch.load
+    monkeypatch.setattr("torch.load", lambda *args, **options: loaded.append(True) or load(*args, **options))
+    with pytest.raises(CleanerError, match="runs whatever code is in it"):
+        load_learner(tmp_path / "learner.pkl", trust=False)
+    assert not loaded
 
 
 SHA256 = "0123456789abcdef" * 4
@@ -315,8 +386,6 @@ def test_a_file_that_is_gone_is_listed(data: Path, tmp_path: Path) -> None:
     learn = make_learner(data)
     gone = learn.dls.train.items[0]
     gone.unlink()
-    import cleaner
-
     found = cleaner.scan(learn, tmp_path / "scan", progress=False)
     assert [item.path for item in found.unreadable] == [gone.relative_to(data).as_posix()]
     assert "FileNotFoundError" in found.unreadable[0].error

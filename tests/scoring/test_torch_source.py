@@ -35,7 +35,7 @@ from cleaner.scoring.checkpoint import Part
 from cleaner.scoring.sources import loading
 from cleaner.scoring.sources.torch_dataset import Samples
 from tests.conftest import make_image
-from tests.odd_images import KINDS, write_odd_image
+from tests.odd_images import KINDS, write_harmful_image, write_odd_image
 from tests.odd_images import UNREADABLE as BROKEN_KINDS
 from tests.scoring.learners import VOCAB, make_folder, make_model
 
@@ -279,6 +279,13 @@ def test_odd_images_are_scored_or_listed(kind: str, data: Path, tmp_path: Path) 
     name = f"cat/{odd.name}"
     assert ([u.path for u in scan.unreadable] == [name]) == (kind in BROKEN_KINDS)
     assert (name in by_path(scan)) == (kind not in BROKEN_KINDS)
+
+
+def test_a_dataset_that_opens_files_itself_opens_no_container(data: Path, tmp_path: Path) -> None:
+    write_harmful_image("container.jpg", data / "cat")
+    scan = scan_of(ImageFolder(data, TRANSFORM), tmp_path / "scan")
+    assert [u.path for u in scan.unreadable] == ["cat/container.jpg"]
+    assert "it is a file in the format BLP, which is not opened" in scan.unreadable[0].error
 
 
 def state_of(model: nn.Module) -> list[object]:

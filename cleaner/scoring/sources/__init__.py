@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from cleaner.core.records import ScoredBatch, ScoredLabels
@@ -33,6 +34,7 @@ class Source(Protocol):
         vocab: the labels, in the order of the model's outputs.
         task, label_delim: as in `Scan`.
         splits: names of the splits that `score` accepts.
+        left_out: as in `Scan`.
         settings: how samples are scored, for `scan.json`.
         ways: the name of the way in which the model is run, by `"exact"` and `"fast"`; chosen on the first batches, or
             set before by a scan that goes on where another one stopped.
@@ -44,6 +46,7 @@ class Source(Protocol):
     task: str = SINGLE_LABEL
     label_delim: str = ""
     splits: tuple[str, ...]
+    left_out: Mapping[str, int] = MappingProxyType({})
     settings: dict[str, Any]
     ways: dict[str, str]
 

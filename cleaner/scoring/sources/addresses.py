@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.files import MOST_BYTES, RefusedFile, is_image_name, regular_handle
+from cleaner.core.files import MOST_BYTES, RefusedFile, regular_handle
+from cleaner.core.suffixes import IMAGE_SUFFIXES, OTHER_SUFFIXES, suffix_of
 
 __all__ = ["Address", "is_address"]
 
@@ -62,7 +63,9 @@ class Address:
         names = self.path.rpartition("://")[2].strip("/").replace(":", "_")
         return Path(os.path.abspath(f"/{names}"))
 
-    def image_files(self, below: str, enter: Callable[[str], bool]) -> Iterator[str]:
+    def image_files(
+        self, below: str, enter: Callable[[str], bool], passed_over: Callable[[str], None] | None = None
+    ) -> Iterator[str]:
         """Walk a folder and yield the paths of its image files, relative to the address, as `core.files.image_files`.
 
         A folder is listed at once and sorted, so that the order is the same each time. What is hidden is left out, and
@@ -71,6 +74,7 @@ class Address:
         Args:
             below: the folder, relative to the address; nothing is yielded where it is not there.
             enter: tells by the relative path of a folder whether to walk it.
+            passed_over: as in `core.files.image_files`, with a relative path.
 
         Raises:
             CleanerError: a folder cannot be listed; its images would be missing without a word.
@@ -81,10 +85,12 @@ class Address:
             folders = []
             for name, is_folder in self._listed(current, may_be_missing=current == below):
                 path = f"{current}/{name}" if current else name
-                if is_folder and enter(path):
-                    folders.append(path)
-                elif not is_folder and is_image_name(name):
+                if is_folder:
+                    folders.extend([path] if enter(path) else [])
+                elif (suffix := suffix_of(name)) in IMAGE_SUFFIXES:
                     yield path
+                elif passed_over is not None and suffix not in OTHER_SUFFIXES:
+                    passed_over(path)
             left.extend(reversed(folders))
 
     @contextmanager

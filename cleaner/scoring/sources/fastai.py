@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from cleaner.core.errors import CleanerError
 from cleaner.core.label_table import LabelRows
 from cleaner.core.records import ScoredBatch, ScoredLabels
+from cleaner.core.suffixes import as_text
 from cleaner.core.tasks import OTHER, SINGLE_LABEL, split_labels
 from cleaner.scoring import precision
 from cleaner.scoring.sources import Candidates, Wanted
@@ -115,6 +117,7 @@ class FastaiSource:
             os.path.abspath(learn.dls.path), (folder for survey in surveys.values() for folder in survey.folders)
         )
         self.address = ""
+        self.left_out: Mapping[str, int] = {}
         for files in self._files.values():
             files.root = self.root
         self.settings: dict[str, Any] = {
@@ -150,9 +153,10 @@ class FastaiSource:
         """The images below a folder, labelled as the learner labels paths."""
         checked_learner(learn)
         root = checked_folder(data)
-        items = _with_images(str(data), {split: FolderItems(root, split) for split in (*SPLIT_FOLDERS, "all")})
-        source = cls(learn, items, root, workers, batch_size, reduced)
+        items = {split: FolderItems(root, split) for split in (*SPLIT_FOLDERS, "all")}
+        source = cls(learn, _with_images(str(data), items), root, workers, batch_size, reduced)
         source._check_labels_differ(str(data))
+        source.left_out = _left_out(items)
         return source
 
     @classmethod
@@ -176,7 +180,7 @@ class FastaiSource:
         items = {split: AddressItems(root, split, address) for split in (*SPLIT_FOLDERS, "all")}
         source = cls(learn, _with_images(data, items), root, workers, batch_size, reduced)
         source._check_labels_differ(data)
-        source.root, source.address = Path(address.text), address.text
+        source.root, source.address, source.left_out = Path(address.text), address.text, _left_out(items)
         return source
 
     @classmethod
@@ -248,7 +252,7 @@ class FastaiSource:
         with _as_found(self._learn):
             for key in files.wanted(None):
                 if (name := files.name(key)) in paths:
-                    yield name, drawing(self._learn, files.dl, partial(files.sample, key))
+                    yield name, drawing(self._learn, files.dl, partial(files.guarded_sample, key))
 
     def score(
         self,
@@ -318,12 +322,22 @@ class FastaiSource:
             self.settings["loss_evaluated"] = "one sample at a time"
 
 
-def _with_images(data: str, items: Mapping[str, Items]) -> dict[str, Items]:
+def _with_images(data: str, items: Mapping[str, FolderItems]) -> dict[str, FolderItems]:
     """The splits that hold images."""
     found = {split: some for split, some in items.items() if next(some.keys(), None) is not None}
     if not found:
-        raise CleanerError(f"there is no image in {data!r}; give the folder that holds the images")
+        others = as_text(_left_out(items))
+        there = f", but files that are not known to be images: {others}" if others else ""
+        raise CleanerError(f"there is no image in {data!r}{there}; give the folder that holds the images")
     return found
+
+
+def _left_out(items: Mapping[str, FolderItems]) -> dict[str, int]:
+    """The number of files, by suffix, that the last whole walk of each split passed over."""
+    total = Counter[str]()
+    for each in items.values():
+        total.update(each.left_out)
+    return dict(total)
 
 
 def _check_all_came(loader: TracedLoader, expected: int, split: str) -> None:

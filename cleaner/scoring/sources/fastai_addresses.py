@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from cleaner.scoring.sources.addresses import Address
-from cleaner.scoring.sources.fastai_loading import FolderItems, split_of
+from cleaner.scoring.sources.fastai_loading import FolderItems
 from cleaner.scoring.sources.loading import Key
 
 __all__ = ["AddressItems"]
@@ -26,16 +26,14 @@ class AddressItems(FolderItems):
 
     address: Address
 
-    def keys(self) -> Iterator[Key]:
+    def _walk(self, passed_over: Callable[[str], None]) -> Iterator[str]:
         below = "" if self.split == "all" else self.split
-        # Where any file in a folder is of another split, all below it is.
-        found = self.address.image_files(below, lambda folder: self._is_mine(f"{folder}/any"))
-        return (str(self.root / path) for path in found if self._is_mine(path))
+        # If any file in a folder is of another split, all below it are.
+        enter = lambda folder: self._is_mine(str(self.root / folder / "any"))  # noqa: E731
+        found = self.address.image_files(below, enter, lambda path: passed_over(str(self.root / path)))
+        return (str(self.root / path) for path in found)
 
     @contextmanager
     def fetched(self, key: Key) -> Iterator[Key]:
         with self.address.fetched(Path(key).relative_to(self.root).as_posix()) as copy:
             yield str(copy)
-
-    def _is_mine(self, path: str) -> bool:
-        return split_of(str(self.root / path), self.root) == self.split

@@ -6,7 +6,7 @@ import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -23,9 +23,11 @@ from PIL import Image
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import image_files
 from cleaner.core.records import ScoredBatch, ScoredLabels
+from cleaner.core.safe_images import FORMATS
+from cleaner.core.suffixes import SuffixCounts
 from cleaner.core.tasks import ALL_IMAGES, OTHER
 from cleaner.scoring.sources.fastai_targets import Targets
-from cleaner.scoring.sources.loading import SPREAD, Key, Reader, Traced, nothing_scored
+from cleaner.scoring.sources.loading import SPREAD, Key, Reader, Traced, guarded, nothing_scored
 
 __all__ = [
     "SPLIT_FOLDERS",
@@ -113,17 +115,32 @@ class FolderItems:
     Attributes:
         root: the dataset's folder.
         split: the files below the folder of that name, or, for `all`, those below none of `SPLIT_FOLDERS`.
+        left_out: how many files the last whole walk passed over, by suffix; see `image_files`.
     """
 
     root: Path
     split: str
+    left_out: SuffixCounts = field(default_factory=SuffixCounts, compare=False, repr=False, kw_only=True)
     distinct: ClassVar[bool] = True
 
     def keys(self) -> Iterator[Key]:
+        counts = SuffixCounts()
+
+        def passed_over(path: str) -> None:
+            if self._is_mine(path):
+                counts.add(path)
+
+        yield from filter(self._is_mine, self._walk(passed_over))
+        self.left_out.clear()
+        self.left_out.update(counts)
+
+    def _walk(self, passed_over: Callable[[str], None]) -> Iterator[str]:
+        """The image files below the folder of the split, and perhaps others; see `image_files`."""
         folder = self.root if self.split == "all" else self.root / self.split
-        if not folder.is_dir():
-            return iter(())
-        return (path for path in image_files(folder) if split_of(path, self.root) == self.split)
+        return image_files(folder, passed_over) if folder.is_dir() else iter(())
+
+    def _is_mine(self, path: str) -> bool:
+        return split_of(path, self.root) == self.split
 
     def listing(self) -> Callable[[], Iterator[Key]]:
         return self.keys
@@ -243,6 +260,11 @@ class Files(Reader):
         # The two steps of fastai's `do_item`, which hides what it drops.
         return self.dl.after_item(self._reduced_sample(key) if self._least else self.items.sample(self.dl, key))
 
+    def guarded_sample(self, key: Key) -> Any:
+        """The sample of a file that is here, with what may do harm refused."""
+        with guarded(self.file(key)):
+            return self.sample(key)
+
     def label_of_target(self, target: Any) -> str:
         """The label, or the labels joined, that a target stands for."""
         return self._targets.label_of(target)
@@ -250,7 +272,7 @@ class Files(Reader):
     def _reduced_sample(self, key: Key) -> Any:
         """As `Items.sample` gives it, but for the number of pixels."""
         opening, image_type = self._opening(key)
-        with Image.open(self.file(key)) as file:
+        with Image.open(self.file(key), formats=FORMATS) as file:
             file.draft("RGB", (self._least, self._least))
             value = image_type(file.convert(image_type._open_args["mode"]))
         for step in self._steps[opening + 1 :]:

@@ -22,6 +22,7 @@ from torch import Tensor
 from cleaner.core.errors import CleanerError
 from cleaner.core.label_table import LabelRows
 from cleaner.scoring.sources.fastai_loading import SPLIT_FOLDERS, split_of
+from cleaner.scoring.sources.loading import guarded
 
 __all__ = ["Table", "TableItems", "check_one_label", "opening_step"]
 
@@ -182,7 +183,8 @@ def opening_step(learn: Learner, table: Table) -> int:
     for file in islice(there, _TRIED):
         for number, step in enumerate(steps):
             try:
-                value = step(Path(file), split_idx=1)
+                with guarded(file):
+                    value = step(Path(file), split_idx=1)
             except Exception as error:  # noqa: BLE001 - whatever a step that takes something else makes of a path
                 reason = f"{type(error).__name__}: {error}"
                 continue

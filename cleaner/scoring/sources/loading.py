@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import pickle
 import shutil
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -35,6 +36,7 @@ __all__ = [
     "Traced",
     "again",
     "every",
+    "guarded",
     "lost_workers",
     "nothing_scored",
     "read_ahead",
@@ -200,8 +202,7 @@ class Reader(Dataset[Any]):
         try:
             with self.fetched(key) as here:
                 copy = file if here is key else self.file(here)
-                check_image(copy)
-                with within_bounds():
+                with guarded(copy):
                     return Loaded(path, self.sample(here))
         except RefusedFile as error:
             return Unreadable(self._split, self.label_of_unreadable(key), path, error.strerror or "")
@@ -227,6 +228,18 @@ class Reader(Dataset[Any]):
                 f"{', '.join(shapes[:5])}. {self.advice}, "
                 f"or score one at a time with a batch size of 1 ({type(error).__name__})"
             )
+
+
+@contextmanager
+def guarded(file: str) -> Iterator[None]:
+    """With a file checked, and Pillow opening nothing that may do harm, for code of others that reads the file.
+
+    Raises:
+        RefusedFile: see `check_image`.
+    """
+    check_image(file)
+    with within_bounds():
+        yield
 
 
 def every(reader: Reader, skip: int, workers: int | None) -> Iterator[Traced]:
@@ -335,6 +348,10 @@ def _begin_work(reader: Reader, _worker: int) -> None:
         os.nice(10)  # the threads of the model go first: they wait for each other, and images are read ahead
     # Pillow's about images of half the pixels that are accepted.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    # For as long as the process lives; around each image it then costs next to nothing.
+    guards = ExitStack()
+    guards.enter_context(within_bounds())
+    atexit.register(guards.close)
     reader.begin_work()
 
 

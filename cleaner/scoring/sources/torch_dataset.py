@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, IterableDataset, Subset, default_collat
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH
 from cleaner.scoring.sources.checks import check_labels
-from cleaner.scoring.sources.loading import SPREAD, Reader
+from cleaner.scoring.sources.loading import SPREAD, Reader, guarded
 
 __all__ = [
     "Paths",
@@ -126,7 +126,8 @@ class Samples(Reader):
         if _gives_what_it_lists(self.dataset):
             return self.label_of_unreadable(key)
         try:
-            _, target = self.dataset[key]
+            with guarded(self.file(key)):
+                _, target = self.dataset[key]
         except Exception:  # noqa: BLE001 - it was or will be listed as unreadable, with what was raised
             return self.label_of_unreadable(key)
         return self.label_of_target(target)
