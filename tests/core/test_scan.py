@@ -222,15 +222,17 @@ def test_the_files_are_as_others_read_them(tmp_path: Path) -> None:
     description = json.loads((tmp_path / "scan.json").read_text(encoding="utf-8"))
     assert list(description) == [
         *("format", "root", "vocab", "splits", "k", "scored", "unreadable"),
-        *("ranked_by", "task", "label_delim", "settings", "versions", "started", "finished"),
+        *("ranked_by", "task", "label_delim", "settings", "versions", "started", "finished", "generation"),
     ]
     assert (description["format"], description["unreadable"]) == (1, {"train": 0, "valid": 2})
 
 
 def test_scan_json_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
-    monkeypatch.setattr("cleaner.core.scan.write_whole", lambda path, _: written.append(path.name))
+    monkeypatch.setattr("cleaner.core.scan_files.write_whole", lambda path, _: written.append(path.name))
+    monkeypatch.setattr("cleaner.core.scan_files.ScanFiles.move", lambda _: written.append("moved"))
     make().write(tmp_path)
+    assert written.pop() == "moved"
     assert sorted(written[:-1]) == ["classes.csv", "confusion.csv", "top_losses.csv", "unreadable.csv"]
     assert written[-1] == "scan.json"
 
@@ -396,6 +398,9 @@ def test_what_a_scan_and_its_review_leave_before_it_is_finished_is_no_stranger(t
         "confusion.csv",
         "classes.csv",
         ".scan.json.x.part",
+        ".scan.lock",
+        ".scan.holder",
+        ".scan-0123abcd",
         "decisions.csv",
         "decisions.csv.lock",
     ):
