@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.files import number_to_csv, path_from_csv, path_to_csv
+from cleaner.core.files import cell_from_csv, cell_to_csv, number_to_csv, path_from_csv, path_to_csv
 from cleaner.core.records import LOSS_EDGES, ClassLosses, Sample, Unreadable
 from cleaner.core.scan_files import DESCRIPTION, ReplacedScanError, ScanFiles, is_work_file, writing
 from cleaner.core.tasks import DELIMITERS, MULTI_LABEL, SINGLE_LABEL, TASKS, check_has_confusion, split_labels
@@ -34,6 +34,8 @@ _TOP_LOSSES_FILE = "top_losses.csv"
 _UNREADABLE = ("split", "label", "path", "error")
 _CLASSES = ("split", "label", "scored", "predicted_otherwise", "mean_loss", "not_finite", "histogram")
 _CLASSES_FILE = "classes.csv"
+# The columns with text that is guarded from spreadsheets, apart from paths, which have a form of their own.
+_TEXTS = frozenset({"split", "label", "predicted", "given", "error"})
 _OWN_FILES = frozenset(
     {
         DESCRIPTION,
@@ -606,12 +608,16 @@ def _check_fields(path: Path, description: Mapping[str, Any]) -> None:
 def _to_csv(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> Iterator[str]:
     """The lines of the file, some hundred rows at a time."""
     rows = iter(rows)
-    block: list[tuple[object, ...]] = [header]
+    is_text = [name in _TEXTS for name in header]
+    block: list[Iterable[object]] = [header]
     while block:
         text = io.StringIO()
         csv.writer(text).writerows(block)
         yield text.getvalue()
-        block = list(islice(rows, 500))
+        block = [
+            [cell_to_csv(str(cell)) if guarded else cell for cell, guarded in zip(row, is_text, strict=True)]
+            for row in islice(rows, 500)
+        ]
 
 
 def _read_back(files: ScanFiles, columns: tuple[str, ...], read: Callable[[list[str]], Sample]) -> list[Sample]:
@@ -626,6 +632,8 @@ def _read_back(files: ScanFiles, columns: tuple[str, ...], read: Callable[[list[
 
 def _from_csv(files: ScanFiles, name: str, header: tuple[str, ...], parse: Callable[[list[str]], _Row]) -> list[_Row]:
     path = files.folder / name
+    # Version 0.1 guarded paths alone.
+    texts = [number for number, column in enumerate(header) if column in _TEXTS and files.generation]
     rows: list[_Row] = []
     line = 1
     try:
@@ -638,6 +646,8 @@ def _from_csv(files: ScanFiles, name: str, header: tuple[str, ...], parse: Calla
                 line = reader.line_num
                 if len(row) != len(header):
                     raise CleanerError(f"there are {len(row)} cells; {len(header)} are expected")
+                for number in texts:
+                    row[number] = cell_from_csv(row[number])
                 rows.append(parse(row))
     except OSError as error:
         raise CleanerError(f"{str(path)!r} cannot be read: {error}") from error
