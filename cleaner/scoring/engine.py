@@ -22,6 +22,7 @@ from cleaner.core.scan import LazyRecords, Scan, check_out
 from cleaner.core.scan_files import ScanFiles, writing
 from cleaner.core.tally import Tally
 from cleaner.core.tasks import MULTI_LABEL, OTHER, SINGLE_LABEL, drawn_file
+from cleaner.core.terminal import printable
 from cleaner.core.topk import Kept, TopLosses
 from cleaner.scoring import rescore
 from cleaner.scoring.checkpoint import Keeper, Part, fingerprint, shape_of
@@ -172,7 +173,8 @@ def _pass(
     part = parts[-1]
     total, begun = source.count(part.split), part.seen
     known = None if total == sys.maxsize else total
-    with tqdm(total=known, initial=begun, unit="img", desc=f"scan {part.split}", disable=not progress) as bar:
+    name = f"scan {printable(part.split)}"
+    with tqdm(total=known, initial=begun, unit="img", desc=name, disable=not progress) as bar:
 
         def arrived(n: int) -> None:
             bar.update(n)
@@ -189,7 +191,7 @@ def _draw(source: Source, parts: list[Part], files: ScanFiles, progress: bool) -
     count = 0
     for part in parts:
         wanted = {kept.path for kept in part.heaps.of_class(0)}
-        with tqdm(total=len(wanted), unit="img", desc=f"draw {part.split}", disable=not progress) as bar:
+        with tqdm(total=len(wanted), unit="img", desc=f"draw {printable(part.split)}", disable=not progress) as bar:
             for path, data in source.drawn(part.split, wanted):
                 if data:
                     files.write(f"drawn/{drawn_file(files.folder, path).name}", data)
