@@ -11,10 +11,11 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from cleaner import __version__
 from cleaner.core.errors import CleanerError
+from cleaner.core.terminal import printable
 
 if TYPE_CHECKING:
     from cleaner.apply.plan import Conflict
@@ -46,18 +47,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _mute()
         return 1
     except CleanerError as error:
-        print(f"cleaner {options.command}: {error}", file=sys.stderr)
+        _warn(options.command, [str(error)])
         return 2
     except OSError as error:
-        print(f"cleaner {options.command}: {error}", file=sys.stderr)
+        _warn(options.command, [str(error)])
         return 1
     except KeyboardInterrupt:
         print(f"\ncleaner {options.command}: stopped", file=sys.stderr)
         return 130
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors can name files that a shell found, whatever they are called."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="cleaner", description="Find wrong labels and bad images, review them, and clean the dataset."
     )
     parser.add_argument("--version", action="version", version=f"cleaner {__version__}")
@@ -392,13 +400,16 @@ def _print_trash(found: Trash, verb: str) -> None:
 
 def _warn(command: str, warnings: Iterable[str]) -> None:
     for warning in warnings:
-        print(f"cleaner {command}: {warning}", file=sys.stderr)
+        print(f"cleaner {command}: {printable(warning)}", file=sys.stderr)
 
 
 def _say(text: str) -> None:
-    """Print to a reader that may go away, as `head` does; that ends neither the command nor changes its status."""
+    """Print to a reader that may go away, as `head` does; that ends neither the command nor changes its status.
+
+    The text may have several lines; a line end that comes from a file must be escaped before.
+    """
     try:
-        print(text, flush=True)
+        print("\n".join(map(printable, text.split("\n"))), flush=True)
     except BrokenPipeError:
         _mute()
 
@@ -439,12 +450,8 @@ def _shown(done: Operation | RowChange) -> dict[str, str]:
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
     """Columns of text; what would not print, such as a line end in a file name, is shown as an escape."""
-    lines = [header, *(tuple(_printable(str(cell)) for cell in row) for row in rows)]
+    lines = [tuple(printable(str(cell)) for cell in row) for row in (header, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -16,6 +16,7 @@ from PIL import Image
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import image_files, write_whole
 from cleaner.core.scan import Scan
+from cleaner.core.terminal import printable
 
 if TYPE_CHECKING:
     from fastai.learner import Learner
@@ -229,4 +230,4 @@ def _report(scan: Scan, truth: dict[str, str]) -> None:
         f"are among the worst {_WORST} of their class."
     )
     for item in scan.unreadable:
-        print(f"Unreadable: {item.path}: {item.error}")
+        print(f"Unreadable: {printable(item.path)}: {printable(item.error)}")

@@ -10,10 +10,12 @@ import os
 import shlex
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import cleaner
@@ -22,8 +24,9 @@ from cleaner.cli import main
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
-from cleaner.core.records import Action, Decision, Sample
+from cleaner.core.records import Action, Decision, Sample, Unreadable
 from cleaner.core.scan import Scan
+from cleaner.core.terminal import printable
 
 ODD = "cat/two\nlines 😀 <b>.png"
 TIME = "2026-01-31T12:00:00Z"
@@ -602,3 +605,105 @@ def test_names_that_the_terminal_cannot_show_are_shown_as_escapes() -> None:
     planned = in_new_process(*APPLY, "--dry-run", "--json", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert planned.returncode == 0, planned.stderr
     assert json.loads(planned.stdout)["done"][0]["source"] == ODD
+
+
+# Sets the title of the window, rings, colours, turns the order of what follows, ends lines.
+HOSTILE = "\x1b]0;owned\x07 \x9b31m \u202e\u2066 \u2028\u2029\r\n\x7f\ufeff"
+READABLE = "é猫\u3000😀می\u200cخواهم"
+ODD_NAME = f"{HOSTILE}{READABLE}"
+
+
+def steers(text: str) -> list[str]:
+    """What a terminal takes for more than text, but for line ends."""
+    return [c for c in text if c not in "\n\u200c" and unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp", "Cs")]
+
+
+def make_hostile_scan(folder: Path) -> Scan:
+    """A scan with such names for all that has one, its dataset, and decisions of which some cannot be carried out."""
+    root = folder / f"data {HOSTILE}"
+    label, other, split = f"cat {ODD_NAME}", f"dog {ODD_NAME}", f"train {ODD_NAME}"
+    paths = [f"{label}/{n} {ODD_NAME}.png" for n in range(4)]
+    for path in paths[:3]:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(path.encode())
+    samples = tuple(Sample(split, label, n + 1, path, 3.0 - n, other, 0.5) for n, path in enumerate(paths))
+    bad = (Unreadable(split, label, f"{ODD_NAME}.png", f"error {ODD_NAME}"),)
+    about = {"ranked_by": f"margin {ODD_NAME}", "settings": {ODD_NAME: ODD_NAME}}
+    scan = Scan(root, (label, other), (split,), 4, {split: 4}, samples, {split: {}}, bad, **about).write(
+        folder / "scan"
+    )
+    manifest = Manifest(scan.manifest_path)
+    for path, action in zip(paths, (Action.DELETE, Action.RELABEL, Action.RELABEL, Action.DELETE), strict=True):
+        new = other if action is Action.RELABEL else ""
+        sha256 = sha256_of(root / path) if (root / path).exists() else "0" * 64
+        manifest.append(Decision(path, action, label, new, sha256=sha256, reviewer=ODD_NAME, decided_at=TIME))
+    (root / paths[2]).write_bytes(b"changed")
+    return scan
+
+
+def test_text_from_files_does_not_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scan = make_hostile_scan(tmp_path)
+    data, manifest = str(scan.root), str(scan.manifest_path)
+    table = tmp_path / "table.csv"
+    table.write_text(f'fname,label\r\na.png,"{ODD_NAME}"\r\nb.png,x\r\n', encoding="utf-8", newline="")
+    probs = tmp_path / "probs.npy"
+    np.save(probs, np.full((2, 2), 0.5))
+    printed: list[str] = []
+
+    def run_all(*commands: list[str]) -> None:
+        for command in commands:
+            status, out, err = run(capsys, *command)
+            assert not steers(out + err), (command, out, err)
+            assert (status, "Traceback" in err) in ((0, False), (1, False), (2, False))
+            printed.append(out + err)
+
+    scan_command = ["scan", "--pred-probs", str(probs), "--labels", str(table), "--data", data, "--out"]
+    run_all(
+        ["show", str(scan.folder)],
+        ["show", str(scan.folder), "--label", "cow"],
+        ["show", str(scan.folder), "--split", ODD_NAME],
+        [*scan_command, str(scan.folder)],
+        [*scan_command, str(tmp_path / "new"), "--vocab", manifest],
+        ["apply", manifest, "--data", data, "--dry-run"],
+        ["apply", manifest, "--data", data, "--dry-run", "--json"],
+        ["apply", manifest, "--data", data],
+    )
+    assert json.loads(printed[-2])["conflicts"][0]["path"].endswith(f"{ODD_NAME}.png")
+    assert printed[0].count("\n") == 5, "a line for the header and for each image"
+    assert sum(READABLE in text for text in printed) >= 5
+    assert "\\x1b]0;owned\\x07 \\x9b31m \\u202e\\u2066 \\u2028\\u2029\\r\\n\\x7f\\ufeff" in printed[0]
+    (journal,) = tmp_path.glob("scan/journal-*")
+    with open(manifest, "a", encoding="utf-8", newline="") as file:
+        file.write(f'"torn {ODD_NAME}')
+    run_all(
+        ["trash", str(journal)],
+        ["undo", str(journal)],
+        ["trash", str(journal), "--empty", "--yes"],
+        ["export", manifest, "--out", str(tmp_path / "out.csv")],
+    )
+    (tmp_path / "bad.csv").write_text(f"path,action\r\na.png,{ODD_NAME.strip()}\r\n", encoding="utf-8", newline="")
+    for name, value in (("root", [ODD_NAME]), ("generation", ODD_NAME), ("task", ODD_NAME)):
+        description = json.loads((scan.folder / "scan.json").read_text(encoding="utf-8"))
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "scan.json").write_text(json.dumps({**description, name: value}))
+        run_all(["show", str(tmp_path / name)])
+    journal.write_text(json.dumps({"format": ODD_NAME}) + "\n", encoding="utf-8")
+    run_all(
+        ["undo", str(journal)],
+        ["export", str(tmp_path / "bad.csv"), "--out", str(tmp_path / "other.csv")],
+        ["show", f"nowhere {HOSTILE}"],
+    )
+    with pytest.raises(SystemExit):
+        main(["show", "scan", f"--{ODD_NAME}"])
+    assert not steers(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("text", ["", "cat", READABLE, "non\u00a0breaking", "\\x1b", "שלום", "한국어"])
+def test_ordinary_names_are_printed_as_they_are(text: str) -> None:
+    assert printable(text) == text
+
+
+@pytest.mark.parametrize("number", [*range(0x20), *range(0x7F, 0xA0), 0x200E, 0x200F, *range(0x2028, 0x202F), 0xFEFF])
+def test_characters_that_steer_are_escaped(number: int) -> None:
+    assert printable(f"a{chr(number)}b") == f"a{chr(number).encode('unicode_escape').decode()}b"
+    assert printable(f"a{chr(number)}b").isprintable()

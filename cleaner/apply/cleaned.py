@@ -22,6 +22,7 @@ from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision
 from cleaner.core.scan import Scan, load
 from cleaner.core.tasks import OTHER
+from cleaner.core.terminal import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +111,7 @@ def cleaned(
     else:
         result, changes = _cleaned_paths(_listed("items", items), decided)
     for text in (*decided.warnings, *changes.warnings(decided.decisions, decided.history)):
-        warnings.warn(text, stacklevel=2)
+        warnings.warn(printable(text), stacklevel=2)
     return result
 
 

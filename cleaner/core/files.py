@@ -18,6 +18,8 @@ __all__ = [
     "MOST_BYTES",
     "TRASH",
     "RefusedFile",
+    "cell_from_csv",
+    "cell_to_csv",
     "check_path",
     "image_files",
     "number_to_csv",
@@ -39,7 +41,7 @@ MOST_BYTES = 2**31
 
 _NO_NAMES = frozenset(("", ".", ".."))
 # A spreadsheet takes a cell that begins with one of these for a formula.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 # What a path may lead to beside a file or a folder. Reading one waits for whoever writes to it, or never ends.
 _KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 # What says that there is no folder behind a link, so that no image is missing where it is passed over.
@@ -213,6 +215,20 @@ def path_to_csv(path: str) -> str:
 def path_from_csv(cell: str) -> str:
     """The inverse of `path_to_csv`; also accepts a `./` that people wrote themselves."""
     return cell[2:] if cell.startswith("./") else cell
+
+
+def cell_to_csv(text: str) -> str:
+    """A text as it stands in a CSV file: with a leading `'` where a spreadsheet would take it for a formula.
+
+    So has a text that would be one without the apostrophes at its beginning, so that `cell_from_csv` is the inverse.
+    Paths have a form of their own; see `path_to_csv`.
+    """
+    return f"'{text}" if text.lstrip("'").startswith(_FORMULA_STARTS) else text
+
+
+def cell_from_csv(cell: str) -> str:
+    """The inverse of `cell_to_csv`; a cell that somebody else wrote unguarded is taken as it is."""
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA_STARTS) else cell
 
 
 def number_to_csv(value: float) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.files import number_to_csv, path_to_csv, sync_folder, write_whole
+from cleaner.core.files import cell_to_csv, number_to_csv, path_to_csv, sync_folder, write_whole
 from cleaner.core.ledger import Edits, Ledger
 from cleaner.core.manifest_rows import COLUMNS, Lines, ManifestRows
 from cleaner.core.records import Decision, face_of
@@ -378,7 +378,7 @@ def _row(decision: Decision) -> list[str]:
 
 def _row_for(decision: Decision, columns: list[str]) -> list[str]:
     """The cells of a decision in the order of `columns`; columns that people added stay empty."""
-    cells = {name: str(getattr(decision, name)) for name in COLUMNS}
+    cells = {name: cell_to_csv(str(getattr(decision, name))) for name in COLUMNS}
     cells["path"] = path_to_csv(decision.path)
     cells["loss"] = "" if math.isnan(decision.loss) and not decision.predicted else number_to_csv(decision.loss)
     return [cells.get(name, "") for name in columns]

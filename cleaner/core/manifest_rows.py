@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 
 from cleaner.core.errors import CleanerError, FieldError
-from cleaner.core.files import path_from_csv
+from cleaner.core.files import cell_from_csv, path_from_csv
 from cleaner.core.plain_rows import plain_rows
 from cleaner.core.records import Action, Decision, parse_action
 
@@ -298,12 +298,12 @@ def _decision(row: Mapping[str, str]) -> Decision:
     return Decision(
         path=path_from_csv(row.get("path", "")),
         action=parse_action(row.get("action", "")),
-        label=row.get("label", ""),
-        new_label=row.get("new_label", ""),
-        split=row.get("split", ""),
+        label=cell_from_csv(row.get("label", "")),
+        new_label=cell_from_csv(row.get("new_label", "")),
+        split=cell_from_csv(row.get("split", "")),
         loss=number,
-        predicted=row.get("predicted", ""),
+        predicted=cell_from_csv(row.get("predicted", "")),
         sha256=row.get("sha256", ""),
-        reviewer=row.get("reviewer", ""),
+        reviewer=cell_from_csv(row.get("reviewer", "")),
         decided_at=row.get("decided_at", ""),
     )

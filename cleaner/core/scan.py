@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.files import number_to_csv, path_from_csv, path_to_csv, write_whole
+from cleaner.core.files import cell_from_csv, cell_to_csv, number_to_csv, path_from_csv, path_to_csv
 from cleaner.core.records import LOSS_EDGES, ClassLosses, Sample, Unreadable
+from cleaner.core.scan_files import DESCRIPTION, ReplacedScanError, ScanFiles, is_work_file, writing
 from cleaner.core.tasks import DELIMITERS, MULTI_LABEL, SINGLE_LABEL, TASKS, check_has_confusion, split_labels
 
 if TYPE_CHECKING:
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "LazyRecords", "Scan", "check_out", "load", "scan_at"]
 
 FORMAT = 1
-_DESCRIPTION = "scan.json"
 _TOP_LOSSES = ("split", "label", "rank", "path", "loss", "predicted", "confidence")
 _GIVEN = "given"  # the last column of a multi-label scan
 _CONFUSION = ("split", "label", "predicted", "count")
@@ -33,9 +34,11 @@ _TOP_LOSSES_FILE = "top_losses.csv"
 _UNREADABLE = ("split", "label", "path", "error")
 _CLASSES = ("split", "label", "scored", "predicted_otherwise", "mean_loss", "not_finite", "histogram")
 _CLASSES_FILE = "classes.csv"
+# The columns with text that is guarded from spreadsheets, apart from paths, which have a form of their own.
+_TEXTS = frozenset({"split", "label", "predicted", "given", "error"})
 _OWN_FILES = frozenset(
     {
-        _DESCRIPTION,
+        DESCRIPTION,
         "top_losses.csv",
         "confusion.csv",
         "unreadable.csv",
@@ -47,6 +50,10 @@ _OWN_FILES = frozenset(
 )
 # A bin of a histogram is named by its lower edge; the first reaches down to zero and below.
 _BIN_NAMES = ("0", *(f"{edge:g}" for edge in LOSS_EDGES))
+# Part of the name of a hidden folder; empty in scans of version 0.1.
+_GENERATION = re.compile("[0-9a-f]{0,64}")
+# How often a scan may be replaced while it is loaded.
+_ATTEMPTS = 20
 _Row = TypeVar("_Row")
 
 
@@ -113,6 +120,8 @@ class Scan:
         left_out: number of files in the dataset's folder that were not scanned, as their suffix is not known to be that
             of an image, by suffix; the empty suffix is that of files without one.
         address: the fsspec address at which the images were scanned; empty where it was the folder `root`.
+        generation: tells this scan from others that were written to the same folder; empty before it is written, and
+            in folders of version 0.1.
 
     Raises:
         CleanerError: a field contradicts another.
@@ -137,6 +146,7 @@ class Scan:
     label_delim: str = ""
     address: str = ""
     left_out: Mapping[str, int] = field(default_factory=dict)
+    generation: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         _check_task(self.task, self.label_delim, self.vocab)
@@ -275,28 +285,39 @@ class Scan:
             raise CleanerError("this scan has no folder yet; write it with scan.write(folder) or load it from one")
         return self.folder / "decisions.csv"
 
+    @property
+    def drawn_in(self) -> Path | None:
+        """The folder in which the folder of drawings is, for `drawn_file`; None before the scan is written."""
+        return ScanFiles(self.folder, self.generation).drawn_in if self.folder else None
+
     def write(self, folder: Path) -> Scan:
-        """Write the scan folder; `scan.json` comes last, so that a folder with it is whole.
+        """Write the scan folder; the scan that is there is replaced as a whole.
 
         Returns:
-            this scan with `folder` set.
+            this scan with `folder` and `generation` set.
 
         Raises:
-            OSError: it cannot be written; each file is the old one or the new one.
+            CleanerError: another process is writing a scan to the folder.
+            OSError: it cannot be written; the folder holds the old scan or the new one.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder) as files:
+            return self.write_to(files)
+
+    def write_to(self, files: ScanFiles) -> Scan:
+        """`write` to a folder that is held already."""
         rows = map(partial(_sample_row, self.label_delim), self.samples)
-        write_whole(folder / _TOP_LOSSES_FILE, _to_csv(self._columns, rows))
-        write_whole(folder / "confusion.csv", _to_csv(_CONFUSION, self._confusion_rows()))
-        write_whole(folder / "unreadable.csv", _to_csv(_UNREADABLE, map(_unreadable_row, self.unreadable)))
-        write_whole(folder / _CLASSES_FILE, _to_csv(_CLASSES, map(_losses_row, self.losses)))
-        write_whole(folder / _DESCRIPTION, json.dumps(self._description(), indent=2, ensure_ascii=False) + "\n")
-        object.__setattr__(self, "folder", folder)
+        files.write(_TOP_LOSSES_FILE, _to_csv(self._columns, rows))
+        files.write("confusion.csv", _to_csv(_CONFUSION, self._confusion_rows()))
+        files.write("unreadable.csv", _to_csv(_UNREADABLE, map(_unreadable_row, self.unreadable)))
+        files.write(_CLASSES_FILE, _to_csv(_CLASSES, map(_losses_row, self.losses)))
+        description = {**self._description(), "generation": files.generation}
+        files.commit(json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+        object.__setattr__(self, "folder", files.folder)
+        object.__setattr__(self, "generation", files.generation)
         if isinstance(self.samples, LazyRecords):
             # What made them can go; they are read back when somebody asks.
-            path = folder / _TOP_LOSSES_FILE
             columns, read = self._columns, partial(_sample_from, self.label_delim)
-            object.__setattr__(self, "samples", LazyRecords(lambda: _from_csv(path, columns, read)))
+            object.__setattr__(self, "samples", LazyRecords(lambda: _read_back(files, columns, read)))
         return self
 
     @property
@@ -364,15 +385,35 @@ def load(folder: str | Path) -> Scan:
         CleanerError: there is no finished scan, or one of its files makes no sense.
     """
     folder = Path(folder)
-    description = _read_description(folder)
+    for _ in range(_ATTEMPTS):
+        try:
+            return _loaded(folder, _read_description(folder))
+        except ReplacedScanError:
+            continue
+    raise CleanerError(f"{str(folder)!r} is being written to again and again; load it when that has ended")
+
+
+def _loaded(folder: Path, description: dict[str, Any]) -> Scan:
+    """The scan that `scan.json` describes.
+
+    Raises:
+        ReplacedScanError: another one took its place meanwhile.
+        CleanerError: one of its files makes no sense.
+    """
+    files = ScanFiles(folder, description["generation"])
     check = partial(_check_known, set(description["splits"]), set(description["vocab"]))
     task, label_delim = description["task"], description["label_delim"]
     columns = (*_TOP_LOSSES, _GIVEN) if task == MULTI_LABEL else _TOP_LOSSES
     read = partial(_known_sample, check, label_delim)
-    # A scan that was made before there was this file has none.
-    told = (folder / _CLASSES_FILE).exists()
+    with files.reading():
+        # A scan that was made before there was this file has none.
+        told = files.has(_CLASSES_FILE)
+        counted = _from_csv(files, "confusion.csv", _CONFUSION, partial(_known_cell, check))
+        samples = tuple(_from_csv(files, _TOP_LOSSES_FILE, columns, read))
+        unreadable = tuple(_from_csv(files, "unreadable.csv", _UNREADABLE, _unreadable_from))
+        losses = tuple(_from_csv(files, _CLASSES_FILE, _CLASSES, partial(_known_losses, check))) if told else ()
     cells: dict[str, dict[tuple[str, str], int]] = {split: {} for split in description["splits"]}
-    for split, label, predicted, count in _from_csv(folder / "confusion.csv", _CONFUSION, partial(_known_cell, check)):
+    for split, label, predicted, count in counted:
         cells[split][label, predicted] = count
     return Scan(
         root=Path(description["root"]),
@@ -380,10 +421,10 @@ def load(folder: str | Path) -> Scan:
         splits=tuple(description["splits"]),
         k=description["k"],
         scored=description["scored"],
-        samples=tuple(_from_csv(folder / _TOP_LOSSES_FILE, columns, read)),
+        samples=samples,
         cells=cells,
-        unreadable=tuple(_from_csv(folder / "unreadable.csv", _UNREADABLE, _unreadable_from)),
-        losses=tuple(_from_csv(folder / _CLASSES_FILE, _CLASSES, partial(_known_losses, check))) if told else (),
+        unreadable=unreadable,
+        losses=losses,
         ranked_by=description["ranked_by"],
         settings=description["settings"],
         versions=description["versions"],
@@ -394,6 +435,7 @@ def load(folder: str | Path) -> Scan:
         label_delim=label_delim,
         left_out=description["left_out"],
         address=description["root"] if "://" in description["root"] else "",
+        generation=description["generation"],
     )
 
 
@@ -413,7 +455,7 @@ _Check = Callable[..., None]
 
 def _check_known(splits: set[str], labels: set[str], split: str, *names: str) -> None:
     if split not in splits or not labels.issuperset(names):
-        raise CleanerError(f"split {split!r} and labels {list(names)} came; {_DESCRIPTION} must name them")
+        raise CleanerError(f"split {split!r} and labels {list(names)} came; {DESCRIPTION} must name them")
 
 
 def _check_task(task: str, label_delim: str, vocab: Iterable[str]) -> None:
@@ -480,7 +522,7 @@ def check_out(folder: Path, root: str | Path, vocab: Iterable[str], task: str = 
         return
     if not os.access(folder, os.W_OK):
         raise CleanerError(f"{str(folder)!r} cannot be written to; give a folder that can")
-    if not (folder / _DESCRIPTION).exists():
+    if not (folder / DESCRIPTION).exists():
         strangers = sorted(entry.name for entry in folder.iterdir() if not _is_own(entry.name))
         if strangers:
             raise CleanerError(
@@ -512,7 +554,8 @@ def _check_can_be_made(folder: Path) -> None:
 
 
 def _is_own(name: str) -> bool:
-    return name in _OWN_FILES or name.endswith((".part", ".lock")) or name.startswith(("journal-", "decisions.csv"))
+    own = name in _OWN_FILES or is_work_file(name)
+    return own or name.endswith((".part", ".lock")) or name.startswith(("journal-", "decisions.csv"))
 
 
 def _few(labels: Iterable[str]) -> str:
@@ -535,11 +578,12 @@ _FIELDS: dict[str, type] = {
     "versions": dict,
     "started": str,
     "finished": str,
+    "generation": str,
 }
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
-    path = folder / _DESCRIPTION
+    path = folder / DESCRIPTION
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -550,16 +594,8 @@ def _read_description(folder: Path) -> dict[str, Any]:
         found = description.get("format") if isinstance(description, dict) else type(description).__name__
         raise CleanerError(f"{str(path)!r} has format {found!r}; this version reads format {FORMAT}")
     # Scans of earlier versions say nothing of these.
-    description = {"task": SINGLE_LABEL, "label_delim": "", "left_out": {}, **description}
-    for name, kind in _FIELDS.items():
-        if not isinstance(description.get(name), kind):
-            raise CleanerError(f"{str(path)!r}: {name} is {description.get(name)!r}; a {kind.__name__} is expected")
-    for name in ("vocab", "splits"):
-        texts = description[name]
-        if not all(isinstance(text, str) for text in texts) or len(set(texts)) != len(texts):
-            raise CleanerError(f"{str(path)!r}: {name} is {texts!r}; a list of different texts is expected")
-    if not all(isinstance(description["scored"].get(split), int) for split in description["splits"]):
-        raise CleanerError(f"{str(path)!r}: scored is {description['scored']!r}; a number for each split is expected")
+    description = {"task": SINGLE_LABEL, "label_delim": "", "left_out": {}, "generation": "", **description}
+    _check_fields(path, description)
     try:
         _check_task(description["task"], description["label_delim"], description["vocab"])
         _check_left_out(description["left_out"])
@@ -568,22 +604,59 @@ def _read_description(folder: Path) -> dict[str, Any]:
     return description
 
 
+def _check_fields(path: Path, description: Mapping[str, Any]) -> None:
+    """Check the fields of `scan.json`, each by itself.
+
+    Raises:
+        CleanerError: one makes no sense.
+    """
+    for name, kind in _FIELDS.items():
+        if not isinstance(description.get(name), kind):
+            raise CleanerError(f"{str(path)!r}: {name} is {description.get(name)!r}; a {kind.__name__} is expected")
+    for name in ("vocab", "splits"):
+        texts = description[name]
+        if not all(isinstance(text, str) for text in texts) or len(set(texts)) != len(texts):
+            raise CleanerError(f"{str(path)!r}: {name} is {texts!r}; a list of different texts is expected")
+    if not _GENERATION.fullmatch(description["generation"]):
+        found = description["generation"]
+        raise CleanerError(f"{str(path)!r}: generation is {found!r}; hexadecimal digits are expected")
+    if not all(isinstance(description["scored"].get(split), int) for split in description["splits"]):
+        raise CleanerError(f"{str(path)!r}: scored is {description['scored']!r}; a number for each split is expected")
+
+
 def _to_csv(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> Iterator[str]:
     """The lines of the file, some hundred rows at a time."""
     rows = iter(rows)
-    block: list[tuple[object, ...]] = [header]
+    is_text = [name in _TEXTS for name in header]
+    block: list[Iterable[object]] = [header]
     while block:
         text = io.StringIO()
         csv.writer(text).writerows(block)
         yield text.getvalue()
-        block = list(islice(rows, 500))
+        block = [
+            [cell_to_csv(str(cell)) if guarded else cell for cell, guarded in zip(row, is_text, strict=True)]
+            for row in islice(rows, 500)
+        ]
 
 
-def _from_csv(path: Path, header: tuple[str, ...], parse: Callable[[list[str]], _Row]) -> list[_Row]:
+def _read_back(files: ScanFiles, columns: tuple[str, ...], read: Callable[[list[str]], Sample]) -> list[Sample]:
+    """The samples of a scan that was written.
+
+    Raises:
+        ReplacedScanError: a later one took its place.
+    """
+    with files.reading():
+        return _from_csv(files, _TOP_LOSSES_FILE, columns, read)
+
+
+def _from_csv(files: ScanFiles, name: str, header: tuple[str, ...], parse: Callable[[list[str]], _Row]) -> list[_Row]:
+    path = files.folder / name
+    # Version 0.1 guarded paths alone.
+    texts = [number for number, column in enumerate(header) if column in _TEXTS and files.generation]
     rows: list[_Row] = []
     line = 1
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with files.open(name) as file:
             reader = csv.reader(file, strict=True)
             found = next(reader, [])
             if found != list(header):
@@ -592,6 +665,8 @@ def _from_csv(path: Path, header: tuple[str, ...], parse: Callable[[list[str]], 
                 line = reader.line_num
                 if len(row) != len(header):
                     raise CleanerError(f"there are {len(row)} cells; {len(header)} are expected")
+                for number in texts:
+                    row[number] = cell_from_csv(row[number])
                 rows.append(parse(row))
     except OSError as error:
         raise CleanerError(f"{str(path)!r} cannot be read: {error}") from error

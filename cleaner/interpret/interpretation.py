@@ -309,7 +309,8 @@ class Interpretation:
 
     def _picture(self, sample: Sample) -> Path:
         """What is shown of a sample: its file, or the drawing of it with its target."""
-        drawing = drawn_file(self.scan.folder, sample.path) if self.scan.folder else None
+        folder = self.scan.drawn_in
+        drawing = drawn_file(folder, sample.path) if folder else None
         return drawing if drawing and drawing.is_file() else self._file(sample)
 
     def _title(self, sample: Sample) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cleaner.core.terminal import printable
+
 __all__ = ["Cells", "ratio", "report"]
 
 
@@ -32,6 +34,7 @@ def report(cells: Cells, vocab: Sequence[str]) -> str:
 
     The scores are computed as in `sklearn.metrics.precision_recall_fscore_support`, so that the last digit is the same.
     """
+    vocab = list(map(printable, vocab))
     n, is_right = len(vocab), cells.label == cells.predicted
     true, guessed = (np.bincount(side, cells.count, n) for side in (cells.label, cells.predicted))
     right = np.bincount(cells.label[is_right], cells.count[is_right], n)

@@ -53,7 +53,7 @@ class Review(widgets.VBox):  # type: ignore[misc]
         found = self.session.scan
         thumbnails = Thumbnails(found.root)
         if found.task == OTHER:
-            thumbnails = Thumbnails(found.root, size=_DRAWN, drawn=found.folder)
+            thumbnails = Thumbnails(found.root, size=_DRAWN, drawn=found.drawn_in)
         self.grid = Grid(self.session, thumbnails, on_change=self._draw)
         style = {"description_width": "initial"}
         self._split = widgets.Dropdown(description="Split", style=style, layout={"width": "180px"})

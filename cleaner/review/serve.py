@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, quote
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.scan import scan_at
+from cleaner.core.terminal import printable
 from cleaner.review.session import Session
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def serve(
     # What would keep the page from opening is found here, where it can be read.
     session = Session(scan_at(scan, data))
     for warning in session.manifest.warnings:
-        print(f"cleaner: {warning}", file=sys.stderr)
+        print(f"cleaner: {printable(warning)}", file=sys.stderr)
     _check_token(token)
     if theme not in THEMES:
         raise CleanerError(f"the theme is {theme!r}; accepted are {', '.join(THEMES)}")

@@ -62,7 +62,7 @@ class Thumbnails:
         size: longest side in pixels.
         limit: bytes of JPEG data to keep; 16 MiB are some 1,500 thumbnails of photos.
         threads: how many images are decoded at once; by default as many as there are cores.
-        drawn: a scan folder whose drawings are shown in place of the files, where there are any.
+        drawn: the folder with the folder of drawings, which are shown in place of the files, where there are any.
     """
 
     def __init__(

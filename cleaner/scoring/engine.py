@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import platform
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.files import write_whole
 from cleaner.core.records import ClassLosses, Sample, ScoredBatch, ScoredLabels
 from cleaner.core.scan import LazyRecords, Scan, check_out
+from cleaner.core.scan_files import ScanFiles, writing
 from cleaner.core.suffixes import as_text
 from cleaner.core.tally import Tally
 from cleaner.core.tasks import MULTI_LABEL, OTHER, SINGLE_LABEL, drawn_file
+from cleaner.core.terminal import printable
 from cleaner.core.topk import Kept, TopLosses
 from cleaner.scoring import rescore
 from cleaner.scoring.checkpoint import Keeper, Part, fingerprint, shape_of
@@ -50,15 +51,16 @@ def run_on(
     Raises:
         CleanerError: as `run`, or there is no such engine.
     """
-    begin = partial(run, out=out, k=k, fast=fast, resume=resume, progress=progress)
     if engine == "local":
-        return begin(source)
+        return run(source, out, k=k, fast=fast, resume=resume, progress=progress)
     from cleaner.scoring import ray
 
     if engine != "ray" and not isinstance(engine, ray.Cluster):
         raise CleanerError(f"engine is {engine!r}; 'local', 'ray' and a cleaner.Cluster are accepted")
-    with ray.session(ray.Cluster() if isinstance(engine, str) else engine) as team:
-        return begin(ray.Spread(source, team), take_in=ray.take_in)
+    cluster = ray.Cluster() if isinstance(engine, str) else engine
+    with _held(source, out) as files, ray.session(cluster) as team:
+        spread = ray.Spread(source, team)
+        return _run(spread, files, k=k, fast=fast, resume=resume, progress=progress, take_in=ray.take_in)
 
 
 def run(
@@ -87,9 +89,41 @@ def run(
         ranked_by: what the source gives as the losses.
 
     Raises:
-        CleanerError: `out` holds something else, or an unfinished scan of something else, or no image could be read.
+        CleanerError: `out` holds something else, or an unfinished scan of something else, or another process is
+            writing a scan to it, or no image could be read.
     """
-    check_out(out, source.address or source.root, source.vocab, source.task)
+    options: dict[str, Any] = {"k": k, "fast": fast, "resume": resume, "progress": progress, "save_every": save_every}
+    with _held(source, out) as files:
+        return _run(source, files, **options, take_in=take_in, ranked_by=ranked_by)
+
+
+@contextmanager
+def _held(source: Source, out: Path) -> Iterator[ScanFiles]:
+    """Hold the scan folder for as long as the scan takes.
+
+    Raises:
+        CleanerError: it holds something else, or another process is writing a scan to it.
+    """
+    about = (out, source.address or source.root, source.vocab, source.task)
+    check_out(*about)  # nothing is written to a folder of something else, not even a lock
+    with writing(out) as files:
+        check_out(*about)  # another scan may have ended between the check and the lock
+        yield files
+
+
+def _run(
+    source: Source,
+    files: ScanFiles,
+    *,
+    k: int,
+    fast: bool,
+    resume: bool,
+    progress: bool,
+    save_every: float = 30.0,
+    take_in: TakeIn | None = None,
+    ranked_by: str = "loss",
+) -> Scan:
+    """`run` with the scan folder held."""
     if fast and source.task != SINGLE_LABEL:
         raise CleanerError(f"a fast scan is for one label an image, and the task is {source.task!r}; leave out fast")
     # More than there are samples is room for nothing.
@@ -97,7 +131,7 @@ def run(
     dataset = source.address or source.root.as_posix()
     identity = {"k": k, "dataset": dataset, "fast": fast, "splits": source.splits, **source.identity()}
     n_classes, rows = shape_of(source)
-    keeper = Keeper(out, identity, n_classes, room, save_every, rows)
+    keeper = Keeper(files.folder, identity, n_classes, room, save_every, rows)
     parts, started = _begun(source, keeper, resume)
     if progress and source.left_out:
         _log.warning(_LEFT_OUT, as_text(source.left_out))
@@ -111,10 +145,10 @@ def run(
     if fast:
         settings["fast"] = {part.split: rescore.rescore(source, part, k) for part in parts}
     if source.task == OTHER:
-        settings["drawn"] = _draw(source, parts, out, progress)
+        settings["drawn"] = _draw(source, parts, files, progress)
     result = replace(_result(source, parts, k, settings, started), ranked_by=ranked_by)
     _check_result(result)
-    written = result.write(out)
+    written = result.write_to(files)
     keeper.remove()
     return written
 
@@ -148,7 +182,8 @@ def _pass(
     part = parts[-1]
     total, begun = source.count(part.split), part.seen
     known = None if total == sys.maxsize else total
-    with tqdm(total=known, initial=begun, unit="img", desc=f"scan {part.split}", disable=not progress) as bar:
+    name = f"scan {printable(part.split)}"
+    with tqdm(total=known, initial=begun, unit="img", desc=name, disable=not progress) as bar:
 
         def arrived(n: int) -> None:
             bar.update(n)
@@ -159,19 +194,16 @@ def _pass(
     part.done = True
 
 
-def _draw(source: Source, parts: list[Part], out: Path, progress: bool) -> int:
-    """Draw the kept samples with their targets into the scan folder, one at a time; gives how many could be."""
-    folder = drawn_file(out, "").parent
-    if folder.is_dir():
-        shutil.rmtree(folder)  # those of an earlier scan
-    folder.mkdir(parents=True)
+def _draw(source: Source, parts: list[Part], files: ScanFiles, progress: bool) -> int:
+    """Draw the kept samples with their targets for the scan folder, one at a time; gives how many could be."""
+    files.make("drawn")
     count = 0
     for part in parts:
         wanted = {kept.path for kept in part.heaps.of_class(0)}
-        with tqdm(total=len(wanted), unit="img", desc=f"draw {part.split}", disable=not progress) as bar:
+        with tqdm(total=len(wanted), unit="img", desc=f"draw {printable(part.split)}", disable=not progress) as bar:
             for path, data in source.drawn(part.split, wanted):
                 if data:
-                    write_whole(drawn_file(out, path), data)
+                    files.write(f"drawn/{drawn_file(files.folder, path).name}", data)
                 count += bool(data)
                 bar.update()
     return count

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from cleaner.core.files import rewrite
+from cleaner.core.terminal import printable
 
 __all__ = ["is_trusted", "remember", "trusted_learners_path"]
 
@@ -101,4 +102,4 @@ def _check_is_own(path: Path, status: os.stat_result) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"cleaner: {text}", file=sys.stderr)
+    print(f"cleaner: {printable(text)}", file=sys.stderr)

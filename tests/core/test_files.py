@@ -24,6 +24,8 @@ from cleaner.core.files import (
     MOST_BYTES,
     TRASH,
     RefusedFile,
+    cell_from_csv,
+    cell_to_csv,
     check_path,
     image_files,
     number_to_csv,
@@ -65,7 +67,7 @@ def test_any_path_comes_back_from_csv_and_is_no_formula(path: str) -> None:
         assume(False)
     cell = path_to_csv(path)
     assert path_from_csv(cell) == path
-    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
     text = io.StringIO()
     csv.writer(text).writerow([cell])
     assert list(csv.reader(io.StringIO(text.getvalue(), newline=""))) == [[cell]]
@@ -83,6 +85,26 @@ def test_other_paths_stand_as_they_are(path: str) -> None:
 
 def test_a_leading_dot_that_a_person_wrote_is_read() -> None:
     assert path_from_csv("./cat/a.png") == "cat/a.png"
+
+
+@settings(deadline=None, max_examples=500)
+@given(text=st.one_of(st.text(), st.text(alphabet="'=+-@\t\r\na")))
+def test_any_text_comes_back_from_csv_and_is_no_formula(text: str) -> None:
+    cell = cell_to_csv(text)
+    assert cell_from_csv(cell) == text
+    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+    assert cell in (text, f"'{text}")
+
+
+@pytest.mark.parametrize("text", ["", "cat", "'", "'tis", "''", "a=b", " =a", "'cat'", "./=a"])
+def test_other_texts_stand_as_they_are(text: str) -> None:
+    assert cell_to_csv(text) == cell_from_csv(text) == text
+
+
+@pytest.mark.parametrize("text", ["=cmd|'/c calc'!A0", "+1", "-1", "@a", "\ta", "\ra", "\na"])
+def test_a_text_that_a_spreadsheet_takes_for_a_formula_gets_a_leading_apostrophe(text: str) -> None:
+    assert cell_to_csv(text) == f"'{text}"
+    assert cell_from_csv(text) == text, "version 0.1 wrote it as it is"
 
 
 @settings(deadline=None, max_examples=500)

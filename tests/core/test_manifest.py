@@ -43,6 +43,7 @@ ODD = Decision(
     decided_at=TIME,
 )
 ODD_TEXTS = ["a,b", 'say "cheese"', '"', "two\nlines", "cr\rlf\r\n", "😀", "=1+1", "<b>bold</b>", "<Delete>", " ", "-5"]
+ODD_TEXTS += ["'=1", "''@", "'", "'a", "\n="]
 # A NUL cannot be in the name of a file, and Python 3.10 does not read it from CSV.
 TEXT = st.one_of(st.sampled_from(ODD_TEXTS), st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 NAMES = TEXT.map(lambda text: text.replace("/", "")).filter(lambda name: name not in ("", ".", ".."))
@@ -156,12 +157,13 @@ def test_rows_that_are_checked_together_are_those_that_are_read_one_by_one(
 def test_what_this_program_writes_is_checked_together(path: Path) -> None:
     Manifest(path).append(
         keep("a/é.png", label="cat", split="train", loss=1e-7, predicted="x", sha256=SHA256, reviewer="Zoë"),
+        keep("=b.png", label="=cat", split="-train", loss=-1.5, predicted="'+x", sha256=SHA256, reviewer="@Zoë"),
         keep("b.png", action=Action.RELABEL, new_label="dog", loss=math.inf, predicted="dog"),
         keep("-c.png", action=Action.UNDO, decided_at="2026-01-31T12:00:00Z"),
     )
     found = plain_rows(path.read_bytes()[len(HEADER) :], COLUMNS)
     assert found is not None
-    assert (found.paths, found.undone) == (["a/é.png", "b.png", "-c.png"], [2])
+    assert (found.paths, found.undone) == (["a/é.png", "=b.png", "b.png", "-c.png"], [3])
 
 
 @pytest.mark.parametrize("odd", [None, ODD])

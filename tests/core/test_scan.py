@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import itertools
 import json
 import math
 import tempfile
@@ -17,10 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.records import LOSS_EDGES, ClassLosses, Sample, Unreadable
+from cleaner.core.manifest import Manifest
+from cleaner.core.records import LOSS_EDGES, Action, ClassLosses, Decision, Sample, Unreadable
 from cleaner.core.scan import Scan, check_out, load
+from cleaner.core.tasks import MULTI_LABEL, SINGLE_LABEL
 
 ODD = ["a,b", 'say "cheese"', "two\nlines", "cr\rlf\r\n", "😀", "=1+1", "<b>bold</b>", " ", "", "nan", "-5", "\u2028"]
+ODD += ["'=1", "''@", "'", "'a", "\n="]
 # A NUL cannot be in the name of a folder, and Python 3.10 does not read it from CSV.
 TEXT = st.one_of(st.sampled_from(ODD), st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 NAMES = TEXT.map(lambda text: text.replace("/", "")).filter(lambda name: name not in ("", ".", ".."))
@@ -223,7 +228,7 @@ def test_the_files_are_as_others_read_them(tmp_path: Path) -> None:
     description = json.loads((tmp_path / "scan.json").read_text(encoding="utf-8"))
     assert list(description) == [
         *("format", "root", "vocab", "splits", "k", "scored", "unreadable", "left_out"),
-        *("ranked_by", "task", "label_delim", "settings", "versions", "started", "finished"),
+        *("ranked_by", "task", "label_delim", "settings", "versions", "started", "finished", "generation"),
     ]
     assert (description["format"], description["unreadable"]) == (1, {"train": 0, "valid": 2})
 
@@ -235,10 +240,88 @@ def test_a_scan_of_an_earlier_version_left_nothing_out(tmp_path: Path) -> None:
     assert load(tmp_path).left_out == {}
 
 
+HOSTILE = ["=cmd|'/c calc'!A0", "+1", "-train", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "'=1", "''-", "'plain"]
+
+
+def cells_of(file: Path) -> list[str]:
+    with open(file, encoding="utf-8", newline="") as opened:
+        return [cell for row in csv.reader(opened) for cell in row]
+
+
+def is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return cell == cell.strip()
+
+
+@pytest.mark.parametrize("task", [SINGLE_LABEL, MULTI_LABEL])
+def test_no_cell_that_is_written_is_a_formula(task: str, tmp_path: Path) -> None:
+    vocab, several = tuple(HOSTILE), task == MULTI_LABEL
+    name = HOSTILE[:3]
+    samples = tuple(
+        Sample(
+            name[n % 3],
+            label,
+            1,
+            f"{label.replace('/', '')}.png",
+            -0.5,
+            vocab[n - 1],
+            0.5,
+            vocab[n:] if several else (),
+        )
+        for n, label in enumerate(vocab)
+    )
+    scan = make(
+        vocab=vocab,
+        splits=tuple(name),
+        scored=dict.fromkeys(name, 10),
+        samples=samples,
+        cells={split: {} if several else dict.fromkeys(itertools.pairwise(vocab), 1) for split in name},
+        unreadable=tuple(Unreadable(name[0], label, "=x.png", f"{label} cannot be read") for label in vocab),
+        losses=tuple(ClassLosses(name[1], label, 3, 1, -0.25) for label in vocab),
+        task=task,
+        label_delim=";" if several else "",
+    ).write(tmp_path / "scan")
+    manifest = Manifest(scan.manifest_path)
+    for n, sample in enumerate(scan.samples):
+        about = {"split": sample.split, "loss": -0.5, "predicted": vocab[n - 1], "reviewer": vocab[n - 2]}
+        manifest.append(Decision(sample.path, Action.RELABEL, sample.label, vocab[n - 3], **about))
+    manifest.export(tmp_path / "scan/export.csv")
+
+    files = sorted((tmp_path / "scan").glob("*.csv"))
+    assert len(files) == 6
+    bad = {
+        file.name: [c for c in cells_of(file) if c[:1] in tuple("=+-@\t\r\n") and not is_number(c)] for file in files
+    }
+    assert not any(bad.values()), bad
+    assert as_text(load(tmp_path / "scan")) == as_text(scan)
+    for file in ("decisions.csv", "export.csv"):
+        found = Manifest(tmp_path / "scan" / file).rows()
+        assert [row.label for row in found] == list(vocab)
+        assert [row.reviewer for row in found] == [vocab[n - 2] for n in range(len(vocab))]
+        assert [row.new_label for row in found] == [vocab[n - 3] for n in range(len(vocab))]
+
+
+def test_files_of_version_0_1_are_read_as_they_are(tmp_path: Path) -> None:
+    make(vocab=("cat", "dog", "fox", "=x")).write(tmp_path)
+    for name in ("scan.json", "top_losses.csv", "confusion.csv", "classes.csv"):
+        text = (tmp_path / name).read_text(encoding="utf-8").replace("cat", "'=cat").replace("dog", "=dog")
+        (tmp_path / name).write_text(text.replace("'=cat/", "cat/").replace("=dog/", "dog/"), encoding="utf-8")
+    edited("scan.json", '"generation"', '"other"')(tmp_path)
+    scan = load(tmp_path)
+    assert scan.vocab == ("'=cat", "=dog", "fox", "=x")
+    assert [sample.label for sample in scan.samples] == ["'=cat", "'=cat", "=dog", "=dog", "'=cat"]
+    assert scan.cells["valid"] == {("'=cat", "fox"): 5, ("'=cat", "'=cat"): 1}
+
+
 def test_scan_json_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
-    monkeypatch.setattr("cleaner.core.scan.write_whole", lambda path, _: written.append(path.name))
+    monkeypatch.setattr("cleaner.core.scan_files.write_whole", lambda path, _: written.append(path.name))
+    monkeypatch.setattr("cleaner.core.scan_files.ScanFiles.move", lambda _: written.append("moved"))
     make().write(tmp_path)
+    assert written.pop() == "moved"
     assert sorted(written[:-1]) == ["classes.csv", "confusion.csv", "top_losses.csv", "unreadable.csv"]
     assert written[-1] == "scan.json"
 
@@ -407,6 +490,9 @@ def test_what_a_scan_and_its_review_leave_before_it_is_finished_is_no_stranger(t
         "confusion.csv",
         "classes.csv",
         ".scan.json.x.part",
+        ".scan.lock",
+        ".scan.holder",
+        ".scan-0123abcd",
         "decisions.csv",
         "decisions.csv.lock",
     ):

@@ -221,6 +221,22 @@ def test_a_repeated_scan_keeps_the_decisions_and_no_unfinished_scan_stands_in_it
     assert not (tmp_path / "scan" / "checkpoint").exists()
 
 
+def test_a_second_scan_into_the_same_folder_is_refused_while_the_first_runs(tmp_path: Path) -> None:
+    refused: list[CleanerError] = []
+
+    def chunks() -> Iterator[tuple[Any, Any, Any]]:
+        yield LABELS[:2], PROBS[:2], PATHS[:2]
+        with pytest.raises(CleanerError, match="another scan is being written to") as error:
+            scan_of(tmp_path, k=1)
+        refused.append(error.value)
+        yield LABELS[2:], PROBS[2:], PATHS[2:]
+
+    scan = cleaner.scan_chunks(chunks(), VOCAB, tmp_path / "scan", root=tmp_path, k=9, progress=False)
+    assert f"process {os.getpid()} on" in str(refused[0])
+    assert files_of(scan) == files_of(scan_of(tmp_path, "alone"))
+    assert scan_of(tmp_path, k=1).k == load(tmp_path / "scan").k == 1
+
+
 def row(*values: float) -> Any:
     return np.array([PROBS[0], values, *PROBS[2:]])
 

@@ -12,6 +12,8 @@ from fastai.torch_core import TensorMask, to_device
 from fastai.vision.core import TensorPoint
 from torch import Tensor
 
+from cleaner.core.terminal import printable
+
 __all__ = ["drawing"]
 
 _log = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ def drawing(learn: Learner, dl: Any, read: Callable[[], Any]) -> bytes:
         given = _decoded(dl, batch)
         return _jpeg({"given": given, **_predicted(learn, dl, batch)})
     except Exception as error:  # noqa: BLE001 - whatever a file, a transform or a type of its own raises
-        _log.warning("a sample cannot be drawn: %s: %s", type(error).__name__, error)
+        _log.warning("a sample cannot be drawn: %s: %s", type(error).__name__, printable(str(error)))
         return b""
 
 
@@ -47,7 +49,7 @@ def _predicted(learn: Learner, dl: Any, batch: Any) -> dict[str, tuple[Any, ...]
         _, _, decoded = learn.get_preds(dl=[batch], with_decoded=True, reorder=False)
         return {"predicted": _decoded(dl, (*batch[: dl.n_inp], decoded))} if isinstance(decoded, Tensor) else {}
     except Exception as error:  # noqa: BLE001 - a prediction need not be what the transforms can take back
-        _log.info("a prediction cannot be drawn: %s: %s", type(error).__name__, error)
+        _log.info("a prediction cannot be drawn: %s: %s", type(error).__name__, printable(str(error)))
         return {}
 
 
