@@ -70,7 +70,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"cleaner {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_scan, _add_show, _add_serve, _add_export, _add_apply, _add_undo, _add_trash):
+    for add in (
+        _add_demo,
+        _add_scan,
+        _add_show,
+        _add_history,
+        _add_serve,
+        _add_export,
+        _add_apply,
+        _add_undo,
+        _add_trash,
+    ):
         add(commands)
     return parser
 
@@ -100,6 +110,11 @@ def _add_scan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("--out", required=True, metavar="SCAN", help="the scan folder to write")
     _add_table(parser)
     parser.add_argument("-k", type=int, default=100, help="samples to keep of each class (default: %(default)s)")
+    parser.add_argument(
+        "--decisions-from",
+        metavar="OLD_SCAN",
+        help="take over the decisions of an earlier round in another scan folder",
+    )
     learner = parser.add_argument_group("with --learner")
     learner.add_argument(
         "--trust", action="store_true", help="load the learner, which can run any code; once for each file"
@@ -164,6 +179,7 @@ def _scan_learner(options: argparse.Namespace) -> int:
         path_column=options.path_column,
         label_column=options.label_column,
         engine=engine,
+        decisions_from=options.decisions_from,
     )
     left_out = f", left out {as_text(result.left_out)}" if result.left_out else ""
     _say(f"{sum(result.scored.values())} images scored, {len(result.unreadable)} unreadable{left_out}: {options.out}")
@@ -188,6 +204,7 @@ def _scan_predictions(options: argparse.Namespace) -> int:
         vocab=options.vocab,
         split=options.split or "all",
         ranked_by=options.ranked_by or "loss",
+        decisions_from=options.decisions_from,
     )
     if missing := missing_images(result):
         _warn(options.command, [f"of the worst images {len(missing)} are not in {options.data!r}: {missing[0]!r} …"])
@@ -216,6 +233,35 @@ def _show(options: argparse.Namespace) -> int:
     columns = _columns_of(scan)
     samples = scan.worst(options.n, options.split, options.label)
     _say(_table(tuple(columns), [tuple(cell(sample) for cell in columns.values()) for sample in samples]))
+    return 0
+
+
+def _add_history(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "history", help="print the rounds of a scan folder: scanned, found, changed, mean loss"
+    )
+    parser.add_argument("scan", metavar="SCAN", help="the scan folder")
+    parser.set_defaults(run=_history)
+
+
+def _history(options: argparse.Namespace) -> int:
+    from cleaner.core.rounds import history
+    from cleaner.core.scan import load
+
+    columns = ("scanned on", "images", "unreadable", "found", "changed", "mean loss", "predicted otherwise")
+    rows = [
+        (
+            each.finished[:16].replace("T", " "),
+            each.scanned,
+            each.unreadable,
+            each.found,
+            each.changed,
+            f"{each.mean_loss:.4f}",
+            f"{each.predicted_otherwise:.1%}",
+        )
+        for each in history(load(options.scan))
+    ]
+    _say(_table(columns, rows))
     return 0
 
 

@@ -24,7 +24,7 @@ from cleaner.core.tasks import DELIMITERS, MULTI_LABEL, SINGLE_LABEL, TASKS, che
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FORMAT", "LazyRecords", "Scan", "check_out", "load", "scan_at"]
+__all__ = ["FORMAT", "LazyRecords", "Scan", "check_out", "load", "scan_at", "vocab_change"]
 
 FORMAT = 1
 _TOP_LOSSES = ("split", "label", "rank", "path", "loss", "predicted", "confidence")
@@ -46,6 +46,7 @@ _OWN_FILES = frozenset(
         "decisions.csv",
         "checkpoint",
         "drawn",
+        "history.jsonl",
     }
 )
 # A bin of a histogram is named by its lower edge; the first reaches down to zero and below.
@@ -268,6 +269,24 @@ class Scan:
         rows = [[getattr(each, name) for name in _CLASSES] for each in self.of_classes(split)]
         frame: pd.DataFrame = pd.DataFrame(rows, columns=list(_CLASSES))
         return frame
+
+    def by_path(self) -> dict[str, Sample]:
+        """One sample for each path: the first where the dataset names a file more than once.
+
+        Files that could not be read are samples without prediction and with a loss and confidence of NaN.
+        """
+        found: dict[str, Sample] = {}
+        for sample in (*self.samples, *self.unreadable_samples()):
+            found.setdefault(sample.path, sample)
+        return found
+
+    def unreadable_samples(self) -> list[Sample]:
+        """The files that could not be read as samples without prediction."""
+        found = []
+        for rank, each in enumerate(self.unreadable, start=1):
+            given = split_labels(each.label, self.label_delim) if self.task == MULTI_LABEL else ()
+            found.append(Sample(each.split, each.label, rank, each.path, math.nan, "", math.nan, given))
+        return found
 
     @property
     def place(self) -> str:
@@ -535,7 +554,7 @@ def check_out(folder: Path, root: str | Path, vocab: Iterable[str], task: str = 
             f"{str(folder)!r} holds the scan of another dataset, {description['root']!r}, and its decisions; "
             f"this one is {str(root)!r}. Give another folder"
         )
-    if set(description["vocab"]) != set(vocab):
+    if not set(description["vocab"]) & set(vocab):
         raise CleanerError(
             f"{str(folder)!r} holds a scan with other labels ({_few(description['vocab'])}); "
             f"this one has {_few(vocab)}. Give another folder"
@@ -545,6 +564,19 @@ def check_out(folder: Path, root: str | Path, vocab: Iterable[str], task: str = 
             f"{str(folder)!r} holds a scan of the task {description['task']!r}, and this one is {task!r}; "
             "give another folder"
         )
+
+
+def vocab_change(folder: Path, vocab: Iterable[str]) -> str:
+    """Say which labels a new scan in `folder` has more or less than the one that is there; empty for the same."""
+    if not (folder / DESCRIPTION).exists():
+        return ""
+    before, now = set(_read_description(folder)["vocab"]), set(vocab)
+    parts = [
+        f"{what} {_few(map(repr, sorted(labels)))}"
+        for what, labels in (("lost", before - now), ("gained", now - before))
+        if labels
+    ]
+    return f"since the last scan in {str(folder)!r} the vocabulary {' and '.join(parts)}" if parts else ""
 
 
 def _check_can_be_made(folder: Path) -> None:

@@ -117,8 +117,8 @@ class Session:
         self.pace = Pace()
         self.trouble = ""
         self._errors = {unreadable.path: unreadable.error for unreadable in scan.unreadable}
-        self._unreadable = _unreadable_samples(scan)
-        self._by_path = _by_path([*scan.samples, *self._unreadable])
+        self._unreadable = scan.unreadable_samples()
+        self._by_path = scan.by_path()
         if not self._by_path:
             raise CleanerError("the scan kept no sample, so there is nothing to review")
         self._opinions = Opinions(self._by_path)
@@ -789,15 +789,6 @@ def _check_one_of(name: str, value: object, accepted: Sequence[str]) -> None:
 
 def _standing_after(decision: Decision) -> Decision | None:
     return None if decision.action is Action.UNDO else decision
-
-
-def _unreadable_samples(scan: Scan) -> list[Sample]:
-    """The files that could not be read as samples without prediction."""
-    found = []
-    for rank, each in enumerate(scan.unreadable, start=1):
-        given = split_labels(each.label, scan.label_delim) if scan.task == MULTI_LABEL else ()
-        found.append(Sample(each.split, each.label, rank, each.path, math.nan, "", math.nan, given))
-    return found
 
 
 def _by_path(samples: Iterable[Sample]) -> dict[str, Sample]:

@@ -19,7 +19,8 @@ from tqdm.auto import tqdm
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import ClassLosses, Sample, ScoredBatch, ScoredLabels
-from cleaner.core.scan import LazyRecords, Scan, check_out
+from cleaner.core.rounds import check_decisions_from, remember, take_over
+from cleaner.core.scan import LazyRecords, Scan, check_out, vocab_change
 from cleaner.core.scan_files import ScanFiles, writing
 from cleaner.core.suffixes import as_text
 from cleaner.core.tally import Tally
@@ -43,24 +44,27 @@ _LEFT_OUT = (
 _LIBRARIES = ("image-cleaner", "torch", "torchvision", "fastai", "numpy", "pillow")
 
 
-def run_on(
-    engine: str | Cluster, source: Spreadable, out: Path, *, k: int, fast: bool, resume: bool, progress: bool
-) -> Scan:
+def run_on(engine: str | Cluster, source: Spreadable, out: Path, **options: Any) -> Scan:
     """`run` in this process, with the engine `local`, or spread over a Ray cluster.
+
+    Args:
+        engine: see `scan`.
+        source: what to score.
+        out: the scan folder.
+        options: `k`, `fast`, `resume`, `progress` and `decisions_from` of `run`.
 
     Raises:
         CleanerError: as `run`, or there is no such engine.
     """
     if engine == "local":
-        return run(source, out, k=k, fast=fast, resume=resume, progress=progress)
+        return run(source, out, **options)
     from cleaner.scoring import ray
 
     if engine != "ray" and not isinstance(engine, ray.Cluster):
         raise CleanerError(f"engine is {engine!r}; 'local', 'ray' and a cleaner.Cluster are accepted")
     cluster = ray.Cluster() if isinstance(engine, str) else engine
-    with _held(source, out) as files, ray.session(cluster) as team:
-        spread = ray.Spread(source, team)
-        return _run(spread, files, k=k, fast=fast, resume=resume, progress=progress, take_in=ray.take_in)
+    with _held(source, out, options.get("decisions_from")) as files, ray.session(cluster) as team:
+        return _run(ray.Spread(source, team), files, **options, take_in=ray.take_in)
 
 
 def run(
@@ -74,6 +78,7 @@ def run(
     save_every: float = 30.0,
     take_in: TakeIn | None = None,
     ranked_by: str = "loss",
+    decisions_from: str | Path | None = None,
 ) -> Scan:
     """Score every split of `source` and write the scan folder `out`.
 
@@ -87,18 +92,19 @@ def run(
         save_every: longest time in seconds between two saves of how far the scan has come.
         take_in: scores what is left of a split into a part; by default here and now.
         ranked_by: what the source gives as the losses.
+        decisions_from: another scan folder whose decisions are taken over.
 
     Raises:
         CleanerError: `out` holds something else, or an unfinished scan of something else, or another process is
             writing a scan to it, or no image could be read.
     """
     options: dict[str, Any] = {"k": k, "fast": fast, "resume": resume, "progress": progress, "save_every": save_every}
-    with _held(source, out) as files:
-        return _run(source, files, **options, take_in=take_in, ranked_by=ranked_by)
+    with _held(source, out, decisions_from) as files:
+        return _run(source, files, **options, take_in=take_in, ranked_by=ranked_by, decisions_from=decisions_from)
 
 
 @contextmanager
-def _held(source: Source, out: Path) -> Iterator[ScanFiles]:
+def _held(source: Source, out: Path, decisions_from: str | Path | None) -> Iterator[ScanFiles]:
     """Hold the scan folder for as long as the scan takes.
 
     Raises:
@@ -106,9 +112,21 @@ def _held(source: Source, out: Path) -> Iterator[ScanFiles]:
     """
     about = (out, source.address or source.root, source.vocab, source.task)
     check_out(*about)  # nothing is written to a folder of something else, not even a lock
+    if decisions_from is not None:
+        check_decisions_from(decisions_from, out, source.task)
     with writing(out) as files:
         check_out(*about)  # another scan may have ended between the check and the lock
+        if change := vocab_change(out, source.vocab):
+            _log.warning("%s", printable(change))
+        _remember(out)
         yield files
+
+
+def _remember(out: Path) -> None:
+    try:
+        remember(out)
+    except CleanerError as error:
+        _log.warning("%s", printable(f"the scan that this one replaces will not be in the history: {error}"))
 
 
 def _run(
@@ -122,6 +140,7 @@ def _run(
     save_every: float = 30.0,
     take_in: TakeIn | None = None,
     ranked_by: str = "loss",
+    decisions_from: str | Path | None = None,
 ) -> Scan:
     """`run` with the scan folder held."""
     if fast and source.task != SINGLE_LABEL:
@@ -150,6 +169,8 @@ def _run(
     _check_result(result)
     written = result.write_to(files)
     keeper.remove()
+    if decisions_from is not None:
+        take_over(written, decisions_from)
     return written
 
 

@@ -41,6 +41,7 @@ def scan_file(
     path_column: str | None = None,
     label_column: str | None = None,
     engine: str | Cluster = "local",
+    decisions_from: str | Path | None = None,
 ) -> Scan:
     """`scan_folder`, or with `labels` `scan_table`, with the learner in a file that `learn.export()` wrote.
 
@@ -58,6 +59,7 @@ def scan_file(
     if labels is not None:
         scan = partial(scan_table, labels=labels, path_column=path_column, label_column=label_column)
     options: dict[str, Any] = {"workers": workers, "batch_size": batch_size, "engine": engine}
+    options["decisions_from"] = decisions_from
     return scan(learn, data, out=out, k=k, fast=fast, resume=resume, **options)
 
 

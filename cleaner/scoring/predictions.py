@@ -33,6 +33,7 @@ def scan_arrays(
     root: str | Path | None = None,
     ranked_by: str = "loss",
     progress: bool = True,
+    decisions_from: str | Path | None = None,
 ) -> Scan:
     """Rank samples by predictions that are there already, and write the scan folder.
 
@@ -58,6 +59,7 @@ def scan_arrays(
             much the highest other probability exceeds that of the label, from -1 to 1. Either way higher is worse. In
             `top_losses.csv` the column `loss` has what was asked for, and `scan.json` says what that is.
         progress: show a progress bar.
+        decisions_from: the scan folder of an earlier round whose decisions are taken over.
 
     A stopped scan starts over, which takes some seconds for a million samples of 100 classes. Beside what is kept,
     eight bytes of each path are held, to find those that come twice.
@@ -70,7 +72,8 @@ def scan_arrays(
     if not isinstance(split, str) or not split:
         raise CleanerError(f"split is {split!r}; a name such as 'all' is accepted")
     source = ArraySource(labels, pred_probs, paths, vocab, split=split, root=root, ranked_by=ranked_by)
-    return run(source, Path(out), k=k, fast=False, resume=False, progress=progress, ranked_by=ranked_by)
+    options: dict[str, Any] = {"k": k, "fast": False, "resume": False, "progress": progress, "ranked_by": ranked_by}
+    return run(source, Path(out), **options, decisions_from=decisions_from)
 
 
 def scan_chunks(
@@ -83,12 +86,13 @@ def scan_chunks(
     split: str = "all",
     ranked_by: str = "loss",
     progress: bool = True,
+    decisions_from: str | Path | None = None,
 ) -> Scan:
     """`scan_arrays` of what a loop makes piece by piece, so that memory does not grow with the number of samples.
 
     Args:
         chunks: tuples of labels, probabilities and paths of some samples, each as in `scan_arrays`.
-        vocab, out, root, k, split, ranked_by, progress: as in `scan_arrays`; `root` is needed.
+        vocab, out, root, k, split, ranked_by, progress, decisions_from: as in `scan_arrays`; `root` is needed.
 
     Raises:
         CleanerError: an argument or a chunk makes no sense; a finished scan in `out` is as it was.
@@ -97,7 +101,7 @@ def scan_chunks(
         raise CleanerError(f"chunks is a {type(chunks).__name__}; an iterable of tuples is accepted")
     labels, pred_probs, paths = by_column(chunks, ("labels", "pred_probs", "paths"))
     options: dict[str, Any] = {"k": k, "split": split, "ranked_by": ranked_by, "progress": progress}
-    return scan_arrays(labels, pred_probs, paths, vocab, out, root=root, **options)
+    return scan_arrays(labels, pred_probs, paths, vocab, out, root=root, **options, decisions_from=decisions_from)
 
 
 def scan_prediction_files(
@@ -112,6 +116,7 @@ def scan_prediction_files(
     vocab: str | Path | None = None,
     split: str = "all",
     ranked_by: str = "loss",
+    decisions_from: str | Path | None = None,
 ) -> Scan:
     """`scan_arrays` with probabilities in an `.npy` file and labels in a table with a row for each of theirs.
 
@@ -119,7 +124,7 @@ def scan_prediction_files(
         pred_probs: what `numpy.save` wrote; it is not read as a whole.
         labels: a `.csv`, `.tsv` or `.parquet` file, with its rows in the order of the predictions.
         data: the dataset's folder, to which the paths in the table are relative.
-        out, k, split, ranked_by: as in `scan_arrays`.
+        out, k, split, ranked_by, decisions_from: as in `scan_arrays`.
         path_column, label_column: names of columns of the table; by default told by usual names.
         vocab: a text file with a label a line, in the order of the columns of `pred_probs`; by default they are taken
             to be the labels of the table in alphabetical order, as scikit-learn and cleanlab have it, which is refused
@@ -139,7 +144,8 @@ def scan_prediction_files(
     names = _read_vocab(Path(vocab), found) if vocab is not None else _usual_vocab(found, probs.shape[1])
     one, other = tee(rows)
     its_labels, its_paths = (label for _, label in one), (path for path, _ in other)
-    return scan_arrays(its_labels, probs, its_paths, names, out, k=k, split=split, root=data, ranked_by=ranked_by)
+    options: dict[str, Any] = {"k": k, "split": split, "ranked_by": ranked_by, "decisions_from": decisions_from}
+    return scan_arrays(its_labels, probs, its_paths, names, out, root=data, **options)
 
 
 def agreeing(scan: Scan) -> int:

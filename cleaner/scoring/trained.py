@@ -34,6 +34,7 @@ def scan(
     resume: bool = True,
     progress: bool = True,
     engine: str | Cluster = "local",
+    decisions_from: str | Path | None = None,
 ) -> Scan:
     """Score the images of a fastai `Learner` and write the scan folder.
 
@@ -61,6 +62,8 @@ def scan(
         progress: show a progress bar.
         engine: `local`, in this process; `ray`, spread over the Ray cluster that this process is connected to, or over
             this machine; a `Cluster` to say where and how. What is found is the same.
+        decisions_from: the scan folder of an earlier round whose decisions are taken over, where `out` is another one.
+            A decision stands for the bytes it was taken about: a relabelled file is kept at its new place.
 
     Raises:
         CleanerError: an argument or the dataset cannot be used; nothing was written.
@@ -69,7 +72,8 @@ def scan(
 
     check_k_and_splits(k, splits)
     source = FastaiSource.of_learner(learn, splits, root, reduced)
-    return run_on(engine, source, Path(out), k=k, fast=fast, resume=resume, progress=progress)
+    options = {"k": k, "fast": fast, "resume": resume, "progress": progress, "decisions_from": decisions_from}
+    return run_on(engine, source, Path(out), **options)
 
 
 def scan_folder(
@@ -85,6 +89,7 @@ def scan_folder(
     workers: int | None = None,
     batch_size: int | None = None,
     engine: str | Cluster = "local",
+    decisions_from: str | Path | None = None,
 ) -> Scan:
     """Score the images of a folder or an address with a fastai `Learner`, perhaps an exported one, and write the scan.
 
@@ -102,6 +107,7 @@ def scan_folder(
         workers: processes that read images, 0 for none beside this one; by default chosen by what the scan waits for.
         batch_size: images scored at once; by default that of the learner's own data loader.
         engine: as in `scan`; the workers must reach the folder under the same path, or the address.
+        decisions_from: as in `scan`.
 
     Raises:
         CleanerError: an argument or the dataset cannot be used; nothing was written.
@@ -109,12 +115,13 @@ def scan_folder(
     from cleaner.scoring.sources.fastai import FastaiSource
 
     check_k_and_splits(k, ("all",))
-    options: dict[str, Any] = {"workers": workers, "batch_size": batch_size, "reduced": reduced}
+    reading: dict[str, Any] = {"workers": workers, "batch_size": batch_size, "reduced": reduced}
     if is_address(data):
-        source = FastaiSource.of_address(learn, str(data), **options)
+        source = FastaiSource.of_address(learn, str(data), **reading)
     else:
-        source = FastaiSource.of_folder(learn, Path(data), **options)
-    return run_on(engine, source, Path(out), k=k, fast=fast, resume=resume, progress=progress)
+        source = FastaiSource.of_folder(learn, Path(data), **reading)
+    options = {"k": k, "fast": fast, "resume": resume, "progress": progress, "decisions_from": decisions_from}
+    return run_on(engine, source, Path(out), **options)
 
 
 def scan_model(
@@ -135,6 +142,7 @@ def scan_model(
     resume: bool = True,
     progress: bool = True,
     engine: str | Cluster = "local",
+    decisions_from: str | Path | None = None,
 ) -> Scan:
     """Score the images of a plain torch model's dataset and write the scan folder.
 
@@ -160,7 +168,7 @@ def scan_model(
         batch_size: images scored at once.
         workers: processes that read images, 0 for none beside this one; by default as many as there are cores.
         device: run a copy of the model there; by default the model is run where it is.
-        fast, resume, progress, engine: as in `scan`.
+        fast, resume, progress, engine, decisions_from: as in `scan`.
 
     Raises:
         CleanerError: an argument or the dataset cannot be used; nothing was written.
@@ -180,7 +188,8 @@ def scan_model(
         workers=workers,
         device=device,
     )
-    return run_on(engine, source, Path(out), k=k, fast=fast, resume=resume, progress=progress)
+    options = {"k": k, "fast": fast, "resume": resume, "progress": progress, "decisions_from": decisions_from}
+    return run_on(engine, source, Path(out), **options)
 
 
 def _by_split(paths: Any, datasets: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -210,6 +219,7 @@ def scan_table(
     workers: int | None = None,
     batch_size: int | None = None,
     engine: str | Cluster = "local",
+    decisions_from: str | Path | None = None,
 ) -> Scan:
     """Score the images that a label table names, with a fastai `Learner`, an exported one for example.
 
@@ -226,7 +236,7 @@ def scan_table(
         path_column, label_column: the table's columns with the paths and the labels; by default those with usual names.
         k: how many samples to keep of each split and label.
         fast, reduced, resume: as in `scan`.
-        progress, workers, batch_size, engine: as in `scan_folder`.
+        progress, workers, batch_size, engine, decisions_from: as in `scan_folder`.
 
     Raises:
         CleanerError: an argument, the table or the dataset cannot be used; nothing was written.
@@ -240,4 +250,5 @@ def scan_table(
         )
     rows = label_rows(Path(labels), path_column, label_column)
     source = FastaiSource.of_table(learn, Path(data), rows, workers=workers, batch_size=batch_size, reduced=reduced)
-    return run_on(engine, source, Path(out), k=k, fast=fast, resume=resume, progress=progress)
+    options = {"k": k, "fast": fast, "resume": resume, "progress": progress, "decisions_from": decisions_from}
+    return run_on(engine, source, Path(out), **options)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from cleaner.core.errors import CleanerError
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import LOSS_EDGES, Action, ClassLosses, Decision, Sample, Unreadable
-from cleaner.core.scan import Scan, check_out, load
+from cleaner.core.scan import Scan, check_out, load, vocab_change
 from cleaner.core.tasks import MULTI_LABEL, SINGLE_LABEL
 
 ODD = ["a,b", 'say "cheese"', "two\nlines", "cr\rlf\r\n", "😀", "=1+1", "<b>bold</b>", " ", "", "nan", "-5", "\u2028"]
@@ -517,7 +517,7 @@ def test_a_file_is_no_place_for_a_scan(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("root", "vocab", "message"),
-    [("/other", VOCAB, "another dataset"), ("/data", ("cat", "dog"), "labels"), ("/data", (*VOCAB, "cow"), "labels")],
+    [("/other", VOCAB, "another dataset"), ("/data", ("cow", "horse"), "labels")],
 )
 def test_the_scan_of_another_dataset_is_not_overwritten(
     root: str, vocab: tuple[str, ...], message: str, tmp_path: Path
@@ -525,6 +525,14 @@ def test_the_scan_of_another_dataset_is_not_overwritten(
     make().write(tmp_path)
     with pytest.raises(CleanerError, match=message):
         check_out(tmp_path, Path(root), vocab)
+
+
+def test_a_vocabulary_that_lost_or_gained_a_class_is_no_other_dataset_and_is_said(tmp_path: Path) -> None:
+    make().write(tmp_path)
+    now = (*VOCAB[:-1], "cow")
+    check_out(tmp_path, Path("/data"), now)
+    assert vocab_change(tmp_path, now).endswith(f"the vocabulary lost {VOCAB[-1]!r} and gained 'cow'")
+    assert vocab_change(tmp_path, VOCAB) == vocab_change(tmp_path / "new", VOCAB) == ""
 
 
 def test_a_damaged_scan_is_not_overwritten_unasked(tmp_path: Path) -> None:
