@@ -262,6 +262,18 @@ class ScoredBatch:
         if len(set(lengths.values())) > 1:
             raise CleanerError(f"a batch needs as many values of each kind as paths; got {lengths}")
 
+    def some(self, positions: Sequence[int] | npt.NDArray[np.intp]) -> ScoredBatch:
+        """The samples at some positions, and all that could not be read."""
+        at = np.asarray(positions, np.intp)
+        return ScoredBatch(
+            [self.paths[i] for i in at.tolist()],
+            self.labels[at],
+            self.losses[at],
+            self.predicted[at],
+            self.confidences[at],
+            self.unreadable,
+        )
+
     def to_rank(self) -> ScoredBatch:
         """The rows for the heaps: the samples themselves."""
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -113,6 +113,21 @@ class TopLosses:
         """No sample of the class that was dropped has a higher loss than this; minus infinity where none was."""
         self._cut(label)
         return float(self._threshold[label])
+
+    def remove(self, paths: Container[str]) -> None:
+        """Drop what is kept of some files, to be scored again.
+
+        What was dropped earlier does not come back, nor is anything kept that ranks below it: afterwards a class may
+        have fewer than `k` samples, which are still those with the highest losses.
+        """
+        for label, own in enumerate(self._paths):
+            # Samples that came in the batch of the last cut can be below what that dropped.
+            reach = _rankable(self._loss[label, : len(own)]) >= self._threshold[label]
+            left = [i for i, path in enumerate(own) if reach[i] and path not in paths]
+            for column in (self._loss, self._predicted, self._confidence):
+                column[label, : len(left)] = column[label, left]
+            self._paths[label] = [own[i] for i in left]
+            self._size[label] = len(left)
 
     def truncated(self, k: int) -> TopLosses:
         """Heaps of the highest `k` of what is kept here."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
+import stat
 import time
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +28,7 @@ from cleaner.core.tasks import MULTI_LABEL
 from cleaner.core.topk import TopLosses
 from cleaner.scoring.sources import Source
 
-__all__ = ["Found", "Keeper", "Part", "fingerprint", "shape_of"]
+__all__ = ["ChangedFiles", "Found", "Keeper", "Part", "fingerprint", "shape_of"]
 
 _FORMAT = 1
 _LONGEST = 30.0
@@ -95,12 +99,88 @@ class Part:
         self.unreadable.extend(batch.unreadable)
         self.names = fingerprint([*batch.paths, *(item.path for item in batch.unreadable)], self.names)
 
+    def forget(self, paths: set[str]) -> Counter[str]:
+        """Drop what was found of some files, to be scored again.
+
+        What was counted of those that were scored stays, since it is not known any more of most of them.
+
+        Returns:
+            for each file that could not be read how many rows of the counts it has; they are counted no more.
+        """
+        unread = Counter(item.path for item in self.unreadable if item.path in paths)
+        self.heaps.remove(paths)
+        self.unreadable = [item for item in self.unreadable if item.path not in paths]
+        self.tally.unreadable -= sum(unread.values())
+        return Counter({path: n * self.rows for path, n in unread.items()})
+
+    def update_again(self, batch: ScoredBatch | ScoredLabels, left: Counter[str]) -> None:
+        """Take in files that were forgotten.
+
+        Args:
+            batch: what they are now.
+            left: what `forget` returned. These rows are counted, and taken off here, so that `seen` ends as it was.
+        """
+        rows = batch.to_count()
+        counted = [at for at, path in enumerate(rows.paths) if _taken(left, path, 1)]
+        unread = [item for item in batch.unreadable if _taken(left, item.path, self.rows)]
+        self.heaps.update(batch.to_rank())
+        self.tally.update(replace(rows.some(counted), unreadable=unread))
+        self.unreadable.extend(batch.unreadable)
+
     def merge(self, found: Found) -> None:
         """Take in what was found in a shard, scored elsewhere."""
         self.heaps.update(found.survivors)
         self.tally.merge(Tally.from_arrays(self.tally.n_classes, found.counts))
         self.unreadable.extend(found.survivors.unreadable)
         self.names = (self.names + found.names) % _NAMES
+
+
+def _taken(left: Counter[str], path: str, rows: int) -> bool:
+    """Whether so many rows of a file are left; takes them off."""
+    if left[path] < rows:
+        return False
+    left[path] -= rows
+    return True
+
+
+class ChangedFiles:
+    """Tells which files changed since a moment, by what the file system says of them.
+
+    A file counts as changed also where it may be another one: its name or its permissions changed, or those of a folder
+    on the way to it.
+
+    Args:
+        root: the dataset's folder.
+        since: nanoseconds since the epoch.
+    """
+
+    def __init__(self, root: Path, since: int) -> None:
+        self._root = root
+        self._since = since
+        self._moved: dict[str, bool] = {}
+
+    def has(self, path: str) -> bool:
+        """Whether the file changed; false where there is none, as in datasets whose samples are no files."""
+        file = os.path.join(self._root, path)
+        try:
+            status = os.lstat(file)
+            new = self._is_new(status) or (stat.S_ISLNK(status.st_mode) and self._is_new(os.stat(file)))
+        except OSError:
+            return False
+        return new or self._was_moved(os.path.dirname(path))
+
+    def _is_new(self, status: os.stat_result) -> bool:
+        # The time of the last change of the inode is new also for a file that was copied or moved with its old times.
+        return max(status.st_mtime_ns, status.st_ctime_ns) > self._since
+
+    def _was_moved(self, folder: str) -> bool:
+        """Whether a folder came to its place, with all that is in it, since then."""
+        if folder not in self._moved:
+            status = os.stat(os.path.join(self._root, folder))
+            # A folder in which a name was added or removed has a new time of modification as well.
+            own = status.st_ctime_ns > self._since >= status.st_mtime_ns
+            self._moved[folder] = own or (folder != "" and self._was_moved(os.path.dirname(folder)))
+        return self._moved[folder]
 
 
 def shape_of(source: Source) -> tuple[int, int]:
@@ -127,6 +207,9 @@ class Keeper:
         k: samples in a heap.
         every: longest time between two saves, in seconds.
         rows: as in `Part`.
+
+    Attributes:
+        begun: when the scan began, in nanoseconds since the epoch; of one that goes on, when it was first started.
     """
 
     def __init__(
@@ -138,6 +221,7 @@ class Keeper:
         self._identity = json.loads(json.dumps(identity))
         self._n_classes, self._k, self._every, self._rows = n_classes, k, every, rows
         self._due = time.monotonic() + min(every, 5.0)
+        self.begun = time.time_ns()
 
     def load(self) -> tuple[list[Part], dict[str, str], str] | None:
         """The parts, the ways and the time of the start of an unfinished scan, or None where there is none.
@@ -155,6 +239,7 @@ class Keeper:
                     raise CleanerError(f"its format is {state['format']}, this version reads {_FORMAT}")
                 self._check(state["identity"], advice)
                 parts = [self._part(number, entry, arrays) for number, entry in enumerate(state["parts"])]
+                self.begun = int(state["begun"]) if "begun" in state else _nanoseconds(state["started"])
         except CleanerError:
             raise
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
@@ -189,6 +274,7 @@ class Keeper:
             "parts": entries,
             "ways": dict(ways),
             "started": started,
+            "begun": self.begun,
         }
         arrays["state"] = np.frombuffer(json.dumps(state).encode("utf-8"), np.uint8)
         buffer = io.BytesIO()
@@ -220,6 +306,11 @@ class Keeper:
             entry["done"],
             self._rows,
         )
+
+
+def _nanoseconds(started: str) -> int:
+    """The moment that a checkpoint of version 0.1 names, to the second."""
+    return int(datetime.fromisoformat(started.replace("Z", "+00:00")).timestamp()) * 10**9
 
 
 def _short(value: object) -> str:

@@ -28,7 +28,7 @@ from cleaner.core.tasks import MULTI_LABEL, OTHER, SINGLE_LABEL, drawn_file
 from cleaner.core.terminal import printable
 from cleaner.core.topk import Kept, TopLosses
 from cleaner.scoring import rescore
-from cleaner.scoring.checkpoint import Keeper, Part, fingerprint, shape_of
+from cleaner.scoring.checkpoint import ChangedFiles, Keeper, Part, fingerprint, shape_of
 from cleaner.scoring.sources import Source, Spreadable
 
 if TYPE_CHECKING:
@@ -151,9 +151,11 @@ def _run(
     identity = {"k": k, "dataset": dataset, "fast": fast, "splits": source.splits, **source.identity()}
     n_classes, rows = shape_of(source)
     keeper = Keeper(files.folder, identity, n_classes, room, save_every, rows)
-    parts, started = _begun(source, keeper, resume)
+    parts, started, changed = _begun(source, keeper, resume)
     if progress and source.left_out:
         _log.warning(_LEFT_OUT, as_text(source.left_out))
+    for part in parts:
+        _score_again(source, part, changed[part.split], fast)
     save = partial(keeper.save_if_due, parts, source.ways, started)
     for split in source.splits:
         if split not in {part.split for part in parts}:
@@ -161,6 +163,9 @@ def _run(
         if not parts[-1].done:
             _pass(source, parts, save, fast, progress, take_in or _take_in)
     settings = {**source.settings, "ways": source.ways}
+    if any(changed.values()):
+        # Their losses are right; the counts of all samples have what was found of them first.
+        settings["changed_before_resume"] = {split: len(paths) for split, paths in changed.items() if paths}
     if fast:
         settings["fast"] = {part.split: rescore.rescore(source, part, k) for part in parts}
     if source.task == OTHER:
@@ -174,22 +179,53 @@ def _run(
     return written
 
 
-def _begun(source: Source, keeper: Keeper, resume: bool) -> tuple[list[Part], str]:
-    """The parts of an unfinished scan and when it was started, or none and now."""
+def _begun(source: Source, keeper: Keeper, resume: bool) -> tuple[list[Part], str, dict[str, set[str]]]:
+    """The parts of an unfinished scan, when it was started, and the files of each part that changed since.
+
+    Where there is no such scan there are no parts, and it starts now.
+    """
     if not resume:
         keeper.remove()
     found = keeper.load()
     if found is None:
-        return [], now()
+        return [], now(), {}
     parts, ways, started = found
     source.ways.update(ways)
+    changed: dict[str, set[str]] = {}
     for part in parts:
-        if fingerprint(islice(source.paths(part.split), part.seen)) != part.names:
+        seen = islice(source.paths(part.split), part.seen)
+        names, changed[part.split] = _survey(seen, source, keeper.begun)
+        if names != part.names:
             raise CleanerError(
                 f"the files of {part.split!r} are not those that the unfinished scan began with; "
                 "start over with resume=False (--no-resume)"
             )
-    return parts, started
+    return parts, started, changed
+
+
+def _survey(paths: Iterator[str], source: Source, since: int) -> tuple[int, set[str]]:
+    """The fingerprint of some paths, and those of them whose files changed since a moment.
+
+    Of images at an address that is not known.
+    """
+    files, changed = ChangedFiles(source.root, since), set[str]()
+
+    def noted() -> Iterator[str]:
+        for path in paths:
+            if not source.address and files.has(path):
+                changed.add(path)
+            yield path
+
+    return fingerprint(noted()), changed
+
+
+def _score_again(source: Source, part: Part, changed: set[str], fast: bool) -> None:
+    """Score files again that changed after they were scored, as far as is known; what was found before is dropped."""
+    if not changed:
+        return
+    left = part.forget(changed)
+    take = partial(part.update_again, left=left)
+    source.score(part.split, take, fast=fast, only=lambda path, _label: path in changed)
 
 
 TakeIn = Callable[[Any, Part, bool, Callable[[int], None]], None]

@@ -370,7 +370,7 @@ class Scorer:
         def consume(batch: ScoredBatch | ScoredLabels) -> None:
             nonlocal names, n
             rows = batch.to_rank()
-            survivors.append(_some(rows, heaps.reached(rows)))
+            survivors.append(rows.some(heaps.reached(rows)))
             heaps.update(rows)
             tally.update(batch.to_count())
             names = fingerprint([*batch.paths, *(item.path for item in batch.unreadable)], names)
@@ -388,18 +388,6 @@ class Scorer:
 def _told(error: Exception) -> str:
     reason = " ".join(str(error).split())
     return f"a worker could not go on ({type(error).__name__}: {reason}); its log has the traceback"
-
-
-def _some(batch: ScoredBatch, which: Any) -> ScoredBatch:
-    """The samples of a batch at some positions, and all that could not be read."""
-    return ScoredBatch(
-        [batch.paths[i] for i in which.tolist()],
-        batch.labels[which],
-        batch.losses[which],
-        batch.predicted[which],
-        batch.confidences[which],
-        batch.unreadable,
-    )
 
 
 def _together(batches: Sequence[ScoredBatch]) -> ScoredBatch:

@@ -155,3 +155,25 @@ def test_no_classes_or_nothing_to_keep_is_refused(n_classes: int, k: int) -> Non
 def test_heaps_of_another_shape_are_not_merged(other: TopLosses) -> None:
     with pytest.raises(CleanerError, match="must be the same"):
         TopLosses(N_CLASSES, 2).merge(other)
+
+
+@settings(deadline=None, max_examples=300)
+@given(rows=scored(), k=st.integers(1, 8), at=st.integers(0, 60), data=st.data())
+def test_what_is_removed_and_scored_again_leaves_the_highest_losses_in_order(
+    rows: list[Row], k: int, at: int, data: st.DataObject
+) -> None:
+    first, rest = rows[:at], rows[at:]
+    again = data.draw(st.lists(st.sampled_from(first), unique_by=lambda row: row.path)) if first else []
+    new = [row._replace(loss=data.draw(LOSSES)) for row in again]
+    heaps = heaps_of(first, k, [k, 3 * k])
+    heaps.remove({row.path for row in again})
+    for batch in (new, rest):
+        heaps.update(batch_of(batch))
+    removed = {row.path for row in again}
+    expected = full_sort([*(row for row in rows if row.path not in removed), *new], k)
+    losses = {row.path: row.loss for row in (*rows, *new)}
+    for found, right in zip(heaps.result(), expected, strict=True):
+        assert len(right) - len(found) <= len(again)
+        assert all(kept.loss == losses[kept.path] or math.isnan(kept.loss) for kept in found)
+        ranks = [[kept.loss if math.isfinite(kept.loss) else math.inf for kept in some] for some in (found, right)]
+        assert ranks[0] == ranks[1][: len(found)]

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import json
+import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import cleaner
 from cleaner.core.errors import CleanerError
+from cleaner.core.records import ScoredLabels, Unreadable
+from cleaner.core.scan import load
+from cleaner.core.tally import Tally
+from cleaner.core.topk import TopLosses
 from cleaner.scoring import checkpoint, engine
 from cleaner.scoring.sources.fastai import FastaiSource
 from tests.scoring.learners import make_folder, make_learner
@@ -106,6 +115,121 @@ def stopped(learn: Any, data: Path, out: Path, monkeypatch: pytest.MonkeyPatch) 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(checkpoint.Part, "update", lambda part, batch: (stops(batch), update(part, batch)))
         run(learn, data, out)
+
+
+def stopped_late(learn: Any, data: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> set[str]:
+    """Stop a scan in its second split; gives the paths that are in the checkpoint."""
+    seen: set[str] = set()
+    update = checkpoint.Part.update
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+
+        def counting(part: Any, batch: Any) -> None:
+            if len(seen) >= 24:
+                raise KeyboardInterrupt
+            update(part, batch)
+            seen.update(batch.paths, (item.path for item in batch.unreadable))
+
+        patch.setattr(checkpoint.Part, "update", counting)
+        run(learn, data, out, **options)
+    return seen
+
+
+def put(file: Path, other: Path) -> None:
+    """Replace a file as a copy program does that keeps the times: those of the new one are old."""
+    part = file.with_name(".part")
+    shutil.copy2(other, part)
+    os.replace(part, file)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("k", [3, 50])
+def test_files_that_were_replaced_between_kill_and_resume_are_scored_as_they_are(
+    fast: bool, k: int, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of kept ones and others, and of what could not be read before or cannot be read now."""
+    learn, out = make_learner(data / "train"), tmp_path / "out"
+    for number, path in enumerate(sorted(data.rglob("*.png"))):
+        os.utime(path, ns=(10**18, 10**18 + number))
+    seen = sorted(stopped_late(learn, data, out, monkeypatch, k=k, fast=fast))
+    broken, changed = "train/cat/cat_1.png", [path for path in seen if path != "train/cat/cat_1.png"][::4]
+    before = tmp_path / "before"
+    shutil.copytree(data, before)
+    for number, path in enumerate(changed):
+        put(data / path, before / changed[number - 1])
+    put(data / broken, before / seen[1])
+    put(data / seen[2], before / broken)
+
+    run(learn, data, out, k=k, fast=fast)
+    run(learn, data, tmp_path / "whole", k=k, fast=fast)
+    resumed, whole = load(out), load(tmp_path / "whole")
+    assert resumed.settings["changed_before_resume"] == {
+        split: sum(path.startswith(split) for path in {*changed, broken, seen[2]})
+        for split in ("train", "valid")
+        if any(path.startswith(split) for path in changed)
+    }
+    assert "changed_before_resume" not in whole.settings
+    assert resumed.unreadable == whole.unreadable
+    assert [item.path for item in resumed.unreadable] == [seen[2]]
+    for split, label in itertools.product(whole.splits, whole.vocab):
+        right, found = whole.kept(split, label), resumed.kept(split, label)
+        # Where a kept one ranks lower now, the one that it had pushed out is not known.
+        assert len(right) - len(found) <= sum(path.startswith(f"{split}/{label}") for path in changed)
+        if k == 50:
+            assert len(right) == len(found)
+        for one, other in zip(right, found, strict=False):
+            assert (one.path, one.predicted, one.rank) == (other.path, other.predicted, other.rank)
+            assert one.loss == pytest.approx(other.loss, abs=1e-5)
+    # One that could not be read is counted now; one that cannot be read any more still is.
+    assert sum(resumed.scored.values()) == sum(whole.scored.values()) + 1
+
+
+def test_what_did_not_change_is_not_scored_again(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learn, out = make_learner(data / "train"), tmp_path / "out"
+    stopped_late(learn, data, out, monkeypatch)
+    again: list[str] = []
+    monkeypatch.setattr(checkpoint.Part, "update_again", lambda part, batch, left: again.extend(batch.paths))
+    run(learn, data, out)
+    assert again == []
+    assert "changed_before_resume" not in load(out).settings
+
+
+@pytest.mark.parametrize("way", ["the file", "its folder", "a folder above", "a link"])
+def test_a_file_is_changed_whatever_brought_another_to_its_place(way: str, tmp_path: Path) -> None:
+    for name in ("data", "other"):
+        make_folder(tmp_path / name / "train", per_class=2)
+    images = sorted((tmp_path / "data").rglob("*.png"))
+    path, root = images[0].relative_to(tmp_path / "data"), tmp_path / "data"
+    (root / "link.png").symlink_to(images[1])
+    for file in tmp_path.rglob("*"):
+        os.utime(file, ns=(10**18, 10**18), follow_symlinks=False)
+    latest = max(file.lstat().st_ctime_ns for file in tmp_path.rglob("*"))
+    files = checkpoint.ChangedFiles(root, latest)
+    names = [file.relative_to(root).as_posix() for file in images]
+    assert not any(map(files.has, [*names, "link.png", "sample 7", "train/none.png"]))
+
+    while (tmp_path / "clock").touch() or (tmp_path / "clock").stat().st_mtime_ns <= latest:
+        pass  # the clock of a file system stands still for some milliseconds
+    part = {"the file": path, "its folder": path.parent, "a folder above": path.parent.parent}.get(way)
+    if part is None:
+        (root / "link.png").unlink()
+        (root / "link.png").symlink_to(images[2])
+    else:
+        (root / part).rename(tmp_path / "old")
+        (tmp_path / "other" / part).rename(root / part)
+    files = checkpoint.ChangedFiles(root, latest)
+    assert files.has("link.png" if part is None else path.as_posix())
+    assert files.has(names[-1]) == (way == "a folder above")
+
+
+def test_a_checkpoint_of_version_0_1_goes_on(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learn, out = make_learner(data / "train"), tmp_path / "out"
+    with monkeypatch.context() as patch:
+        dumps = json.dumps
+        patch.setattr(json, "dumps", lambda value: dumps({key: value[key] for key in value if key != "begun"}))
+        stopped(learn, data, out, monkeypatch)
+    run(learn, data, out)
+    run(learn, data, tmp_path / "whole")
+    assert results(out) == results(tmp_path / "whole")
 
 
 def test_a_checkpoint_of_something_else_is_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,3 +347,25 @@ def test_resuming_by_the_public_function(data: Path, tmp_path: Path, monkeypatch
     whole = cleaner.scan(learn, tmp_path / "whole", k=3, progress=False)
     assert {s.path: s.loss for s in again.samples} == pytest.approx({s.path: s.loss for s in whole.samples}, abs=1e-5)
     assert again.cells == whole.cells
+
+
+def test_files_of_several_labels_that_are_scored_again_are_counted_once() -> None:
+    """Also one that comes twice, of which the second is scored later."""
+    part = checkpoint.Part("all", TopLosses(3, 5), Tally(3), rows=2)
+    gone = Unreadable("all", "", "b.png", "it is torn")
+
+    def labels(*paths: str, unreadable: tuple[Unreadable, ...] = ()) -> ScoredLabels:
+        shape = (len(paths), 2)
+        yes, numbers = np.ones(shape, bool), np.arange(len(paths) * 2, dtype=float).reshape(shape)
+        return ScoredLabels(paths, yes, numbers, yes, numbers / 10, unreadable)
+
+    part.update(labels("a.png", "c.png", unreadable=(gone,)))
+    left = part.forget({"a.png", "b.png"})
+    assert (part.seen, part.scored) == (2, 2)
+    part.update_again(labels("b.png", "b.png", unreadable=(replace(gone, path="a.png"),)), left)
+    assert (part.seen, part.scored, part.tally.unreadable) == (3, 3, 0)
+    assert [item.path for item in part.unreadable] == ["a.png"]
+    assert {kept.path for kept in part.heaps.of_class(0)} == {"b.png", "c.png"}
+    left = part.forget({"a.png"})
+    part.update_again(labels("a.png"), left)
+    assert part.seen == 3
