@@ -139,6 +139,11 @@ class Keeper:
         self._n_classes, self._k, self._every, self._rows = n_classes, k, every, rows
         self._due = time.monotonic() + min(every, 5.0)
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the checkpoint."""
+        return self._path.parent
+
     def load(self) -> tuple[list[Part], dict[str, str], str] | None:
         """The parts, the ways and the time of the start of an unfinished scan, or None where there is none.
 
@@ -195,6 +200,10 @@ class Keeper:
         np.savez(buffer, **arrays)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(self._path, buffer.getvalue())
+
+    def restart(self) -> None:
+        """Forget how far the scan has come, but not which files ended it."""
+        self._path.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove the checkpoint."""

@@ -25,6 +25,7 @@ from cleaner.core.tasks import MULTI_LABEL, OTHER, SINGLE_LABEL, drawn_file
 from cleaner.core.topk import Kept, TopLosses
 from cleaner.scoring import rescore
 from cleaner.scoring.checkpoint import Keeper, Part, fingerprint, shape_of
+from cleaner.scoring.fatal_files import FatalFiles
 from cleaner.scoring.sources import Source, Spreadable
 
 if TYPE_CHECKING:
@@ -91,16 +92,24 @@ def run(
     identity = {"k": k, "dataset": dataset, "fast": fast, "splits": source.splits, **source.identity()}
     n_classes, rows = shape_of(source)
     keeper = Keeper(out, identity, n_classes, room, save_every, rows)
-    parts, started = _begun(source, keeper, resume)
-    save = partial(keeper.save_if_due, parts, source.ways, started)
-    for split in source.splits:
-        if split not in {part.split for part in parts}:
-            parts.append(Part(split, TopLosses(n_classes, room), Tally(n_classes), rows=rows))
-        if not parts[-1].done:
-            _pass(source, parts, save, fast, progress, take_in or _take_in)
+    fatal_files = FatalFiles(keeper.folder, source.readers)
+
+    def attempt(resume: bool) -> tuple[list[Part], str, dict[str, Any]]:
+        parts, started = _begun(source, keeper, resume)
+        fatal_files.find(resume)
+        save = partial(keeper.save_if_due, parts, source.ways, started)
+        with fatal_files.noting():
+            for split in source.splits:
+                if split not in {part.split for part in parts}:
+                    parts.append(Part(split, TopLosses(n_classes, room), Tally(n_classes), rows=rows))
+                if not parts[-1].done:
+                    _pass(source, parts, save, fast, progress, take_in or _take_in)
+            return parts, started, {part.split: rescore.rescore(source, part, k) for part in parts} if fast else {}
+
+    parts, started, rescored = fatal_files.score_past(attempt, resume)
     settings = {**source.settings, "ways": source.ways}
     if fast:
-        settings["fast"] = {part.split: rescore.rescore(source, part, k) for part in parts}
+        settings["fast"] = rescored
     if source.task == OTHER:
         settings["drawn"] = _draw(source, parts, out, progress)
     result = replace(_result(source, parts, k, settings, started), ranked_by=ranked_by)
@@ -113,7 +122,7 @@ def run(
 def _begun(source: Source, keeper: Keeper, resume: bool) -> tuple[list[Part], str]:
     """The parts of an unfinished scan and when it was started, or none and now."""
     if not resume:
-        keeper.remove()
+        keeper.restart()
     found = keeper.load()
     if found is None:
         return [], now()

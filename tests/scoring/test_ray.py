@@ -38,6 +38,7 @@ class Numbers:
     vocab = ("a", "b", "c")
     task = "single-label"
     ways: dict[str, str] = {"exact": "plain"}  # noqa: RUF012 - a fake
+    readers: dict[str, Any] = {}  # noqa: RUF012 - it reads no images
 
     def score_shard(
         self, split: str, keys: Sequence[int], consume: Callable[[ScoredBatch], None], *, fast: bool
@@ -61,7 +62,7 @@ def test_what_workers_find_in_shards_merges_to_one_pass(
 ) -> None:
     whole, merged = part_of(k), part_of(k)
     Numbers().score_shard("all", keys, whole.update, fast=False)
-    team = [spread.Scorer(Numbers(), k) for _ in range(workers)]  # type: ignore[arg-type]
+    team = [spread.Scorer(Numbers(), k, Path("notes")) for _ in range(workers)]  # type: ignore[arg-type]
     for number, begin in enumerate(range(0, len(keys), size)):
         merged.merge(random.choice(team).found(number, "all", keys[begin : begin + size], False))
     assert merged.heaps.result() == whole.heaps.result()
@@ -72,7 +73,7 @@ def test_what_workers_find_in_shards_merges_to_one_pass(
 
 
 def test_later_shards_send_only_what_may_be_among_the_highest_losses() -> None:
-    worker = spread.Scorer(Numbers(), 2)  # type: ignore[arg-type]
+    worker = spread.Scorer(Numbers(), 2, Path("notes"))  # type: ignore[arg-type]
     sent = [len(worker.found(n, "all", range(100 * n, 100 * n + 100), False).survivors.paths) for n in range(20)]
     assert sent[0] > 10
     assert max(sent[10:]) < sent[0]
