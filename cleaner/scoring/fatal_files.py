@@ -174,21 +174,20 @@ class FatalFiles:
             self.folder.mkdir(parents=True, exist_ok=True)
         for reader in self._readers.values():
             reader.notes = self._notes
+        is_lost = False
         try:
             yield
         except LostReaderError:
+            is_lost = True
             raise
-        except BaseException:
-            self._notes.remove()
-            for folder in missing:
-                with suppress(OSError):  # the checkpoint is in it, or it is gone
-                    folder.rmdir()
-            raise
-        else:
-            self._notes.remove()
         finally:
             for reader in self._readers.values():
                 reader.notes = None
+            if not is_lost:
+                self._notes.remove()
+                for folder in missing:
+                    with suppress(OSError):  # the checkpoint is in it, or it is gone
+                        folder.rmdir()
 
     def _recall(self, found: Path) -> None:
         """Pass over the files found before, but those that were changed since."""
