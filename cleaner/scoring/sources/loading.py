@@ -8,9 +8,11 @@ import shutil
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import chain, islice
+from multiprocessing import active_children
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -336,6 +338,10 @@ def _received(batches: Iterator[Traced]) -> Iterator[Traced]:
     try:
         yield from batches
     except (ConnectionError, EOFError) as error:
+        # Torch raises an error when the worker is seen to have ended. It is let happen here: while the loader goes, as
+        # below, it would break off halfway.
+        with suppress(RuntimeError):
+            wait([child.sentinel for child in active_children()], timeout=1)
         # What holds on to the loader goes first, so that the other workers end now and not when somebody lets go of
         # the error.
         error.with_traceback(None)
