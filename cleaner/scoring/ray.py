@@ -286,11 +286,12 @@ def _results(shards: _Shards, parcel: Any, k: int, team: _Team) -> Iterator[Foun
     from ray.data import ActorPoolStrategy
     from ray.exceptions import RayError
 
+    name = uuid4().hex
     dataset = _dataset(shards).map_batches(
         _Worker,
         batch_size=1,
         compute=ActorPoolStrategy(size=team.workers),
-        fn_constructor_args=(parcel, k, team.cpus, team.readers, team.gpus > 0, uuid4().hex),
+        fn_constructor_args=(parcel, k, team.cpus, team.readers, team.gpus > 0, name),
         num_cpus=team.cpus,
         num_gpus=team.gpus,
     )
@@ -299,6 +300,14 @@ def _results(shards: _Shards, parcel: Any, k: int, team: _Team) -> Iterator[Foun
             yield pickle.loads(zlib.decompress(row["found"]))  # noqa: S301 - from our own workers
     except RayError as error:
         raise CleanerError(f"the workers could not go on: {error}") from error
+    finally:
+        # What workers of this machine that were stopped have left; a folder of some bytes stays on others.
+        shutil.rmtree(_notes_of(name), ignore_errors=True)
+
+
+def _notes_of(name: str) -> Path:
+    """Return the folder on this machine for notes of a pass."""
+    return Path(tempfile.gettempdir()) / f"cleaner-{name}"
 
 
 def _dataset(shards: _Shards) -> Any:
@@ -346,7 +355,7 @@ class _Worker:
         torch.set_num_threads(cpus)
         source: Spreadable = pickle.loads(ray.get(parcel))  # noqa: S301 - from our own driver
         source.settle_in(torch.device("cuda" if gpu else "cpu"), readers)
-        self._scorer = Scorer(source, k, Path(tempfile.gettempdir()) / f"cleaner-{name}")
+        self._scorer = Scorer(source, k, _notes_of(name))
 
     def __call__(self, batch: Mapping[str, Sequence[bytes]]) -> dict[str, list[bytes]]:
         found = (self._scorer.found(*pickle.loads(shard)) for shard in batch["shard"])  # noqa: S301 - from our driver
