@@ -223,6 +223,11 @@ class Keeper:
         self._due = time.monotonic() + min(every, 5.0)
         self.begun = time.time_ns()
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the checkpoint."""
+        return self._path.parent
+
     def load(self) -> tuple[list[Part], dict[str, str], str] | None:
         """The parts, the ways and the time of the start of an unfinished scan, or None where there is none.
 
@@ -281,6 +286,10 @@ class Keeper:
         np.savez(buffer, **arrays)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(self._path, buffer.getvalue())
+
+    def restart(self) -> None:
+        """Forget how far the scan has come, but not which files ended it."""
+        self._path.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove the checkpoint."""

@@ -29,6 +29,7 @@ from cleaner.core.terminal import printable
 from cleaner.core.topk import Kept, TopLosses
 from cleaner.scoring import rescore
 from cleaner.scoring.checkpoint import ChangedFiles, Keeper, Part, fingerprint, shape_of
+from cleaner.scoring.fatal_files import FatalFiles
 from cleaner.scoring.sources import Source, Spreadable
 
 if TYPE_CHECKING:
@@ -143,31 +144,35 @@ def _run(
     decisions_from: str | Path | None = None,
 ) -> Scan:
     """`run` with the scan folder held."""
-    if fast and source.task != SINGLE_LABEL:
-        raise CleanerError(f"a fast scan is for one label an image, and the task is {source.task!r}; leave out fast")
+    _check_fast(fast, source.task)
     # More than there are samples is room for nothing.
     room = min(rescore.room(k) if fast else k, max(1, *map(source.count, source.splits)))
     dataset = source.address or source.root.as_posix()
     identity = {"k": k, "dataset": dataset, "fast": fast, "splits": source.splits, **source.identity()}
     n_classes, rows = shape_of(source)
     keeper = Keeper(files.folder, identity, n_classes, room, save_every, rows)
-    parts, started, changed = _begun(source, keeper, resume)
+    fatal_files = FatalFiles(keeper.folder, source.readers)
     if progress and source.left_out:
         _log.warning(_LEFT_OUT, as_text(source.left_out))
-    for part in parts:
-        _score_again(source, part, changed[part.split], fast)
-    save = partial(keeper.save_if_due, parts, source.ways, started)
-    for split in source.splits:
-        if split not in {part.split for part in parts}:
-            parts.append(Part(split, TopLosses(n_classes, room), Tally(n_classes), rows=rows))
-        if not parts[-1].done:
-            _pass(source, parts, save, fast, progress, take_in or _take_in)
-    settings = {**source.settings, "ways": source.ways}
-    if any(changed.values()):
-        # Their losses are right; the counts of all samples have what was found of them first.
-        settings["changed_before_resume"] = {split: len(paths) for split, paths in changed.items() if paths}
-    if fast:
-        settings["fast"] = {part.split: rescore.rescore(source, part, k) for part in parts}
+    changed: dict[str, set[str]] = {}
+
+    def attempt(resume: bool) -> tuple[list[Part], str, dict[str, Any]]:
+        parts, started, changed_now = _begun(source, keeper, resume)
+        changed.update(changed_now)
+        fatal_files.find(resume)
+        save = partial(keeper.save_if_due, parts, source.ways, started)
+        with fatal_files.noting():
+            for part in parts:
+                _score_again(source, part, changed[part.split], fast)
+            for split in source.splits:
+                if split not in {part.split for part in parts}:
+                    parts.append(Part(split, TopLosses(n_classes, room), Tally(n_classes), rows=rows))
+                if not parts[-1].done:
+                    _pass(source, parts, save, fast, progress, take_in or _take_in)
+            return parts, started, {part.split: rescore.rescore(source, part, k) for part in parts} if fast else {}
+
+    parts, started, rescored = fatal_files.score_past(attempt, resume)
+    settings = _settings(source, changed, rescored)
     if source.task == OTHER:
         settings["drawn"] = _draw(source, parts, files, progress)
     result = replace(_result(source, parts, k, settings, started), ranked_by=ranked_by)
@@ -179,13 +184,28 @@ def _run(
     return written
 
 
+def _check_fast(fast: bool, task: str) -> None:
+    if fast and task != SINGLE_LABEL:
+        raise CleanerError(f"a fast scan is for one label an image, and the task is {task!r}; leave out fast")
+
+
+def _settings(source: Source, changed: dict[str, set[str]], rescored: dict[str, Any]) -> dict[str, Any]:
+    settings = {**source.settings, "ways": source.ways}
+    if any(changed.values()):
+        # Their losses are right; the counts of all samples have what was found of them first.
+        settings["changed_before_resume"] = {split: len(paths) for split, paths in changed.items() if paths}
+    if rescored:
+        settings["fast"] = rescored
+    return settings
+
+
 def _begun(source: Source, keeper: Keeper, resume: bool) -> tuple[list[Part], str, dict[str, set[str]]]:
     """The parts of an unfinished scan, when it was started, and the files of each part that changed since.
 
     Where there is no such scan there are no parts, and it starts now.
     """
     if not resume:
-        keeper.remove()
+        keeper.restart()
     found = keeper.load()
     if found is None:
         return [], now(), {}

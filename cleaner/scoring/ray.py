@@ -12,14 +12,18 @@ import io
 import logging
 import os
 import pickle
+import shutil
+import tempfile
 import zlib
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -28,6 +32,7 @@ from cleaner.core.records import ScoredBatch, ScoredLabels
 from cleaner.core.tally import Tally
 from cleaner.core.topk import TopLosses
 from cleaner.scoring.checkpoint import Found, Part, fingerprint, shape_of
+from cleaner.scoring.fatal_files import FatalFiles, warn_of_fatal
 from cleaner.scoring.sources import Source
 
 if TYPE_CHECKING:
@@ -174,6 +179,7 @@ def take_in(spread: Spread, part: Part, fast: bool, arrived: Callable[[int], Non
     """Take what the workers find in the rest of a split into `part`, and say of how many samples each time."""
     for found in spread.found(part, fast):
         part.merge(found)
+        warn_of_fatal(found.survivors.unreadable)
         arrived(found.n)
 
 
@@ -280,11 +286,12 @@ def _results(shards: _Shards, parcel: Any, k: int, team: _Team) -> Iterator[Foun
     from ray.data import ActorPoolStrategy
     from ray.exceptions import RayError
 
+    name = uuid4().hex
     dataset = _dataset(shards).map_batches(
         _Worker,
         batch_size=1,
         compute=ActorPoolStrategy(size=team.workers),
-        fn_constructor_args=(parcel, k, team.cpus, team.readers, team.gpus > 0),
+        fn_constructor_args=(parcel, k, team.cpus, team.readers, team.gpus > 0, name),
         num_cpus=team.cpus,
         num_gpus=team.gpus,
     )
@@ -293,6 +300,14 @@ def _results(shards: _Shards, parcel: Any, k: int, team: _Team) -> Iterator[Foun
             yield pickle.loads(zlib.decompress(row["found"]))  # noqa: S301 - from our own workers
     except RayError as error:
         raise CleanerError(f"the workers could not go on: {error}") from error
+    finally:
+        # What workers of this machine that were stopped have left; a folder of some bytes stays on others.
+        shutil.rmtree(_notes_of(name), ignore_errors=True)
+
+
+def _notes_of(name: str) -> Path:
+    """Return the folder on this machine for notes of a pass."""
+    return Path(tempfile.gettempdir()) / f"cleaner-{name}"
 
 
 def _dataset(shards: _Shards) -> Any:
@@ -330,16 +345,17 @@ class _Worker:
         cpus: cores that it may use.
         readers: processes that read images for it.
         gpu: whether it has one.
+        name: of this pass; the workers of a machine note what they read in a folder of this name.
     """
 
-    def __init__(self, parcel: Any, k: int, cpus: int, readers: int, gpu: bool) -> None:
+    def __init__(self, parcel: Any, k: int, cpus: int, readers: int, gpu: bool, name: str) -> None:
         import ray
         import torch
 
         torch.set_num_threads(cpus)
         source: Spreadable = pickle.loads(ray.get(parcel))  # noqa: S301 - from our own driver
         source.settle_in(torch.device("cuda" if gpu else "cpu"), readers)
-        self._scorer = Scorer(source, k)
+        self._scorer = Scorer(source, k, _notes_of(name))
 
     def __call__(self, batch: Mapping[str, Sequence[bytes]]) -> dict[str, list[bytes]]:
         found = (self._scorer.found(*pickle.loads(shard)) for shard in batch["shard"])  # noqa: S301 - from our driver
@@ -354,16 +370,41 @@ class Scorer:
     Args:
         source: what is scored.
         k: samples to keep of each class.
+        notes: folder for notes of what is read. A worker that replaces one that was ended on the same machine finds
+            them there, and passes over the file at fault.
     """
 
-    def __init__(self, source: Spreadable, k: int) -> None:
-        self._source, self._k = source, k
+    def __init__(self, source: Spreadable, k: int, notes: Path) -> None:
+        self._source, self._k, self._notes = source, k, notes
         self._heaps: dict[str, TopLosses] = {}
 
     def found(self, number: int, split: str, keys: Sequence[Any], fast: bool) -> Found:
         """What is found in the shard of that number."""
+        notes = self._notes / f"shard-{number}"
+        readers = {name: reader for name, reader in self._source.readers.items() if name == split}
+        fatal_files = FatalFiles(notes, readers, lambda _split: keys)
+
+        def attempt(resume: bool) -> Found:
+            fatal_files.find(resume)
+            with fatal_files.noting():
+                return self._scored(number, split, keys, fast)
+
+        try:
+            return fatal_files.score_past(attempt, resume=True)
+        except Exception as failed:  # noqa: BLE001 - raised here it would come out as a page of Ray's own traces
+            _log.exception("shard %d of %r failed", number, split)
+            error = str(failed) if isinstance(failed, CleanerError) else _told(failed)
+        finally:
+            shutil.rmtree(notes, ignore_errors=True)
+            with suppress(OSError):  # other workers have notes in it
+                self._notes.rmdir()
+        nothing = Tally(shape_of(self._source)[0]).to_arrays()
+        return Found(number, 0, _together([]), nothing, 0, dict(self._source.ways), error)
+
+    def _scored(self, number: int, split: str, keys: Sequence[Any], fast: bool) -> Found:
         n_classes, _ = shape_of(self._source)
-        heaps = self._heaps.setdefault(split, TopLosses(n_classes, self._k))
+        # Taken out meanwhile: heaps of a shard that is not finished would keep it from being sent the next time.
+        heaps = self._heaps.pop(split, None) or TopLosses(n_classes, self._k)
         tally, survivors = Tally(n_classes), list[ScoredBatch]()
         names = n = 0
 
@@ -376,13 +417,9 @@ class Scorer:
             names = fingerprint([*batch.paths, *(item.path for item in batch.unreadable)], names)
             n += len(batch.paths) + len(batch.unreadable)
 
-        error = ""
-        try:
-            self._source.score_shard(split, keys, consume, fast=fast)
-        except Exception as failed:  # noqa: BLE001 - raised here it would come out as a page of Ray's own traces
-            _log.exception("shard %d of %r failed", number, split)
-            error = str(failed) if isinstance(failed, CleanerError) else _told(failed)
-        return Found(number, n, _together(survivors), tally.to_arrays(), names, dict(self._source.ways), error)
+        self._source.score_shard(split, keys, consume, fast=fast)
+        self._heaps[split] = heaps
+        return Found(number, n, _together(survivors), tally.to_arrays(), names, dict(self._source.ways))
 
 
 def _told(error: Exception) -> str:

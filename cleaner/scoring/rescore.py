@@ -93,11 +93,11 @@ class _SecondLook:
         self.exact = TopLosses(self.rough.n_classes, min(k, self.rough.k))
         self.error = 0.0
         self.done: set[str] = set()
-        self._source, self._split = source, part.split
+        self._source, self._part = source, part
         self._fast = {kept.path: kept.loss for n in range(self.rough.n_classes) for kept in self.rough.of_class(n)}
 
     def score(self, only: Wanted) -> None:
-        self._source.score(self._split, self._take, only=only)
+        self._source.score(self._part.split, self._take, only=only)
 
     def may_belong(self, label: int, fast_loss: float) -> bool:
         """Whether a sample with this loss in the fast pass could be one of the best `k`."""
@@ -116,6 +116,9 @@ class _SecondLook:
         self.done.update(batch.paths)
         # A file that could be read before and no more is not asked for again.
         self.done.update(item.path for item in batch.unreadable)
+        if batch.unreadable:
+            listed = {item.path for item in self._part.unreadable}
+            self._part.unreadable += [item for item in batch.unreadable if item.path not in listed]
         found = np.array([self._fast.get(path, np.nan) for path in batch.paths])
         errors = np.abs(found - batch.losses)
         self.error = max(self.error, float(errors[np.isfinite(errors)].max(initial=0.0)))

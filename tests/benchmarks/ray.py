@@ -54,6 +54,7 @@ class Synthetic:
     def __init__(self, n: int) -> None:
         self.n = n
         self.ways: dict[str, str] = {}
+        self.readers: dict[str, Any] = {}
         self.settings: dict[str, Any] = {}
 
     def count(self, _split: str) -> int:
@@ -179,7 +180,7 @@ def _parcels(rounds: int) -> Iterator[bytes]:
 
 def _play(numbers: range, rounds: int, parcels: Any) -> None:
     """Send what the workers of some numbers find, in turns."""
-    workers = {number: spread.Scorer(Synthetic(0), K) for number in numbers}  # type: ignore[arg-type]
+    workers = {number: spread.Scorer(Synthetic(0), K, Path("notes")) for number in numbers}  # type: ignore[arg-type]
     for done in range(rounds):
         for number, worker in workers.items():
             shard = done * WORKERS + number

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,8 @@ from cleaner.scoring import engine
 from cleaner.scoring import ray as spread
 from cleaner.scoring.checkpoint import Part
 from cleaner.scoring.sources.fastai import FastaiSource
+from tests.conftest import make_image
+from tests.scoring.fatal_scan import FATAL_WIDTH, SCANS, Ends
 from tests.scoring.learners import make_folder, make_learner, make_model
 
 
@@ -38,6 +41,7 @@ class Numbers:
     vocab = ("a", "b", "c")
     task = "single-label"
     ways: dict[str, str] = {"exact": "plain"}  # noqa: RUF012 - a fake
+    readers: dict[str, Any] = {}  # noqa: RUF012 - it reads no images
 
     def score_shard(
         self, split: str, keys: Sequence[int], consume: Callable[[ScoredBatch], None], *, fast: bool
@@ -61,7 +65,7 @@ def test_what_workers_find_in_shards_merges_to_one_pass(
 ) -> None:
     whole, merged = part_of(k), part_of(k)
     Numbers().score_shard("all", keys, whole.update, fast=False)
-    team = [spread.Scorer(Numbers(), k) for _ in range(workers)]  # type: ignore[arg-type]
+    team = [spread.Scorer(Numbers(), k, Path("notes")) for _ in range(workers)]  # type: ignore[arg-type]
     for number, begin in enumerate(range(0, len(keys), size)):
         merged.merge(random.choice(team).found(number, "all", keys[begin : begin + size], False))
     assert merged.heaps.result() == whole.heaps.result()
@@ -72,7 +76,7 @@ def test_what_workers_find_in_shards_merges_to_one_pass(
 
 
 def test_later_shards_send_only_what_may_be_among_the_highest_losses() -> None:
-    worker = spread.Scorer(Numbers(), 2)  # type: ignore[arg-type]
+    worker = spread.Scorer(Numbers(), 2, Path("notes"))  # type: ignore[arg-type]
     sent = [len(worker.found(n, "all", range(100 * n, 100 * n + 100), False).survivors.paths) for n in range(20)]
     assert sent[0] > 10
     assert max(sent[10:]) < sent[0]
@@ -160,6 +164,28 @@ def test_the_shard_of_a_worker_that_dies_is_scored_again(learn: Any, tmp_path: P
     cleaner.scan(learn, tmp_path / "spread", k=4, progress=False, engine="ray")
     assert died.exists()
     assert_same(tmp_path / "spread", tmp_path / "local")
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize(
+    "workers", [pytest.param(1, id="its reader dies", marks=pytest.mark.long), pytest.param(2, id="the worker dies")]
+)
+def test_a_file_that_ends_workers_is_passed_over_and_not_tried_for_ever(
+    workers: int, learn: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, before = learn.dls.path, set(Path(tempfile.gettempdir()).glob("cleaner-*/shard-*"))
+    (data / "cat/cat_7.png").unlink()
+    make_image(data / "cat/cat_7.png", size=(FATAL_WIDTH, 20))
+    expected = SCANS["torch"](Ends("raise", tmp_path), data, tmp_path / "local", workers=0)
+    cluster = cleaner.Cluster(num_workers=workers)
+    SCANS["torch"](Ends("kill", tmp_path, spared=os.getpid()), data, tmp_path / "spread", engine=cluster)
+    scan = cleaner.load(tmp_path / "spread")
+    assert (scan.scored, scan.cells) == (expected.scored, expected.cells)
+    assert [(s.path, round(s.loss, 4)) for s in scan.samples] == [(s.path, round(s.loss, 4)) for s in expected.samples]
+    assert [u.path for u in scan.unreadable] == ["cat/cat_7.png"]
+    assert "ended by the system (signal 9)" in scan.unreadable[0].error
+    assert "'cat/cat_7.png' cannot be read" in caplog.text
+    assert set(Path(tempfile.gettempdir()).glob("cleaner-*/shard-*")) <= before
 
 
 @pytest.mark.usefixtures("cluster")

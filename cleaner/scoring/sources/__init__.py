@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cleaner.core.records import ScoredBatch, ScoredLabels
 from cleaner.core.tasks import SINGLE_LABEL
+
+if TYPE_CHECKING:
+    from cleaner.scoring.sources.loading import Reader
 
 __all__ = ["Candidates", "Source", "Spreadable", "Wanted"]
 
@@ -49,6 +52,11 @@ class Source(Protocol):
     left_out: Mapping[str, int] = MappingProxyType({})
     settings: dict[str, Any]
     ways: dict[str, str]
+
+    @property
+    def readers(self) -> Mapping[str, Reader]:
+        """The reader of each split; none where no images are read here."""
+        return {}
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a scan to go on: the model's weights, the loss, the number of samples."""

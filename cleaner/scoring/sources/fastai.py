@@ -212,6 +212,11 @@ class FastaiSource:
                 "give the folder of the whole dataset, with at least two classes"
             )
 
+    @property
+    def readers(self) -> Mapping[str, Files]:
+        """The reader of each split."""
+        return self._files
+
     def identity(self) -> dict[str, Any]:
         """What must be the same for a scan to go on."""
         return {

@@ -9,9 +9,11 @@ import shutil
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import chain, islice
+from multiprocessing import active_children
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +27,7 @@ from cleaner.core.errors import CleanerError, FieldError
 from cleaner.core.files import RefusedFile, relative_path
 from cleaner.core.records import ScoredBatch, Unreadable
 from cleaner.core.safe_images import check_image, within_bounds
+from cleaner.scoring.fatal_files import LostReaderError, ReadingNotes
 from cleaner.scoring.sources import Wanted
 from cleaner.scoring.sources.held import Held
 
@@ -39,6 +42,7 @@ __all__ = [
     "guarded",
     "lost_workers",
     "nothing_scored",
+    "prepare_worker",
     "read_ahead",
     "these",
     "with_copies",
@@ -87,6 +91,8 @@ class Reader(Dataset[Any]):
         root: the dataset's folder, to which paths are relative.
         spread: keys from all over the split, at most `SPREAD`.
         advice: what to do about images of different shapes, for people.
+        fatal: why the files of these paths are not read: reading them ends the process.
+        notes: where each process notes the batch that it is going to read; None for nowhere.
     """
 
     advice: str
@@ -94,6 +100,8 @@ class Reader(Dataset[Any]):
     def __init__(self, split: str, vocab: tuple[str, ...]) -> None:
         self.root = Path()
         self.spread: list[Key] = []
+        self.fatal: dict[str, str] = {}
+        self.notes: ReadingNotes | None = None
         self._split = split
         self._vocab = vocab
 
@@ -149,6 +157,12 @@ class Reader(Dataset[Any]):
         """The label that a target, the index of a class, stands for."""
         return self._vocab[int(target)]
 
+    def __getitems__(self, keys: list[Key]) -> list[Loaded | Unreadable | CleanerError]:
+        """Read the samples of a batch; torch's loader calls this where a dataset has it."""
+        if self.notes is not None:
+            self.notes.write(self._split, keys)
+        return [self[key] for key in keys]
+
     def __getitem__(self, key: Key) -> Loaded | Unreadable | CleanerError:
         try:
             file = self.file(key)
@@ -156,6 +170,8 @@ class Reader(Dataset[Any]):
                 path = relative_path(file, self.root)
             except FieldError as error:
                 return Unreadable(self._split, self.label_of_unreadable(key), self.name(key), str(error))
+            if path in self.fatal:
+                return Unreadable(self._split, self.label_of_unreadable(key), path, self.fatal[path])
             return self._read(key, file, path)
         except CleanerError as error:
             # Raised in a worker process it would come out with a traceback for a message.
@@ -195,7 +211,7 @@ class Reader(Dataset[Any]):
 
         The first batch of a folder is all of one class, which is not what the values of a model look like.
         """
-        return self.collate([self[key] for key in self.spread]).batch
+        return self.collate(self.__getitems__(self.spread)).batch
 
     def _read(self, key: Key, file: str, path: str) -> Loaded | Unreadable:
         copy = file
@@ -312,7 +328,7 @@ def _read(reader: Reader, keys: Iterator[Key], workers: int | None) -> Iterator[
         num_workers=workers,
         prefetch_factor=read_ahead(workers, reader.batch_size),
         collate_fn=reader.collate,
-        worker_init_fn=partial(_begin_work, reader),
+        worker_init_fn=partial(prepare_worker, reader),
         pin_memory=reader.device.type == "cuda",
     )
     try:
@@ -335,6 +351,10 @@ def _received(batches: Iterator[Traced]) -> Iterator[Traced]:
     try:
         yield from batches
     except (ConnectionError, EOFError) as error:
+        # Torch raises an error when the worker is seen to have ended. It is let happen here: while the loader goes, as
+        # below, it would break off halfway.
+        with suppress(RuntimeError):
+            wait([child.sentinel for child in active_children()], timeout=1)
         # What holds on to the loader goes first, so that the other workers end now and not when somebody lets go of
         # the error.
         error.with_traceback(None)
@@ -342,7 +362,7 @@ def _received(batches: Iterator[Traced]) -> Iterator[Traced]:
         raise _lost(error) from error
 
 
-def _begin_work(reader: Reader, _worker: int) -> None:
+def prepare_worker(reader: Reader, _worker: int) -> None:
     """Make a worker process ready to read."""
     if hasattr(os, "nice"):
         os.nice(10)  # the threads of the model go first: they wait for each other, and images are read ahead
@@ -366,9 +386,9 @@ def lost_workers() -> Iterator[None]:
         raise _lost(error) from error
 
 
-def _lost(error: Exception) -> CleanerError:
+def _lost(error: Exception) -> LostReaderError:
     reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return CleanerError(
+    return LostReaderError(
         f"the system ended a process that reads images ({reason}), as it does where memory runs out or where a file "
         "gets shorter while it is read. The same command goes on with the scan; fewer --workers need less memory"
     )

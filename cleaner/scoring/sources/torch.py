@@ -108,6 +108,11 @@ class TorchSource(Spreadable):
         }
         _warn_of_random_steps(datasets)
 
+    @property
+    def readers(self) -> Mapping[str, Samples]:
+        """The reader of each split."""
+        return self._readers
+
     def identity(self) -> dict[str, Any]:
         """What must be the same for a scan to go on."""
         return {

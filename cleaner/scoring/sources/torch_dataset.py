@@ -123,7 +123,7 @@ class Samples(Reader):
         return os.path.abspath(os.path.join(self._below, os.fspath(found)))
 
     def label(self, key: int) -> str:
-        if _gives_what_it_lists(self.dataset):
+        if _gives_what_it_lists(self.dataset) or (self.fatal and self.name(key) in self.fatal):
             return self.label_of_unreadable(key)
         try:
             with guarded(self.file(key)):
