@@ -43,7 +43,9 @@ class Host:
 
 def _is_kernel(process: psutil.Process) -> bool:
     try:
-        return process.status() != psutil.STATUS_ZOMBIE and any("ipykernel" in word for word in process.cmdline())
+        return process.status() != psutil.STATUS_ZOMBIE and any(
+            "ipykernel" in word or word == "cleaner.review.kernel" for word in process.cmdline()
+        )
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return False
 
