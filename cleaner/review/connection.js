@@ -40,6 +40,7 @@
       "background: var(--jp-layout-color1, #fff); border: 1px solid #c62828; border-left-width: 6px; " +
       "border-radius: 4px; box-shadow: 0 3px 10px rgb(0 0 0 / 30%)";
     alert.textContent = `The review cannot be shown: ${problem} Then reload this page. Every decision is saved.`;
+    document.getElementById("rendered_cells")?.style.setProperty("visibility", "hidden"); // "Loading widget..."
     document.body.append(alert);
   }
 
