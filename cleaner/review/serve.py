@@ -50,6 +50,7 @@ def serve(
     token: str | None = None,
     theme: str = "light",
     open_browser: bool = True,
+    max_visitors: int | None = None,
 ) -> None:
     """Serve the review of a scan folder as a web page, until interrupted; prints the address to open.
 
@@ -62,12 +63,15 @@ def serve(
             page without.
         theme: `light` or `dark`.
         open_browser: open the page in a browser.
+        max_visitors: pages that may be open at once, each with a process of its own of 70 MB or more; None for as many
+            as half of the free memory is enough for. Whoever comes later is told that the review is full.
 
     Raises:
         CleanerError: the folder holds no scan, the dataset is not there, the manifest makes no sense, the port is
             taken, or an argument makes no sense.
     """
-    from voila.app import Voila
+    from cleaner.review.server import Server
+    from cleaner.review.visitors import default_max_visitors
 
     # What would keep the page from opening is found here, where it can be read.
     session = Session(scan_at(scan, data))
@@ -78,11 +82,14 @@ def serve(
         raise CleanerError(f"the theme is {theme!r}; accepted are {', '.join(THEMES)}")
     token = secrets.token_urlsafe(24) if token is None else token
     _check_address(ip, port)
+    _check_max_visitors(max_visitors)
+    if max_visitors is None:
+        max_visitors = default_max_visitors(len(session.scan.samples))
     os.environ.update({_SCAN_VARIABLE: os.path.abspath(scan), _DATA_VARIABLE: str(session.scan.root)})
     address = f"http://{_host(ip)}:{port}/?token={quote(token, safe='')}"
     if not _is_this_machine(ip):
         print(f"cleaner: {_who_can_reach(ip, port)}", file=sys.stderr)
-    app = Voila(config=_settings(port, ip, token, theme))
+    app = Server(config=_settings(port, ip, token, theme, max_visitors))
     app.initialize([str(notebook_path())])
     app.token = Secret(token)
     print(f"cleaner: the review is at\n  {address}\nStop with Ctrl-C.", flush=True)
@@ -146,14 +153,29 @@ def _reviewer_of_address() -> str | None:
     return names[-1] if names else None
 
 
-def _settings(port: int, ip: str, token: str, theme: str) -> Config:
+def _settings(port: int, ip: str, token: str, theme: str, max_visitors: int) -> Config:
     from traitlets.config import Config
 
-    config = Config()
+    from cleaner.review.server import KernelConnection
+    from cleaner.review.visitors import KernelSpecs, Visitors, transport_settings
+
+    config = Config(transport_settings())
     config.Voila.update(port=port, ip=ip, port_retries=0, token=token, open_browser=False, log_level="WARN")
-    config.Voila.tornado_settings = {"headers": {"Content-Security-Policy": _NOBODY_ELSE}}
+    config.Voila.update(
+        kernel_websocket_connection_class=KernelConnection,
+        tornado_settings={
+            "headers": {"Content-Security-Policy": _NOBODY_ELSE},
+            "xsrf_cookie_kwargs": {"samesite": "Strict"},
+        },
+    )
+    config.IdentityProvider.cookie_options = {"samesite": "Strict", "httponly": True}
+    # The page that asks for the token would write a new password into a file.
+    config.PasswordIdentityProvider.allow_password_change = False
+    config.Visitors.max_visitors = max_visitors
     config.VoilaConfiguration.update(
         theme=theme,
+        multi_kernel_manager_class=Visitors,
+        kernel_spec_manager_class=KernelSpecs,
         prelaunch_hook=_let_it_end_its_kernel,
         strip_sources=True,
         show_tracebacks=False,
@@ -178,6 +200,11 @@ def _check_token(token: str | None) -> None:
     if token is not None and len(token.strip()) < 8:
         what = "shorter than 8 characters" if token.strip() else "empty, and nothing is served without one"
         raise CleanerError(f"the token is {what}; leave it out to get a random one")
+
+
+def _check_max_visitors(number: int | None) -> None:
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+        raise CleanerError(f"max_visitors is {number!r}; a whole number from 1 is accepted, or None for as many as fit")
 
 
 def _is_this_machine(ip: str) -> bool:

@@ -30,11 +30,13 @@ class Host:
         open: shows the app in a page of the browser.
         restart: gives the app in that page a new kernel.
         server: the process of the server.
+        address: where `cleaner serve` answers, without the token; empty for other servers.
     """
 
     open: Callable[[Any], None]
     restart: Callable[[Any], None]
     server: psutil.Process
+    address: str = ""
 
     def kernels(self) -> list[psutil.Process]:
         """The kernels that run now."""
@@ -43,7 +45,9 @@ class Host:
 
 def _is_kernel(process: psutil.Process) -> bool:
     try:
-        return process.status() != psutil.STATUS_ZOMBIE and any("ipykernel" in word for word in process.cmdline())
+        return process.status() != psutil.STATUS_ZOMBIE and any(
+            "ipykernel" in word or word == "cleaner.review.kernel" for word in process.cmdline()
+        )
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return False
 
@@ -66,7 +70,7 @@ def served(scan: Path, *options: str, before: str = "") -> Iterator[Host]:
             page.goto(address)
             page.wait_for_selector(".cleaner-card", timeout=PATIENCE)
 
-        yield Host(open=show, restart=show, server=server)
+        yield Host(open=show, restart=show, server=server, address=address.split("?")[0])
 
 
 def jupyterlab(scan: Path, folder: Path) -> AbstractContextManager[Host]:
@@ -151,7 +155,11 @@ def _server(command: list[str], address: str) -> Iterator[psutil.Process]:
         yield psutil.Process(process.pid)
     finally:
         process.terminate()
-        process.communicate(timeout=60)
+        try:
+            process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
 
 
 def _wait_until_up(process: subprocess.Popen[bytes], address: str) -> None:

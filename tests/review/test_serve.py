@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
+import stat
 import subprocess
 import sys
 import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
-from hosts import TOKEN, voila, wait_until
+from hosts import TOKEN, Host, free_port, voila, wait_until
 
 from cleaner.cli import main
 from cleaner.core.errors import CleanerError
 from cleaner.core.scan import Scan
+from cleaner.review import visitors
 from cleaner.review.app import Notice, Review
 from cleaner.review.serve import Secret, notebook_path, review_of_environment, serve
 
@@ -87,6 +93,9 @@ def test_bad_arguments(scan: Scan, tmp_path: Path) -> None:
         serve(tmp_path / "nowhere")
     with pytest.raises(CleanerError, match="port is 0"):
         serve(scan.folder, port=0)
+    for number in (0, -1, True, 1.5):
+        with pytest.raises(CleanerError, match="max_visitors is"):
+            serve(scan.folder, port=free_port(), max_visitors=number)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -195,3 +204,122 @@ def test_the_notebook_alone_says_what_it_is_for(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("CLEANER_SCAN", raising=False)
     with pytest.raises(CleanerError, match="cleaner serve"):
         review_of_environment()
+
+
+# Who can reach a kernel.
+
+
+def open_page(host: Host) -> psutil.Process:
+    """Open the page without a browser; its kernel."""
+    with urllib.request.urlopen(f"{host.address}?token={TOKEN}") as answer:
+        assert "kernelId" in answer.read().decode()
+    (kernel,) = host.kernels()
+    return kernel
+
+
+def connection_file(kernel: psutil.Process) -> Path:
+    return next(Path(word) for word in kernel.cmdline() if word.endswith(".json"))
+
+
+def tcp_ports(process: psutil.Process) -> list[int]:
+    """The TCP ports that a process listens on."""
+    return [each.laddr.port for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such sockets")
+def test_no_other_user_of_the_machine_can_reach_a_kernel(scan: Scan, tmp_path: Path) -> None:
+    with voila(scan.folder, tmp_path) as host:
+        kernel = open_page(host)
+        assert tcp_ports(kernel) == []
+        assert tcp_ports(host.server) == [urllib.parse.urlsplit(host.address).port]
+        folder = connection_file(kernel).parent
+        assert stat.S_IMODE(folder.stat().st_mode) & 0o777 == 0o700
+        sockets = [path for path in folder.iterdir() if path.is_socket()]
+        assert len(sockets) == 5
+        assert connect_as("", sockets) == ["connected"] * 5
+        if os.getuid() == 0:
+            assert connect_as("os.setgroups([]); os.setgid(65534); os.setuid(65534)", sockets) == ["refused"] * 5
+    assert not folder.exists()
+
+
+def connect_as(become: str, sockets: list[Path]) -> list[str]:
+    """Try to connect to sockets after the code `become`."""
+    code = f"""if True:
+        import os, socket, sys
+        {become}
+        for path in sys.argv[1:]:
+            try:
+                socket.socket(socket.AF_UNIX).connect(path)
+            except PermissionError:
+                print("refused")
+            else:
+                print("connected")
+    """
+    done = subprocess.run([sys.executable, "-c", code, *sockets], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_where_there_are_no_such_sockets_what_a_kernel_says_is_encrypted(scan: Scan, tmp_path: Path) -> None:
+    import zmq
+    from zmq.utils.monitor import recv_monitor_message
+
+    def handshake(port: int, keys: dict[str, str]) -> int:
+        """Listen to what the kernel publishes; the event of the handshake."""
+        with zmq.Context() as context, context.socket(zmq.SUB) as listener:
+            if keys:
+                listener.curve_serverkey = listener.curve_publickey = keys["curve_publickey"].encode()
+                listener.curve_secretkey = keys["curve_secretkey"].encode()
+            monitor = listener.get_monitor_socket()
+            listener.connect(f"tcp://127.0.0.1:{port}")
+            outcomes = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+            outcomes |= zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+            while not (event := recv_monitor_message(monitor)["event"]) & outcomes:
+                pass
+            listener.disable_monitor()
+            return int(event)
+
+    no_sockets = "import cleaner.review.visitors as v; v._socket_root = lambda: None"
+    with voila(scan.folder, tmp_path, before=no_sockets) as host:
+        connection: dict[str, Any] = json.loads(connection_file(open_page(host)).read_text())
+        port = connection["iopub_port"]
+        assert handshake(port, connection) == zmq.EVENT_HANDSHAKE_SUCCEEDED
+        assert handshake(port, {}) != zmq.EVENT_HANDSHAKE_SUCCEEDED
+
+
+def test_the_folder_of_the_sockets_has_a_short_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = tmp_path / ("x" * 60)
+    long.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    assert visitors.transport_settings()["Voila"]["connection_dir_root"] == "/tmp"
+    assert list(long.iterdir()) == []
+
+
+def test_a_review_that_others_could_watch_is_not_served(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLEANER_SCAN", "")  # so that they are taken back
+    monkeypatch.setenv("CLEANER_DATA", "")
+    monkeypatch.setattr(visitors, "_socket_root", lambda: None)
+    monkeypatch.setattr(visitors, "_kernel_can_encrypt", lambda: False)
+    with pytest.raises(CleanerError, match=r"could watch the review: .* Install jupyter_client"):
+        serve(scan.folder, port=free_port(), open_browser=False)
+
+
+# How many visitors there may be.
+
+
+def test_as_many_visitors_are_let_in_as_half_of_the_free_memory_is_enough_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = psutil.virtual_memory()._replace(available=14 << 30)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: free)
+    limit, used = tmp_path / "limit", tmp_path / "used"
+    monkeypatch.setattr(visitors, "_CGROUP_LIMIT", limit)
+    monkeypatch.setattr(visitors, "_CGROUP_USED", used)
+    assert visitors.default_max_visitors(0) == 102
+    assert visitors.default_max_visitors(100_000) == 56
+    used.write_text(str(1 << 30))
+    limit.write_text("max\n")
+    assert visitors.default_max_visitors(0) == 102
+    limit.write_text(str(2 << 30))  # a container of 2 GiB, half of which is in use
+    assert visitors.default_max_visitors(0) == 7
+    limit.write_text(str(1 << 20))
+    assert visitors.default_max_visitors(0) == 1

@@ -5,17 +5,24 @@ from __future__ import annotations
 import http.cookiejar
 import json
 import re
+import socket
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http.client import HTTPMessage
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hosts import TOKEN, served
+from hosts import TOKEN, Host, served, wait_until
+from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1, serialize_msg_to_ws_v1
 
+from cleaner.core.scan import Scan
+from cleaner.review.frames import PROTOCOL
 from tests.conftest import make_scan
 
 UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -35,42 +42,70 @@ class Visit:
         import websocket
 
         host = urllib.parse.urlsplit(self.address).netloc
-        return websocket.create_connection(f"ws://{host}/api/kernels/{self.kernel}/channels", timeout=60, **options)
+        options = {"subprotocols": [PROTOCOL], "timeout": 60, **options}
+        return websocket.create_connection(f"ws://{host}/api/kernels/{self.kernel}/channels", **options)
+
+    def own_channel(self, **options: Any) -> Any:
+        """The kernel's channels, as this visitor's page would open them."""
+        return self.channel(cookie=self.cookies, origin=self.address, **options)
+
+    def leave(self) -> None:
+        """Tell the server that the page is left, as the page would."""
+        xsrf = re.findall("_xsrf=([^;]+)", self.cookies)[0]
+        headers = {"X-XSRFToken": xsrf, "Origin": self.address}
+        request = urllib.request.Request(f"{self.address}/voila/api/shutdown/{self.kernel}", b"", headers)
+        self.opener.open(request).close()
+
+
+def visit_page(host: Host) -> Visit:
+    """Open the page with the token, as somebody new."""
+    jar = http.cookiejar.CookieJar()
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+    page = opener.open(f"{host.address}?token={TOKEN}").read().decode()
+    (kernel,) = re.findall(f'kernelId": "({UUID})"', page)
+    return Visit(host.address[:-1], opener, "; ".join(f"{cookie.name}={cookie.value}" for cookie in jar), kernel)
 
 
 @pytest.fixture(scope="module")
-def visit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
-    """Somebody with the token on the page of a small scan."""
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """The server of a small scan."""
     folder = tmp_path_factory.mktemp("visit")
     scan = make_scan(folder / "data", folder / "scan", per_class=1)
     with served(scan.folder) as host:
-        words = host.server.cmdline()
-        port = words[words.index("--port") + 1]
-        address = f"http://127.0.0.1:{port}"
-        jar = http.cookiejar.CookieJar()
-        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
-        page = opener.open(f"{address}/?token={TOKEN}").read().decode()
-        (kernel,) = re.findall(f'kernelId": "({UUID})"', page)
-        yield Visit(address, opener, "; ".join(f"{cookie.name}={cookie.value}" for cookie in jar), kernel)
+        yield host
 
 
-def message(number: str, kind: str, **content: Any) -> str:
+@pytest.fixture(scope="module")
+def visit(host: Host) -> Visit:
+    """Somebody with the token on the page."""
+    return visit_page(host)
+
+
+def message(number: str, kind: str, **content: Any) -> bytes:
     header = {"msg_id": number, "msg_type": kind, "username": "", "session": "s", "version": "5.3", "date": ""}
-    return json.dumps(
-        {"header": header, "parent_header": {}, "metadata": {}, "content": content, "buffers": [], "channel": "shell"}
-    )
+    frame: bytes = serialize_msg_to_ws_v1([json.dumps(part).encode() for part in (header, {}, {}, content)], "shell")
+    return frame
+
+
+def ask_kernel(channel: Any) -> set[str]:
+    """Ask something of the kernel; the ids of the requests that were answered until it is."""
+    last = str(uuid.uuid4())  # a kernel takes no message twice
+    channel.send_binary(message(last, "kernel_info_request"))
+    parents = set()
+    while last not in parents:
+        _, parts = deserialize_msg_from_ws_v1(channel.recv())
+        parents.add(json.loads(parts[1]).get("msg_id", ""))
+    channel.close()
+    return parents
 
 
 def test_a_visitor_runs_no_code(visit: Visit, tmp_path: Path) -> None:
     code = f"open({str(tmp_path / 'pwned')!r}, 'w')"
-    channel = visit.channel(cookie=visit.cookies, origin=visit.address)
+    channel = visit.own_channel()
     for kind in ("execute_request", "complete_request", "inspect_request", "history_request", "debug_request"):
-        channel.send(message(kind, kind, code=code, silent=False, cursor_pos=3, user_expressions={"a": code}))
-    channel.send(message("asked last", "kernel_info_request"))
-    parents = set()
-    while "asked last" not in parents:
-        parents.add(json.loads(channel.recv())["parent_header"].get("msg_id", ""))
-    channel.close()
+        content = {"code": code, "silent": False, "cursor_pos": 3, "user_expressions": {"a": code}}
+        channel.send_binary(message(kind, kind, **content))
+    parents = ask_kernel(channel)
     assert not any(parent.endswith("_request") for parent in parents)
     assert not (tmp_path / "pwned").exists()
 
@@ -126,4 +161,194 @@ def test_no_kernel_is_started_or_ended_by_a_request_without_the_token(visit: Vis
         request = urllib.request.Request(f"{visit.address}/{path}", data=b"{}", method=method)
         with pytest.raises(urllib.error.HTTPError, match="403"):
             urllib.request.urlopen(request)
-    visit.channel(cookie=visit.cookies, origin=visit.address).close()
+    visit.own_channel().close()
+
+
+# Messages that make no sense.
+
+
+def test_a_socket_without_the_protocol_is_refused_with_the_reason(visit: Visit) -> None:
+    import websocket
+
+    for protocols in ([], ["other"], ["v1"]):
+        with pytest.raises(
+            websocket.WebSocketBadStatusException, match="pass the header Sec-WebSocket-Protocol"
+        ) as refused:
+            visit.own_channel(subprotocols=protocols)
+        assert refused.value.status_code == 400
+
+
+HUGE = (10**17).to_bytes(8, "little")
+MALFORMED = {
+    "a huge count": HUGE + bytes(50),
+    "a negative count": b"\xff" * 80,
+    "huge offsets": (6).to_bytes(8, "little") + HUGE * 6 + b"shell",
+    "unordered offsets": b"".join(number.to_bytes(8, "little") for number in (6, 99, 90, 80, 70, 60, 56)) + bytes(99),
+    "a legacy frame": b"\x7f\xff\xff\xff" + bytes(50),
+    "nothing": b"",
+    "a text": "{}",
+}
+
+
+@pytest.mark.parametrize("kind", MALFORMED)
+def test_a_malformed_message_closes_its_socket_and_nothing_else(visit: Visit, kind: str) -> None:
+    frame = MALFORMED[kind]
+    channel = visit.own_channel()
+    channel.send(frame) if isinstance(frame, str) else channel.send_binary(frame)
+    while True:
+        opcode, data = channel.recv_data()
+        if opcode == 8:  # it is closed
+            break
+    assert int.from_bytes(data[:2], "big") == 1007
+    assert "Expected" in data[2:].decode()
+    ask_kernel(visit.own_channel())
+
+
+# How many there may be.
+
+
+def test_forty_visitors_meet_a_limit_of_ten(scan: Scan) -> None:
+    with served(scan.folder, "--max-visitors", "10") as host:
+
+        def visit_or_not(_: int) -> Visit | str:
+            try:
+                return visit_page(host)
+            except urllib.error.HTTPError as error:
+                return f"{error.code}: {error.read().decode()}"
+
+        with ThreadPoolExecutor(40) as pool:
+            results = list(pool.map(visit_or_not, range(40)))
+        visits = [result for result in results if isinstance(result, Visit)]
+        refused = [result for result in results if isinstance(result, str)]
+        # No kernel has ended meanwhile: there were never more than there are now.
+        assert (len(visits), len(refused), len(host.kernels())) == (10, 30, 10)
+        assert len({visit.kernel for visit in visits}) == 10
+        for page in refused:
+            assert page.startswith("503")
+            assert "10 pages of this review are open" in page
+            assert "try again in a minute" in page
+        visits[3].leave()
+        assert visit_page(host).kernel not in {visit.kernel for visit in visits}
+        assert len(host.kernels()) == 10
+        assert isinstance(visit_or_not(0), str)
+
+
+def test_a_page_that_is_gone_without_a_word_makes_room_and_one_that_is_open_does_not(scan: Scan) -> None:
+    quick = "import cleaner.review.visitors as v; v._GRACE = 0"
+    with served(scan.folder, "--max-visitors", "1", before=quick) as host:
+        first, second = visit_page(host), visit_page(host)
+        assert len(host.kernels()) == 1
+        channel = second.own_channel()
+        channel.send_binary(message("asked", "kernel_info_request"))
+        assert channel.recv()
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            visit_page(host)
+        channel.close()
+        third = visit_page(host)
+        assert len({first.kernel, second.kernel, third.kernel}) == 3
+        assert len(host.kernels()) == 1
+
+
+def test_a_visitor_who_leaves_before_the_page_is_there_leaves_no_kernel(scan: Scan) -> None:
+    with served(scan.folder, "--max-visitors", "1") as host:
+        where = urllib.parse.urlsplit(host.address)
+        with socket.create_connection((where.hostname, where.port)) as browser:
+            browser.sendall(f"GET /?token={TOKEN} HTTP/1.1\r\nHost: {where.netloc}\r\n\r\n".encode())
+            wait_until(lambda: len(host.kernels()) == 1)
+        wait_until(lambda: host.kernels() == [])
+        visit_page(host)
+
+
+# Requests that other sites make.
+
+OTHER_SITES = [
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Referer": "http://evil.example/"},
+    {"Origin": "null"},
+    {"Origin": "http://127.0.0.1:1"},
+]
+
+
+@pytest.mark.parametrize("headers", OTHER_SITES, ids=lambda headers: "-".join(headers.values()))
+def test_a_request_of_another_site_starts_no_kernel(host: Host, visit: Visit, headers: dict[str, str]) -> None:
+    before = host.kernels()
+    with pytest.raises(urllib.error.HTTPError, match="403") as refused:
+        visit.opener.open(urllib.request.Request(f"{visit.address}/?reviewer=anna", headers=headers))
+    page = refused.value.read().decode()
+    assert "Another site sent you here" in page
+    assert 'href="./?reviewer=anna"' in page
+    # A link with the token, such as in a mail: its page asks once more, by itself.
+    request = urllib.request.Request(f"{visit.address}/?token={TOKEN}&reviewer=anna", headers=headers)
+    with urllib.request.urlopen(request) as answer:
+        assert 'content="0; url=./?reviewer=anna"' in answer.read().decode()
+        assert_strict(answer.headers, "username-")
+    with urllib.request.urlopen(urllib.request.Request(visit.address, headers=headers)) as answer:
+        assert "/login?next=" in answer.url
+    assert host.kernels() == before
+
+
+def test_a_page_is_not_fetched_in_advance(host: Host, visit: Visit) -> None:
+    before = host.kernels()
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        visit.opener.open(urllib.request.Request(visit.address, headers={"Sec-Purpose": "prefetch;prerender"}))
+    assert host.kernels() == before
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": "same-origin"}, {"Referer": "{address}/login"}]
+)
+def test_what_the_visitor_opens_starts_a_kernel_and_sets_strict_cookies(host: Host, headers: dict[str, str]) -> None:
+    headers = {name: value.format(address=host.address[:-1]) for name, value in headers.items()}
+    request = urllib.request.Request(f"{host.address}?token={TOKEN}", headers=headers)
+    with urllib.request.urlopen(request) as answer:
+        assert "kernelId" in answer.read().decode()
+        assert_strict(answer.headers, "username-")
+        assert all("SameSite=Strict" in cookie for cookie in answer.headers.get_all("Set-Cookie"))
+
+
+def assert_strict(headers: HTTPMessage, name: str) -> None:
+    """The cookie of this name goes to no other site, and no script reads it."""
+    (cookie,) = [cookie for cookie in headers.get_all("Set-Cookie", []) if cookie.startswith(name)]
+    assert "SameSite=Strict" in cookie
+    assert "HttpOnly" in cookie
+
+
+# Other addresses.
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "voila/templates/",
+        "voila/templates/lab",
+        "voila/templates/lab/x",
+        "voila/templates/lab/static/",
+        "voila/templates/lab/static/%00",
+        "voila/templates/base/static/../../x",
+        "voila/static/",
+        "voila/labextensions/",
+        "api/kernels/0-0-0-0-0",
+    ],
+)
+def test_what_is_not_there_is_not_found(visit: Visit, path: str) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        visit.opener.open(f"{visit.address}/{path}")
+
+
+def test_a_visitor_can_log_out(host: Host) -> None:
+    jar = http.cookiejar.CookieJar()
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+    opener.open(f"{host.address}login?token={TOKEN}").close()
+    assert any(cookie.name.startswith("username-") for cookie in jar)
+    with opener.open(f"{host.address}logout") as answer:
+        assert "You are logged out" in answer.read().decode()
+    assert not any(cookie.name.startswith("username-") for cookie in jar)
+
+
+def test_nobody_sets_a_password(host: Host, visit: Visit) -> None:
+    xsrf = re.findall("_xsrf=([^;]+)", visit.cookies)[0]
+    fields = urllib.parse.urlencode({"_xsrf": xsrf, "password": TOKEN, "new_password": "another-secret"})
+    folder = Path(host.server.cwd())
+    visit.opener.open(f"{visit.address}/login?next=/logout", fields.encode()).close()
+    assert not (folder / "jupyter_server_config.json").exists()
