@@ -87,6 +87,10 @@ class ManifestRows(Mapping[str, Decision]):
         """For each path its last row, also one that takes it back to undecided."""
         return {path: self.row(self._numbers(path)[-1]) for path in self._first}
 
+    def repeated(self) -> Iterator[str]:
+        """The paths that have more than one row."""
+        return (path for path, first in self._first.items() if first in self._later)
+
     def take_in(self, data: bytes) -> bytes:
         """Add the records in `data`, which follow those that are there; returns what is torn at the end.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Container
 
 from cleaner.core.manifest_rows import ManifestRows
-from cleaner.core.records import Action, Decision
+from cleaner.core.opinions import other_opinions
+from cleaner.core.records import Decision
 
 __all__ = ["Opinions"]
 
@@ -43,18 +44,4 @@ class Opinions:
 
     def others(self, path: str, standing: Decision | None) -> tuple[Decision, ...]:
         """What reviewers decided on a file otherwise than what stands; nothing where nobody disagrees."""
-        said: dict[str, Decision] = {}
-        for row in self._rows.of(path):
-            # To the end, so that the order is that of the decisions.
-            said.pop(row.reviewer, None)
-            if row.action is not Action.UNDO:
-                said[row.reviewer] = row
-        if len({_what(decision) for decision in said.values()}) < 2:
-            return ()
-        if standing is None:
-            return tuple(said.values())
-        return tuple(d for d in said.values() if d.reviewer != standing.reviewer and _what(d) != _what(standing))
-
-
-def _what(decision: Decision) -> tuple[Action, str]:
-    return decision.action, decision.new_label
+        return other_opinions(self._rows.of(path), standing)
