@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cleaner.core import journal as journals
 from cleaner.core.errors import FieldError
 from cleaner.core.fields import check_absolute, check_sha256, check_text, check_whole
 from cleaner.core.files import check_path
@@ -195,6 +196,9 @@ def _beside(manifest: Path) -> Iterator[TableJournal]:
     for path in sorted(manifest.parent.glob("journal-*.jsonl")):
         if is_of_table(path):
             yield read(path)
+        else:
+            # Only one of folders has nothing to do with tables; what is damaged may have.
+            journals.read(path)
 
 
 def read(path: str | Path) -> TableJournal:
