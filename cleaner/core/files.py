@@ -76,7 +76,7 @@ def write_whole(
 ) -> None:
     """Write `data` to `path` so that the file is either the old one or the new one, also after a power cut.
 
-    Temporary files that killed processes left in the folder are removed.
+    What a killed process leaves is for `remove_leftovers`; that lists the folder, too slow for each of many files.
 
     Args:
         path: the file.
@@ -89,7 +89,6 @@ def write_whole(
         OSError: it cannot be written; the file is as it was.
     """
     pieces: Iterable[str | bytes] = (data,) if isinstance(data, (str, bytes)) else data
-    remove_leftovers(path.parent)
     with temporary_beside(path) as (handle, part):
         with os.fdopen(handle, "wb") as file:
             for piece in pieces:

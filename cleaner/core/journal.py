@@ -23,7 +23,7 @@ from typing import Any
 
 from cleaner.core.errors import CleanerError, FieldError
 from cleaner.core.fields import check_absolute, check_text
-from cleaner.core.files import check_path, regular_handle, write_whole
+from cleaner.core.files import check_path, regular_handle, remove_leftovers, write_whole
 from cleaner.core.identity import Identity
 from cleaner.core.records import Decision
 from cleaner.core.settings import journal_key
@@ -260,6 +260,7 @@ def doubt_of(content: bytes) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
+    remove_leftovers(path.parent)
     try:
         write_whole(path, content)
     except OSError as error:

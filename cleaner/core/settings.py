@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from cleaner.core.files import write_whole
+from cleaner.core.files import remove_leftovers, write_whole
 
 __all__ = ["journal_key", "read_own", "settings_file", "write_own"]
 
@@ -70,6 +70,7 @@ def write_own(path: Path, data: bytes) -> None:
         OSError: it cannot be written.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    remove_leftovers(path.parent)
     write_whole(path, data, mode=0o600)
 
 

@@ -262,6 +262,7 @@ def _rewrite(journal: TableJournal, data: bytes, modified: int | None) -> tuple[
     Raises:
         CleanerError: it cannot be written; it is as it was.
     """
+    remove_leftovers(journal.table.parent)
     try:
         write_whole(journal.table, data, journal.before.mode, modified)
     except OSError as error:
