@@ -348,8 +348,7 @@ def _add_trash(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _trash(options: argparse.Namespace) -> int:
-    from cleaner.apply.execute import doubt
-    from cleaner.apply.trash import empty, trash
+    from cleaner.apply.trash import doubt, empty, trash
 
     there = trash(options.journal)
     _print_trash(there, "in the trash")

@@ -159,11 +159,10 @@ def doubt(journal: str | Path) -> str:
     """
     if journals.is_of_table(Path(journal)):
         return doubt_about_table(journal)
-    return doubt_about_folders(journals.read(journal))
+    return _doubt(journals.read(journal))
 
 
-def doubt_about_folders(journal: Journal) -> str:
-    """As `doubt`, of a journal that was read."""
+def _doubt(journal: Journal) -> str:
     files = len(journal.carried_out)
     return doubt_about(journal.path, journal.doubt, f"move up to {files} files inside of {str(journal.data)!r}")
 
@@ -174,7 +173,7 @@ def _trusted(journal: str | Path, trust: bool) -> Journal:
         raise CleanerError(
             f"the journal's dataset {str(found.data)!r} is not there; put it back first; nothing was moved"
         )
-    check_trust(doubt_about_folders(found), trust)
+    check_trust(_doubt(found), trust)
     return found
 
 

@@ -85,7 +85,7 @@ def locked(beside: Path, changed: Path) -> Iterator[None]:
         ) from error
     try:
         # Always in this order, so that no two runs wait for each other.
-        with _held(changed) if changed.is_dir() else nullcontext():
+        with _held(changed) if os.path.isdir(changed) else nullcontext():
             yield
     finally:
         lock.release()
@@ -148,8 +148,8 @@ def check_trust(doubt: str, trust: bool) -> None:
 
 
 def doubt_about(path: Path, doubt: str, would: str) -> str:
-    """Say why a journal may be somebody else's, and what it would change; empty where there is no doubt."""
-    return doubt and f"{str(path)!r} is not known to be a journal that you wrote ({doubt}). It would {would}"
+    """Say why a journal may be somebody else's, and what would be done; empty where there is no doubt."""
+    return doubt and f"{str(path)!r} is not known to be a journal that you wrote ({doubt}). This would {would}"
 
 
 def notes_on_key() -> tuple[str, ...]:

@@ -7,16 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cleaner.apply.execute import doubt_about_folders, remove_if_empty, trash_folders
+from cleaner.apply.execute import remove_if_empty, trash_folders
 from cleaner.apply.plan import Conflict
-from cleaner.apply.run import check_trust, locked
+from cleaner.apply.run import check_trust, doubt_about, locked
 from cleaner.core import journal as journals
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, sync_folder
 from cleaner.core.identity import Identity
 from cleaner.core.journal import Journal, Operation, State
 
-__all__ = ["Trash", "Trashed", "empty", "trash"]
+__all__ = ["Trash", "Trashed", "doubt", "empty", "trash"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def empty(journal: str | Path, trust: bool = False) -> Trash:
     found = _settled(journal)  # before a lock is made beside what may be no journal
     with locked(Path(journal), found.data):
         found = _settled(journal)
-        check_trust(doubt_about_folders(found), trust)
+        check_trust(_doubt(found), trust)
         there = _found(found)
         if not there.files:
             return there
@@ -95,6 +95,19 @@ def empty(journal: str | Path, trust: bool = False) -> Trash:
         notes = _sync({each.path.rpartition("/")[0] for each in removed}, found.data)
         notes = (*notes, *remove_if_empty(trash_folders(found), found.data))
     return Trash(there.journal, removed, (*there.left, *left), notes)
+
+
+def doubt(journal: str | Path) -> str:
+    """Say why a journal may not be written by this user, and what `empty` would remove; empty where it is theirs.
+
+    Raises:
+        CleanerError: the journal cannot be used.
+    """
+    return _doubt(journals.read(journal))
+
+
+def _doubt(journal: Journal) -> str:
+    return doubt_about(journal.path, journal.doubt, f"remove files for good from {str(journal.data / TRASH)!r}")
 
 
 def _settled(path: str | Path) -> Journal:

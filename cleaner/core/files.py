@@ -150,14 +150,16 @@ def _remove_if_unused(part: Path) -> None:
 
 
 def _new_part(path: Path) -> tuple[int, Path]:
+    # A name may have 255 bytes on most systems.
+    name = path.name.encode("utf-8", "ignore")[:200].decode("utf-8", "ignore")
     while True:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART_SUFFIX)
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{name}.", suffix=_PART_SUFFIX)
         try:
             usable = _lock(handle) and os.fstat(handle).st_nlink > 0
         except OSError:
             usable = True  # a file system without locks
         if usable or fcntl is None:
-            return handle, Path(name)
+            return handle, Path(part)
         # Another process took it for a leftover before it was locked, and removes it.
         os.close(handle)
 

@@ -180,7 +180,7 @@ def test_a_journal_that_the_user_did_not_write_as_it_is_asks_first(
     for command in (["undo", str(done)], ["trash", "--empty", str(done)]):
         assert main(command) == 2
         said = capsys.readouterr().err
-        assert all(text in said for text in (UNKNOWN, "--yes", "2 files", str(place.root)))
+        assert all(text in said for text in (UNKNOWN, "--yes", " files ", str(place.root)))
     assert (tree(place.root), done.read_bytes()) == before
     assert len(undo(done, trust=True).done) == 2
     with pytest.raises(CleanerError, match=UNKNOWN):
@@ -208,7 +208,7 @@ def test_at_a_terminal_a_person_is_told_what_changes_and_asked(
     assert main(["undo", str(done)]) == (0 if undone else 1)
     out = capsys.readouterr().out
     assert UNKNOWN in out
-    assert f"move up to 2 files inside of {str(place.root)!r}" in out
+    assert f"This would move up to 2 files inside of {str(place.root)!r}" in out
     assert (tree(place.root) == place.before) == undone
 
 

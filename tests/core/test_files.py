@@ -294,6 +294,13 @@ def killed_at_replace(path: Path) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
 
 
+def test_a_file_with_the_longest_name_is_written_too(tmp_path: Path) -> None:
+    for name in ("a" * 255, "é" * 127, "\udcff" * 255):
+        write_whole(tmp_path / name, b"new")
+        assert (tmp_path / name).read_bytes() == b"new"
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_what_killed_processes_left_is_known_and_removed(tmp_path: Path) -> None:
     for name in ("a.csv", "two\nlines", "a.csv"):
