@@ -393,16 +393,24 @@ def _apply(options: argparse.Namespace) -> int:
 def _add_undo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("undo", help="put everything back that an apply moved or changed")
     parser.add_argument("journal", metavar="JOURNAL", help="the journal that `cleaner apply` named")
+    parser.add_argument("--yes", action="store_true", help="do not ask, also where you did not write the journal")
     parser.set_defaults(run=_undo)
 
 
 def _undo(options: argparse.Namespace) -> int:
-    from cleaner.apply.execute import undo
+    from cleaner.apply.execute import doubt, undo
     from cleaner.core.journal import is_of_table
 
-    report = undo(options.journal)
+    asks = doubt(options.journal)
+    if asks and not options.yes and not _agreed(f"{asks}. Undo it? "):
+        _say("nothing was changed")
+        return 1
+    report = undo(options.journal, trust=bool(asks))
     _warn(options.command, (*report.warnings, *report.notes))
-    verb = "changed back" if is_of_table(Path(options.journal)) else "moved back"
+    of_table = is_of_table(Path(options.journal))
+    verb = "changed back" if of_table else "moved back"
+    if of_table and report.changed:
+        _say(f"{printable(str(report.changed))} was put back:")
     _print_done(report.journal, report.done, report.conflicts, verb, as_json=False)
     return 1 if report.conflicts or report.warnings else 0
 
@@ -416,16 +424,18 @@ def _add_trash(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _trash(options: argparse.Namespace) -> int:
-    from cleaner.apply.trash import empty, trash
+    from cleaner.apply.trash import doubt, empty, trash
 
     there = trash(options.journal)
     _print_trash(there, "in the trash")
     if not options.empty or not there.files:
         return 1 if there.left else 0
-    if not options.yes and not _agreed(f"Remove {len(there.files)} files for good? Nothing brings them back. "):
+    asks = doubt(options.journal)
+    question = f"Remove {len(there.files)} files for good? Nothing brings them back. "
+    if not options.yes and not _agreed(f"{asks}. {question}" if asks else question):
         _say("nothing was removed")
         return 1
-    gone = empty(options.journal)
+    gone = empty(options.journal, trust=bool(asks))
     _warn(options.command, gone.notes)
     _print_trash(gone, "removed for good")
     return 1 if gone.left else 0
@@ -438,8 +448,8 @@ def _agreed(question: str) -> bool:
         CleanerError: there is no terminal to ask at.
     """
     if not sys.stdin.isatty():
-        raise CleanerError("there is no terminal to ask at; give --yes to remove the files for good")
-    print(f"{question}Type yes: ", end="", flush=True)
+        raise CleanerError(f"{printable(question)}There is no terminal to ask at; give --yes if that is what you want")
+    print(f"{printable(question)}Type yes: ", end="", flush=True)
     return sys.stdin.readline().strip() == "yes"
 
 

@@ -127,7 +127,7 @@ def journals(of_table: bool) -> Callable[[Path], tuple[Path, list[list[str]]]]:
         report = apply(folder / "scan" / "decisions.csv", folder / "data", labels=labels)
         assert report.journal is not None
         assert sorted(folder.rglob("*")) != before
-        return report.journal, [["trash", str(report.journal)], ["undo", str(report.journal)]]
+        return report.journal, [["trash", str(report.journal)], ["undo", "--yes", str(report.journal)]]
 
     return of
 

@@ -177,6 +177,7 @@ def test_a_run_that_is_killed_at_any_moment_loses_nothing_and_the_next_one_finis
         between += now not in ends
         call()
         assert same(tree(place.root), finished)
+        assert not list(place.manifest.parent.glob(".*.part"))
         if step == "apply":
             assert all(not report.conflicts for report in back())
             assert same(tree(place.root), place.before)

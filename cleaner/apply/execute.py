@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from cleaner.apply import moves
 from cleaner.apply.labels import FolderLabels, Labels, NameLabels, Refusal
-from cleaner.apply.plan import Conflict, Done, Plan, folders_of, make_plan
-from cleaner.apply.run import Report, check_edits, checked, locked, note_on_history, notes_on, warnings_of
-from cleaner.apply.tables.execute import TableLabels, apply_to_table, plan_for_table, undo_in_table
+from cleaner.apply.plan import Conflict, Done, Inside, Plan, folders_of, make_plan
+from cleaner.apply.run import (
+    Report,
+    check_edits,
+    check_trust,
+    checked,
+    doubt_about,
+    locked,
+    note_on_history,
+    notes_on,
+    notes_on_key,
+    warnings_of,
+)
+from cleaner.apply.tables.execute import TableLabels, apply_to_table, doubt_about_table, plan_for_table, undo_in_table
 from cleaner.apply.tables.plan import TablePlan
 from cleaner.core import journal as journals
 from cleaner.core.errors import CleanerError
-from cleaner.core.files import TRASH, sync_folder
+from cleaner.core.files import TRASH, remove_leftovers, sync_folder
 from cleaner.core.journal import Journal, Operation, State
 from cleaner.core.manifest import Manifest
+from cleaner.core.opinions import note_on_disagreement
 from cleaner.core.records import Action, Decision
 from cleaner.core.scan import Scan, load
 from cleaner.core.tasks import MULTI_LABEL
 
-__all__ = ["Report", "apply", "plan", "undo"]
+__all__ = ["Report", "apply", "doubt", "plan", "undo"]
+
+# What a system answers where a folder to be removed holds something, is gone, or is no folder: all is as it should be.
+_STAYS = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR)
 
 
 def apply(
@@ -44,7 +59,8 @@ def apply(
     `delete` moves the file to a hidden trash folder inside the dataset, `relabel` to the folder of the other class.
     Nothing is overwritten: where the name is taken the file gets a free one. Nothing is removed. After a run that was
     interrupted, what it did not come to is planned again from the decisions and files as they are now, and goes to its
-    journal. A decision that was carried out before is not carried out again.
+    journal. A decision that was carried out before is not carried out again. Where nothing could be moved no journal
+    stays.
 
     With a name pattern the label stands in the name of the file: `relabel` writes the other one in its place, so that
     `Abyssinian_12.jpg` becomes `Bengal_12.jpg`. Where that name is taken the file gets another number, and only a name
@@ -73,22 +89,27 @@ def apply(
     if table:
         return apply_to_table(manifest, data, table, accept_edited)
     manifest, root = checked(manifest, data)
-    with locked(manifest):
+    with locked(manifest, root):
         check_edits(manifest, accept_edited)
-        for begun in journals.journals_beside(manifest, root):
-            if begun.state is State.APPLYING:
-                _take_back_halves(begun.operations, root)
+        halves = [
+            note
+            for begun in journals.journals_beside(manifest, root)
+            if begun.state is State.APPLYING
+            for note in _take_back_halves(begun.operations, root)
+        ]
         before, todo = _planned(manifest, root, name_pattern)
         if not todo.operations and not before.path.exists():
             return Report(None, (), todo.conflicts, todo.warnings, todo.notes)
         journal = replace(before, operations=(*before.operations, *todo.operations))
         _before_anything_moves(journal.write)
         done, conflicts = _each(todo.operations, root, _carry_out)
-        notes = _sync(journal, root)
+        notes = (*halves, *_sync(journal, root))
         failed = {conflict.path for conflict in conflicts}
         left = [o.target for o in todo.operations if o.source in failed and not o.file.is_at(root / o.target)]
-        warnings = _mark(journal, State.FINISHED, left)
-    return Report(journal.path, done, (*todo.conflicts, *conflicts), (*todo.warnings, *warnings), (*todo.notes, *notes))
+        path, more, warnings = _end(journal, left, manifest)
+    conflicts, warnings = (*todo.conflicts, *conflicts), (*todo.warnings, *warnings)
+    key = notes_on_key() if path else ()
+    return Report(path, done, conflicts, warnings, (*todo.notes, *notes, *more, *key), root if done else None)
 
 
 def plan(
@@ -112,7 +133,7 @@ def plan(
     return todo
 
 
-def undo(journal: str | Path) -> Report:
+def undo(journal: str | Path, trust: bool = False) -> Report:
     """Put everything back that an apply moved or changed, also one that was interrupted.
 
     What could not be put back is in the report's conflicts, and is tried again by another call; what is back already is
@@ -120,30 +141,55 @@ def undo(journal: str | Path) -> Report:
 
     Args:
         journal: the journal that the apply wrote.
+        trust: whether to believe a journal that is not known to be written by you, because somebody else ran the apply,
+            the journal was edited, or version 0.1 wrote it. `cleaner undo` shows what it would change, and asks.
 
     Raises:
-        CleanerError: the journal cannot be used, or its dataset is gone; nothing was moved.
+        CleanerError: the journal cannot be used or is not known to be yours, or its dataset is gone; nothing was moved.
     """
     if journals.is_of_table(Path(journal)):
-        return undo_in_table(journal)
-    journals.read(journal)  # before a lock is made beside what may be no journal
-    with locked(Path(journal)):
-        found = journals.read(journal)
-        root = found.data
-        if not root.is_dir():
-            raise CleanerError(
-                f"the journal's dataset {str(root)!r} is not there; put it back first; nothing was moved"
-            )
-        todo = [_reversed(operation) for operation in reversed(_to_undo(found, root))]
+        return undo_in_table(journal, trust)
+    found = _trusted(journal, trust)  # before a lock is made beside what may be no journal
+    with locked(Path(journal), found.data):
+        found = _trusted(journal, trust)
+        root, inside = found.data, Inside(found.data)
+        operations, halves = _to_undo(found, root)
+        todo = [_reversed(operation) for operation in reversed(operations)]
         if not todo and found.state is State.UNDONE:
             return Report(found.path, (), ())
         other = {operation.target for operation in found.operations} - {operation.source for operation in todo}
         _before_anything_moves(found.mark, State.UNDOING, other)
-        done, conflicts = _each(todo, root, partial(_take_back, removed=found.removed))
-        notes = _sync(found, root)
-        remove_if_empty(sorted({*found.folders, *trash_folders(found)}, key=len, reverse=True), root)
+        done, conflicts = _each(todo, root, partial(_take_back, journal=found, inside=inside))
+        notes = (*halves, *_sync(found, root))
+        notes = (*notes, *remove_if_empty({*found.folders, *trash_folders(found)}, root))
         warnings = _mark(found, State.UNDONE, [conflict.path for conflict in conflicts])
-    return Report(found.path, done, conflicts, warnings, notes)
+    return Report(found.path, done, conflicts, warnings, notes, root if done else None)
+
+
+def doubt(journal: str | Path) -> str:
+    """Say why a journal may not be written by this user, and what an undo of it would change; empty where it is theirs.
+
+    Raises:
+        CleanerError: the journal cannot be used.
+    """
+    if journals.is_of_table(Path(journal)):
+        return doubt_about_table(journal)
+    return _doubt(journals.read(journal))
+
+
+def _doubt(journal: Journal) -> str:
+    files = len(journal.carried_out)
+    return doubt_about(journal.path, journal.doubt, f"move up to {files} files inside of {str(journal.data)!r}")
+
+
+def _trusted(journal: str | Path, trust: bool) -> Journal:
+    found = journals.read(journal)
+    if not os.path.isdir(found.data):
+        raise CleanerError(
+            f"the journal's dataset {str(found.data)!r} is not there; put it back first; nothing was moved"
+        )
+    check_trust(_doubt(found), trust)
+    return found
 
 
 def _table_labels(
@@ -185,7 +231,11 @@ def _planned(manifest: Path, root: Path, name_pattern: str | None) -> tuple[Jour
         todo,
         conflicts=(*(conflict for j in begun for conflict in _lost(j, root)), *todo.conflicts, *refused),
         warnings=warnings_of(decisions),
-        notes=(*notes_on(scan, root, unchecked), *note_on_history(found, latest)),
+        notes=(
+            *notes_on(scan, root, unchecked),
+            *note_on_disagreement(decisions.standing()),
+            *note_on_history(found, latest),
+        ),
     )
     # A folder that an earlier apply made goes away with the last file that any of them moved there.
     shared = folders_of(todo.operations) & {path for j in found for path in j.folders}
@@ -244,20 +294,30 @@ def _lost(journal: Journal, root: Path) -> Iterator[Conflict]:
             yield Conflict(operation.source, operation.action, reason)
 
 
-def _to_undo(journal: Journal, root: Path) -> tuple[Operation, ...]:
-    """The operations that were done; after an interruption, without what it left of one that was half done."""
+def _to_undo(journal: Journal, root: Path) -> tuple[tuple[Operation, ...], tuple[str, ...]]:
+    """The operations that were done, and notes on what an interruption left of one that was half done."""
     if journal.state is State.APPLYING:
-        _take_back_halves(journal.operations, root)
-        return _moved(journal, root)
+        notes = _take_back_halves(journal.operations, root)
+        return _moved(journal, root), notes
     if journal.state is State.UNDOING:
-        _take_back_halves(map(_reversed, journal.carried_out), root)
-    return journal.carried_out
+        return journal.carried_out, _take_back_halves(map(_reversed, journal.carried_out), root)
+    return journal.carried_out, ()
 
 
-def _take_back_halves(operations: Iterable[Operation], root: Path) -> None:
-    for operation in operations:
-        if operation.file.is_at(root / operation.source):
-            moves.take_back_half(root / operation.source, root / operation.target)
+def _take_back_halves(operations: Iterable[Operation], root: Path) -> tuple[str, ...]:
+    """Remove what moves that were interrupted half way left; gives notes on what may be somebody else's and stays."""
+    inside = Inside(root)
+    checked = [o for o in operations if inside.holds(o.source) and inside.holds(o.target)]
+    for folder in {(root / operation.target).parent for operation in checked}:
+        remove_leftovers(folder)
+    halves = [o for o in checked if o.file.is_at(root / o.source)]
+    stays = [o.target for o in halves if not moves.take_back_half(root / o.source, root / o.target)]
+    if not stays:
+        return ()
+    return (
+        f"{len(stays)} files at which interrupted moves were to end may be yours, such as {stays[0]!r}; they were left "
+        "as they are, and nothing is moved over them",
+    )
 
 
 def _before_anything_moves(write: Callable[..., None], *arguments: object) -> None:
@@ -274,6 +334,23 @@ def _mark(journal: Journal, state: State, left: Iterable[str]) -> tuple[str, ...
     except CleanerError as error:
         return (f"all that is listed was done, but {error}; give the same command again",)
     return ()
+
+
+def _end(journal: Journal, left: Sequence[str], manifest: Path) -> tuple[Path | None, tuple[str, ...], tuple[str, ...]]:
+    """Mark the journal of an apply as finished, or remove it where nothing was moved.
+
+    Returns:
+        the journal, None if it was removed; notes; and what could not be written.
+    """
+    if len(left) == len(journal.operations):
+        earlier = {
+            f for j in journals.journals_beside(manifest, journal.data) if j.path != journal.path for f in j.folders
+        }
+        notes = remove_if_empty({*journal.folders} - earlier, journal.data)
+        if journal.remove():
+            return None, notes, ()
+        return journal.path, notes, _mark(journal, State.FINISHED, left)
+    return journal.path, (), _mark(journal, State.FINISHED, left)
 
 
 def _each(
@@ -300,11 +377,12 @@ def _carry_out(operation: Operation, root: Path) -> bool:
     return _move(operation, root)
 
 
-def _take_back(operation: Operation, root: Path, removed: Container[str]) -> bool:
-    """Put a file back; `operation` is the reverse of the one that the apply did.
-
-    `removed` are the places in the trash that were emptied for good, as far as the emptying came.
-    """
+def _take_back(operation: Operation, root: Path, journal: Journal, inside: Inside) -> bool:
+    """Put a file back; `operation` is the reverse of the one in the journal."""
+    inside.check(operation.target)
+    # People may keep their trash on another disk, behind a link. What lies there is known by their own journal.
+    if journal.doubt or operation.action != "delete":
+        inside.check(operation.source)
     source, target = root / operation.source, root / operation.target
     if not operation.file.is_exactly_at(source) and operation.file.is_exactly_at(target):
         return False  # by an undo that was interrupted, or by hand
@@ -314,7 +392,7 @@ def _take_back(operation: Operation, root: Path, removed: Container[str]) -> boo
         return False
     if os.path.lexists(source):
         raise Refusal("it is not the file that was moved here, or its bytes changed since; put it back by hand")
-    if operation.source in removed:
+    if operation.source in journal.removed:
         raise Refusal("it is gone for good: `cleaner trash --empty` removed it")
     raise Refusal(f"it is no longer here, nor is it at {operation.target!r}")
 
@@ -335,7 +413,7 @@ def _sync(journal: Journal, root: Path) -> tuple[str, ...]:
     paths = (path for o in journal.operations for path in (o.source, o.target))
     folders = {path.rpartition("/")[0] for path in (*paths, *journal.folders)}
     notes = []
-    for folder in filter(Path.is_dir, [root / folder for folder in sorted(folders)]):
+    for folder in filter(os.path.isdir, [root / folder for folder in sorted(folders)]):
         try:
             sync_folder(folder)
         except OSError as error:
@@ -348,18 +426,32 @@ def _reversed(operation: Operation) -> Operation:
 
 
 def trash_folders(journal: Journal) -> set[str]:
-    """The folders that the journal's deleted files lay in; they are ours whoever made them."""
+    """The folders in the trash that the journal's deleted files lay in; they are ours whoever made them."""
     folders = {TRASH}
     for operation in journal.operations:
-        if operation.action == "delete":
-            parts = operation.target.split("/")[:-1]
+        parts = operation.target.split("/")[:-1]
+        if operation.action == "delete" and parts[:1] == [TRASH]:
             folders.update("/".join(parts[:n]) for n in range(1, len(parts) + 1))
     return folders
 
 
-def remove_if_empty(folders: Iterable[str], root: Path) -> None:
-    """Take away those of the folders that hold nothing."""
-    for folder in folders:
-        # One that is not empty, is a link or may not be removed stays, which does no harm.
-        with suppress(OSError):
-            (root / folder).rmdir()
+def remove_if_empty(folders: Iterable[str], root: Path) -> tuple[str, ...]:
+    """Remove those of the folders that hold nothing, the deepest first; gives notes on those that could not be."""
+    inside, stuck = Inside(root), []
+    for folder in sorted(folders, key=len, reverse=True):
+        try:
+            if inside.holds(f"{folder}/."):
+                (root / folder).rmdir()
+        except OSError as error:
+            if error.errno not in _STAYS and _is_empty(root / folder):
+                stuck.append(f"{folder!r}: {error.strerror}")
+    if not stuck:
+        return ()
+    return (f"{len(stuck)} empty folders could not be removed, such as {stuck[0]}; remove them by hand",)
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        return not os.listdir(folder)
+    except OSError:
+        return False  # whether it should go nobody can say

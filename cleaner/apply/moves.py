@@ -7,7 +7,10 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+from cleaner.core.files import temporary_beside
 
 __all__ = ["move", "take_back_half"]
 
@@ -26,57 +29,74 @@ def move(source: Path, target: Path) -> None:
     """
     if os.name == "nt":
         os.rename(source, target)  # which on Windows refuses to overwrite
-    elif not (_rename_noreplace is not None and _rename_noreplace(source, target)) and not _link(source, target):
-        _replace_own(source, target)
+    elif not (_rename_noreplace is not None and _rename_noreplace(source, target)):
+        _replace_placeholder(source, target)
 
 
-def take_back_half(source: Path, target: Path) -> None:
-    """Take away what a move that was interrupted between its two steps left at `target`; the file is at `source`.
+def take_back_half(source: Path, target: Path) -> bool:
+    """Remove what a move that was interrupted before its last step left at `target`; the file is at `source`.
 
-    That is either a second name of the file, or an empty file.
+    That is a placeholder, known by its bytes. Whatever else is there, an empty file or another name of the file at
+    `source` too, may be the user's and stays.
+
+    Returns:
+        whether nothing is at `target` now.
     """
-    try:
-        file, left = os.lstat(source), os.lstat(target)
-    except OSError:
-        return  # not both of them are there
-    # Only one of several names: the two may also be one name, seen through a folder that is a link.
-    second_name = os.path.samestat(file, left) and file.st_nlink > 1
-    if second_name or (stat.S_ISREG(left.st_mode) and left.st_size == 0 and file.st_size > 0):
+    if os.path.lexists(source) and _is_placeholder(target):
         os.unlink(target)
+    return not os.path.lexists(target)
 
 
-def _link(source: Path, target: Path) -> bool:
-    """Give the file its new name, then take the old one away; false on a file system that cannot."""
+def _replace_placeholder(source: Path, target: Path) -> None:
+    """Take the name with a placeholder, then rename the file over that."""
+    with temporary_beside(target) as (handle, part):
+        with os.fdopen(handle, "wb") as file:
+            file.write(_placeholder(target))
+        taken = _take_name(part, target)
+        try:
+            os.rename(source, target)
+        except BaseException:
+            if os.path.samestat(taken, os.lstat(target)):
+                os.unlink(target)
+            raise
+        # The file is moved; where this fails, the next run removes it.
+        with suppress(OSError):
+            os.unlink(part)
+
+
+def _take_name(part: Path, target: Path) -> os.stat_result:
+    """Make a placeholder at `target`, all at once where the file system can."""
     try:
-        os.link(source, target, follow_symlinks=False)
-    except NotImplementedError:
-        return False
+        os.link(part, target)
     except OSError as error:
-        if error.errno in _NO_LINKS:
-            return False
-        raise
-    try:
-        os.unlink(source)
-    except BaseException:
-        if os.path.lexists(source):
-            os.unlink(target)
-        raise
-    return True
+        if error.errno not in _NO_LINKS:
+            raise
+        # An end between the two steps leaves an empty file, of which nobody can say whose it is: it stays.
+        _create(target, _placeholder(target))
+    return os.lstat(target)
 
 
-def _replace_own(source: Path, target: Path) -> None:
-    """Take the name with an empty file first, then replace what we took."""
-    handle = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+def _create(path: Path, data: bytes) -> None:
+    with open(path, "xb") as file:
+        try:
+            file.write(data)
+            file.flush()
+        except BaseException:
+            os.unlink(path)
+            raise
+
+
+def _placeholder(target: Path) -> bytes:
+    return b"placeholder of `cleaner apply`, which is moving a file here: " + os.fsencode(target.name) + b"\n"
+
+
+def _is_placeholder(path: Path) -> bool:
+    expected = _placeholder(path)
     try:
-        empty = os.fstat(handle)
-    finally:
-        os.close(handle)
-    try:
-        os.replace(source, target)
-    except BaseException:
-        if os.path.samestat(empty, os.lstat(target)):
-            os.unlink(target)
-        raise
+        status = os.lstat(path)
+        return stat.S_ISREG(status.st_mode) and status.st_size == len(expected) and path.read_bytes() == expected
+    except OSError:
+        return False  # of what cannot be read nobody can say that it is ours
 
 
 def _find_rename_noreplace() -> Callable[[Path, Path], bool] | None:

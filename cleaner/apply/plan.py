@@ -15,7 +15,7 @@ from cleaner.core.identity import Identity
 from cleaner.core.journal import Operation, decision_key
 from cleaner.core.records import Action, Decision
 
-__all__ = ["Conflict", "Done", "Plan", "checked_file", "folders_of", "make_plan"]
+__all__ = ["Conflict", "Done", "Inside", "Plan", "checked_file", "folders_of", "make_plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def make_plan(decisions: Iterable[Decision], labels: Labels, trash: str, earlier
     before = defaultdict(list)
     for done in earlier:
         before[done.operation.source].append(done)
-    inside = _Inside(labels.root)
+    inside = Inside(labels.root)
     # A name that an earlier move made free is not given away: its file may be put back, in whatever order.
     taken = {inside.place(path) for done in earlier for path in (done.operation.source, done.operation.target)}
     arrived = {done.operation.target: done for done in earlier}
@@ -156,8 +156,8 @@ def _was(done: Done) -> str:
     return f"{was} by {done.journal.name!r}"
 
 
-class _Inside:
-    """Knows where folders really are, and which lie in the dataset; each is looked at once."""
+class Inside:
+    """Knows where the folders of a dataset really are, and which lie in it; each is looked at once."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -176,14 +176,18 @@ class _Inside:
             self._folders[folder] = real, Path(real).is_relative_to(self._real)
         return self._folders[folder]
 
+    def holds(self, path: str) -> bool:
+        """Whether the folder of a file is really in the dataset."""
+        return self._folder(path.rpartition("/")[0])[1]
+
     def check(self, path: str) -> None:
         """Check that a move from or to `path` stays in the dataset.
 
         Raises:
             Refusal: its folder is a link that leads out of it.
         """
-        folder = path.rpartition("/")[0]
-        if not self._folder(folder)[1]:
+        if not self.holds(path):
+            folder = path.rpartition("/")[0]
             raise Refusal(f"the folder {os.path.join(self._root, folder)!r} is a link that leads out of the dataset")
 
 
@@ -225,7 +229,7 @@ def _checked_bytes(decision: Decision, path: Path) -> str:
     return found
 
 
-def _free(targets: Iterable[str], inside: _Inside, taken: Container[str]) -> str:
+def _free(targets: Iterable[str], inside: Inside, taken: Container[str]) -> str:
     """The first of some paths that no file has and no operation was promised."""
     places = ((path, inside.place(path)) for path in targets)
     return next(path for path, place in places if place not in taken and not os.path.lexists(place))

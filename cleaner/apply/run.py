@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,26 @@ from cleaner.core.journal import Journal, Operation, decision_key
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Decision
 from cleaner.core.scan import Scan
+from cleaner.core.settings import journal_key
 from cleaner.core.table_journal import RowChange, TableJournal
 
-__all__ = ["Report", "check_edits", "checked", "locked", "note_on_history", "notes_on", "warnings_of"]
+if sys.platform == "win32":
+    fcntl = None
+else:
+    import fcntl
+
+__all__ = [
+    "Report",
+    "check_edits",
+    "check_trust",
+    "checked",
+    "doubt_about",
+    "locked",
+    "note_on_history",
+    "notes_on",
+    "notes_on_key",
+    "warnings_of",
+]
 
 
 @dataclass(frozen=True)
@@ -32,6 +50,7 @@ class Report:
         conflicts: what was left alone, and why.
         warnings: what is wrong with the manifest or the journal, so that something was left out.
         notes: what people should know, though nothing is wrong.
+        changed: the dataset's folder in which files were moved, or the label table; None where nothing was done.
     """
 
     journal: Path | None
@@ -39,6 +58,7 @@ class Report:
     conflicts: tuple[Conflict, ...]
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    changed: Path | None = None
 
 
 def checked(manifest: str | Path, data: str | Path) -> tuple[Path, Path]:
@@ -58,11 +78,15 @@ def checked(manifest: str | Path, data: str | Path) -> tuple[Path, Path]:
 
 
 @contextmanager
-def locked(beside: Path) -> Iterator[None]:
-    """One apply, undo or emptying of the trash at a time of what lies in this folder.
+def locked(beside: Path, changed: Path) -> Iterator[None]:
+    """Run one apply, undo or emptying of the trash at a time, also of those that belong to other scan folders.
+
+    Args:
+        beside: the manifest or journal in whose folder journals are written.
+        changed: the folder that changes: the dataset's, or that of the label table.
 
     Raises:
-        CleanerError: the folder cannot be written; nothing was changed.
+        CleanerError: the folder of journals cannot be written, or `changed` not be locked; nothing was changed.
     """
     folder = Path(os.path.abspath(beside)).parent
     lock = FileLock(folder / "apply.lock")
@@ -72,6 +96,50 @@ def locked(beside: Path) -> Iterator[None]:
         raise CleanerError(
             f"the folder {str(folder)!r} cannot be written ({error.strerror}), and the journal has to lie there; "
             "make it writable, or use a copy of the folder that is; nothing was moved"
+        ) from error
+    try:
+        # Always in this order, so that no two runs wait for each other.
+        with _held(changed) if os.path.isdir(changed) else nullcontext():
+            yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Lock a folder that is the user's: it gets no file for that, and needs not be writable."""
+    try:
+        handle = os.open(folder, os.O_RDONLY) if fcntl is not None else None
+    except OSError as error:
+        raise CleanerError(f"{str(folder)!r} cannot be locked ({error.strerror}); nothing was changed") from error
+    try:
+        with nullcontext() if handle is not None and _lock(handle) else _hidden_lock(folder):
+            yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Wait for the lock on an open folder; false where its file system locks no folders, as over a network."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _hidden_lock(folder: Path) -> Iterator[None]:
+    """Lock a folder by a hidden file in it, where the folder itself cannot be locked."""
+    lock = FileLock(folder / ".cleaner.lock")
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise CleanerError(
+            f"{str(folder)!r} cannot be locked ({error.strerror}); make it writable; nothing was changed"
         ) from error
     try:
         yield
@@ -99,6 +167,34 @@ def check_edits(path: Path, accept_edited: bool) -> None:
         manifest.accept_edits()
     elif manifest.edits:
         raise CleanerError(f"{manifest.edited} (accept_edited=True). Nothing was changed")
+
+
+def check_trust(doubt: str, trust: bool) -> None:
+    """Refuse a journal that this user may not have written, unless they trust it.
+
+    Args:
+        doubt: why it may be somebody else's, and what it would change; empty where it is this user's.
+        trust: whether the user trusts it whoever wrote it.
+
+    Raises:
+        CleanerError: it is not known to be theirs and they did not say that they trust it; nothing was changed.
+    """
+    if doubt and not trust:
+        raise CleanerError(f"{doubt}; give --yes (in Python trust=True) if that is what you want; nothing was changed")
+
+
+def doubt_about(path: Path, doubt: str, would: str) -> str:
+    """Say why a journal may be somebody else's, and what would be done; empty where there is no doubt."""
+    return doubt and f"{str(path)!r} is not known to be a journal that you wrote ({doubt}). This would {would}"
+
+
+def notes_on_key() -> tuple[str, ...]:
+    """What keeps journals from being known as this user's; empty where nothing does."""
+    try:
+        journal_key(make=True)
+    except (OSError, ValueError) as error:
+        return (f"this apply cannot be known as yours, so that an undo of it asks first: {error}",)
+    return ()
 
 
 def notes_on(scan: Scan | None, root: Path, unchecked: Sequence[str]) -> tuple[str, ...]:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from cleaner.apply.execute import remove_if_empty, trash_folders
 from cleaner.apply.plan import Conflict
-from cleaner.apply.run import locked
+from cleaner.apply.run import check_trust, doubt_about, locked
 from cleaner.core import journal as journals
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, sync_folder
 from cleaner.core.identity import Identity
 from cleaner.core.journal import Journal, Operation, State
 
-__all__ = ["Trash", "Trashed", "empty", "trash"]
+__all__ = ["Trash", "Trashed", "doubt", "empty", "trash"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +67,23 @@ def trash(journal: str | Path) -> Trash:
     return _found(_settled(journal))
 
 
-def empty(journal: str | Path) -> Trash:
+def empty(journal: str | Path, trust: bool = False) -> Trash:
     """Remove for good what a journal put into the trash and is still there with the bytes that it had.
 
     The journal says what is about to be removed before it is, so that an undo can tell what is gone for good, and
     puts back what an interrupted call did not come to.
 
+    Args:
+        journal: the journal of the apply.
+        trust: as in `cleaner.apply.execute.undo`.
+
     Raises:
-        CleanerError: the journal cannot be used or written; nothing was removed.
+        CleanerError: the journal cannot be used or written, or is not known to be yours; nothing was removed.
     """
-    _settled(journal)  # before a lock is made beside what may be no journal
-    with locked(Path(journal)):
+    found = _settled(journal)  # before a lock is made beside what may be no journal
+    with locked(Path(journal), found.data):
         found = _settled(journal)
+        check_trust(_doubt(found), trust)
         there = _found(found)
         if not there.files:
             return there
@@ -88,8 +93,21 @@ def empty(journal: str | Path) -> Trash:
             raise CleanerError(f"{error}; nothing was removed") from error
         removed, left = _remove(there.files, found.data)
         notes = _sync({each.path.rpartition("/")[0] for each in removed}, found.data)
-        remove_if_empty(sorted(trash_folders(found), key=len, reverse=True), found.data)
+        notes = (*notes, *remove_if_empty(trash_folders(found), found.data))
     return Trash(there.journal, removed, (*there.left, *left), notes)
+
+
+def doubt(journal: str | Path) -> str:
+    """Say why a journal may not be written by this user, and what `empty` would remove; empty where it is theirs.
+
+    Raises:
+        CleanerError: the journal cannot be used.
+    """
+    return _doubt(journals.read(journal))
+
+
+def _doubt(journal: Journal) -> str:
+    return doubt_about(journal.path, journal.doubt, f"remove files for good from {str(journal.data / TRASH)!r}")
 
 
 def _settled(path: str | Path) -> Journal:
@@ -98,7 +116,7 @@ def _settled(path: str | Path) -> Journal:
         raise CleanerError(f"the apply of {str(path)!r} was interrupted; give that command again first, or undo it")
     if found.state is State.UNDOING:
         raise CleanerError(f"an undo of {str(path)!r} was interrupted; give that command again first")
-    if not found.data.is_dir():
+    if not os.path.isdir(found.data):
         raise CleanerError(f"the journal's dataset {str(found.data)!r} is not there; put it back first")
     return found
 

@@ -6,13 +6,21 @@ import errno
 import hashlib
 import math
 import os
+import re
 import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cleaner.core.errors import CleanerError, FieldError
 from cleaner.core.suffixes import IMAGE_SUFFIXES, OTHER_SUFFIXES, suffix_of
+
+if sys.platform == "win32":
+    fcntl = None
+else:
+    import fcntl
 
 __all__ = [
     "MOST_BYTES",
@@ -27,9 +35,10 @@ __all__ = [
     "path_to_csv",
     "regular_handle",
     "relative_path",
-    "rewrite",
+    "remove_leftovers",
     "sha256_of",
     "sync_folder",
+    "temporary_beside",
     "write_whole",
 ]
 
@@ -39,6 +48,9 @@ TRASH = ".cleaner-trash"
 MOST_BYTES = 2**31
 """Bytes of the largest file of a dataset that is read: what the largest image takes, of eight bytes a pixel."""
 
+_PART_SUFFIX = ".cleaner.part"
+# What mkstemp puts between the name of the file and the suffix has eight characters.
+_PART = re.compile(r"\..+\.[a-z0-9_]{8}" + re.escape(_PART_SUFFIX), re.DOTALL)
 _NO_NAMES = frozenset(("", ".", ".."))
 # A spreadsheet takes a cell that begins with one of these for a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -59,51 +71,108 @@ class RefusedFile(OSError):  # noqa: N818 - not an error of the system, but the 
         return type(self), (self.strerror or "",)
 
 
-def write_whole(path: Path, data: str | bytes | Iterable[str]) -> None:
+def write_whole(
+    path: Path, data: str | bytes | Iterable[str], mode: int | None = None, modified: int | None = None
+) -> None:
     """Write `data` to `path` so that the file is either the old one or the new one, also after a power cut.
 
-    Text is written as UTF-8; an iterable of texts piece by piece, so that the whole need never be in memory.
-    """
-    pieces: Iterable[str | bytes] = (data,) if isinstance(data, (str, bytes)) else data
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    # mkstemp makes files that only their owner can read; reviewers may be other people.
-    _put_in_place(path, pieces, handle, Path(name), 0o666 & ~_umask())
-
-
-def rewrite(path: Path, data: bytes, part: Path, mode: int, modified: int | None = None) -> None:
-    """Give a file of the user's other bytes, so that it is either the old one or the new one, also after a power cut.
+    What a killed process leaves is for `remove_leftovers`; that lists the folder, too slow for each of many files.
 
     Args:
         path: the file.
-        data: its new bytes.
-        part: temporary file in the same folder; known beforehand, so that one that a killed process left can be told.
-        mode: the permissions that it gets.
+        data: bytes, or text, which is written as UTF-8; an iterable of texts is written piece by piece, so that the
+            whole need never be in memory.
+        mode: the permissions that it gets; those of any new file by default.
         modified: the time of change that it gets, in nanoseconds; now by default.
 
     Raises:
-        OSError: it cannot be written, or there is a file called `part`; the file is as it was.
+        OSError: it cannot be written; the file is as it was.
     """
-    handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o600)
-    _put_in_place(path, (data,), handle, part, mode, modified)
-
-
-def _put_in_place(
-    path: Path, pieces: Iterable[str | bytes], handle: int, part: Path, mode: int, modified: int | None = None
-) -> None:
-    try:
+    pieces: Iterable[str | bytes] = (data,) if isinstance(data, (str, bytes)) else data
+    with temporary_beside(path) as (handle, part):
         with os.fdopen(handle, "wb") as file:
             for piece in pieces:
                 file.write(piece.encode("utf-8") if isinstance(piece, str) else piece)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(part, mode)
+        # mkstemp makes files that only their owner can read; reviewers may be other people.
+        os.chmod(part, 0o666 & ~_umask() if mode is None else mode)
         if modified is not None:
             os.utime(part, ns=(modified, modified))
         os.replace(part, path)
+    sync_folder(path.parent)
+
+
+@contextmanager
+def temporary_beside(path: Path) -> Iterator[tuple[int, Path]]:
+    """Make a temporary file in the folder of `path`, for the caller to rename; it is removed where that fails.
+
+    It is locked while it is in use, so that `remove_leftovers` tells it from one that a killed process left.
+
+    Yields:
+        its handle, which is for the caller to close, and its path.
+    """
+    handle, part = _new_part(path)
+    # The lock lasts as long as one handle is open; Windows renames no file that is.
+    kept = None if fcntl is None else os.dup(handle)
+    try:
+        yield handle, part
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    finally:
+        if kept is not None:
+            os.close(kept)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of `temporary_beside` in a folder that no process uses any more.
+
+    Where the system or the file system has no locks, none is removed.
+    """
+    try:
+        found = [Path(entry.path) for entry in os.scandir(folder) if _PART.fullmatch(entry.name)]
+    except OSError:
+        return  # what is wrong with the folder is for its user to meet
+    for part in found:
+        # One that another user left, or another process removed, is not ours to open.
+        with suppress(OSError):
+            _remove_if_unused(part)
+
+
+def _remove_if_unused(part: Path) -> None:
+    handle = os.open(part, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    try:
+        if stat.S_ISREG(os.fstat(handle).st_mode) and _lock(handle):
+            part.unlink()
+    finally:
+        os.close(handle)
+
+
+def _new_part(path: Path) -> tuple[int, Path]:
+    # A name may have 255 bytes on most systems.
+    name = path.name.encode("utf-8", "ignore")[:200].decode("utf-8", "ignore")
+    while True:
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{name}.", suffix=_PART_SUFFIX)
+        try:
+            usable = _lock(handle) and os.fstat(handle).st_nlink > 0
+        except OSError:
+            usable = True  # a file system without locks
+        if usable or fcntl is None:
+            return handle, Path(part)
+        # Another process took it for a leftover before it was locked, and removes it.
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file without waiting; false where another process has it, or the system has no such locks."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def sync_folder(folder: Path) -> None:
@@ -177,19 +246,19 @@ def sha256_of(path: Path, most: int | None = MOST_BYTES) -> str:
     return digest.hexdigest()
 
 
-def check_path(path: str) -> str:
-    """`path` itself if it is a plain path below a root, with forward slashes.
+def check_path(path: str, field: str = "path") -> str:
+    """`path` itself if it is a plain path below a root, with forward slashes; `field` names it in the error.
 
     Raises:
-        FieldError: empty, absolute, with `.` or `..` or empty parts, with a NUL, or not encodable as UTF-8.
+        FieldError: no text, empty, absolute, with `.` or `..` or empty parts, with a NUL, or not encodable as UTF-8.
     """
     accepted = "a path relative to the dataset's folder, with forward slashes and without '.' or '..', is accepted"
-    if "\0" in path or not _NO_NAMES.isdisjoint(path.split("/")):
-        raise FieldError("path", path, accepted)
+    if not isinstance(path, str) or "\0" in path or not _NO_NAMES.isdisjoint(path.split("/")):
+        raise FieldError(field, path, accepted)
     try:
         path.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise FieldError("path", path, "a name in UTF-8 is accepted; rename the file") from error
+        raise FieldError(field, path, "a name in UTF-8 is accepted; rename the file") from error
     return path
 
 

@@ -8,6 +8,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from cleaner.core.fields import check_sha256, check_whole
 from cleaner.core.files import sha256_of
 
 __all__ = ["Identity"]
@@ -20,12 +21,21 @@ class Identity:
     Attributes:
         size, modified, inode: as the file system has them; a move inside it keeps all three.
         sha256: of the file's bytes, of a link that of where it leads; empty where they could not be read.
+
+    Raises:
+        FieldError: a field makes no sense.
     """
 
     size: int
     modified: int
     inode: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        check_whole(self, "size", "inode")
+        check_whole(self, "modified", least=-(2**63), most=2**63 - 1)
+        if self.sha256 != "":
+            check_sha256(self, "sha256")
 
     @classmethod
     def of(cls, path: Path, status: os.stat_result, sha256: str) -> Identity:

@@ -13,6 +13,7 @@ from cleaner.core.files import path_from_csv
 
 __all__ = [
     "DELIMITERS",
+    "TABLE_SUFFIXES",
     "LabelRows",
     "LabelTable",
     "check_parquet_types",
@@ -26,6 +27,9 @@ __all__ = [
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 """What stands between the cells of a table in text, by the suffix of its name."""
+
+TABLE_SUFFIXES = frozenset((*DELIMITERS, ".parquet"))
+"""The suffixes that the name of a label table may have, in lower case."""
 
 _PATHS = frozenset(
     [

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.files import cell_to_csv, number_to_csv, path_to_csv, sync_folder, write_whole
+from cleaner.core.files import cell_to_csv, number_to_csv, path_to_csv, remove_leftovers, sync_folder, write_whole
 from cleaner.core.ledger import Edits, Ledger
 from cleaner.core.manifest_rows import COLUMNS, Lines, ManifestRows
 from cleaner.core.records import Decision, face_of
@@ -216,6 +216,7 @@ class Manifest:
         out = Path(out)
         if os.path.lexists(out) and not self._may_replace(out):
             raise CleanerError(f"{str(out)!r} is there and is not an earlier export of decisions; give another name")
+        remove_leftovers(out.parent)
         try:
             write_whole(out, _csv_lines([list(COLUMNS), *map(_row, self._rows.values())]))
         except OSError as error:

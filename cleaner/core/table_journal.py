@@ -6,16 +6,29 @@ as it was. The table is replaced in one step, so that its bytes say whether that
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from cleaner.core.errors import CleanerError
+from cleaner.core import journal as journals
+from cleaner.core.errors import FieldError
+from cleaner.core.fields import check_absolute, check_sha256, check_text, check_whole
 from cleaner.core.files import check_path
-from cleaner.core.journal import State, append_line, is_of_table, lines_of, not_a_journal, now, write_lines
+from cleaner.core.journal import (
+    State,
+    append_line,
+    check_action,
+    content_of,
+    doubt_of,
+    is_of_table,
+    lines_of,
+    not_a_journal,
+    now,
+    state_of,
+    write_lines,
+)
+from cleaner.core.label_table import TABLE_SUFFIXES
 
 __all__ = ["RowChange", "TableJournal", "Version", "journals_of_table", "read"]
 
@@ -37,7 +50,7 @@ class RowChange:
         cell: what stands in the row after, where there may be several labels; None where that is `new_label`.
 
     Raises:
-        CleanerError: a field makes no sense.
+        FieldError: a field makes no sense.
     """
 
     path: str
@@ -51,8 +64,11 @@ class RowChange:
 
     def __post_init__(self) -> None:
         check_path(self.path)
-        if self.action not in ("delete", "relabel"):
-            raise CleanerError(f"the action is {self.action!r}; delete and relabel are accepted")
+        check_action(self.action)
+        check_text(self, "name", "label", "new_label", "decided_at")
+        check_whole(self, "place")
+        if self.cell is not None:
+            check_text(self, "cell")
 
     @property
     def becomes(self) -> str | None:
@@ -69,12 +85,22 @@ class RowChange:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """The bytes that a table had at one time; `modified` and `mode` are those that an undo gives back."""
+    """The bytes that a table had at one time; `modified` and `mode` are those that an undo gives back.
+
+    Raises:
+        FieldError: a field makes no sense.
+    """
 
     sha256: str
     size: int
     modified: int
     mode: int
+
+    def __post_init__(self) -> None:
+        check_sha256(self, "sha256")
+        check_whole(self, "size")
+        check_whole(self, "modified", least=-(2**63), most=2**63 - 1)
+        check_whole(self, "mode", most=0o7777)
 
 
 @dataclass(frozen=True)
@@ -91,6 +117,10 @@ class TableJournal:
         written: when it was begun.
         state: the last state that was reached.
         left: paths of the changes that are not in the table though the journal is finished.
+        doubt: as in `Journal`.
+
+    Raises:
+        FieldError: a field makes no sense, such as a table that is called like none.
     """
 
     path: Path
@@ -102,16 +132,22 @@ class TableJournal:
     written: str
     state: State = State.APPLYING
     left: frozenset[str] = frozenset()
+    doubt: str = ""
+
+    def __post_init__(self) -> None:
+        check_absolute("data", str(self.data))
+        check_absolute("table", str(self.table))
+        if self.table.suffix.lower() not in TABLE_SUFFIXES:
+            raise FieldError("table", str(self.table), "a .csv, .tsv or .parquet file is accepted")
+        if not isinstance(self.before, Version):
+            raise FieldError("before", self.before, "sha256, size, modified and mode of a table are accepted")
+        check_sha256(self, "after")
+        check_text(self, "written")
 
     @property
     def kept(self) -> Path:
         """The copy of the table as it was."""
         return self.path.with_name(f"{self.path.stem}.{self.table.name}")
-
-    @property
-    def part(self) -> Path:
-        """The temporary file that becomes the table; there only while it is written, or after an interruption."""
-        return self.table.with_name(f".{self.table.name}.{self.path.stem}.part")
 
     @property
     def carried_out(self) -> tuple[RowChange, ...]:
@@ -135,7 +171,7 @@ class TableJournal:
             "kept": self.kept.name,
             "written": self.written,
         }
-        write_lines(self.path, [header, *map(asdict, self.changes)])
+        write_lines(self.path, header, map(asdict, self.changes), signed=True)
 
     def mark(self, state: State, left: Iterable[str] = ()) -> None:
         """Add the line that says that a state was reached.
@@ -160,6 +196,9 @@ def _beside(manifest: Path) -> Iterator[TableJournal]:
     for path in sorted(manifest.parent.glob("journal-*.jsonl")):
         if is_of_table(path):
             yield read(path)
+        else:
+            # Only one of folders has nothing to do with tables; what is damaged may have.
+            journals.read(path)
 
 
 def read(path: str | Path) -> TableJournal:
@@ -170,21 +209,23 @@ def read(path: str | Path) -> TableJournal:
     """
     path = Path(path)
     try:
-        header, *rest = lines_of(path)
+        content = content_of(path)
+        header, *rest = lines_of(content)
         if header["format"] != _FORMAT:
             raise ValueError(f"format {header['format']!r}; this version reads format {_FORMAT}")
-        states = [(State(entry["state"]), frozenset(entry["left"])) for entry in rest if "state" in entry]
-        state, left = states[-1] if states else (State.APPLYING, frozenset[str]())
+        before = header["before"]
+        state, left = state_of(rest)
         found = TableJournal(
             path=path,
-            data=Path(header["data"]),
-            table=_absolute(header["table"]),
-            before=_version(header["before"]),
-            after=_text(header["after"]),
+            data=Path(check_absolute("data", header["data"])),
+            table=Path(check_absolute("table", header["table"])),
+            before=Version(**before) if isinstance(before, dict) else before,
+            after=header["after"],
             changes=tuple(RowChange(**entry) for entry in rest if "state" not in entry),
-            written=str(header["written"]),
+            written=header["written"],
             state=state,
             left=left,
+            doubt=doubt_of(content),
         )
         if header["kept"] != found.kept.name:
             # Its copy of the table is found by its name.
@@ -192,23 +233,3 @@ def read(path: str | Path) -> TableJournal:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise not_a_journal(path, error) from error
     return found
-
-
-def _version(entry: Mapping[str, Any]) -> Version:
-    version = Version(**entry)
-    if not all(isinstance(number, int) for number in (version.size, version.modified, version.mode)):
-        raise ValueError(f"{json.dumps(dict(entry))} is not a version of a table")
-    return version
-
-
-def _absolute(text: object) -> Path:
-    path = Path(_text(text))
-    if not path.is_absolute():
-        raise ValueError(f"the table is {text!r}; a whole path is expected")
-    return path
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} came where a text is expected")
-    return value

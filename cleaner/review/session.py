@@ -11,11 +11,11 @@ from datetime import datetime, timezone
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
+from cleaner.core.opinions import other_opinions
 from cleaner.core.records import Action, Decision, Sample, face_of, parse_action
 from cleaner.core.scan import Scan
 from cleaner.core.standing import Standing
 from cleaner.core.tasks import MULTI_LABEL, OTHER, join_labels, split_labels
-from cleaner.review.opinions import Opinions
 from cleaner.review.pace import Pace
 from cleaner.review.place import ORDERS, SHOWS, Place, read_place, write_place
 
@@ -121,7 +121,6 @@ class Session:
         self._by_path = scan.by_path()
         if not self._by_path:
             raise CleanerError("the scan kept no sample, so there is nothing to review")
-        self._opinions = Opinions(self._by_path)
         self.standing = Standing(self._by_path, scan.task, scan.label_delim, scan.root, self.manifest.path.parent)
         self.cursor = self._anchor = 0
         self.selected: frozenset[str] = frozenset()
@@ -571,9 +570,15 @@ class Session:
         self.standing.look_again([sample.path])
         decision, note = self.standing.get(sample.path), self.standing.note(sample.path)
         error = self._errors[sample.path] if self._is_unread(sample) else ""
-        # What was decided about another file is no opinion on this one.
-        others = () if note and decision is None else self._opinions.others(sample.path, decision)
+        others = () if note and decision is None else self._other_opinions(sample.path, decision)
         return Card(sample, decision, others, error, note)
+
+    def _other_opinions(self, path: str, standing: Decision | None) -> tuple[Decision, ...]:
+        """What other reviewers decided about the same bytes, where that is something else than what stands."""
+        rows = self.manifest.standing().of(path)
+        if standing and standing.sha256:
+            rows = [row for row in rows if row.sha256 in ("", standing.sha256)]
+        return other_opinions(rows, standing)
 
     def _is_unread(self, sample: Sample) -> bool:
         """Whether this is a file that could not be read, and so no sample that was scored."""
@@ -719,7 +724,6 @@ class Session:
             self._recount()
 
     def _recount(self) -> None:
-        self._opinions.take_in(self.manifest.standing())
         self.standing.take_in(self.manifest.standing())
 
     def _sha256(self, path: str) -> str:

@@ -395,7 +395,7 @@ def test_a_last_line_of_the_journal_that_is_torn_is_written_again(place: Place) 
         assert place.apply().done == ()
         assert journal.read(path).state is State.FINISHED
         path.write_bytes(whole[:size])
-        undo(path)
+        undo(path, trust=True)  # its signature was of the whole
         assert tree(place.root) == place.before
         assert journal.read(path).state is State.UNDONE
         path.write_bytes(whole[:begin])  # as if the undo had not been
@@ -484,8 +484,8 @@ def test_a_file_that_appears_between_plan_and_move_is_not_overwritten(
     again = place.apply()
     assert (len(again.done), again.conflicts) == (2, ())
     assert again.done[1].target == "dog/2_1.png"
+    assert report.journal is None
     undo(again.journal)
-    undo(report.journal)
     assert (place.root / "dog/2.png").read_bytes() == b"of somebody else"
     assert {**tree(place.root), **place.before} == tree(place.root)
 
@@ -701,7 +701,7 @@ def test_bytes_that_change_between_plan_and_move_are_left_alone(place: Place, mo
     report = place.apply()
     assert report.done == ()
     assert "its bytes changed" in report.conflicts[0].reason
-    assert undo(report.journal) == Report(report.journal, (), ())
+    assert (report.journal, place.journals()) == (None, [])
 
 
 def test_a_row_about_a_file_that_was_not_there_is_not_carried_out_on_one_that_is_moved_there(place: Place) -> None:
@@ -915,8 +915,11 @@ def by_links(patch: pytest.MonkeyPatch) -> None:
 
 
 def by_placeholders(patch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
     by_links(patch)
-    patch.setattr(moves, "_link", lambda *_: False)
+    patch.setattr(os, "link", refuse)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -934,9 +937,11 @@ def test_a_process_that_is_killed_at_any_change_is_made_up_for_by_the_same_call(
         place.apply()
         assert tree(place.root) == applied(place.before)
         (done,) = place.journals()
+        assert not list(place.manifest.parent.glob(".*.part"))
         undoing = in_a_process_that_dies(at, lambda done=done: undo(done), system)
         assert undo(done).conflicts == ()
         assert tree(place.root) == place.before
+        assert not list(place.manifest.parent.glob(".*.part"))
         died = died or undoing
     assert at > 20
 
@@ -957,6 +962,103 @@ def test_an_apply_that_is_killed_at_any_change_can_be_undone(
         assert {**tree(place.root), **place.before} == tree(place.root)
         assert [path for path in tree(place.root) if path not in place.before] == []
     assert at > 20
+
+
+@pytest.mark.usefixtures("mover")
+@pytest.mark.parametrize(
+    "make_theirs", [lambda _, b: make(b), lambda _, b: b.write_bytes(b""), lambda a, b: os.link(a, b)]
+)
+@pytest.mark.parametrize("step", ["apply", "undo"])
+def test_what_is_at_the_target_of_a_killed_move_may_be_the_users_and_stays(
+    make_theirs: Callable[[Path, Path], object], step: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.decide(relabel("cat/1.png", "fox"), relabel("cat/2.png", "fox"))
+    if step == "undo":
+        done = place.apply().journal
+    with interrupted(monkeypatch, at=1), pytest.raises(KeyboardInterrupt):
+        place.apply() if step == "apply" else undo(done)
+    source, target = ("cat/2.png", "fox/2.png") if step == "apply" else ("fox/2.png", "cat/2.png")
+    make_theirs(place.root / source, place.root / target)
+    theirs = os.lstat(place.root / target)
+    report = place.apply() if step == "apply" else undo(done)
+    assert os.path.samestat(os.lstat(place.root / target), theirs)
+    assert any(repr(target) in note and "may be yours" in note for note in report.notes)
+    if step == "apply":
+        assert [operation.target for operation in report.done] == ["fox/1.png", "fox/2_1.png"]
+        undo(report.journal)
+    else:
+        assert [(c.path, os.strerror(errno.EEXIST) in c.reason) for c in report.conflicts] == [("fox/2.png", True)]
+        (place.root / target).unlink()
+        assert undo(done).conflicts == ()
+    assert {**tree(place.root), **place.before} == tree(place.root)
+
+
+def test_an_apply_whose_every_move_fails_leaves_no_journal_and_no_folder(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_scan(place.root, "cat", "dog", "fox", "cow")
+    place.decide(relabel("cat/1.png", "cow"), delete("cat/2.png"))
+    with monkeypatch.context() as patch:
+        patch.setattr(moves, "move", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, os.strerror(errno.EIO))))
+        report = place.apply()
+    assert (report.journal, report.done, len(report.conflicts), report.changed) == (None, (), 2, None)
+    assert place.journals() == []
+    assert tree(place.root) == place.before
+    assert len(place.apply().done) == 2
+
+
+def test_an_interrupted_apply_that_moved_nothing_and_has_nothing_left_to_do_leaves_no_journal(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.decide(delete("cat/1.png"))
+    with interrupted(monkeypatch, at=1), pytest.raises(KeyboardInterrupt):
+        place.apply()
+    assert len(place.journals()) == 1
+    place.decide(Decision("cat/1.png", Action.KEEP, decided_at=TIME))
+    assert place.apply().journal is None
+    assert place.journals() == []
+    assert tree(place.root) == place.before
+
+
+def test_folders_that_are_empty_and_cannot_be_removed_are_noted(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> None:
+        code = errno.ENOTEMPTY if os.listdir(folder) else errno.EACCES
+        raise OSError(code, os.strerror(code))
+
+    place.decide_all()
+    done = place.apply().journal
+    make(place.root / "cow" / "of somebody else.png")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rmdir", refuse)
+        report = undo(done)
+    assert report.conflicts == ()
+    (note,) = report.notes
+    assert note.startswith(f"2 empty folders could not be removed, such as '{TRASH}/{done.stem}/")
+    assert os.strerror(errno.EACCES) in note
+
+
+def test_images_on_which_reviewers_disagree_are_noted(place: Place) -> None:
+    place.decide(
+        delete("cat/1.png", reviewer="anna"),
+        Decision("cat/1.png", Action.KEEP, reviewer="bob", decided_at=TIME),
+        relabel("cat/2.png", "dog", reviewer="anna"),
+        relabel("cat/2.png", "dog", reviewer="bob"),
+    )
+    expected = "reviewers disagree on 1 image, 'cat/1.png' (anna: delete, bob: keep); the last decision stands"
+    assert plan(place.manifest, place.root).notes == (expected,)
+    assert apply(place.manifest, place.root).notes == (expected,)
+    place.decide(
+        relabel("cat/3.png", "fox", reviewer=""),
+        relabel("cat/3.png", "dog", reviewer="an\033[31mna"),
+        Decision("dog/1.png", Action.UNSURE, reviewer="bob", decided_at=TIME),
+        delete("dog/1.png", reviewer="anna"),
+        Decision("dog/1.png", Action.UNDO, reviewer="bob", decided_at=TIME),
+    )
+    (note,) = plan(place.manifest, place.root).notes
+    assert note.startswith("reviewers disagree on 2 images, such as 'cat/1.png' (")
+    place.decide(Decision("cat/1.png", Action.UNDO, reviewer="bob", decided_at=TIME))
+    (note,) = plan(place.manifest, place.root).notes
+    assert "'cat/3.png' (somebody: relabel to 'fox', 'an\\x1b[31mna': relabel to 'dog')" in note
 
 
 LINES: list[dict[str, Any]] = [

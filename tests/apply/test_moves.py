@@ -11,6 +11,7 @@ import pytest
 
 from cleaner.apply import moves
 from cleaner.apply.moves import move, take_back_half
+from cleaner.core.files import remove_leftovers
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_nothing_is_overwritten(make: Callable[[Path], object], source: Path, ta
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EXDEV, "no"), KeyboardInterrupt()])
-@pytest.mark.parametrize(("system", "step"), [(without_rename, "unlink"), (without_links, "replace")])
+@pytest.mark.parametrize(("system", "step"), [(without_rename, "rename"), (without_links, "rename")])
 def test_a_second_step_that_fails_changes_nothing(
     system: Callable[[pytest.MonkeyPatch], None],
     step: str,
@@ -96,7 +97,7 @@ def test_a_second_step_that_fails_changes_nothing(
     assert (os.listdir(source.parent), source.read_bytes()) == (["a"], b"of a")
 
 
-@pytest.mark.parametrize(("system", "step"), [(without_rename, "unlink"), (without_links, "replace")])
+@pytest.mark.parametrize(("system", "step"), [(without_rename, "rename"), (without_links, "rename")])
 def test_an_interruption_after_the_second_step_loses_nothing(
     system: Callable[[pytest.MonkeyPatch], None],
     step: str,
@@ -117,13 +118,37 @@ def test_an_interruption_after_the_second_step_loses_nothing(
     assert (os.listdir(source.parent), target.read_bytes()) == (["b"], b"of a")
 
 
-@pytest.mark.parametrize("half", [lambda a, b: os.link(a, b), lambda _, b: b.write_bytes(b"")])
+@pytest.mark.parametrize("system", [without_rename, without_links])
 def test_what_an_interruption_between_the_steps_leaves_is_taken_away(
-    half: Callable[[Path, Path], object], source: Path, target: Path
+    system: Callable[[pytest.MonkeyPatch], None], source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    half(source, target)
-    take_back_half(source, target)
+    system(monkeypatch)
+    monkeypatch.setattr(os, "rename", lambda *_: os._exit(9))  # as one who is killed
+    child = os.fork()
+    if child == 0:
+        try:
+            move(source, target)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert target.is_file()
+    assert take_back_half(source, target)
+    remove_leftovers(source.parent)
     assert (os.listdir(source.parent), source.read_bytes()) == (["a"], b"of a")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda a, b: os.link(a, b), lambda _, b: b.write_bytes(b""), lambda _, b: b.mkdir(), lambda a, b: b.symlink_to(a)],
+)
+def test_an_empty_file_or_another_name_of_the_file_may_be_the_users_and_stays(
+    make: Callable[[Path, Path], object], source: Path, target: Path
+) -> None:
+    make(source, target)
+    before = os.lstat(target)
+    assert not take_back_half(source, target)
+    assert os.lstat(target) == before
+    assert source.read_bytes() == b"of a"
 
 
 def test_what_is_no_half_of_a_move_stays(source: Path, target: Path) -> None:

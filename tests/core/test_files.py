@@ -33,7 +33,9 @@ from cleaner.core.files import (
     path_to_csv,
     regular_handle,
     relative_path,
+    remove_leftovers,
     sha256_of,
+    temporary_beside,
     write_whole,
 )
 from tests.odd_images import write_harmful_image
@@ -300,3 +302,81 @@ def test_the_bytes_are_on_the_disk_before_they_get_the_name(tmp_path: Path, monk
     monkeypatch.setattr(os, "replace", lambda *names: (steps.append("replace"), replace(*names)))
     write_whole(tmp_path / "a.csv", b"new")
     assert steps[:2] == ["fsync", "replace"]
+
+
+def killed_at_replace(path: Path) -> None:
+    """Let a process that writes `path` end before the file has its name."""
+    child = os.fork()
+    if child == 0:
+        os.replace = lambda *_: os._exit(9)
+        try:
+            write_whole(path, b"half")
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
+def test_a_file_with_the_longest_name_is_written_too(tmp_path: Path) -> None:
+    for name in ("a" * 255, "é" * 127, "\udcff" * 255):
+        write_whole(tmp_path / name, b"new")
+        assert (tmp_path / name).read_bytes() == b"new"
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_what_killed_processes_left_is_known_and_removed(tmp_path: Path) -> None:
+    for name in ("a.csv", "two\nlines", "a.csv"):
+        killed_at_replace(tmp_path / name)
+    assert len(list(tmp_path.iterdir())) == 3
+    remove_leftovers(tmp_path)
+    remove_leftovers(tmp_path / "none")
+    write_whole(tmp_path / "b.csv", b"new")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["b.csv"]
+
+
+def test_what_is_being_written_and_what_may_be_the_users_stays(tmp_path: Path) -> None:
+    names = [".a.csv.part", ".a.csv.12345678.part", "a.csv.12345678.cleaner.part", ".a.csv.1234.cleaner.part"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"of the user")
+    (tmp_path / ".folder.12345678.cleaner.part").mkdir()
+    (tmp_path / "elsewhere").write_bytes(b"of the user")
+    (tmp_path / ".link.12345678.cleaner.part").symlink_to("elsewhere")
+    os.mkfifo(tmp_path / ".pipe.12345678.cleaner.part")
+    before = sorted(entry.name for entry in tmp_path.iterdir())
+    with temporary_beside(tmp_path / "b.csv") as (handle, part):
+        os.write(handle, b"new")
+        os.close(handle)
+        write_whole(tmp_path / "a.csv", b"other")
+        remove_leftovers(tmp_path)
+        os.replace(part, tmp_path / "b.csv")
+    assert (tmp_path / "b.csv").read_bytes() == b"new"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([*before, "a.csv", "b.csv"])
+
+
+def test_one_that_is_taken_for_a_leftover_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    flock, made = fcntl.flock, []
+
+    def removing_first(handle: int, operation: int) -> None:
+        if not made:
+            made.extend(tmp_path.iterdir())
+            made[0].unlink()
+        flock(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", removing_first)
+    write_whole(tmp_path / "a.csv", b"new")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_where_there_are_no_locks_files_are_written_and_leftovers_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / ".a.csv.12345678.cleaner.part"
+    left.write_bytes(b"half")
+    for fcntl in (SimpleNamespace(flock=lambda *_: os.stat("/none"), LOCK_EX=1, LOCK_NB=2), None):
+        monkeypatch.setattr(files, "fcntl", fcntl)
+        write_whole(tmp_path / "a.csv", b"new")
+        remove_leftovers(tmp_path)
+        assert sorted(entry.name for entry in tmp_path.iterdir()) == [left.name, "a.csv"]

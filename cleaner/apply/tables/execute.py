@@ -6,25 +6,38 @@ import os
 import shlex
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cleaner.apply.plan import Conflict
-from cleaner.apply.run import Report, check_edits, checked, locked, note_on_history, notes_on, warnings_of
+from cleaner.apply.run import (
+    Report,
+    check_edits,
+    check_trust,
+    checked,
+    doubt_about,
+    locked,
+    note_on_history,
+    notes_on,
+    notes_on_key,
+    warnings_of,
+)
 from cleaner.apply.tables.naming import Naming
 from cleaner.apply.tables.plan import Made, Rows, TablePlan, make_plan, rows_of
 from cleaner.apply.tables.sets import sets_of
-from cleaner.apply.tables.table import LabelTable, read_table, sha256_of_bytes, version_of
+from cleaner.apply.tables.table import LabelTable, content_of, read_table, sha256_of_bytes, version_of
 from cleaner.core import journal as journals
 from cleaner.core.errors import CleanerError
-from cleaner.core.files import rewrite
+from cleaner.core.files import remove_leftovers, write_whole
 from cleaner.core.journal import State
 from cleaner.core.manifest import Manifest
+from cleaner.core.opinions import note_on_disagreement
 from cleaner.core.records import Action
-from cleaner.core.scan import load
+from cleaner.core.scan import Scan, load
 from cleaner.core.table_journal import RowChange, TableJournal, Version, journals_of_table, read
 
-__all__ = ["TableLabels", "apply_to_table", "plan_for_table", "undo_in_table"]
+__all__ = ["TableLabels", "apply_to_table", "doubt_about_table", "plan_for_table", "undo_in_table"]
 
 # They have columns with paths and labels too.
 _OF_A_SCAN = ("top_losses.csv", "confusion.csv", "unreadable.csv", "classes.csv", "decisions.csv")
@@ -60,7 +73,9 @@ def apply_to_table(manifest: str | Path, data: str | Path, labels: TableLabels, 
             changed.
     """
     manifest, root = checked(manifest, data)
-    with locked(manifest):
+    # The lock belongs to the table: another scan folder may be about it too. Its folder is locked, as the table itself
+    # is replaced by another file.
+    with locked(manifest, Path(os.path.realpath(labels.table)).parent):
         check_edits(manifest, accept_edited)
         planned = _planned(manifest, root, labels)
         free = _settle(planned)
@@ -71,8 +86,8 @@ def apply_to_table(manifest: str | Path, data: str | Path, labels: TableLabels, 
         journal = _journal(free or journals.new_name(manifest.parent), root, planned.table, todo.operations, new)
         notes = _write(journal, planned.table, new)
         warnings = _mark(journal, State.FINISHED)
-    warnings, notes = (*todo.warnings, *warnings), (*todo.notes, *notes)
-    return Report(journal.path, todo.operations, todo.conflicts, warnings, notes)
+    warnings, notes = (*todo.warnings, *warnings), (*todo.notes, *notes, *notes_on_key())
+    return Report(journal.path, todo.operations, todo.conflicts, warnings, notes, journal.table)
 
 
 def plan_for_table(manifest: str | Path, data: str | Path, labels: TableLabels) -> TablePlan:
@@ -84,26 +99,34 @@ def plan_for_table(manifest: str | Path, data: str | Path, labels: TableLabels) 
     return _planned(*checked(manifest, data), labels).plan
 
 
-def undo_in_table(journal: str | Path) -> Report:
+def undo_in_table(journal: str | Path, trust: bool = False) -> Report:
     """Put the old table back, byte for byte and with its time of change, if nobody changed the new one since.
 
+    Args:
+        journal: the journal that the apply wrote.
+        trust: as in `cleaner.apply.execute.undo`.
+
     Raises:
-        CleanerError: the journal cannot be used; nothing was changed.
+        CleanerError: the journal cannot be used, or is not known to be yours; nothing was changed.
     """
-    read(journal)  # before a lock is made beside what may be no journal
-    with locked(Path(journal)):
+    check_trust(doubt_about_table(journal), trust)  # before a lock is made beside what may be no journal
+    with locked(Path(journal), read(journal).table.parent):
         found = read(journal)
+        check_trust(_doubt(found), trust)
         if found.state is State.UNDONE:
             return Report(found.path, (), ())
-        found.part.unlink(missing_ok=True)
+        remove_leftovers(found.table.parent)
+        _check_is_regular(found.table)
         status, now = _status_of(found.table), _bytes_of(found.table)
         if now is not None and sha256_of_bytes(now) == found.before.sha256:
             # It was not begun, or an undo was interrupted after its one step.
             return Report(found.path, (), (), _mark(found, State.UNDONE))
+        _check_is_regular(found.kept)
         old = _bytes_of(found.kept)
         reason = _reason_to_leave(found, now, old)
         if reason or old is None:
             return Report(found.path, (), (Conflict(str(found.table), "undo", reason),))
+        content_of(found.kept, old)
         found.mark(State.UNDOING)
         if _status_of(found.table) != status:
             reason = "somebody changed the table just now; give the command again"
@@ -111,7 +134,17 @@ def undo_in_table(journal: str | Path) -> Report:
         notes = _rewrite(found, old, found.before.modified)
         warnings = _mark(found, State.UNDONE)
     back = tuple(replace(change, label=change.new_label, new_label=change.label) for change in found.changes[::-1])
-    return Report(found.path, back, (), warnings, notes)
+    return Report(found.path, back, (), warnings, notes, found.table)
+
+
+def doubt_about_table(journal: str | Path) -> str:
+    """See `cleaner.apply.execute.doubt`."""
+    return _doubt(read(journal))
+
+
+def _doubt(journal: TableJournal) -> str:
+    rows = len(journal.changes)
+    return doubt_about(journal.path, journal.doubt, f"replace the file {str(journal.table)!r} ({rows} rows change)")
 
 
 def _reason_to_leave(journal: TableJournal, now: bytes | None, old: bytes | None) -> str:
@@ -130,6 +163,16 @@ def _reason_to_leave(journal: TableJournal, now: bytes | None, old: bytes | None
     return f"somebody changed the table since; compare it with the old one, which is kept as {str(journal.kept)!r}"
 
 
+def _check_is_regular(path: Path) -> None:
+    """Refuse a link and what is no file, which no apply leaves in the place of a table.
+
+    Raises:
+        CleanerError: it is one.
+    """
+    if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+        raise CleanerError(f"{str(path)!r} is a link or no regular file; put the table back there; nothing was changed")
+
+
 def _planned(manifest: Path, root: Path, labels: TableLabels) -> _Planned:
     scan = load(manifest.parent) if (manifest.parent / "scan.json").is_file() else None
     sets = sets_of(scan, labels.label_delim)
@@ -146,9 +189,13 @@ def _planned(manifest: Path, root: Path, labels: TableLabels) -> _Planned:
     earlier = [Made(change, journal.path) for journal in settled for change in journal.carried_out]
     plan = make_plan(latest.values(), root, table, rows, naming, scan.vocab if scan else None, earlier, sets)
     unchecked = [change.path for change in plan.operations if not latest[change.path].sha256]
-    notes = (*notes_on(scan, root, unchecked), *note_on_history(settled, latest.values()))
+    notes = (*_notes(scan, root, unchecked, decisions), *note_on_history(settled, latest.values()))
     plan = replace(plan, warnings=warnings_of(decisions), notes=notes)
     return _Planned(table, settled, plan)
+
+
+def _notes(scan: Scan | None, root: Path, unchecked: Sequence[str], decisions: Manifest) -> tuple[str, ...]:
+    return (*notes_on(scan, root, unchecked), *note_on_disagreement(decisions.standing()))
 
 
 def _check_is_of_no_scan(table: Path, manifest: Path) -> None:
@@ -182,7 +229,7 @@ def _settle(planned: _Planned) -> Path | None:
         written = read(journal.path)
         if written.state is journal.state:
             continue
-        journal.part.unlink(missing_ok=True)
+        remove_leftovers(journal.table.parent)
         journal.mark(journal.state, journal.left)
         if written.state is State.APPLYING and journal.state is State.UNDONE:
             free = journal.path
@@ -203,14 +250,23 @@ def _write(journal: TableJournal, table: LabelTable, new: bytes) -> tuple[str, .
     """
     try:
         journal.write()
-        part = journal.kept.with_name(f".{journal.kept.name}.part")
-        part.unlink(missing_ok=True)
-        rewrite(journal.kept, table.data, part, journal.before.mode)
+        write_whole(journal.kept, table.data, journal.before.mode)
+        if not table.is_as_it_was():
+            raise CleanerError(f"somebody changed {str(table.path)!r} just now; look at it again")
     except (OSError, CleanerError) as error:
+        _discard(journal)
         raise CleanerError(f"{_why(error)}; nothing was changed") from error
-    if not table.is_as_it_was():
-        raise CleanerError(f"somebody changed {str(table.path)!r} just now; nothing was changed; look at it again")
     return _rewrite(journal, new, modified=None)
+
+
+def _discard(journal: TableJournal) -> None:
+    """Remove the journal of an apply that did not change the table, and the copy that it kept.
+
+    Where that cannot be done they stay: the next apply sees by the table's bytes that nothing was done.
+    """
+    with suppress(OSError):
+        journal.kept.unlink(missing_ok=True)
+        journal.path.unlink(missing_ok=True)
 
 
 def _rewrite(journal: TableJournal, data: bytes, modified: int | None) -> tuple[str, ...]:
@@ -219,8 +275,9 @@ def _rewrite(journal: TableJournal, data: bytes, modified: int | None) -> tuple[
     Raises:
         CleanerError: it cannot be written; it is as it was.
     """
+    remove_leftovers(journal.table.parent)
     try:
-        rewrite(journal.table, data, journal.part, journal.before.mode, modified)
+        write_whole(journal.table, data, journal.before.mode, modified)
     except OSError as error:
         if _bytes_of(journal.table) == data:
             return (f"whether {str(journal.table)!r} would survive a power cut as it is now is unknown: {_why(error)}",)

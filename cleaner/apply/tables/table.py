@@ -14,7 +14,7 @@ from cleaner.apply.tables.text import TextTable
 from cleaner.core.errors import CleanerError
 from cleaner.core.label_table import DELIMITERS, choose_columns
 
-__all__ = ["LabelTable", "read_table", "sha256_of_bytes", "version_of"]
+__all__ = ["LabelTable", "content_of", "read_table", "sha256_of_bytes", "version_of"]
 
 
 class _Content(Protocol):
@@ -98,12 +98,17 @@ def read_table(labels: str | Path, path_column: str | None, label_column: str | 
         status, data = path.stat(), path.read_bytes()
     except OSError as error:
         raise CleanerError(f"the label table {str(path)!r} cannot be read: {error.strerror}") from error
-    content = _content(path, data)
+    content = content_of(path, data)
     chosen = choose_columns(str(path), content.columns, path_column, label_column)
     return LabelTable(path, content, *chosen, status, data, sha256_of_bytes(data))
 
 
-def _content(path: Path, data: bytes) -> _Content:
+def content_of(path: Path, data: bytes) -> _Content:
+    """The columns and rows in the bytes of a label table; its name says of which kind it is.
+
+    Raises:
+        CleanerError: the bytes are no such table.
+    """
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         return ParquetTable(data, str(path))

@@ -353,8 +353,8 @@ def test_a_table_that_changes_while_it_is_applied_to_is_left_alone(
     place.decide_all()
     write = journals.write_lines
 
-    def change(*given: Any) -> None:
-        write(*given)
+    def change(*given: Any, **options: Any) -> None:
+        write(*given, **options)
         place.table.write_bytes(CSV + b"x")
 
     with monkeypatch.context() as patch:
@@ -362,6 +362,7 @@ def test_a_table_that_changes_while_it_is_applied_to_is_left_alone(
         with pytest.raises(CleanerError, match="somebody changed"):
             place.apply()
     assert place.table.read_bytes() == CSV + b"x"
+    assert list(place.manifest.parent.glob("journal-*")) == []
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -382,8 +383,32 @@ def test_a_process_that_is_killed_at_any_change_is_made_up_for_by_the_same_call(
         assert place.table.read_bytes() in (CSV, APPLIED)
         assert undo(done).conflicts == ()
         assert tree(place.root) == place.before
+        assert not list(place.manifest.parent.glob(".*.part"))
         died = died or undoing
     assert at > 8
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_what_a_killed_apply_left_half_written_is_removed_by_undo(tmp_path: Path) -> None:
+    at, died = 0, True
+    while died:
+        at += 1
+        place = Place(tmp_path / str(at))
+        place.decide_all()
+        died = in_a_process_that_dies(at, place.apply, one_step)
+        for done in place.manifest.parent.glob("journal-*.jsonl"):
+            assert undo(done).conflicts == ()
+            assert tree(place.root) == place.before
+            assert not list(place.manifest.parent.glob(".*.part"))
+    assert at > 8
+
+
+def test_a_table_on_which_reviewers_disagree_is_noted(place: Place) -> None:
+    place.decide(
+        delete("train/1.png", reviewer="anna"), Decision("train/1.png", Action.KEEP, reviewer="bob", decided_at=TIME)
+    )
+    (note,) = plan(place.manifest, place.root, labels=place.table).notes
+    assert "'train/1.png' (anna: delete, bob: keep)" in note
 
 
 def test_an_undo_that_was_interrupted_comes_first(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

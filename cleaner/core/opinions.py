@@ -1,0 +1,62 @@
+"""On which images reviewers disagree, as the rows of a manifest say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cleaner.core.manifest_rows import ManifestRows
+from cleaner.core.records import Action, Decision
+
+__all__ = ["last_of_each", "note_on_disagreement", "other_opinions"]
+
+
+def last_of_each(rows: Iterable[Decision]) -> dict[str, Decision]:
+    """Return the last decision of each reviewer about one file, in the order of the decisions.
+
+    Args:
+        rows: all rows of the file, in the order of the manifest. A reviewer who took the last one back has none.
+    """
+    last: dict[str, Decision] = {}
+    for row in rows:
+        # To the end, so that the order is that of the decisions.
+        last.pop(row.reviewer, None)
+        if row.action is not Action.UNDO:
+            last[row.reviewer] = row
+    return last
+
+
+def other_opinions(rows: Iterable[Decision], standing: Decision | None) -> tuple[Decision, ...]:
+    """Return what reviewers decided on one file otherwise than what stands; nothing where nobody disagrees.
+
+    Args:
+        rows: all rows of the file, in the order of the manifest.
+        standing: the decision that stands; None where none does, and each opinion is returned.
+    """
+    last = last_of_each(rows)
+    if len({_what(decision) for decision in last.values()}) < 2:
+        return ()
+    if standing is None:
+        return tuple(last.values())
+    return tuple(d for d in last.values() if d.reviewer != standing.reviewer and _what(d) != _what(standing))
+
+
+def note_on_disagreement(rows: ManifestRows) -> tuple[str, ...]:
+    """Say on how many decided images reviewers disagree, with one of them as an example; empty where on none."""
+    disputed = [path for path in rows.repeated() if path in rows and other_opinions(rows.of(path), rows[path])]
+    if not disputed:
+        return ()
+    opinions = ", ".join(map(_shown, last_of_each(rows.of(disputed[0])).values()))
+    images = "1 image" if len(disputed) == 1 else f"{len(disputed)} images"
+    such_as = "" if len(disputed) == 1 else "such as "
+    return (f"reviewers disagree on {images}, {such_as}{disputed[0]!r} ({opinions}); the last decision stands",)
+
+
+def _shown(decision: Decision) -> str:
+    # The name comes from a file, and the text may go to a terminal.
+    reviewer = decision.reviewer if decision.reviewer.isprintable() else ascii(decision.reviewer)
+    label = f" to {decision.new_label!r}" if decision.new_label else ""
+    return f"{reviewer or 'somebody'}: {decision.action}{label}"
+
+
+def _what(decision: Decision) -> tuple[Action, str]:
+    return decision.action, decision.new_label
