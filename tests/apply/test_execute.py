@@ -1054,10 +1054,10 @@ def test_images_on_which_reviewers_disagree_are_noted(place: Place) -> None:
         delete("dog/1.png", reviewer="anna"),
         Decision("dog/1.png", Action.UNDO, reviewer="bob", decided_at=TIME),
     )
-    (note,) = plan(place.manifest, place.root).notes
+    note, _ = plan(place.manifest, place.root).notes
     assert note.startswith("reviewers disagree on 2 images, such as 'cat/1.png' (")
     place.decide(Decision("cat/1.png", Action.UNDO, reviewer="bob", decided_at=TIME))
-    (note,) = plan(place.manifest, place.root).notes
+    note, _ = plan(place.manifest, place.root).notes
     assert "'cat/3.png' (somebody: relabel to 'fox', 'an\\x1b[31mna': relabel to 'dog')" in note
 
 
