@@ -433,7 +433,11 @@ def test_what_to_do_next_can_be_pasted_into_a_shell(
     _, out, _ = run(capsys, "apply", f"{odd}/decisions.csv", "--data", "data")
     (journal,) = (folder / odd).glob("journal-*")
     assert shlex.split(out.splitlines()[-1]) == ["To", "take", "it", "back:", "cleaner", "undo", str(journal)]
-    stub(monkeypatch, "cleaner.scoring.learner_file.scan_file", SimpleNamespace(scored={}, unreadable=(), address=""))
+    stub(
+        monkeypatch,
+        "cleaner.scoring.learner_file.scan_file",
+        SimpleNamespace(scored={}, unreadable=(), address="", left_out={}),
+    )
     _, out, _ = run(capsys, *SCAN[:-1], odd)
     assert shlex.split(out.splitlines()[-1]) == ["Review", "them:", "cleaner", "serve", odd]
 
@@ -495,7 +499,7 @@ SCAN = ["scan", "--learner", "l.pkl", "--data", "data", "--out", "new"]
 def test_scan_passes_its_options_on_and_prints_what_to_do_next(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = SimpleNamespace(scored={"train": 7, "valid": 3}, unreadable=(1, 2), address="")
+    result = SimpleNamespace(scored={"train": 7, "valid": 3}, unreadable=(1, 2), address="", left_out={})
     calls = stub(monkeypatch, "cleaner.scoring.learner_file.scan_file", result)
     status, out, err = run(capsys, *SCAN, "-k", "7", "--trust", "--workers", "3", "--batch-size", "5")
     assert (status, err) == (0, "")
