@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sync_folder, write_whole
 
-__all__ = ["DESCRIPTION", "ReplacedScanError", "ScanFiles", "is_work_file", "writing"]
+__all__ = ["DESCRIPTION", "ReplacedScanError", "ScanFiles", "is_work_file", "now", "writing"]
 
 DESCRIPTION = "scan.json"
 _STAGE = ".scan-"
@@ -159,7 +159,7 @@ def writing(folder: Path) -> Iterator[ScanFiles]:
     lock = _locked(folder)
     files = ScanFiles(folder, secrets.token_hex(16))
     try:
-        (folder / _HOLDER).write_text(f"process {os.getpid()} on {socket.gethostname()} since {_now()}", "utf-8")
+        (folder / _HOLDER).write_text(f"process {os.getpid()} on {socket.gethostname()} since {now()}", "utf-8")
         _recover(folder)
         yield files
     finally:
@@ -236,5 +236,6 @@ def _holder(folder: Path) -> str:
     return f" by {text}" if text else ""
 
 
-def _now() -> str:
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")

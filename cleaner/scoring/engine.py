@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timezone
 from functools import partial
 from importlib import metadata
 from itertools import islice
@@ -21,7 +20,7 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.records import ClassLosses, Sample, ScoredBatch, ScoredLabels
 from cleaner.core.rounds import check_decisions_from, remember, take_over
 from cleaner.core.scan import LazyRecords, Scan, check_out, vocab_change
-from cleaner.core.scan_files import ScanFiles, writing
+from cleaner.core.scan_files import ScanFiles, now, writing
 from cleaner.core.suffixes import as_text
 from cleaner.core.tally import Tally
 from cleaner.core.tasks import MULTI_LABEL, OTHER, SINGLE_LABEL, drawn_file
@@ -361,11 +360,6 @@ def _check_result(result: Scan) -> None:
         raise CleanerError(
             f"none of the {len(result.unreadable)} images could be read; the first, {first.path!r}, gave: {first.error}"
         )
-
-
-def now() -> str:
-    """The time in UTC, ISO 8601, to the second."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _versions() -> dict[str, str]:
