@@ -522,10 +522,11 @@ def test_serve_and_demo_pass_their_options_on(monkeypatch: pytest.MonkeyPatch) -
     serve = stub(monkeypatch, "cleaner.review.serve.serve")
     demo = stub(monkeypatch, "cleaner.demo.demo", result=0)
     serve_options = ["--data", "there", "--port", "1234", "--ip", "::1", "--token", "secret", "--no-browser"]
-    serve_options += ["--theme", "dark"]
+    serve_options += ["--theme", "dark", "--max-visitors", "7"]
     assert main(["serve", "scan", *serve_options]) == 0
     assert main(["demo", "--dir", "here", "--no-serve", "--port", "1234"]) == 0
     options = {"data": "there", "port": 1234, "ip": "::1", "token": "secret", "open_browser": False, "theme": "dark"}
+    options["max_visitors"] = 7
     assert serve == [(("scan",), options)]
     assert demo == [(("here",), {"serve": False, "port": 1234})]
 
