@@ -57,9 +57,9 @@ FULL = PlainPage(
     503,
     "The review is full",
     (
-        "{places} pages of this review are open, as many as the server allows.",
+        "Open pages of this review: {places}, as many as the server allows.",
         "Close a page of the review that you do not need, or try again in a minute. Every decision is saved.",
-        "The person who started the server can allow more with --max-visitors.",
+        "The option --max-visitors allows more: ask the person who started the server.",
     ),
     "Try again",
 )

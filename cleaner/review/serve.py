@@ -169,7 +169,7 @@ def _settings(port: int, ip: str, token: str, theme: str, max_visitors: int) -> 
         },
     )
     config.IdentityProvider.cookie_options = {"samesite": "Strict", "httponly": True}
-    # The page that asks for the token would write a new password into a file.
+    # The form that asks for the token would write a new password into a file of Jupyter's settings.
     config.PasswordIdentityProvider.allow_password_change = False
     config.Visitors.max_visitors = max_visitors
     config.VoilaConfiguration.update(
