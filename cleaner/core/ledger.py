@@ -6,17 +6,17 @@ the rows makes overruled decisions stand again. The ledger lies beside the manif
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import write_whole
 from cleaner.core.manifest_rows import COLUMNS, ManifestRows
-from cleaner.core.records import Decision, face_of
+from cleaner.core.records import Decision, face_of, parse_time
 
 __all__ = ["Edits", "Ledger"]
 
@@ -200,17 +200,12 @@ def _is_in_order(known: Sequence[Decision], found: Sequence[Decision]) -> bool:
 
 
 def _runs_backwards(decisions: Sequence[Decision]) -> bool:
-    latest, seen = "", set[tuple[str, ...]]()
+    latest, seen = -math.inf, set[tuple[str, ...]]()
     for decision in decisions:
-        time = decision.decided_at and _utc(decision.decided_at)
+        time = parse_time(decision.decided_at).timestamp() if decision.decided_at else latest
         # An undo on the page repeats the row that stands again, with its own time.
-        if time and time < latest and _id(decision) not in seen:
+        if time < latest and _id(decision) not in seen:
             return True
         latest = max(latest, time)
         seen.add(_id(decision))
     return False
-
-
-def _utc(text: str) -> str:
-    moment = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
-    return moment.isoformat(timespec="microseconds")

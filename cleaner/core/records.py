@@ -26,6 +26,7 @@ __all__ = [
     "Unreadable",
     "face_of",
     "parse_action",
+    "parse_time",
 ]
 
 LOSS_EDGES = (*(float(f"{digit}e{power}") for power in range(-3, 2) for digit in (1, 2, 5)), 100.0)
@@ -213,6 +214,15 @@ def parse_action(text: str) -> Action:
         raise FieldError("action", text, f"accepted are {accepted}") from error
 
 
+def parse_time(text: str) -> datetime:
+    """The moment that a text in ISO 8601 names, with `Z` or an offset.
+
+    Raises:
+        ValueError: it names none.
+    """
+    return datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
+
+
 def check_utc(text: str) -> None:
     """Check that `text` is a time in UTC, ISO 8601.
 
@@ -221,7 +231,7 @@ def check_utc(text: str) -> None:
     """
     accepted = "a time in UTC such as 2026-01-31T12:00:00Z is accepted"
     try:
-        moment = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
+        moment = parse_time(text)
     except ValueError as error:
         raise FieldError("decided_at", text, accepted) from error
     if moment.utcoffset() != _NO_OFFSET:

@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.files import write_whole
 from cleaner.core.journal import decision_key
 from cleaner.core.manifest import Manifest
-from cleaner.core.records import Action, Decision
+from cleaner.core.records import Action, Decision, parse_time
 from cleaner.core.scan import Scan, load
 from cleaner.core.standing import Standing, has_bytes_of
 
@@ -185,7 +184,7 @@ def _count_between(times: Sequence[str], begin: str, end: str) -> int:
 
 def _moment(text: str) -> float:
     try:
-        return datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text).timestamp() if text else 0.0
+        return parse_time(text).timestamp() if text else 0.0
     except (ValueError, AttributeError, TypeError) as error:
         raise CleanerError(f"the time is {text!r}; one such as 2026-01-31T12:00:00Z is expected") from error
 

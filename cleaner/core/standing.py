@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import lru_cache
 from math import isfinite
 from pathlib import Path
@@ -19,7 +18,7 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.journal import decision_key
 from cleaner.core.manifest_rows import ManifestRows
-from cleaner.core.records import Action, Decision, Sample
+from cleaner.core.records import Action, Decision, Sample, parse_time
 from cleaner.core.tasks import MULTI_LABEL, OTHER, join_labels, split_labels
 
 __all__ = ["Standing", "Verdict", "has_bytes_of"]
@@ -221,9 +220,7 @@ def _sha256(file: Path, *_version: int) -> str:
 
 
 def _moment(text: str) -> float:
-    if not text:
-        return 0.0
-    return datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text).timestamp()
+    return parse_time(text).timestamp() if text else 0.0
 
 
 def _by(decision: Decision) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -500,3 +501,23 @@ def test_what_may_be_shown_next_is_the_pages_beside_and_the_next_class(scan: Sca
     assert session.ahead() == ["train/dog/dog_03.png"]
     session.open_label("fox")
     assert session.ahead() == []
+
+
+def test_undo_of_a_decision_about_another_class_opens_that(scan: Scan) -> None:
+    session = Session(scan, "anna")
+    session.decide("train/fox/fox_03.png", Action.DELETE)
+    assert session.undo() == ""
+    assert (session.split, session.label) == ("train", "fox")
+    assert session.targets == ["train/fox/fox_03.png"]
+    assert "train/fox/fox_03.png" not in session.standing
+
+
+@pytest.mark.parametrize(("action", "label"), [("relabel", "kat"), ("relabel", ""), ("burn", ""), ("keep", "dog")])
+def test_an_action_as_plain_text_is_checked_like_any(scan: Scan, action: Any, label: str) -> None:
+    session = Session(scan, "anna")
+    with pytest.raises(CleanerError):
+        session.decide("train/cat/cat_01.png", action, label)
+    with pytest.raises(CleanerError):
+        session.act(action, label)
+    assert not Manifest(scan.manifest_path).rows()
+    assert session.decide("train/cat/cat_01.png", "relabel", "dog").decision.new_label == "dog"  # type: ignore[arg-type]
