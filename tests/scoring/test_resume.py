@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import cleaner
 from cleaner.core.errors import CleanerError
@@ -26,6 +27,7 @@ from cleaner.core.topk import TopLosses
 from cleaner.scoring import checkpoint, engine
 from cleaner.scoring.sources.fastai import FastaiSource
 from tests.scoring.learners import make_folder, make_learner
+from tests.test_safety import killed_in
 
 RESULTS = ("top_losses.csv", "confusion.csv", "classes.csv", "unreadable.csv")
 
@@ -369,3 +371,30 @@ def test_files_of_several_labels_that_are_scored_again_are_counted_once() -> Non
     left = part.forget({"a.png"})
     part.update_again(labels("a.png"), left)
     assert part.seen == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("count", [pytest.param(5, id="short"), pytest.param(200, id="long", marks=pytest.mark.long)])
+def test_however_often_a_scan_is_killed_the_folder_has_the_old_or_the_new_one(
+    count: int, data: Path, tmp_path: Path
+) -> None:
+    learn, out, chance = make_learner(data / "train"), tmp_path / "out", random.Random(3)
+    run(learn, data, tmp_path / "whole")
+    whole, kills, ends, seen = results(tmp_path / "whole"), 0, 0, set()
+
+    def scan() -> None:
+        torch.set_num_threads(1)  # a forked process has none of the threads that torch believes in
+        run(learn, data, out)
+
+    while kills < count or not ends:
+        if killed_in(scan, chance.uniform(0, 0.6)):
+            kills += 1
+        else:
+            ends += 1
+            assert results(out) == whole
+            if ends % 2 == 0:
+                shutil.rmtree(out)  # else the next one replaces it
+        if (out / "scan.json").exists():
+            seen.add(load(out).generation)
+            assert results(out) == whole
+    print(f"\n{kills} scans were killed and {ends} came to their end; {len(seen)} scans were seen, all whole")
