@@ -19,14 +19,13 @@ from cleaner.core.scan import Scan, load
 from cleaner.core.tasks import MULTI_LABEL
 from cleaner.review.session import Session
 
-BEGIN = datetime.now(timezone.utc) - timedelta(minutes=5)
 
-
-def scanned(root: Path, out: Path, number: int = 0, mean_loss: float = 1.5) -> Scan:
-    """Scan all files below `root`, whose folder is their label, at a time before now."""
+def scanned(root: Path, out: Path, minutes: int = -5, mean_loss: float = 1.5) -> Scan:
+    """Scan all files below `root`, whose folder is their label, so many minutes from now."""
     files = sorted(file.relative_to(root).as_posix() for file in root.glob("[!.]*/*"))
     samples = tuple(Sample("train", path[:3], n + 1, path, 2.0, "dog", 0.9) for n, path in enumerate(files))
-    times = {name: (BEGIN + timedelta(seconds=number)).isoformat() for name in ("started", "finished")}
+    time = datetime.now(timezone.utc) + timedelta(minutes=minutes)
+    times = dict.fromkeys(("started", "finished"), time.isoformat())
     losses = (ClassLosses("train", "cat", 3, 1, mean_loss), ClassLosses("train", "dog", 1, 1, mean_loss))
     remember(out)
     return Scan(
@@ -56,7 +55,7 @@ def test_the_next_round_asks_nobody_again(out: str, root: Path, tmp_path: Path) 
     assert len(report.done) == 2
     (root / "cat/2.png").write_text("another file under an old path")
 
-    second = scanned(root, tmp_path / out, 60)
+    second = scanned(root, tmp_path / out, 1)
     if out == "new":
         assert take_over(second, first.folder) == 2
         assert take_over(second, first.folder) == 0
@@ -81,7 +80,7 @@ def test_the_next_round_asks_nobody_again(out: str, root: Path, tmp_path: Path) 
 def test_what_was_decided_and_not_carried_out_is_taken_over(root: Path, tmp_path: Path) -> None:
     first = scanned(root, tmp_path / "scan")
     decide_all(Session(first, "anna"))
-    second = replace(scanned(root, tmp_path / "other", 60), samples=()).write(tmp_path / "new")
+    second = replace(scanned(root, tmp_path / "other", 1), samples=()).write(tmp_path / "new")
     assert take_over(second, first.folder) == 3
     assert dict(Manifest(second.manifest_path).standing()) == dict(Manifest(first.manifest_path).standing())
 
@@ -90,12 +89,12 @@ def test_history_counts_what_each_round_found_and_changed(root: Path, tmp_path: 
     first = scanned(root, tmp_path / "scan", mean_loss=1.5)
     decide_all(Session(first, "anna"))
     journal = apply(first.manifest_path, root).journal
-    second = scanned(root, tmp_path / "scan", 600, mean_loss=0.5)
+    second = scanned(root, tmp_path / "scan", 5, mean_loss=0.5)
     assert [(each.found, each.changed, each.mean_loss) for each in history(second)] == [(2, 2, 1.5), (0, 0, 0.5)]
     undo(journal)
     assert [each.changed for each in history(second)] == [0, 0]
 
-    third = scanned(root, tmp_path / "new", 900)
+    third = scanned(root, tmp_path / "new", 10)
     take_over(third, second.folder)
     assert [(each.found, each.changed) for each in history(third)] == [(2, 0), (0, 0), (0, 0)]
     assert history(third)[0].predicted_otherwise == 0.5
@@ -110,7 +109,7 @@ def test_a_scan_that_is_not_replaced_after_all_is_in_the_history_once(root: Path
 
 def test_the_command_prints_the_rounds(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scanned(root, tmp_path / "scan")
-    scanned(root, tmp_path / "scan", 60)
+    scanned(root, tmp_path / "scan", 5)
     assert main(["history", str(tmp_path / "scan")]) == 0
     header, *rows = capsys.readouterr().out.splitlines()
     assert header.split("  ")[0] == "scanned on"
