@@ -157,7 +157,7 @@ class KernelConnection(ZMQChannelsWebsocketConnection):
         try:
             check_frame(incoming_msg)
         except CleanerError as error:
-            self.log.warning("A page's socket was closed: %s", error)
+            self.log.info("A page's socket was closed: %s", error)
             self.websocket_handler.close(_MALFORMED, str(error)[:100])
         else:
             super().handle_incoming_message(incoming_msg)

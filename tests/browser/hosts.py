@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
@@ -149,20 +150,21 @@ def _run_from_menu(page: Any, menu: str, item: str) -> None:
 @contextmanager
 def _server(command: list[str], address: str) -> Iterator[psutil.Process]:
     environment = {**os.environ, "JUPYTER_PLATFORM_DIRS": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
-    try:
-        _wait_until_up(process, address)
-        yield psutil.Process(process.pid)
-    finally:
-        process.terminate()
+    with tempfile.TemporaryFile() as log:  # a pipe that nobody reads would stop a server that says a lot
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
         try:
-            process.communicate(timeout=60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
+            _wait_until_up(process, address, log)
+            yield psutil.Process(process.pid)
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
 
 
-def _wait_until_up(process: subprocess.Popen[bytes], address: str) -> None:
+def _wait_until_up(process: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> None:
     deadline = time.monotonic() + PATIENCE / 1000
     while time.monotonic() < deadline:
         try:
@@ -171,7 +173,8 @@ def _wait_until_up(process: subprocess.Popen[bytes], address: str) -> None:
             if _answers(address):
                 return
         else:
-            raise RuntimeError(f"the server ended: {process.communicate()[0].decode()[-2000:]}")
+            log.seek(0)
+            raise RuntimeError(f"the server ended: {log.read().decode()[-2000:]}")
     raise RuntimeError("the server did not come up")
 
 

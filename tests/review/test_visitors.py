@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.cookiejar
 import json
+import random
 import re
 import socket
 import urllib.error
@@ -12,6 +13,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPMessage
 from pathlib import Path
@@ -21,8 +23,9 @@ import pytest
 from hosts import TOKEN, Host, served, wait_until
 from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1, serialize_msg_to_ws_v1
 
+from cleaner.core.errors import CleanerError
 from cleaner.core.scan import Scan
-from cleaner.review.frames import PROTOCOL
+from cleaner.review.frames import PROTOCOL, check_frame
 from tests.conftest import make_scan
 
 UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -192,15 +195,37 @@ MALFORMED = {
 
 @pytest.mark.parametrize("kind", MALFORMED)
 def test_a_malformed_message_closes_its_socket_and_nothing_else(visit: Visit, kind: str) -> None:
-    frame = MALFORMED[kind]
+    code, reason = send_malformed(visit, MALFORMED[kind])
+    assert (code, "Expected" in reason) == (1007, True)
+    ask_kernel(visit.own_channel())
+
+
+def send_malformed(visit: Visit, frame: bytes | str) -> tuple[int, str]:
+    """Send a message on a new socket; the code and the reason with which it is closed."""
     channel = visit.own_channel()
     channel.send(frame) if isinstance(frame, str) else channel.send_binary(frame)
     while True:
         opcode, data = channel.recv_data()
         if opcode == 8:  # it is closed
-            break
-    assert int.from_bytes(data[:2], "big") == 1007
-    assert "Expected" in data[2:].decode()
+            channel.close()
+            return int.from_bytes(data[:2], "big"), data[2:].decode()
+
+
+@pytest.mark.long
+def test_two_thousand_malformed_messages(host: Host, visit: Visit) -> None:
+    rng = random.Random(13)
+    numbers = (0, 1, 6, 8, 56, 2**31, 10**17, 2**63, 2**64 - 1)
+    for _ in range(2000):
+        frame = bytearray(message("fuzz", "comm_msg", comm_id="x"))
+        for _ in range(rng.randint(1, 4)):  # the count and the offsets, most often
+            at = 8 * rng.randrange(8)
+            frame[at : at + 8] = rng.choice(numbers).to_bytes(8, "little")
+        cut = bytes(frame[: rng.choice((len(frame), rng.randrange(len(frame))))])
+        with suppress(CleanerError):
+            check_frame(cut)
+            continue  # by chance it is well formed
+        assert send_malformed(visit, cut)[0] == 1007
+    assert len(host.kernels()) >= 1
     ask_kernel(visit.own_channel())
 
 
