@@ -21,6 +21,7 @@ from cleaner.core.label_table import choose_columns, choose_path_column
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision
 from cleaner.core.scan import Scan, load
+from cleaner.core.standing import has_bytes_of
 from cleaner.core.tasks import OTHER
 from cleaner.core.terminal import printable
 
@@ -213,6 +214,7 @@ class _Decided:
         label_delim: what joins several labels in the text of an item, if that was said.
         warnings: what is wrong with the manifest, so that a row of it was left out.
         history: paths whose decisions `cleaner.apply` carried out already.
+        back: paths of files that `cleaner.apply` moved away, and that are there again.
     """
 
     decisions: Mapping[str, Decision]
@@ -222,6 +224,7 @@ class _Decided:
     label_delim: str | None
     warnings: tuple[str, ...]
     history: frozenset[str]
+    back: frozenset[str]
 
     @classmethod
     def of(cls, manifest: Path, data: str | Path | None, label_delim: str | None) -> _Decided:
@@ -241,9 +244,10 @@ class _Decided:
         asking = {path: d for path, d in found.standing().items() if d.action in (Action.DELETE, Action.RELABEL)}
         root, given = Path(os.path.realpath(folder)), os.path.join(os.path.abspath(folder), "")
         keys = {decision_key(decision) for decision in asking.values()}
-        done = (each.decision for each in carried_out(manifest.parent, root))
-        history = frozenset(path for path, *_ in filter(keys.__contains__, done))
-        return cls(asking, root, given, scan, label_delim, warnings_of(found), history)
+        done = {each.decision[0]: each for each in carried_out(manifest.parent, root) if each.decision in keys}
+        back = [path for path, each in done.items() if each.sha256 and has_bytes_of(asking[path], root, path)]
+        history = frozenset(done.keys() - set(back))
+        return cls(asking, root, given, scan, label_delim, warnings_of(found), history, frozenset(back))
 
     def values(self, values: Iterable[Any] | None) -> Values:
         """How the items have their labels, of which these are the values; None where they are not known.
@@ -335,6 +339,8 @@ def _changes(items: Iterable[Any], labels: Sequence[Any] | None, values: Values,
             carried = None if labels is None else values.of_item(labels[place])
             try:
                 _check_is_only_one(name, meant)
+                if path in decided.back:
+                    raise Refusal("that was carried out, and the file is there again; look at it and decide again")
                 if not _leaves_to_do(decision, carried, values, known):
                     continue
                 # A file that is gone, into the trash for example, is none to train on either.

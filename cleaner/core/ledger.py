@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from cleaner.core.records import Decision, face_of, parse_time
 __all__ = ["Edits", "Ledger"]
 
 _SHOWN = 3
+_LineOf = Callable[["Decision | None", "list[str]"], bytes]
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Ledger:
     """The acknowledged rows of one manifest, in a file of the same form.
 
     As long as nobody edits the manifest the ledger is a beginning of it, byte for byte, which is quick to check.
-    Methods that write expect the manifest's lock to be held.
+    All methods expect the manifest's lock to be held and its rows to be read; else rows that another process just
+    added would seem to be lost.
 
     Args:
         manifest: the manifest's file.
@@ -75,8 +77,9 @@ class Ledger:
         # What was found of these rows and this file, so that a further decision needs a look at its own bytes only.
         self._rows: ManifestRows | None = None
         self._inode = 0
+        self._size = 0
         self._agreed = 0
-        self._edits: Edits | None = None
+        self._edits: tuple[tuple[int, int], Edits] | None = None
 
     def edits(self, rows: ManifestRows) -> Edits:
         """Compare all rows of the manifest with the acknowledged decisions.
@@ -88,21 +91,28 @@ class Ledger:
         if self._is_beginning(rows):
             unknown = rows.repeated(begin=rows.number_at(self._agreed))
             return Edits(reordered=tuple(path for path in unknown if _runs_backwards(rows.of(path))))
-        if self._edits is None:
-            self._edits = _compared(self._acknowledged(), rows)
-        return self._edits
+        version = rows.count, self._size
+        if self._edits is None or self._edits[0] != version:
+            self._edits = version, _compared(self._acknowledged(), rows)
+        return self._edits[1]
 
-    def add(self, rows: ManifestRows, lines_in: Callable[[list[str]], bytes]) -> None:
+    def add(self, rows: ManifestRows, before: Edits, line_of: _LineOf, decisions: Sequence[Decision]) -> None:
         """Acknowledge decisions that were just added to the manifest; differences that were there before stay.
 
         Args:
             rows: all rows of the manifest.
-            lines_in: gives the lines of the added decisions in some columns.
+            before: the differences before they were added.
+            line_of: gives the line of a decision in some columns; of None their header.
+            decisions: what was added.
         """
-        if self._is_beginning(rows):
-            self._append(rows.data[self._agreed :])
-        elif self._edits is None or self._edits:
-            self._append(lines_in(self._acknowledged().columns))
+        is_beginning = self._is_beginning(rows)
+        if before:
+            known = self._acknowledged()
+            columns = known.columns or list(COLUMNS)
+            header = b"" if known.columns else line_of(None, columns)
+            self._append(header + b"".join(line_of(decision, columns) for decision in decisions), len(known.data))
+        elif is_beginning:
+            self._append(rows.data[self._agreed :], self._agreed)
         else:
             self.accept(rows)
 
@@ -110,36 +120,46 @@ class Ledger:
         """Acknowledge the manifest as it is, whatever it lost."""
         write_whole(self.path, bytes(rows.data))
 
-    def restored(self, rows: ManifestRows, line_of: Callable[[Decision | None, list[str]], bytes]) -> bytes:
-        """Return the rows of the manifest with all acknowledged ones back in their order; unknown ones follow.
+    def restored(self, rows: ManifestRows, line_of: _LineOf) -> bytes:
+        """Return the manifest with the acknowledged rows back that were lost, and all in the order of decision.
+
+        Only paths with lost or reordered rows change: their rows stand together where the last of them stood.
 
         Args:
             rows: all rows of the manifest; those that are there keep their text.
             line_of: gives the line of a decision in some columns; of None their header.
         """
-        texts: dict[object, deque[bytes]] = {}
+        edits, known, columns = self.edits(rows), self._acknowledged(), rows.columns or list(COLUMNS)
+        affected = dict.fromkeys([*(decision.path for decision in edits.lost), *edits.reordered])
+        texts: dict[tuple[str, ...], bytes] = {}
+        last: dict[str, int] = {}
         for number in range(rows.count):
-            texts.setdefault(_id(rows.row(number)), deque()).append(rows.text(number))
-        columns = rows.columns or list(COLUMNS)
-        lines = []
-        for number in range((known := self._acknowledged()).count):
-            decision = known.row(number)
-            left = texts.get(_id(decision))
-            lines.append(left.popleft() if left else line_of(decision, columns))
-        unknown = [text for number in range(rows.count) for text in _taken(texts, _id(rows.row(number)))]
-        header = rows.header or line_of(None, columns)
-        return header + b"".join(text if text.endswith(b"\n") else text + b"\r\n" for text in (*lines, *unknown))
+            decision = rows.row(number)
+            texts[_id(decision)], last[decision.path] = rows.text(number), number
+        whole = {
+            path: [texts.get(_id(decision)) or line_of(decision, columns) for decision in _in_order(known, rows, path)]
+            for path in affected
+        }
+        lines = [rows.header or line_of(None, columns)]
+        for number in range(rows.count):
+            path = rows.row(number).path
+            if path not in affected:
+                lines.append(rows.text(number))
+            elif last[path] == number:
+                lines += whole.pop(path)
+        lines += [line for path in whole for line in whole[path]]
+        return b"".join(line if line.endswith(b"\n") else line + b"\r\n" for line in lines)
 
     def _is_beginning(self, rows: ManifestRows) -> bool:
         """Whether the manifest begins with the ledger's bytes, of which there are `_agreed` then."""
         try:
             status = os.stat(self.path)
-            inode, size = status.st_ino, status.st_size
+            inode, self._size = status.st_ino, status.st_size
         except FileNotFoundError:
-            inode = size = 0
-        if rows is not self._rows or inode != self._inode or size < max(0, self._agreed):
+            inode = self._size = 0
+        if rows is not self._rows or inode != self._inode or self._size < max(0, self._agreed):
             self._rows, self._inode, self._agreed, self._edits = rows, inode, 0, None
-        if self._agreed >= 0 and size > self._agreed:
+        if self._agreed >= 0 and self._size > self._agreed:
             with open(self.path, "rb") as file:
                 file.seek(self._agreed)
                 tail = file.read()
@@ -147,15 +167,16 @@ class Ledger:
             self._agreed = self._agreed + len(tail) if same else -1
         return self._agreed >= 0
 
-    def _append(self, data: bytes | bytearray) -> None:
+    def _append(self, data: bytes | bytearray, whole: int) -> None:
+        """Add lines after the first `whole` bytes; what follows these was torn."""
         # Not synced: the decisions are safe in the manifest, and what a power cut takes from here is not missed there.
         with open(self.path, "ab", buffering=0) as file:
-            before = file.tell()
+            file.truncate(whole)
             try:
                 while data:
                     data = data[file.write(data) :]
             except OSError:
-                file.truncate(before)
+                file.truncate(whole)
                 raise
 
     def _acknowledged(self) -> ManifestRows:
@@ -167,11 +188,6 @@ class Ledger:
                 f"{error}; delete that file to go on without knowing which decisions were lost"
             ) from error
         return found
-
-
-def _taken(texts: Mapping[object, deque[bytes]], key: object) -> Iterator[bytes]:
-    if left := texts.get(key):
-        yield left.popleft()
 
 
 def _id(decision: Decision) -> tuple[str, ...]:
@@ -188,9 +204,10 @@ def _compared(known: ManifestRows, rows: ManifestRows) -> Edits:
         if there[_id(decision)] < 0:
             lost.append(decision)
     missing = {decision.path for decision in lost}
-    repeated = [path for path in known.repeated() if path not in missing]
-    reordered = [path for path in repeated if not _is_in_order(known.of(path), rows.of(path))]
-    return Edits(tuple(lost), tuple(reordered))
+    unknown = {path for (path, *_), count in there.items() if count > 0}
+    reordered = [path for path in known.repeated() if not _is_in_order(known.of(path), rows.of(path))]
+    reordered += [path for path in rows.repeated() if path in unknown and _runs_backwards(rows.of(path))]
+    return Edits(tuple(lost), tuple(path for path in dict.fromkeys(reordered) if path not in missing))
 
 
 def _is_in_order(known: Sequence[Decision], found: Sequence[Decision]) -> bool:
@@ -199,13 +216,30 @@ def _is_in_order(known: Sequence[Decision], found: Sequence[Decision]) -> bool:
     return all(_id(decision) in rest for decision in known)
 
 
+def _in_order(known: ManifestRows, rows: ManifestRows, path: str) -> list[Decision]:
+    """All decisions about a path: the acknowledged ones in their order, others between them by their time."""
+    decisions = known.of(path)
+    left = Counter(map(_id, decisions))
+    for decision in sorted(rows.of(path), key=_time):
+        left[_id(decision)] -= 1
+        if left[_id(decision)] < 0:
+            later = (at for at, other in enumerate(decisions) if _time(other) > _time(decision))
+            decisions.insert(next(later, len(decisions)), decision)
+    return decisions
+
+
 def _runs_backwards(decisions: Sequence[Decision]) -> bool:
     latest, seen = -math.inf, set[tuple[str, ...]]()
     for decision in decisions:
-        time = parse_time(decision.decided_at).timestamp() if decision.decided_at else latest
+        time = _time(decision) if decision.decided_at else latest
         # An undo on the page repeats the row that stands again, with its own time.
         if time < latest and _id(decision) not in seen:
             return True
         latest = max(latest, time)
         seen.add(_id(decision))
     return False
+
+
+def _time(decision: Decision) -> float:
+    """The time of a decision; a row that a person added without one is later than all."""
+    return parse_time(decision.decided_at).timestamp() if decision.decided_at else math.inf

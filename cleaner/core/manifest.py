@@ -100,10 +100,18 @@ class Manifest:
         Raises:
             CleanerError: the ledger beside the file makes no sense, or cannot be read.
         """
+        if not (self.path.exists() or self._ledger.path.exists()):
+            return Edits()  # nor is a lock made beside what is not there
         try:
-            return self._ledger.edits(self._rows)
+            with self._lock:
+                # Else rows that another process added since would seem to be lost.
+                self._read()
+                return self._ledger.edits(self._rows)
         except OSError as error:
-            raise CleanerError(f"{str(self._ledger.path)!r} cannot be read: {error.strerror}") from error
+            if error.errno not in _READ_ONLY:
+                raise CleanerError(f"{str(self._ledger.path)!r} cannot be read: {error.strerror}") from error
+            self._read()
+            return self._ledger.edits(self._rows)
 
     @property
     def edited(self) -> str:
@@ -172,7 +180,7 @@ class Manifest:
             self._check_stands(believed or {})
             self._set_aside()
             self._widen()
-            self.edits  # noqa: B018 - as they are before: what is added now is no difference
+            before = self._edits_before()
             header = [] if self._rows.columns else [list(COLUMNS)]
             columns = self._rows.columns or list(COLUMNS)
             text = _csv_lines(header + [_row_for(decision, columns) for decision in decisions])
@@ -180,7 +188,8 @@ class Manifest:
             if header:
                 sync_folder(self.path.parent)
             self._read()
-            self._acknowledge(decisions)
+            if before is not None:
+                self._acknowledge(decisions, before)
 
     def refresh(self) -> bool:
         """Take in what other processes and people wrote since; true if there was anything.
@@ -225,9 +234,17 @@ class Manifest:
             ) from error
         return len(self._rows)
 
-    def _acknowledge(self, decisions: Sequence[Decision]) -> None:
+    def _edits_before(self) -> Edits | None:
+        """The differences before decisions are added; None where the ledger is damaged, which forbids no decision."""
         try:
-            self._ledger.add(self._rows, lambda columns: b"".join(_line(decision, columns) for decision in decisions))
+            return self.edits
+        except CleanerError as error:
+            self._warn(str(error))
+            return None
+
+    def _acknowledge(self, decisions: Sequence[Decision], before: Edits) -> None:
+        try:
+            self._ledger.add(self._rows, before, _line, decisions)
         except OSError as error:
             # The decisions are taken; an error would say that they are not.
             self._warn(

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from cleaner.core.carried_out import carried_out
+from cleaner.core.carried_out import CarriedOut, carried_out
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import write_whole
 from cleaner.core.journal import decision_key
 from cleaner.core.manifest import Manifest
+from cleaner.core.manifest_rows import ManifestRows
 from cleaner.core.records import Action, Decision, parse_time
 from cleaner.core.scan import Scan, load
 from cleaner.core.standing import Standing, has_bytes_of
@@ -70,18 +71,11 @@ def history(scan: Scan) -> list[Round]:
     """
     now = _round_of(scan)
     rounds = [*(each for each in _stored(scan.manifest_path.parent) if each.started != now.started), now]
-    decided, changed = _times_found(scan), [each.at for each in carried_out(scan.manifest_path.parent, scan.root)]
+    rows = Manifest(scan.manifest_path).rows()
+    changed = [each.at for each in carried_out(scan.manifest_path.parent, scan.root)]
     ends = [*(each.finished for each in rounds[1:]), ""]
     return [
-        each
-        if each.found is not None
-        else Round(
-            **{
-                **asdict(each),
-                "found": _count_between(decided, each.finished, end),
-                "changed": _count_between(changed, each.finished, end),
-            }
-        )
+        each if each.found is not None else _counted(each, end, rows, changed)
         for each, end in zip(rounds, ends, strict=True)
     ]
 
@@ -135,13 +129,16 @@ def take_over(scan: Scan, old: str | Path) -> int:
     standing = Standing(samples, scan.task, scan.label_delim, scan.root, before.manifest_path.parent)
     standing.take_in(rows)
     known = manifest.latest()
-    found = [decision for path, decision in standing.items() if path not in known]
-    done = {each.decision for each in carried_out(before.manifest_path.parent, scan.root)}
+    found = list(standing.values())
+    carried = carried_out(before.manifest_path.parent, scan.root)
+    done = {each.decision for each in carried}
+    found += [keep for each in carried if each.target not in samples and (keep := _kept(each, rows, scan))]
     for path, decision in rows.items():
-        if path in samples or path in known or decision_key(decision) in done:
+        if path in samples or decision_key(decision) in done:
             continue
-        if has_bytes_of(decision, scan.root / path):
+        if has_bytes_of(decision, scan.root, path):
             found.append(decision)
+    found = [decision for decision in found if decision.path not in known]
     if found:
         manifest.append(*found)
     folder = scan.manifest_path.parent
@@ -151,6 +148,16 @@ def take_over(scan: Scan, old: str | Path) -> int:
     if earlier:
         _write(folder, sorted([*stored, *earlier], key=lambda each: each.started))
     return len(found)
+
+
+def _kept(carried: CarriedOut, rows: ManifestRows, scan: Scan) -> Decision | None:
+    """The keep of a relabelled file that the new scan has not among its highest losses; None where it is another."""
+    decision = next((row for row in rows.of(carried.decision[0]) if decision_key(row) == carried.decision), None)
+    if decision is None or not carried.new_label or not carried.sha256:
+        return None
+    keep = replace(decision, path=carried.target, action=Action.KEEP, label=carried.new_label, new_label="")
+    keep = replace(keep, sha256=carried.sha256)
+    return keep if has_bytes_of(keep, scan.root, carried.target) else None
 
 
 def _round_of(scan: Scan) -> Round:
@@ -167,19 +174,12 @@ def _round_of(scan: Scan) -> Round:
     )
 
 
-def _times_found(scan: Scan) -> list[str]:
-    """The times at which images were last decided to be deleted or relabelled, of each image one in a round."""
-    latest: dict[tuple[str, str], Decision] = {}
-    rows = Manifest(scan.manifest_path).rows()
-    for row in rows:
-        latest[row.path, row.sha256] = row
-    return [row.decided_at for row in latest.values() if row.action in (Action.DELETE, Action.RELABEL)]
-
-
-def _count_between(times: Sequence[str], begin: str, end: str) -> int:
-    """Count the times from `begin` on and before `end`; empty for no end."""
-    first, last = _moment(begin), _moment(end) if end else math.inf
-    return sum(first <= _moment(time) < last for time in times)
+def _counted(each: Round, end: str, rows: Iterable[Decision], changed: Iterable[str]) -> Round:
+    """A round with what was found and changed from its scan on until `end`; empty for no end."""
+    first, last = _moment(each.finished), _moment(end) if end else math.inf
+    latest = {(row.path, row.sha256): row.action for row in rows if first <= _moment(row.decided_at) < last}
+    found = sum(action in (Action.DELETE, Action.RELABEL) for action in latest.values())
+    return replace(each, found=found, changed=sum(first <= _moment(time) < last for time in changed))
 
 
 def _moment(text: str) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import isfinite
@@ -113,8 +114,7 @@ class Standing(Mapping[str, Decision]):
 
     def _read_journals(self) -> bool:
         """Read the journals again if one of them changed; true if so."""
-        files = sorted(self._folder.glob("journal-*.jsonl"))
-        now = tuple((file.name, file.stat().st_mtime_ns) for file in files)
+        now = tuple(sorted(_versions(self._folder)))
         if now == self._journals:
             return False
         self._journals = now
@@ -142,8 +142,7 @@ class Standing(Mapping[str, Decision]):
     def _of_own_path(self, decision: Decision, sample: Sample) -> Verdict:
         """Judge a decision about the path of a sample."""
         carried = self._carried.get(decision_key(decision))
-        file = self._root / sample.path
-        same = has_bytes_of(decision, file)
+        same = has_bytes_of(decision, self._root, sample.path)
         if same is None:
             return Verdict(decision, f"carried out on {carried.at[:10]}" if carried else "")
         if not same:
@@ -163,7 +162,7 @@ class Standing(Mapping[str, Decision]):
         if not rows or not self._is_same(arrived.new_label, self._label_of(sample)):
             return Verdict(None)
         # An apply moves only the file decided about, so its hash is the one in its journal.
-        if has_bytes_of(replace(rows[-1], sha256=arrived.sha256), self._root / sample.path) is not True:
+        if has_bytes_of(replace(rows[-1], sha256=arrived.sha256), self._root, sample.path) is not True:
             return Verdict(None)
         return self._kept_as_relabelled(rows[-1], sample)
 
@@ -193,24 +192,37 @@ class Standing(Mapping[str, Decision]):
         return set(split_labels(one, self._label_delim)) == set(split_labels(other, self._label_delim))
 
 
-def has_bytes_of(decision: Decision, file: Path) -> bool | None:
-    """Whether a file has the bytes that a decision was about; None where there is no file.
+def has_bytes_of(decision: Decision, root: Path, path: str) -> bool | None:
+    """Whether the file at a path has the bytes that a decision was about; None where there is no file.
 
-    A file that did not change since the decision is not read. One that was decided without a hash by hand counts as
-    the same file; one that the page could not read does not once it can be read.
+    Where neither the file nor a folder above it changed since the decision, it is not read. One that was decided
+    without a hash by hand counts as the same file; one that the page could not read does not once it can be read.
     """
+    file = root / path
     try:
         status = os.stat(file)
-        changed = max(status.st_mtime, status.st_ctime)
-        if decision.decided_at and changed + _CLOCKS < _moment(decision.decided_at):
-            return True
         if not decision.sha256 and not decision.decided_at:
+            return True
+        if decision.decided_at and _last_change(root, path) + _CLOCKS < _moment(decision.decided_at):
             return True
         return _sha256(file, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns) == decision.sha256
     except FileNotFoundError:
         return None
     except OSError:
         return not decision.sha256  # unreadable then, and now
+
+
+def _last_change(root: Path, path: str) -> float:
+    """When a file, or a folder or link on the way to it, was last changed, moved or put there."""
+    places = [root, *(root / "/".join(path.split("/")[:n]) for n in range(1, path.count("/") + 2))]
+    found = [status for place in places for status in (os.stat(place), os.lstat(place))]
+    return max(max(status.st_mtime, status.st_ctime) for status in found)
+
+
+def _versions(folder: Path) -> Iterator[tuple[str, int]]:
+    for file in folder.glob("journal-*.jsonl"):
+        with suppress(FileNotFoundError):  # removed just now
+            yield file.name, file.stat().st_mtime_ns
 
 
 @lru_cache(maxsize=1 << 16)

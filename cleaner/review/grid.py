@@ -333,7 +333,7 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
         self._on_change()
 
     def _answer_accept(self, message: dict[str, Any]) -> None:
-        self._session.manifest.accept_edits()
+        self._session.accept_edits()
         self._tell(message["id"])
 
     def _tell(self, ask: int, note: str = "") -> None:
@@ -377,7 +377,7 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
         changed = [card for card in now if not _is_same(card, self._shown[card.sample.path])]
         paths = list(self._shown)
         troubles = [f"Your place in the scan cannot be remembered: {session.trouble}"] if session.trouble else []
-        troubles += filter(None, [session.standing.trouble])
+        troubles += filter(None, [session.standing.trouble, session.ledger_trouble])
         return {
             "at": paths[session.cursor] if session.cursor < len(paths) else "",
             "selected": sorted(session.selected),
@@ -388,7 +388,7 @@ class Grid(anywidget.AnyWidget):  # type: ignore[misc]
             "seconds": session.pace.seconds,
             "changed": [self._told(card) for card in changed],
             "warnings": [*session.manifest.warnings, *troubles],
-            "edited": session.manifest.edits.message(session.manifest.path.name),
+            "edited": session.edited,
             "history": session.standing.history,
         }
 

@@ -100,6 +100,8 @@ class Session:
         standing: the decisions that stand for the files as they are now.
         pace: how fast the reviewer decides.
         trouble: why the place could not be remembered; empty if it could.
+        edited: which acknowledged decisions somebody removed from the manifest or reordered; empty for none.
+        ledger_trouble: why that is not known; empty if it is.
 
     Raises:
         CleanerError: the scan has no folder or no samples, its dataset is not where it was, its manifest makes no
@@ -116,6 +118,7 @@ class Session:
         self.reviewer = _user() if reviewer is None else _checked_name(reviewer)
         self.pace = Pace()
         self.trouble = ""
+        self.edited = self.ledger_trouble = ""
         self._errors = {unreadable.path: unreadable.error for unreadable in scan.unreadable}
         self._unreadable = scan.unreadable_samples()
         self._by_path = scan.by_path()
@@ -210,6 +213,16 @@ class Session:
             OSError: it cannot be written; it is as it was.
         """
         self.manifest.restore()
+        self._recount()
+
+    def accept_edits(self) -> None:
+        """Take the manifest as it is for what was decided; see `Manifest.accept_edits`.
+
+        Raises:
+            CleanerError: the manifest makes no sense.
+            OSError: the ledger cannot be written.
+        """
+        self.manifest.accept_edits()
         self._recount()
 
     def open_split(self, split: str) -> None:
@@ -656,8 +669,10 @@ class Session:
         if not decisions:
             raise CleanerError("there is no card on this page to decide about; choose another page or filter")
         standing = self.manifest.standing()
-        before = {decision.path: standing.get(decision.path) for decision in decisions}
-        self._append(decisions, before)
+        believed = {decision.path: standing.get(decision.path) for decision in decisions}
+        # A keep that stands through a journal has no row; an undo writes one, so that it stands again.
+        before = {path: decision or self.standing.get(path) for path, decision in believed.items()}
+        self._append(decisions, believed)
         split, label = self._class_of(decisions[0].path)
         self._done.append(_Step(split, label, before, {d.path: _standing_after(d) for d in decisions}))
         self._undone.clear()
@@ -725,6 +740,11 @@ class Session:
 
     def _recount(self) -> None:
         self.standing.take_in(self.manifest.standing())
+        try:
+            self.edited = self.manifest.edits.message(self.manifest.path.name)
+            self.ledger_trouble = ""
+        except CleanerError as error:
+            self.edited, self.ledger_trouble = "", str(error)
 
     def _sha256(self, path: str) -> str:
         """Of the file as it is now; empty where it cannot be read, which may be why it is deleted."""

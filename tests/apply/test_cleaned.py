@@ -15,11 +15,13 @@ import torch
 from fastai.vision import all as fastai
 
 import cleaner
+from cleaner.apply.execute import apply
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision
 from tests.apply.test_execute import TIME, delete, make, make_scan, relabel, tree
+from tests.core.test_standing import Place as ClassFolders
 from tests.scoring.learners import VOCAB, make_folder, make_learner
 
 FILES = ("cat/1.png", "cat/2.png", "dog/3.png", "dog/4.png", "fox/5.png")
@@ -370,3 +372,17 @@ def test_fastai_trains_on_the_cleaned_frame_with_no_file_moved(tmp_path: Path) -
         again.fit(1)
     assert any(not torch.equal(a, b) for a, b in zip(weights, again.model.parameters(), strict=True))
     assert tree(data) == before
+
+
+def test_what_was_carried_out_is_history_unless_the_file_is_there_again(tmp_path: Path) -> None:
+    place = ClassFolders(tmp_path)
+    place.decide("cat/1.png", "delete")
+    place.decide("cat/2.png", "delete")
+    apply(place.manifest, place.root)
+    left = [place.root / "dog/1.png"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert cleaner.cleaned(left, place.manifest) == left
+    place.write("cat/1.png", "cat/1.png")
+    with pytest.warns(UserWarning, match=r"'cat/1.png': that was carried out, and the file is there again"):
+        assert cleaner.cleaned([place.root / "cat/1.png", *left], place.manifest) == [place.root / "cat/1.png", *left]

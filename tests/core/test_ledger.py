@@ -161,6 +161,59 @@ def test_a_ledger_that_cannot_be_written_is_said_and_the_decision_taken(
     assert "cannot be written (No space left on device)" in manifest.warnings[0]
 
 
+def test_rows_that_another_reviewer_just_added_are_no_edits(path: Path) -> None:
+    ann, bob = Manifest(path), Manifest(path)
+    ann.append(decided("a.png", "keep", 1))
+    for second in range(2, 6):
+        bob.append(decided(f"{second}.png", "keep", second))
+        assert not ann.edits  # without a refresh
+
+
+def test_rows_found_out_of_order_are_not_acknowledged_by_the_next_decision(path: Path) -> None:
+    Manifest(path).append(decided("a.png", "keep", 3), decided("a.png", "delete", 1))
+    path.with_name("decisions.csv.ledger").unlink()  # as in a manifest of version 0.1 that was sorted
+    for second in (4, 5):
+        Manifest(path).append(decided(f"{second}.png", "keep", second))
+        assert Manifest(path).edits.reordered == ("a.png",)
+    Manifest(path).restore()
+    assert Manifest(path).standing()["a.png"].action is Action.KEEP
+    assert not Manifest(path).edits
+    assert len(Manifest(path).rows()) == 4
+
+
+def test_restoring_lost_rows_turns_no_other_decision_round(path: Path) -> None:
+    Manifest(path).append(decided("a.png", "keep", 1), decided("b.png", "keep", 2))
+    header, *lines = rows_of(path)
+    by_hand = ["x.png", "delete", *[""] * 7, "2026-01-31T12:00:10Z"]
+    save_as_a_spreadsheet(path, [header, *lines[1:], by_hand])
+    Manifest(path).append(decided("x.png", "keep", 20))
+    Manifest(path).restore()
+    found = Manifest(path)
+    assert {name: decision.action for name, decision in found.standing().items()} == dict.fromkeys(
+        ("a.png", "b.png", "x.png"), Action.KEEP
+    )
+    assert not found.edits
+
+
+def test_a_torn_ledger_is_mended_by_the_next_decision(path: Path) -> None:
+    Manifest(path).append(decided("a.png", "keep", 1), decided("b.png", "keep", 2))
+    ledger = path.with_name("decisions.csv.ledger")
+    ledger.write_bytes(ledger.read_bytes()[:-20])
+    header, *lines = rows_of(path)
+    save_as_a_spreadsheet(path, [header, *lines[1:]])
+    Manifest(path).append(decided("c.png", "keep", 3))
+    assert [decision.path for decision in Manifest(path).edits.lost] == ["a.png"]
+
+
+def test_a_damaged_ledger_forbids_no_decision(path: Path) -> None:
+    manifest = Manifest(path)
+    manifest.append(decided("a.png", "keep", 1))
+    path.with_name("decisions.csv.ledger").write_text("path,action\na.png,burn\n")
+    manifest.append(decided("b.png", "keep", 2))
+    assert set(Manifest(path).standing()) == {"a.png", "b.png"}
+    assert "delete that file to go on" in manifest.warnings[0]
+
+
 decisions = st.lists(
     st.tuples(st.sampled_from("abc"), st.sampled_from(["keep", "delete", "unsure", "undo"])), min_size=1, max_size=9
 )

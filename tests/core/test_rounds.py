@@ -85,12 +85,41 @@ def test_what_was_decided_and_not_carried_out_is_taken_over(root: Path, tmp_path
     assert dict(Manifest(second.manifest_path).standing()) == dict(Manifest(first.manifest_path).standing())
 
 
+def test_a_relabelled_image_that_the_new_scan_did_not_keep_is_taken_over_as_kept(root: Path, tmp_path: Path) -> None:
+    first = scanned(root, tmp_path / "scan")
+    decide_all(Session(first, "anna"))
+    apply(first.manifest_path, root)
+    second = replace(scanned(root, tmp_path / "new", 1), samples=()).write(tmp_path / "new")
+    assert take_over(second, first.folder) == 2
+    third = scanned(root, tmp_path / "new", 2)
+    session = Session(third, "ben")
+    assert session.card("dog/1.png").decision.action is Action.KEEP
+    session.decide("dog/1.png", Action.DELETE)
+    session.undo()
+    assert session.card("dog/1.png").decision.action is Action.KEEP
+
+
+def test_undo_of_a_change_of_mind_about_a_relabelled_image_keeps_it_again(root: Path, tmp_path: Path) -> None:
+    first = scanned(root, tmp_path / "scan")
+    decide_all(Session(first, "anna"))
+    apply(first.manifest_path, root)
+    session = Session(scanned(root, tmp_path / "scan", 1), "ben")
+    before = session.card("dog/1.png").decision
+    session.decide("dog/1.png", Action.DELETE)
+    session.undo()
+    assert session.card("dog/1.png").decision == before
+    session.redo()
+    assert session.card("dog/1.png").decision.action is Action.DELETE
+
+
 def test_history_counts_what_each_round_found_and_changed(root: Path, tmp_path: Path) -> None:
     first = scanned(root, tmp_path / "scan", mean_loss=1.5)
     decide_all(Session(first, "anna"))
     journal = apply(first.manifest_path, root).journal
     second = scanned(root, tmp_path / "scan", 5, mean_loss=0.5)
     assert [(each.found, each.changed, each.mean_loss) for each in history(second)] == [(2, 2, 1.5), (0, 0, 0.5)]
+    Session(second, "ben").decide("cat/3.png", Action.UNSURE)
+    assert [each.found for each in history(second)] == [2, 0]
     undo(journal)
     assert [each.changed for each in history(second)] == [0, 0]
 

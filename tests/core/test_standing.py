@@ -72,6 +72,18 @@ def test_another_file_under_the_path_is_undecided_and_says_why(place: Place) -> 
     assert "another file" in found.note("cat/1.png")
 
 
+def test_a_folder_that_took_the_place_of_another_has_other_files(place: Place) -> None:
+    place.write("dog/1.png", "another one")
+    for name in ("cat/1.png", "dog/1.png", "cat", "dog", "."):
+        os.utime(place.root / name, (1, 1))
+    place.decide("cat/1.png", "delete")
+    (place.root / "cat").rename(place.root / "old")
+    (place.root / "dog").rename(place.root / "cat")
+    found = place.standing("cat/1.png")
+    assert not found
+    assert "another file" in found.note("cat/1.png")
+
+
 def test_a_file_that_is_gone_keeps_its_decision(place: Place) -> None:
     place.decide("cat/1.png", "delete")
     (place.root / "cat/1.png").unlink()
