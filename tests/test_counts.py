@@ -162,7 +162,7 @@ def test_malformed_messages_get_an_error_or_an_answer_and_only_valid_decisions_a
             assert_valid(row, scan)
         before = len(rows)
     assert tree(scan.root) == data
-    assert Manifest(scan.manifest_path).warnings == ()
+    assert not Manifest(scan.manifest_path).warnings
     assert pages.say("grid", {"kind": "ready", "id": 7})["kind"] == "page"
     decision = {"kind": "decide", "id": 8, "path": "train/cat/cat_01.png", "action": "unsure"}
     reply = pages.say("grid", decision)
