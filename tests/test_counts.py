@@ -32,7 +32,6 @@ from PIL import Image
 
 from cleaner.apply.execute import apply
 from cleaner.cli import main
-from cleaner.core.errors import CleanerError
 from cleaner.core.files import RefusedFile, sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Sample, Unreadable
@@ -81,7 +80,7 @@ class Pages:
         return json.loads(json_packer(reply))
 
 
-def random_json(chance: random.Random, depth: int = 0) -> Any:
+def random_json(chance: random.Random, depth: int = 0) -> Any:  # noqa: C901
     """A value of any JSON type: empty, huge, deep, nested, or of characters that trouble programs."""
     if depth < 4 and chance.random() < 0.2:
         items = [random_json(chance, depth + 1) for _ in range(chance.randrange(4))]
@@ -96,7 +95,7 @@ def random_json(chance: random.Random, depth: int = 0) -> Any:
     if kind == 3:
         return chance.choice(["", " ", "\0", "\ud800", "\n\r\t", "\x1b[2J", "<img src=x onerror=alert(1)>", "é\u202e"])
     if kind == 4:
-        return chance.choice(["../../etc/passwd", "/etc/passwd", "train/cat", "train/cat/none.png", "=1+1", "constructor"])
+        return chance.choice(["../../etc/passwd", "/etc", "train/cat", "train/cat/none.png", "=1+1", "constructor"])
     if kind == 5:
         return "".join(map(chr, (chance.randrange(0x11000) for _ in range(chance.randrange(30)))))
     if kind == 6:
@@ -190,8 +189,17 @@ SAVED: dict[str, list[dict[str, Any]]] = {
 MODES = ("1", "L", "P", "RGB", "RGBA", "CMYK", "LA", "I;16", "I", "F")
 CONTAINERS = ("ICO", "ICNS", "EPS", "PDF", "DDS", "SGI", "IM", "BLP", "AVIF")
 SUFFIXES = sorted(IMAGE_SUFFIXES)
-# Made anew for each image these would take most of the time, and the first three are no regular files.
-NOT_DAMAGED = ("pipe.png", "socket.png", "zero.png", "circle.png", "sparse.tif", "text.png", "container.jpg", "stars.png")
+# No regular files, larger than a megabyte, or slow to make.
+NOT_DAMAGED = (
+    "pipe.png",
+    "socket.png",
+    "zero.png",
+    "circle.png",
+    "sparse.tif",
+    "text.png",
+    "container.jpg",
+    "stars.png",
+)
 
 
 def whole_images(folder: Path) -> dict[str, bytes]:
@@ -216,7 +224,7 @@ def whole_images(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def odd_image(whole: dict[str, bytes], chance: random.Random) -> bytes:
+def odd_image(whole: dict[str, bytes], chance: random.Random) -> bytes:  # noqa: C901
     """The bytes of an image that is torn, changed, put together wrongly, or says that it is huge."""
     data, kind = bytearray(whole[chance.choice(sorted(whole))]), chance.randrange(10)
     at = chance.randrange(min(len(data), 200))  # in the header
@@ -237,7 +245,7 @@ def odd_image(whole: dict[str, bytes], chance: random.Random) -> bytes:
         other = whole[chance.choice(sorted(whole))]
         data[chance.randrange(len(data)) :] = other[chance.randrange(len(other)) :]
     elif kind == 6:
-        return chance.choice([b"", b"\0", b"not an image\n", bytes(1000), chance.randbytes(1000), b"\xff\xd8\xff", b"II*\0"])
+        return chance.choice([b"", b"\0", b"not an image\n", bytes(1000), chance.randbytes(1000), b"\xff\xd8\xff"])
     elif kind == 7:
         return gzip.compress(data)
     elif kind == 8:
@@ -403,14 +411,19 @@ def assert_nothing_is_lost(before: dict[str, Tree], after: dict[str, Tree], comm
         return
     assert command in ("apply", "undo")
     # What undo takes away is what apply had made of the table that undo puts back.
-    assert table[0] in kept if command == "apply" else after["data"]["labels.csv"][0] in {*kept, *before["scan"].values()}
+    assert (
+        table[0] in kept if command == "apply" else after["data"]["labels.csv"][0] in {*kept, *before["scan"].values()}
+    )
 
 
 def run_on_damaged(folder: Folder, damages: dict[Path, bytes], command: list[str], said: Callable[[], Any]) -> int:
     """Run a command and check what it says and changes; its exit status."""
     before = folder.now()
     what = (command[0], folder.state, {path.name: data[:2000] for path, data in damages.items()})
-    status = main(command)
+    try:
+        status = main(command)
+    except Exception as error:
+        raise AssertionError(f"{error!r} of {what}") from error
     out, err = said()
     assert status in (0, 1, 2), what
     assert "Traceback" not in out + err, what
@@ -431,6 +444,7 @@ def test_commands_on_damaged_files_say_so_and_lose_nothing(
     count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chance, statuses, began, done = random.Random("commands"), Counter(), time.perf_counter(), 0
+    faults: list[str] = []
     folders = [Folder(tmp_path / state, state) for state in ("decided", "folders", "table")]
     ways: dict[tuple[str, str], Iterator[bytes]] = {}
     while done < count:
@@ -447,11 +461,15 @@ def test_commands_on_damaged_files_say_so_and_lose_nothing(
             for path, data in damages.items():
                 path.write_bytes(data)
             intact = folder.now()
-            statuses[command[0], run_on_damaged(folder, damages, command, capsys.readouterr)] += 1
+            try:
+                statuses[command[0], run_on_damaged(folder, damages, command, capsys.readouterr)] += 1
+            except AssertionError as error:
+                faults.append(str(error)[:1000])
             done += 1
             if folder.now() != intact:
                 folder.build()
     with capsys.disabled():
         by_status = {status: sum(n for (_, each), n in statuses.items() if each == status) for status in (0, 1, 2)}
         print(f"\n{done} commands on damaged files in {time.perf_counter() - began:.0f} s: {by_status} by exit status")
+    assert faults == []
     assert by_status[2] >= count // 10
