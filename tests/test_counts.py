@@ -77,7 +77,7 @@ class Pages:
         self.widgets[name]._handle_custom_msg(json.loads(json.dumps(message)), [])
         # The overview also tells by itself what changed.
         (reply,) = (reply for reply in self.replies[name] if reply["id"] is not None or reply["kind"] == "error")
-        return json.loads(json_packer(reply))
+        return json.loads(json_packer(reply).decode(errors="replace"))
 
 
 def random_json(chance: random.Random, depth: int = 0) -> Any:  # noqa: C901
