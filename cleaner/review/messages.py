@@ -35,7 +35,7 @@ def _can_be_sent(text: str) -> bool:
 
 
 def check_fields(message: Mapping[str, Any], known: Mapping[str, frozenset[str]]) -> None:
-    """Check that a message is of a kind that is known, with no other fields than those of its kind, and texts that can be sent back.
+    """Check that a message is of a known kind, with no other fields than that has, and texts that can be sent back.
 
     Raises:
         CleanerError: it is not.
