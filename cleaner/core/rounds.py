@@ -184,8 +184,10 @@ def _count_between(times: Sequence[str], begin: str, end: str) -> int:
 
 
 def _moment(text: str) -> float:
+    if text == "":
+        return 0.0
     try:
-        return datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text).timestamp() if text else 0.0
+        return datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text).timestamp()
     except (ValueError, AttributeError, TypeError) as error:
         raise CleanerError(f"the time is {text!r}; one such as 2026-01-31T12:00:00Z is expected") from error
 
