@@ -183,8 +183,10 @@ def _counted(each: Round, end: str, rows: Iterable[Decision], changed: Iterable[
 
 
 def _moment(text: str) -> float:
+    if text == "":
+        return 0.0
     try:
-        return parse_time(text).timestamp() if text else 0.0
+        return parse_time(text).timestamp()
     except (ValueError, AttributeError, TypeError) as error:
         raise CleanerError(f"the time is {text!r}; one such as 2026-01-31T12:00:00Z is expected") from error
 

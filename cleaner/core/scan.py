@@ -645,6 +645,8 @@ def _check_fields(path: Path, description: Mapping[str, Any]) -> None:
     for name, kind in _FIELDS.items():
         if not isinstance(description.get(name), kind):
             raise CleanerError(f"{str(path)!r}: {name} is {description.get(name)!r}; a {kind.__name__} is expected")
+    if not _can_be_path(description["root"]):
+        raise CleanerError(f"{str(path)!r}: root is {description['root']!r}; a path or an address is expected")
     for name in ("vocab", "splits"):
         texts = description[name]
         if not all(isinstance(text, str) for text in texts) or len(set(texts)) != len(texts):
@@ -654,6 +656,14 @@ def _check_fields(path: Path, description: Mapping[str, Any]) -> None:
         raise CleanerError(f"{str(path)!r}: generation is {found!r}; hexadecimal digits are expected")
     if not all(isinstance(description["scored"].get(split), int) for split in description["splits"]):
         raise CleanerError(f"{str(path)!r}: scored is {description['scored']!r}; a number for each split is expected")
+
+
+def _can_be_path(text: str) -> bool:
+    """Return whether a system can have a path of this text; of another system it may be."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def _to_csv(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> Iterator[str]:

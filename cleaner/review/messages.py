@@ -25,8 +25,17 @@ def checked_message(content: Any) -> dict[str, Any]:
     return content
 
 
+def _can_be_sent(text: str) -> bool:
+    """Return whether Jupyter can send this text back to the page; file names that are no UTF-8 can be sent."""
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_fields(message: Mapping[str, Any], known: Mapping[str, frozenset[str]]) -> None:
-    """Check that a message is of a kind that is known, with no other fields than those of its kind.
+    """Check that a message is of a known kind, with no other fields than that has, and texts that can be sent back.
 
     Raises:
         CleanerError: it is not.
@@ -37,6 +46,9 @@ def check_fields(message: Mapping[str, Any], known: Mapping[str, frozenset[str]]
     if unknown := message.keys() - known[kind] - {"kind", "id"}:
         accepted = ", ".join(sorted(known[kind])) or "no field"
         raise CleanerError(f"a message {kind!r} came with {min(map(repr, unknown))}; accepted is {accepted}")
+    for name, value in message.items():
+        if isinstance(value, str) and not _can_be_sent(value):
+            raise CleanerError(f"{name} is {value!r}; a text in UTF-8 is accepted")
 
 
 def flag_of(message: Mapping[str, Any], name: str) -> bool:

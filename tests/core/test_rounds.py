@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -151,6 +152,19 @@ def test_a_damaged_history_is_2_and_says_what_to_do(
 ) -> None:
     scanned(root, tmp_path / "scan")
     (tmp_path / "scan" / HISTORY).write_text(line + "\n")
+    assert main(["history", str(tmp_path / "scan")]) == 2
+    assert "delete it to begin a new one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", [[], {}, 0, None, False])
+@pytest.mark.parametrize("field", ["started", "finished"])
+def test_a_time_that_is_no_text_is_told(
+    field: str, value: object, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scanned(root, tmp_path / "scan")
+    remember(tmp_path / "scan")
+    file = tmp_path / "scan" / HISTORY
+    file.write_text(json.dumps({**json.loads(file.read_text()), field: value}) + "\n")
     assert main(["history", str(tmp_path / "scan")]) == 2
     assert "delete it to begin a new one" in capsys.readouterr().err
 

@@ -399,6 +399,8 @@ BAD_FIELDS = [
     ("format", None),
     ("root", None),
     ("root", 5),
+    ("root", "/a\0b"),
+    ("root", "/\ud800"),
     ("vocab", None),
     ("vocab", "cat"),
     ("vocab", [1, 2]),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jupyter_client.session import json_packer
 from PIL import Image
 
 from cleaner.core.errors import CleanerError
@@ -475,3 +476,13 @@ def test_what_makes_no_sense_gets_an_error_and_moves_nothing(scan: Scan, page: P
     assert (reply["kind"], reply["id"], bool(reply["message"])) == ("error", 2, True)
     assert not scan.manifest_path.exists()
     assert (page.review.session.place, reply["at"]) == (place, "train/cat/cat_01.png")
+
+
+@pytest.mark.parametrize("field", ["text", "predicted"])
+def test_a_text_that_cannot_be_sent_back_is_refused_and_the_next_page_comes(field: str, page: Page) -> None:
+    page.say({"kind": "ready", "id": 1})
+    reply = page.say({"kind": "filter", "id": 2, field: "\ud800"})
+    assert (reply["kind"], reply["id"]) == ("error", 2)
+    assert "a text in UTF-8 is accepted" in reply["message"]
+    json_packer(reply)
+    json_packer(page.say({"kind": "ready", "id": 3}))
