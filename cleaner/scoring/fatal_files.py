@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import psutil
+
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import Unreadable
 
@@ -57,6 +59,9 @@ class _Note(NamedTuple):
     alone: int
 
 
+_NOTE = "reading-"
+
+
 @dataclass(frozen=True)
 class ReadingNotes:
     """Which batch each process is reading: one small file a process, which the next batch replaces.
@@ -78,9 +83,12 @@ class ReadingNotes:
         return next(_notes_in(self._file(pid)), None)
 
     def read(self) -> Iterator[_Note]:
-        """Yield all notes."""
+        """Yield all notes; a process that outlived the one it read for has not been ended by its file."""
         for file in self._files():
-            yield from _notes_in(file)
+            pid = file.name.removeprefix(_NOTE)
+            is_running = pid.isdigit() and psutil.pid_exists(int(pid))
+            for note in _notes_in(file):
+                yield note._replace(alone=max(0, note.alone - 1)) if is_running else note
 
     def withdraw(self) -> None:
         """Remove the note of this process."""
@@ -97,10 +105,10 @@ class ReadingNotes:
                 return
 
     def _file(self, pid: int) -> Path:
-        return self.folder / f"reading-{pid}"
+        return self.folder / f"{_NOTE}{pid}"
 
     def _files(self) -> list[Path]:
-        return sorted(self.folder.glob("reading-*"))
+        return sorted(self.folder.glob(f"{_NOTE}*"))
 
 
 class FatalFiles:
@@ -288,7 +296,7 @@ def _read_each(reader: Reader, split: str, suspects: list[tuple[Key, int]], note
     parent = multiprocessing.parent_process()
     for key, alone in suspects:
         if parent is not None and not parent.is_alive():
-            return
+            break
         notes.write(split, [key], alone + 1)
         with suppress(Exception):  # raised again, and told, when the scan reads it
             reader.collate([reader[key]])

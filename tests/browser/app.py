@@ -47,6 +47,12 @@ class App:
     def choose(self, description: str, value: str, first: str) -> None:
         """Choose a split or a class and wait until its first image is the first card."""
         self.page.get_by_label(description, exact=True).select_option(label=value)
+        # The first image may have the same name in both, and there may be no image.
+        self.page.wait_for_function(
+            "value => document.querySelector('.cleaner-grid').getAttribute('aria-label').includes(value)",
+            arg=value,
+            timeout=PATIENCE,
+        )
         self.wait_first(first)
 
     def wait_first(self, name: str) -> None:
