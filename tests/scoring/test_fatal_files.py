@@ -297,6 +297,11 @@ def test_a_file_at_which_everything_ended_twice_is_not_read_a_third_time(texts: 
     folder.mkdir(exist_ok=True)
     ReadingNotes(folder).write("all", list(texts.keys())[2:3], alone=2)
     FatalFiles(folder, {"all": texts}).find()
+    assert texts.fatal == {}  # the process that read it is this one, which was not ended
+    folder.mkdir(exist_ok=True)
+    ReadingNotes(folder).write("all", list(texts.keys())[2:3], alone=2)
+    (folder / f"reading-{os.getpid()}").rename(folder / "reading-999999999")
+    FatalFiles(folder, {"all": texts}).find()
     assert texts.fatal == {"2.txt": REASON}
 
 
