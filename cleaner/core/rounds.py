@@ -31,6 +31,7 @@ class Round:
 
     Attributes:
         started, finished: of the scan, UTC, ISO 8601.
+        generation: tells the scan from others; empty for one of version 0.1.
         scanned: number of samples scored.
         unreadable: number of files that could not be read.
         mean_loss: over all samples with a finite loss; NaN where the scan does not say.
@@ -48,10 +49,13 @@ class Round:
     unreadable: int
     mean_loss: float
     predicted_otherwise: float
+    generation: str = ""
     found: int | None = None
     changed: int | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.generation, str):
+            raise CleanerError(f"generation is {self.generation!r}; a text is expected")
         for name in ("scanned", "unreadable", "found", "changed"):
             value = getattr(self, name)
             if not (isinstance(value, int) and value >= 0) and not (value is None and name in ("found", "changed")):
@@ -62,6 +66,11 @@ class Round:
         for name in ("started", "finished"):
             _moment(getattr(self, name))
 
+    @property
+    def key(self) -> str:
+        """Identifies the scan; two may begin in the same second."""
+        return self.generation or self.started
+
 
 def history(scan: Scan) -> list[Round]:
     """Return the rounds of a scan folder, oldest first; the last one is the scan itself.
@@ -70,7 +79,7 @@ def history(scan: Scan) -> list[Round]:
         CleanerError: the scan has no folder, or its history, manifest or journals make no sense.
     """
     now = _round_of(scan)
-    rounds = [*(each for each in _stored(scan.manifest_path.parent) if each.started != now.started), now]
+    rounds = [*(each for each in _stored(scan.manifest_path.parent) if each.key != now.key), now]
     rows = Manifest(scan.manifest_path).rows()
     changed = [each.at for each in carried_out(scan.manifest_path.parent, scan.root)]
     ends = [*(each.finished for each in rounds[1:]), ""]
@@ -91,7 +100,7 @@ def remember(folder: Path) -> None:
         return
     now, stored = _round_of(load(folder)), _stored(folder)
     # It is there already where the other one did not come to its end.
-    if now.started not in {each.started for each in stored}:
+    if now.key not in {each.key for each in stored}:
         _write(folder, [*stored, now])
 
 
@@ -143,8 +152,8 @@ def take_over(scan: Scan, old: str | Path) -> int:
         manifest.append(*found)
     folder = scan.manifest_path.parent
     stored = _stored(folder)
-    starts = {each.started for each in stored}
-    earlier = [each for each in history(before) if each.started not in starts]
+    keys = {each.key for each in stored}
+    earlier = [each for each in history(before) if each.key not in keys]
     if earlier:
         _write(folder, sorted([*stored, *earlier], key=lambda each: each.started))
     return len(found)
@@ -166,6 +175,7 @@ def _round_of(scan: Scan) -> Round:
     counted, scored = sum(n for _, n in finite), sum(each.scored for each in losses)
     return Round(
         started=scan.started,
+        generation=scan.generation,
         finished=scan.finished,
         scanned=sum(scan.scored.values()),
         unreadable=len(scan.unreadable),
