@@ -101,7 +101,7 @@ def test_nobody_is_asked_twice_and_undo_of_all_rounds_restores_the_tree(dataset:
 
     print(f"\nimages asked about in each round: {asked}")
     assert asked[0] >= 100
-    assert asked[2] < asked[1] < asked[0]
+    assert max(asked[1:]) < asked[0] / 2
     rounds = history(scan)
     assert len(rounds) == 3
     assert rounds[0].found >= WRONG

@@ -237,5 +237,5 @@ def _holder(folder: Path) -> str:
 
 
 def now() -> str:
-    """The time in UTC, ISO 8601, to the second."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+    """The time in UTC, ISO 8601, as exact as that of decisions, which are held against it."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
