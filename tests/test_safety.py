@@ -6,6 +6,7 @@ The short counts run always; `pytest -m long -s tests/test_safety.py` runs the l
 from __future__ import annotations
 
 import errno
+import hashlib
 import itertools
 import os
 import random
@@ -30,6 +31,7 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Sample
+from cleaner.core.rounds import history, take_over
 from cleaner.core.scan import Scan, load
 from tests.apply.test_execute import TIME, make, make_scan, tree
 
@@ -247,13 +249,14 @@ def failing(step: str, at: int, code: int) -> Iterator[list[int]]:
 
     def opened(file: Any, mode: str = "r", **options: Any) -> Any:
         found = open(file, mode, **options)  # noqa: SIM115
-        return FailingFile(found, fail) if mode == "a+b" else found
+        return FailingFile(found, fail) if mode in ("a+b", "ab") else found
 
     with pytest.MonkeyPatch.context() as patch:
         if step == "write":
             fdopen = os.fdopen
             patch.setattr(os, "fdopen", lambda *given, **options: FailingFile(fdopen(*given, **options), fail))
-            patch.setattr("cleaner.core.manifest.open", opened, raising=False)
+            for module in ("manifest", "ledger"):
+                patch.setattr(f"cleaner.core.{module}.open", opened, raising=False)
         elif step == "open":
             real = os.open
             # Locks are not what is written.
@@ -312,6 +315,43 @@ def test_a_disk_that_fails_at_any_write_of_the_manifest_loses_no_decision(orders
     count = each_failure(check, tmp_path, orders)
     print(f"\n{count} failures of the disk while the manifest was written; no decision was lost")
     assert count > 10
+
+
+@pytest.mark.parametrize("orders", ORDERS)
+def test_a_disk_that_fails_while_decisions_are_restored_and_taken_over_loses_none(orders: int, tmp_path: Path) -> None:
+    def scanned(folder: Path) -> Scan:
+        return Scan(tmp_path, ("cat", "dog"), ("train",), 1, {"train": 0}, (), {"train": {}}, started=TIME).write(
+            folder
+        )
+
+    def check(step: str, at: int, code: int, folder: Path) -> bool:
+        old, new = scanned(folder / "old"), scanned(folder / "new")
+        sha256 = hashlib.sha256().hexdigest()
+        taken = [Decision(f"{n}.png", Action.KEEP, sha256=sha256, decided_at=TIME) for n in range(5)]
+        for each in taken:
+            (tmp_path / each.path).touch()
+            Manifest(old.manifest_path).append(each)
+        header, *rows = old.manifest_path.read_bytes().splitlines(keepends=True)
+        (folder / "saved").write_bytes(b"".join([header, *rows[:1], *rows[3:]]))
+        (folder / "saved").replace(old.manifest_path)
+        with failing(step, at, code) as failed:
+            for attempt in (Manifest(old.manifest_path).restore, partial(take_over, new, old.folder)):
+                try:
+                    attempt()
+                except (CleanerError, OSError) as error:
+                    assert_says(error, code)
+        now = Manifest(old.manifest_path)
+        assert {row.path for row in (*now.rows(), *now.edits.lost)} == {each.path for each in taken}
+        now.restore()
+        assert dict(Manifest(old.manifest_path).standing()) == {each.path: each for each in taken}
+        take_over(new, old.folder)
+        assert set(Manifest(new.manifest_path).standing()) == {each.path for each in taken}
+        assert len(history(new)) == 2
+        return bool(failed)
+
+    count = each_failure(check, tmp_path, orders)
+    print(f"\n{count} failures of the disk while decisions were restored and taken over; none was lost")
+    assert count > 20
 
 
 @pytest.mark.parametrize("orders", ORDERS)
