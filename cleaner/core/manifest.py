@@ -103,13 +103,20 @@ class Manifest:
         if not (self.path.exists() or self._ledger.path.exists()):
             return Edits()  # nor is a lock made beside what is not there
         try:
+            return self._edits_now()
+        except OSError as error:
+            raise CleanerError(f"{str(self._ledger.path)!r} cannot be read: {error.strerror}") from error
+
+    def _edits_now(self) -> Edits:
+        try:
             with self._lock:
                 # Else rows that another process added since would seem to be lost.
                 self._read()
                 return self._ledger.edits(self._rows)
         except OSError as error:
             if error.errno not in _READ_ONLY:
-                raise CleanerError(f"{str(self._ledger.path)!r} cannot be read: {error.strerror}") from error
+                raise
+            # Where nothing can be written nobody can be appending.
             self._read()
             return self._ledger.edits(self._rows)
 
@@ -134,7 +141,7 @@ class Manifest:
     def restore(self) -> Edits:
         """Put back the acknowledged decisions that were removed, and all of them into their order; returns what was.
 
-        The edited file is kept beside the manifest. Rows that people added stay, below the others.
+        The edited file is kept beside the manifest. Rows that people added stay, in the order of their times.
 
         Raises:
             CleanerError: the file makes no sense.

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ __all__ = [
     "ScoredLabels",
     "Unreadable",
     "face_of",
+    "now",
     "parse_action",
     "parse_time",
 ]
@@ -212,6 +213,11 @@ def parse_action(text: str) -> Action:
     except ValueError as error:
         accepted = ", ".join(action.value for action in Action)
         raise FieldError("action", text, f"accepted are {accepted}") from error
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the millisecond: that of scans and decisions, which are held against each other."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_time(text: str) -> datetime:

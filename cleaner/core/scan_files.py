@@ -16,7 +16,6 @@ import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TextIO
 
@@ -24,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sync_folder, write_whole
+from cleaner.core.records import now
 
 __all__ = ["DESCRIPTION", "ReplacedScanError", "ScanFiles", "is_work_file", "now", "writing"]
 
@@ -234,8 +234,3 @@ def _holder(folder: Path) -> str:
     except OSError:
         return ""  # it has just begun, or has just ended
     return f" by {text}" if text else ""
-
-
-def now() -> str:
-    """The time in UTC, ISO 8601, as exact as that of decisions, which are held against it."""
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

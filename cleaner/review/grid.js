@@ -551,6 +551,7 @@ function render({ model, el }) {
       ...(card.others.length > 0 ? [othersNode(card)] : []),
       element("div", { className: "cleaner-name", textContent: card.name, title: card.path }),
       ...factNodes(card),
+      ...noteNodes(card),
       decisionNode(card, busy),
       element("div", { className: "cleaner-actions" }, ...actionNodes(card)),
     );
@@ -588,6 +589,11 @@ function render({ model, el }) {
     const given = hasSets ? labelsNode(card) : factNode("given", card.label);
     const value = hasSets ? guess(card) : card.predicted || "–";
     return [given, factNode("predicted", value, percent(card.confidence)), loss];
+  }
+
+  // Why an earlier decision does not stand for this file, or where the one that stands comes from.
+  function noteNodes(card) {
+    return card.note ? [element("div", { className: "cleaner-note", textContent: card.note })] : [];
   }
 
   // The labels of an image as the decision leaves them, first that of the class that is open, whether it is there or not.
@@ -650,7 +656,7 @@ function render({ model, el }) {
     if (busy) node.append(element("span", { textContent: "saving …" }));
     else if (card.action) {
       const text = said(card, card.given);
-      const by = [card.reviewer ? `by ${card.reviewer}` : "", card.note].filter((text) => text).join(" · ");
+      const by = card.reviewer ? `by ${card.reviewer}` : "";
       const when = card.decided_at ? new Date(card.decided_at).toLocaleString() : "";
       node.append(
         element(
@@ -661,10 +667,7 @@ function render({ model, el }) {
         ),
         buttonNode(card, "undo", "Undo"),
       );
-    } else {
-      const why = card.note ? [element("span", { className: "cleaner-by", textContent: card.note, title: card.note })] : [];
-      node.append(element("div", { className: "cleaner-said" }, element("span", { textContent: "undecided" }), ...why));
-    }
+    } else node.append(element("span", { textContent: "undecided" }));
     return node;
   }
 
@@ -849,6 +852,7 @@ function render({ model, el }) {
     largeFacts.replaceChildren(
       element("div", { className: "cleaner-large-name", textContent: card.path }),
       ...factNodes(card),
+      ...noteNodes(card),
       element("div", { className: "cleaner-card", "data-decision": card.action }, decisionText(card)),
       ...card.others.map((other) => factNode("≠", `${other.reviewer || "somebody"}: ${said(other, card.given)}`)),
       ...(state.error ? [element("div", { className: "cleaner-alert", role: "alert", textContent: state.error })] : []),

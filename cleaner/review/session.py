@@ -6,13 +6,12 @@ import getpass
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.opinions import other_opinions
-from cleaner.core.records import Action, Decision, Sample, face_of, parse_action
+from cleaner.core.records import Action, Decision, Sample, face_of, now, parse_action
 from cleaner.core.scan import Scan
 from cleaner.core.standing import Standing
 from cleaner.core.tasks import MULTI_LABEL, OTHER, join_labels, split_labels
@@ -662,7 +661,7 @@ class Session:
             predicted=sample.predicted,
             sha256=sha256,
             reviewer=self.reviewer,
-            decided_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            decided_at=now(),
         )
 
     def _take(self, decisions: list[Decision]) -> None:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.records import ClassLosses, Sample, ScoredBatch, ScoredLabels
+from cleaner.core.records import ClassLosses, Sample, ScoredBatch, ScoredLabels, now
 from cleaner.core.rounds import check_decisions_from, remember, take_over
 from cleaner.core.scan import LazyRecords, Scan, check_out, vocab_change
-from cleaner.core.scan_files import ScanFiles, now, writing
+from cleaner.core.scan_files import ScanFiles, writing
 from cleaner.core.suffixes import as_text
 from cleaner.core.tally import Tally
 from cleaner.core.tasks import MULTI_LABEL, OTHER, SINGLE_LABEL, drawn_file
