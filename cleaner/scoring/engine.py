@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -27,7 +28,7 @@ from cleaner.core.terminal import printable
 from cleaner.core.topk import Kept
 from cleaner.scoring import rescore
 from cleaner.scoring.fatal_files import FatalFiles
-from cleaner.scoring.progress import Checkpoint, ScanProgress, SplitProgress, class_shape, resume_from
+from cleaner.scoring.progress import Checkpoint, ScanProgress, SplitProgress, resume_from
 
 if TYPE_CHECKING:
     from cleaner.scoring.data.reader import Dataset, Key
@@ -137,15 +138,13 @@ class LocalEngine:
         Raises:
             CleanerError: the samples that came are not as many as were counted.
         """
-        expected = dataset.count - progress.seen
-        before = progress.seen
-
         def update(batch: Scored) -> None:
             progress.update(batch)
             report(len(batch.paths) + len(batch.unreadable))
 
-        score(dataset, self._job.scorer, dataset.keys_from(before), update, workers=self._job.workers, fast=fast)
-        check_all_scored(progress.seen - before, expected, dataset.split)
+        keys = islice(dataset.keys(), progress.seen, None)
+        score(dataset, self._job.scorer, keys, update, workers=self._job.workers, fast=fast)
+        check_all_scored(progress.seen, dataset.count, dataset.split)
 
     def score_keys(self, dataset: Dataset, keys: Iterable[Key], update: Callable[[Scored], None]) -> None:
         """Score single samples again; see `Engine`."""
@@ -256,7 +255,7 @@ def _remember(out: Path) -> None:
 def _run(job: ScanJob, files: ScanFiles, options: ScanOptions, engine: Engine) -> Scan:
     """Run a job in a held scan folder."""
     heap_size = _heap_size(job, options)
-    checkpoint = Checkpoint(files.folder, _identity(job, options), job, heap_size, options.save_every)
+    checkpoint = Checkpoint(files.folder, _identity(job, options), job.info, heap_size, options.save_every)
     fatal_files = FatalFiles(checkpoint.folder, job.datasets)
     if options.progress and job.info.left_out:
         _log.warning(_LEFT_OUT, as_text(job.info.left_out))
@@ -271,7 +270,9 @@ def _run(job: ScanJob, files: ScanFiles, options: ScanOptions, engine: Engine) -
             for split in progress.splits:
                 _score_changed(split, job.datasets[split.split], engine, progress.changed[split.split])
             for dataset in job.datasets.values():
-                _score_split(dataset, progress, checkpoint, engine, options)
+                split = progress.begin(SplitProgress.empty(dataset.split, job.info, heap_size))
+                if not split.done:
+                    _score_split(dataset, split, engine, options, partial(checkpoint.save_if_due, progress))
             if not options.fast:
                 return progress, {}
             return progress, {s.split: rescore.rescore(job, s, options.k, engine) for s in progress.splits}
@@ -333,21 +334,18 @@ def _score_changed(progress: SplitProgress, dataset: Dataset, engine: Engine, ch
 
 
 def _score_split(
-    dataset: Dataset, progress: ScanProgress, checkpoint: Checkpoint, engine: Engine, options: ScanOptions
+    dataset: Dataset, progress: SplitProgress, engine: Engine, options: ScanOptions, save: Callable[[], None]
 ) -> None:
     """Score what is left of a split, with a progress bar and checkpoints."""
-    split = progress.of_split(dataset.split) or progress.begin(dataset.split, checkpoint)
-    if split.done:
-        return
-    with _bar(f"scan {dataset.split}", dataset.count, split.seen, options.progress) as bar:
+    with _bar(f"scan {dataset.split}", dataset.count, progress.seen, options.progress) as bar:
 
         def report(n: int) -> None:
             bar.update(n)
-            checkpoint.save_if_due(progress)
+            save()
 
-        if split.seen < dataset.count:
-            engine.score_remaining(dataset, split, options.fast, report)
-    split.done = True
+        if progress.seen < dataset.count:
+            engine.score_remaining(dataset, progress, options.fast, report)
+    progress.done = True
 
 
 def _bar(name: str, total: int | None, initial: int, shown: bool) -> tqdm[Any]:
@@ -437,7 +435,7 @@ def finish(
 
 def _samples(progress: SplitProgress, info: DatasetInfo, given_labels: GivenLabels) -> Iterator[Sample]:
     # With several labels per image the model may predict "not this label", the last class.
-    predictions, given = (*info.vocab, ""), Mapping[str, tuple[str, ...]]
+    predictions = (*info.vocab, "")
     labels_of: Mapping[str, tuple[str, ...]] = {}
     if info.task == MULTI_LABEL:
         classes = map(progress.heaps.of_class, range(len(info.vocab)))

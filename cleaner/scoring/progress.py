@@ -150,6 +150,14 @@ class ScanProgress:
     started: str = field(default_factory=now)
     changed: dict[str, set[str]] = field(default_factory=dict)
 
+    def begin(self, new: SplitProgress) -> SplitProgress:
+        """Return the progress of the split of `new`, which is taken if the split was not begun yet."""
+        for split in self.splits:
+            if split.split == new.split:
+                return split
+        self.splits.append(new)
+        return new
+
 
 def class_shape(info: DatasetInfo) -> tuple[int, int]:
     """Return (number of classes, rows per sample) of heaps and counts.
@@ -273,10 +281,6 @@ class Checkpoint:
     def folder(self) -> Path:
         """The folder of the checkpoint."""
         return self._path.parent
-
-    def begin(self, split: str) -> SplitProgress:
-        """Return the progress of a split that is about to be scored."""
-        return SplitProgress.empty(split, self._info, self._k)
 
     def load(self) -> ScanProgress | None:
         """Read the progress of an unfinished scan; None if there is none.
