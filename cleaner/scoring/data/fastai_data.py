@@ -22,7 +22,7 @@ from cleaner.core.files import image_files
 from cleaner.core.suffixes import SuffixCounts, as_text
 from cleaner.core.tasks import ALL_IMAGES, OTHER, SINGLE_LABEL
 from cleaner.scoring.data.checks import DuplicateFinder, check_folder, common_root
-from cleaner.scoring.data.reader import SPREAD, Dataset, Key, guarded
+from cleaner.scoring.data.reader import SPREAD, Dataset, Key
 from cleaner.scoring.data.remote import Address
 from cleaner.scoring.model.targets import Targets
 
@@ -206,9 +206,7 @@ class LearnerItems(FastaiDataset):
 class FolderImages(FastaiDataset):
     """Image files below a folder or at an address, walked anew each time; a key is a path."""
 
-    def __init__(
-        self, learn: Learner, listing: FolderListing, targets: Targets, options: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, learn: Learner, listing: FolderListing, targets: Targets, options: Mapping[str, Any]) -> None:
         first = [Path(key) for key in islice(listing(), 1)]
         super().__init__(learn, listing.split, targets, first, options)
         self._listing = listing
@@ -280,9 +278,7 @@ def split_of(path: str, root: Path) -> str:
     return parts[0] if len(parts) > 2 and parts[0] in SPLIT_FOLDERS else "all"
 
 
-def from_learner(
-    learn: Learner, targets: Targets, splits: Sequence[str], root: str | Path | None
-) -> FastaiData:
+def from_learner(learn: Learner, targets: Targets, splits: Sequence[str], root: str | Path | None) -> FastaiData:
     """Return the splits of a learner's own data.
 
     Raises:

@@ -140,9 +140,7 @@ class _TableListing:
 class TableImages(FastaiDataset):
     """The rows of one split of a label table; a key is a file and its label."""
 
-    def __init__(
-        self, learn: Learner, listing: _TableListing, targets: Targets, options: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, learn: Learner, listing: _TableListing, targets: Targets, options: Mapping[str, Any]) -> None:
         first = [Path(file) for file, _ in islice(listing(), 1)]
         super().__init__(learn, listing.split, targets, first, options)
         self._listing = listing

@@ -51,9 +51,7 @@ _REPEATED = (
 _log = logging.getLogger(__name__)
 
 
-def fastai_job(
-    learn: Any, open_data: Callable[[Learner, Targets], FastaiData], workers: int | None = None
-) -> ScanJob:
+def fastai_job(learn: Any, open_data: Callable[[Learner, Targets], FastaiData], workers: int | None = None) -> ScanJob:
     """Return the job that scans a learner's images.
 
     Args:

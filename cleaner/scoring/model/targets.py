@@ -229,9 +229,7 @@ def _softmax(prediction: Tensor) -> Tensor:
 def _probabilities(output: BatchOutput, default: Callable[[Tensor], Tensor]) -> Tensor:
     """Return probabilities by the loss's own activation, as `get_preds` does, or by a default."""
     activation = getattr(output.loss_func, "activation", None)
-    probabilities: Tensor = (
-        default(output.prediction.float()) if activation is None else activation(output.prediction)
-    )
+    probabilities: Tensor = default(output.prediction.float()) if activation is None else activation(output.prediction)
     return probabilities
 
 
@@ -239,7 +237,9 @@ def _per_sample(output: BatchOutput, n: int) -> Tensor:
     """Return one loss per sample, [n]; a function that always reduces is evaluated one sample at a time."""
 
     def evaluate_one(i: int) -> Tensor:
-        prediction, *targets = (apply(lambda tensor: tensor[i : i + 1], v) for v in (output.prediction, *output.targets))
+        prediction, *targets = (
+            apply(lambda tensor: tensor[i : i + 1], v) for v in (output.prediction, *output.targets)
+        )
         return output.loss_func(prediction, *targets)
 
     return per_sample(output.loss, n, evaluate_one)
