@@ -153,7 +153,7 @@ def test_what_vanishes_or_is_too_large_or_a_pipe_costs_an_entry(
 ) -> None:
     os.mkfifo(data / "valid/dog/pipe.png")
     (data / "valid/dog/large.png").write_bytes(bytes(5000))
-    monkeypatch.setattr(addresses, "MOST_BYTES", 4999)
+    monkeypatch.setattr(remote, "MOST_BYTES", 4999)
     fetched, gone = Address.fetched, "valid/cat/cat_3.png"
 
     def fetched_too_late(self: Address, path: str) -> Any:
@@ -178,7 +178,7 @@ def test_a_file_of_unknown_size_is_copied_no_further_than_its_bound(
         size = None
         read = staticmethod(bytes)
 
-    monkeypatch.setattr(addresses, "MOST_BYTES", 3 * remote._BLOCK)
+    monkeypatch.setattr(remote, "MOST_BYTES", 3 * remote._BLOCK)
     with open(tmp_path / "copy", "wb") as target, pytest.raises(OSError, match="files of up to"):
         remote._copy(Endless(), target)
     assert (tmp_path / "copy").stat().st_size == 4 * remote._BLOCK
@@ -282,7 +282,7 @@ def test_a_folder_that_cannot_be_listed_ends_the_scan(
 
 
 def test_what_takes_a_folder_only_says_so(learn: Any, data: Path, tmp_path: Path) -> None:
-    with pytest.raises(CleanerError, match=r"is an address; with a label table a folder is accepted"):
+    with pytest.raises(CleanerError, match=r"is an address, and a label table needs a folder"):
         cleaner.scan_table(learn, MEMORY, tmp_path / "labels.csv", tmp_path / "out")
     block = fastai.DataBlock(
         blocks=(fastai.ImageBlock, fastai.RegressionBlock), get_items=fastai.get_image_files, get_y=lambda _: 0.5

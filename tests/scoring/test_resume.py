@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -258,7 +259,7 @@ def test_a_checkpoint_of_something_else_is_refused(data: Path, tmp_path: Path, m
 
     path = data / "train/bear/bear_0.png"
     path.rename(path.with_name("bear_00.png"))
-    with pytest.raises(CleanerError, match="not those that the unfinished scan began with"):
+    with pytest.raises(CleanerError, match="not those with which the unfinished scan began"):
         run(learn, data, out)
     run(learn, data, out, resume=False)
     assert (out / "scan.json").exists()
@@ -281,8 +282,8 @@ def test_a_damaged_checkpoint_is_refused(
 SCRIPT = """
 import sys, warnings
 warnings.simplefilter("ignore")
-from pathlib import Path
 from functools import partial
+from pathlib import Path
 from cleaner.scoring import engine, progress
 from cleaner.scoring.data.fastai_data import from_folder
 from cleaner.scoring.learner_file import load_learner

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,10 @@ from torch.nn import functional
 import cleaner
 from cleaner.cli import main
 from cleaner.core.errors import CleanerError
+from cleaner.core.label_table import label_rows
 from cleaner.core.scan import load
+from cleaner.scoring.data.fastai_table import from_table
+from cleaner.scoring.model.targets import targets_of
 from tests.support.learners import VOCAB, make_folder, make_learner, make_model
 
 PER_CLASS = 5
@@ -199,13 +202,13 @@ def test_a_scan_does_not_go_on_with_other_labels(data: Path, tmp_path: Path) -> 
         ("file,label\n", "has no rows"),
         ("", "is empty"),
         ("file,label\nbear/bear_0.png,lynx\ncat/cat_0.png,puma\n",
-         r"'lynx' \(of .*bear_0.png'\), 'puma' .* it knows 'bear'"),
+         r"'lynx' \(of .*bear_0.png'\), 'puma' .* It knows 'bear'"),
         ("file,label\nbear/bear_0.png,Bear\n", "does not know: 'Bear'"),
         ("file,label\nbear/bear_0.png,\n", "no label for .*bear_0.png"),
         ("file,label\n,bear\n", "a row with no path"),
         ("file,label\n../labels.csv,bear\n", "not inside"),
         ("file,label\n/etc/passwd,bear\n", "'/etc/passwd', which is not inside"),
-        ("file,label\nnone/1.png,bear\nnone/2.png,cat\n", "none of the 2 files .* is there, such as .*none/1.png"),
+        ("file,label\nnone/1.png,bear\nnone/2.png,cat\n", "none of the files .* exists, such as .*none/1.png"),
         ("file,label\nbear/bear_0.png,bear\ncat/../bear/bear_0.png,cat\n",
          "two rows for .*bear_0.png', with the label 'bear' and 'cat'"),
         ("file,label\nbear/bear_0.png,bear\ncat/cat_0.png,cat\nbear/bear_0.png,bear\n",

@@ -319,10 +319,10 @@ def one_number(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 BAD = [
-    ({"fast": True}, {}, "a fast scan is for one label an image, and the task is 'multi-label'"),
-    ({}, {"loss_func": one_number}, "the loss gives 1 numbers for . images and 3 labels"),
-    ({}, {"model": make_model(4)}, r"output has shape \(., 4\) and the target \(., 3\)"),
-    ({}, {"vocab": ["cat", "dog", "", "fox"]}, "is empty; give that class a name"),
+    ({"fast": True}, {}, "a fast scan needs one label per image, the task is 'multi-label'"),
+    ({}, {"loss_func": one_number}, "the loss has 1 values for . images and 3 labels"),
+    ({}, {"model": make_model(4)}, r"output has the shape \(., 4\) and the target \(., 3\)"),
+    ({}, {"vocab": ["cat", "dog", "", "fox"]}, "an empty label; give that class a name"),
     ({}, {"vocab": ["cat", "dog", "a;b|c, d", "fox"]}, "the labels contain all of"),
     ({"splits": ("test",)}, {}, "there is no split 'test'"),
 ]

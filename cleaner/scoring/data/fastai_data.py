@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -299,7 +299,8 @@ def from_folder(learn: Learner, targets: Targets, data: Path, batch_size: int | 
     root = check_folder(data)
     listings = {split: FolderListing(root, split) for split in (*SPLIT_FOLDERS, "all")}
     datasets = _folder_datasets(learn, targets, listings, str(data), batch_size)
-    return surveyed(datasets, root, left_out=_left_out(listings.values()), one_label_of=str(data))
+    found = surveyed(datasets, root, one_label_of=str(data))
+    return replace(found, left_out=_left_out(listings.values()))
 
 
 def from_address(learn: Learner, targets: Targets, data: str, batch_size: int | None) -> FastaiData:
@@ -316,15 +317,13 @@ def from_address(learn: Learner, targets: Targets, data: str, batch_size: int | 
     address = Address.from_text(data)
     listings = {split: FolderListing(address.stand_in, split, address) for split in (*SPLIT_FOLDERS, "all")}
     datasets = _folder_datasets(learn, targets, listings, data, batch_size)
-    found = surveyed(datasets, address.stand_in, left_out=_left_out(listings.values()), one_label_of=data)
-    return FastaiData(found.datasets, Path(address.text), address.text, found.left_out)
+    found = surveyed(datasets, address.stand_in, one_label_of=data)
+    return replace(found, root=Path(address.text), address=address.text, left_out=_left_out(listings.values()))
 
 
 def surveyed(
     datasets: Mapping[str, FastaiDataset],
     root: Path | Callable[[Iterable[str]], Path],
-    *,
-    left_out: Mapping[str, int] | None = None,
     one_label_of: str = "",
 ) -> FastaiData:
     """Survey datasets and set their root.
@@ -332,7 +331,6 @@ def surveyed(
     Args:
         datasets: the samples of each split.
         root: the dataset's folder, or a function that finds it from the folders of all files.
-        left_out: as in `Scan`.
         one_label_of: where the images are, for the error if all of them have one label; empty to accept that.
 
     Raises:
@@ -352,7 +350,7 @@ def surveyed(
     for dataset in datasets.values():
         dataset.root = root
     repeated = {split: dataset.repeated for split, dataset in datasets.items() if dataset.repeated}
-    return FastaiData(datasets, root, left_out=left_out or {}, settings={"repeated": repeated} if repeated else {})
+    return FastaiData(datasets, root, settings={"repeated": repeated} if repeated else {})
 
 
 def skip_zero_padding() -> None:
