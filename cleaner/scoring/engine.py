@@ -35,7 +35,18 @@ if TYPE_CHECKING:
     from cleaner.scoring.model.scorer import Scored, Scorer
     from cleaner.scoring.ray_cluster import Cluster
 
-__all__ = ["DatasetInfo", "Engine", "LocalEngine", "ScanJob", "ScanOptions", "collect", "held_folder", "run", "score"]
+__all__ = [
+    "DatasetInfo",
+    "Engine",
+    "LocalEngine",
+    "ScanJob",
+    "ScanOptions",
+    "check_all_scored",
+    "collect",
+    "held_folder",
+    "run",
+    "score",
+]
 
 _log = logging.getLogger(__name__)
 _LEFT_OUT = (
@@ -138,6 +149,7 @@ class LocalEngine:
         Raises:
             CleanerError: the samples that came are not as many as were counted.
         """
+
         def update(batch: Scored) -> None:
             progress.update(batch)
             report(len(batch.paths) + len(batch.unreadable))
@@ -453,7 +465,7 @@ def _samples(progress: SplitProgress, info: DatasetInfo, given_labels: GivenLabe
 def _given_labels(job: ScanJob, split: str, paths: set[str]) -> dict[str, tuple[str, ...]]:
     """Look up all labels of some samples; of a file that is listed twice, those of the first item."""
     dataset, found = job.datasets[split], dict[str, tuple[str, ...]]()
-    for key in dataset.keys():
+    for key in dataset.keys():  # noqa: SIM118 - a dataset is no mapping
         if (name := dataset.name(key)) in paths and name not in found:
             found[name] = split_labels(dataset.label(key), job.info.label_delim)
     return found

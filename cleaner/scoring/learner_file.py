@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.scan import Scan
-from cleaner.scoring.trained import scan_folder, scan_table
+from cleaner.scoring.api import scan_folder, scan_table
 from cleaner.scoring.trusted import is_trusted, remember
 
 if TYPE_CHECKING:
     from fastai.learner import Learner
 
-    from cleaner.scoring.ray import Cluster
+    from cleaner.scoring.ray_cluster import Cluster
 
 __all__ = ["load_learner", "scan_file"]
 

@@ -37,7 +37,6 @@ __all__ = [
     "ScanProgress",
     "SplitProgress",
     "class_shape",
-    "combine_fingerprints",
     "fingerprint",
     "resume_from",
 ]
@@ -89,10 +88,6 @@ class SplitProgress:
     def update(self, batch: ScoredBatch | ScoredLabels) -> None:
         """Add a batch."""
         self.heaps.update(batch.to_rank())
-        self.add_counts(batch)
-
-    def add_counts(self, batch: ScoredBatch | ScoredLabels) -> None:
-        """Add a batch to everything but the heaps."""
         self.tally.update(batch.to_count())
         self.unreadable.extend(batch.unreadable)
         self.names = fingerprint([*batch.paths, *(item.path for item in batch.unreadable)], self.names)
@@ -124,6 +119,19 @@ class SplitProgress:
         self.heaps.update(batch.to_rank())
         self.tally.update(replace(rows.some(counted), unreadable=unread))
         self.unreadable.extend(batch.unreadable)
+
+    def merge(self, survivors: ScoredBatch, tally: Tally, names: int) -> None:
+        """Add a shard that was scored elsewhere.
+
+        Args:
+            survivors: its samples that may be among the highest losses, and all unreadable ones.
+            tally: counts over all its samples.
+            names: fingerprint of its paths.
+        """
+        self.heaps.update(survivors)
+        self.tally.merge(tally)
+        self.unreadable.extend(survivors.unreadable)
+        self.names = (self.names + names) % _FINGERPRINTS
 
 
 def _take(uncounted: Counter[str], path: str, rows: int) -> bool:
@@ -171,11 +179,6 @@ def class_shape(info: DatasetInfo) -> tuple[int, int]:
 def fingerprint(paths: Iterable[str], before: int = 0) -> int:
     """Return a number that identifies a set of paths; `before` is that of paths to which these are added."""
     return (before + sum(zlib.crc32(path.encode("utf-8")) for path in paths)) % _FINGERPRINTS
-
-
-def combine_fingerprints(one: int, other: int) -> int:
-    """Return the fingerprint of two disjoint sets of paths taken together."""
-    return (one + other) % _FINGERPRINTS
 
 
 def resume_from(checkpoint: Checkpoint, job: ScanJob, resume: bool) -> ScanProgress:

@@ -1,8 +1,8 @@
-"""The same pass, spread over a Ray cluster: workers score shards of a split, the driver merges what they found.
+"""The engine on a Ray cluster: workers run the same loop on shards of a split, the driver merges their results.
 
-Ray Data does all the scheduling: it starts the workers, hands out the shards as they are asked for, replaces a worker
-that dies and has its shard scored again. What comes back of a shard are the samples that may be among the highest
-losses, and counts; both merge to what one pass over everything gives.
+Ray Data schedules: it starts the workers, hands out the shards as they are asked for, replaces a worker that dies and
+has its shard scored again. The result of a shard is the samples that may be among the highest losses, and counts; both
+merge to what one pass over everything gives.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pickle
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -31,21 +31,20 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.records import ScoredBatch, ScoredLabels
 from cleaner.core.tally import Tally
 from cleaner.core.topk import TopLosses
-from cleaner.scoring.checkpoint import Found, Part, fingerprint, shape_of
+from cleaner.scoring.engine import ScanJob, check_all_scored, score
 from cleaner.scoring.fatal_files import FatalFiles, warn_of_fatal
-from cleaner.scoring.sources import Source
+from cleaner.scoring.progress import SplitProgress
 
 if TYPE_CHECKING:
-    from cleaner.scoring.sources import Candidates, Spreadable, Wanted
+    from cleaner.scoring.data.reader import Dataset, Key
 
-__all__ = ["Cluster", "Scorer", "Spread", "session", "shard_size", "take_in"]
+__all__ = ["Cluster", "RayEngine", "ShardResult", "ShardScorer", "session", "shard_size"]
 
-# A shard takes a worker some seconds to some minutes; of a small dataset each worker gets several.
-_LARGEST_SHARD = 4096
-_SHARDS_A_WORKER = 8
-# Ray Data keeps statistics of each shard for as long as it runs, some 5 KB: of a huge dataset the shards are larger, so
-# that they are no more than this.
-_MOST_SHARDS = 4096
+# A shard takes a worker some seconds to some minutes; a small dataset gives each worker several.
+_MAX_SHARD_SIZE = 4096
+_SHARDS_PER_WORKER = 8
+# Ray Data keeps some 5 KB of statistics per shard: a huge dataset has larger shards, not more than these.
+_MAX_SHARDS = 4096
 
 _log = logging.getLogger("cleaner")
 
@@ -54,16 +53,16 @@ Listing = Callable[[], Iterator[Any]]
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where a scan is spread to.
+    """Where a scan runs.
 
     Attributes:
-        address: of a running Ray cluster, such as `auto` or `ray://head:10001`; None to use the one that this process
-            is connected to, or else to start one on this machine for as long as the scan takes.
-        num_workers: processes that score; None for one a GPU, or, where there is none, one a core.
-        gpus_per_worker: GPUs that each of them gets, 0.5 to share one between two; None for one where there are any.
+        address: of a running Ray cluster, such as `auto` or `ray://head:10001`; None for the one that this process is
+            connected to, or else to start one on this machine for the duration of the scan.
+        num_workers: processes that score; None for one per GPU, or, without GPUs, one per core.
+        gpus_per_worker: GPUs of each of them, 0.5 to share one between two; None for one if there are any.
 
     Raises:
-        CleanerError: a number makes no sense.
+        CleanerError: a number is invalid.
     """
 
     address: str | None = None
@@ -73,9 +72,9 @@ class Cluster:
     def __post_init__(self) -> None:
         number, share = self.num_workers, self.gpus_per_worker
         if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
-            raise CleanerError(f"num_workers is {number!r}; a whole number of at least 1 is accepted")
+            raise CleanerError(f"num_workers is {number!r}; pass a whole number of at least 1")
         if share is not None and (isinstance(share, bool) or not isinstance(share, (int, float)) or not share >= 0):
-            raise CleanerError(f"gpus_per_worker is {share!r}; a number of at least 0 is accepted, such as 1 or 0.5")
+            raise CleanerError(f"gpus_per_worker is {share!r}; pass a number of at least 0, such as 1 or 0.5")
 
 
 @dataclass(frozen=True)
@@ -92,105 +91,91 @@ class _Team:
         return 0 if self.cpus == 1 else self.cpus
 
 
-class Spread(Source):
-    """A source whose samples are scored by the workers of a cluster; otherwise it is the source.
+@dataclass(frozen=True)
+class ShardResult:
+    """What was found in a shard of a split.
+
+    Attributes:
+        number: of the shard, from 0.
+        n: number of samples, readable or not.
+        survivors: the samples that may be among the highest losses, and all unreadable ones.
+        counts: over all samples, as `Tally.to_arrays` gives them.
+        names: fingerprint of the paths.
+        backends: as in `ScanProgress`.
+        error: why the scan cannot go on, for people; else empty.
+    """
+
+    number: int
+    n: int
+    survivors: ScoredBatch
+    counts: Mapping[str, Any]
+    names: int
+    backends: Mapping[str, str]
+    error: str = ""
+
+
+class RayEngine:
+    """Scores on the workers of a cluster; see `engine.Engine`.
 
     Args:
-        source: what is scored; it is sent to every worker.
+        job: what is scored; it is sent to every worker.
         team: the workers.
     """
 
-    def __init__(self, source: Spreadable, team: _Team) -> None:
-        self._source, self._team = source, team
-        self.root, self.address, self.left_out = source.root, source.address, source.left_out
-        self.vocab, self.splits = source.vocab, source.splits
-        self.settings: dict[str, Any] = {**source.settings, "engine": "ray", "workers": team.workers}
-        self.ways = source.ways
-        self.task, self.label_delim = source.task, source.label_delim
+    def __init__(self, job: ScanJob, team: _Team) -> None:
+        self._job, self._team = job, team
+        self.settings: Mapping[str, Any] = {"engine": "ray", "workers": team.workers}
 
-    def identity(self) -> dict[str, Any]:
-        """What must be the same for a scan to go on, here or on one machine."""
-        return self._source.identity()
-
-    def count(self, split: str) -> int:
-        """Number of samples in the split, readable or not."""
-        return self._source.count(split)
-
-    def paths(self, split: str) -> Iterator[str]:
-        """The paths of the split's samples, in the order in which they are taken in."""
-        return self._source.paths(split)
-
-    def given(self, split: str, paths: Container[str]) -> dict[str, tuple[str, ...]]:
-        """All labels that each of these samples carries."""
-        return self._source.given(split, paths)
-
-    def drawn(self, split: str, paths: Container[str]) -> Iterator[tuple[str, bytes]]:
-        """A JPEG of each of these samples with its target, drawn here."""
-        return self._source.drawn(split, paths)
-
-    def score(
-        self,
-        split: str,
-        consume: Callable[[ScoredBatch | ScoredLabels], None],
-        *,
-        skip: int = 0,
-        fast: bool = False,
-        only: Wanted | None = None,
-        candidates: Candidates | None = None,
+    def score_remaining(
+        self, dataset: Dataset, progress: SplitProgress, fast: bool, report: Callable[[int], None]
     ) -> None:
-        """Score samples and hand all that is known of each to `consume`; for some samples, not for a whole dataset."""
-        del candidates  # what is scored again is read again: it may be on any machine
-        keys = list(self._source.keys(split, only))[skip:]
-        shards = _Shards(partial(iter, keys), split, self._shard(len(keys)), fast)
-        for found in self._found(shards, k=max(1, len(keys))):
-            consume(found.survivors)
+        """Merge what the workers find in what is left of a split, in the order of the shards."""
+        size = shard_size(dataset.count - progress.seen, self._team.workers)
+        listing = _SkippedListing(dataset.listing(), progress.seen)
+        for result in self._results(_Shards(listing, dataset.split, size, fast), progress.heaps.k):
+            progress.merge(result.survivors, Tally.from_arrays(progress.tally.n_classes, result.counts), result.names)
+            warn_of_fatal(result.survivors.unreadable)
+            report(result.n)
 
-    def found(self, part: Part, fast: bool) -> Iterator[Found]:
-        """What the workers find in the shards of what is left of a split, in the order of the shards."""
-        count = self._source.count(part.split)
-        listing = _Rest(self._source.listing(part.split), part.seen)
-        yield from self._found(_Shards(listing, part.split, self._shard(count - part.seen), fast), part.heaps.k)
+    def score_keys(
+        self, dataset: Dataset, keys: Iterable[Key], update: Callable[[ScoredBatch | ScoredLabels], None]
+    ) -> None:
+        """Score single samples; they are few, so all of their results are sent."""
+        listed = list(keys)
+        size = shard_size(len(listed), self._team.workers)
+        shards = _Shards(partial(iter, listed), dataset.split, size, fast=False)
+        for result in self._results(shards, k=max(1, len(listed))):
+            update(result.survivors)
 
-    def _shard(self, count: int) -> int:
-        return shard_size(count, self._team.workers)
-
-    def _found(self, shards: _Shards, k: int) -> Iterator[Found]:
+    def _results(self, shards: _Shards, k: int) -> Iterator[ShardResult]:
         import ray
 
-        # Each worker unpacks it once; it stays here until the last of them could have to be replaced.
-        parcel = ray.put(_packed(self._source))
-        for number, found in enumerate(_results(shards, parcel, k, self._team)):
-            if found.error:
-                raise CleanerError(found.error)
-            if found.number != number:
-                raise RuntimeError(f"shard {found.number} came where shard {number} was due")
-            for kind, way in found.ways.items():
-                self.ways.setdefault(kind, way)
-            yield found
+        # Each worker unpickles it once; it is kept until the last of them could have to be replaced.
+        pickled_job = ray.put(_pickled(self._job))
+        for number, result in enumerate(_shard_results(shards, pickled_job, k, self._team)):
+            if result.error:
+                raise CleanerError(result.error)
+            if result.number != number:
+                raise RuntimeError(f"the result of shard {result.number} came, expected that of shard {number}")
+            for kind, name in result.backends.items():
+                self._job.scorer.selector.names.setdefault(kind, name)
+            yield result
 
 
 def shard_size(count: int, workers: int) -> int:
-    """How many of `count` samples a worker is given at once."""
-    several_each = -(-count // (workers * _SHARDS_A_WORKER))
-    return max(1, min(_LARGEST_SHARD, several_each), -(-count // _MOST_SHARDS))
-
-
-def take_in(spread: Spread, part: Part, fast: bool, arrived: Callable[[int], None]) -> None:
-    """Take what the workers find in the rest of a split into `part`, and say of how many samples each time."""
-    for found in spread.found(part, fast):
-        part.merge(found)
-        warn_of_fatal(found.survivors.unreadable)
-        arrived(found.n)
+    """Return how many of `count` samples are a shard."""
+    several_each = -(-count // (workers * _SHARDS_PER_WORKER))
+    return max(1, min(_MAX_SHARD_SIZE, several_each), -(-count // _MAX_SHARDS))
 
 
 @contextmanager
 def session(cluster: Cluster) -> Iterator[_Team]:
-    """Connected to the cluster; one that was started for this is gone afterwards, also after an error or Ctrl-C.
+    """Connect to the cluster; one that this starts is shut down afterwards, also after an error or Ctrl-C.
 
     Raises:
         CleanerError: Ray is not installed, or there is no cluster at the address, or it is too small.
     """
-    # Neither reports on its users nor progress bars of its own.
+    # No reports about users.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray = _imported()
     ours = not ray.is_initialized()
@@ -222,40 +207,40 @@ def _connect(ray: Any, address: str | None) -> None:
         else:
             ray.init(address=address, **quiet)
     except Exception as error:
-        # Ray raises plain exceptions, too.
+        # Ray raises plain exceptions too.
         reason = " ".join(str(error).split())
         if address is None:
             raise CleanerError(f"Ray did not start on this machine: {reason}") from error
         raise CleanerError(
-            f"there is no Ray cluster at {address!r} ({reason}); give the address that `ray start --head` printed, "
-            "or none to start one on this machine"
+            f"there is no Ray cluster at {address!r} ({reason}). Pass the address that `ray start --head` printed, or "
+            "none to start one on this machine"
         ) from error
 
 
 def _team(ray: Any, cluster: Cluster) -> _Team:
-    there = ray.cluster_resources()
-    cores, devices = int(there.get("CPU", 1)), there.get("GPU", 0.0)
+    resources = ray.cluster_resources()
+    cores, devices = int(resources.get("CPU", 1)), resources.get("GPU", 0.0)
     gpus = float(min(1.0, devices) if cluster.gpus_per_worker is None else cluster.gpus_per_worker)
     workers = cluster.num_workers or (int(devices / gpus) if gpus else cores) or 1
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     for each in range(cores // workers, 0, -1):
-        if sum(_fitting(node, each, gpus) for node in nodes) >= workers:
+        if sum(_workers_on(node, each, gpus) for node in nodes) >= workers:
             return _Team(workers, each, gpus)
     raise CleanerError(
-        f"{workers} workers with {gpus:g} GPUs each were asked for, and the cluster has {cores} cores and {devices:g} "
-        f"GPUs on {len(nodes)} machines; each worker takes at least one core"
+        f"the cluster has {cores} cores and {devices:g} GPUs on {len(nodes)} machines, too few for {workers} workers "
+        f"with {gpus:g} GPUs each; each worker takes at least one core"
     )
 
 
-def _fitting(node: Mapping[str, float], cpus: int, gpus: float) -> int:
-    """How many workers with so much each there is room for on a machine; else Ray would wait for a larger one."""
+def _workers_on(node: Mapping[str, float], cpus: int, gpus: float) -> int:
+    """Return how many workers fit on a machine; Ray would wait for a larger machine for one that does not."""
     by_cores = int(node.get("CPU", 0) / cpus)
     return min(by_cores, int(node.get("GPU", 0) / gpus)) if gpus else by_cores
 
 
 @dataclass(frozen=True)
-class _Rest:
-    """A listing without its first samples."""
+class _SkippedListing:
+    """A listing without its first keys."""
 
     listing: Listing
     skip: int
@@ -266,7 +251,7 @@ class _Rest:
 
 @dataclass(frozen=True)
 class _Shards:
-    """The keys of a split in lists, made one after the other as they are asked for."""
+    """The keys of a split in lists, made one by one on demand."""
 
     listing: Listing
     split: str
@@ -276,42 +261,42 @@ class _Shards:
     def __iter__(self) -> Iterator[bytes]:
         keys = self.listing()
         number = 0
-        while some := list(islice(keys, self.size)):
-            yield pickle.dumps((number, self.split, some, self.fast))
+        while shard := list(islice(keys, self.size)):
+            yield pickle.dumps((number, self.split, shard, self.fast))
             number += 1
 
 
-def _results(shards: _Shards, parcel: Any, k: int, team: _Team) -> Iterator[Found]:
-    """What the workers say of each shard, in order."""
+def _shard_results(shards: _Shards, pickled_job: Any, k: int, team: _Team) -> Iterator[ShardResult]:
+    """Yield the workers' results, in the order of the shards."""
     from ray.data import ActorPoolStrategy
     from ray.exceptions import RayError
 
     name = uuid4().hex
-    dataset = _dataset(shards).map_batches(
+    dataset = _ray_dataset(shards).map_batches(
         _Worker,
         batch_size=1,
         compute=ActorPoolStrategy(size=team.workers),
-        fn_constructor_args=(parcel, k, team.cpus, team.readers, team.gpus > 0, name),
+        fn_constructor_args=(pickled_job, k, team.cpus, team.readers, team.gpus > 0, name),
         num_cpus=team.cpus,
         num_gpus=team.gpus,
     )
     try:
         for row in dataset.iter_rows():
-            yield pickle.loads(zlib.decompress(row["found"]))  # noqa: S301 - from our own workers
+            yield pickle.loads(zlib.decompress(row["result"]))  # noqa: S301 - from our own workers
     except RayError as error:
         raise CleanerError(f"the workers could not go on: {error}") from error
     finally:
-        # What workers of this machine that were stopped have left; a folder of some bytes stays on others.
-        shutil.rmtree(_notes_of(name), ignore_errors=True)
+        # Workers of this machine that were stopped leave notes; on other machines a folder of some bytes stays.
+        shutil.rmtree(_notes_folder(name), ignore_errors=True)
 
 
-def _notes_of(name: str) -> Path:
+def _notes_folder(name: str) -> Path:
     """Return the folder on this machine for notes of a pass."""
     return Path(tempfile.gettempdir()) / f"cleaner-{name}"
 
 
-def _dataset(shards: _Shards) -> Any:
-    """The shards as a Ray dataset that is read as its rows are asked for, one shard a row."""
+def _ray_dataset(shards: _Shards) -> Any:
+    """Return the shards as a Ray dataset, one shard per row, that is read on demand."""
     import pyarrow as pa
     import ray.data
     from ray.data.block import BlockMetadata
@@ -325,22 +310,22 @@ def _dataset(shards: _Shards) -> Any:
                 for shard in shards:
                     yield pa.table({"shard": [shard]})
 
-            nothing_known = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
-            return [ray.data.ReadTask(read, nothing_known)]
+            unknown = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
+            return [ray.data.ReadTask(read, unknown)]
 
     # Walking a folder takes no core from the workers.
     dataset = ray.data.read_datasource(Shards(), num_cpus=0, concurrency=1)
     dataset.context.execution_options.preserve_order = True
-    dataset.context.target_max_block_size = 1  # bytes: each row is handed on as soon as it is there
+    dataset.context.target_max_block_size = 1  # bytes: each row is handed on at once
     dataset.context.enable_progress_bars = False
     return dataset
 
 
 class _Worker:
-    """What Ray calls with shards, in a process of its own.
+    """The process that Ray calls with shards.
 
     Args:
-        parcel: where Ray keeps the source, as `_packed` made it.
+        pickled_job: reference to the job in Ray's store.
         k: samples to keep of each class.
         cpus: cores that it may use.
         readers: processes that read images for it.
@@ -348,86 +333,86 @@ class _Worker:
         name: of this pass; the workers of a machine note what they read in a folder of this name.
     """
 
-    def __init__(self, parcel: Any, k: int, cpus: int, readers: int, gpu: bool, name: str) -> None:
+    def __init__(self, pickled_job: Any, k: int, cpus: int, readers: int, gpu: bool, name: str) -> None:
         import ray
         import torch
 
         torch.set_num_threads(cpus)
-        source: Spreadable = pickle.loads(ray.get(parcel))  # noqa: S301 - from our own driver
-        source.settle_in(torch.device("cuda" if gpu else "cpu"), readers)
-        self._scorer = Scorer(source, k, _notes_of(name))
+        job: ScanJob = pickle.loads(ray.get(pickled_job))  # noqa: S301 - from our own driver
+        job.scorer.to(torch.device("cuda" if gpu else "cpu"))
+        self._scorer = ShardScorer(job, k, readers, _notes_folder(name))
 
     def __call__(self, batch: Mapping[str, Sequence[bytes]]) -> dict[str, list[bytes]]:
-        found = (self._scorer.found(*pickle.loads(shard)) for shard in batch["shard"])  # noqa: S301 - from our driver
-        return {"found": [zlib.compress(pickle.dumps(each), 1) for each in found]}
+        results = (self._scorer.score(*pickle.loads(shard)) for shard in batch["shard"])  # noqa: S301 - as above
+        return {"result": [zlib.compress(pickle.dumps(result), 1) for result in results]}
 
 
-class Scorer:
-    """Scores shards; what it has seen in earlier ones keeps what is not among the highest losses from being sent.
+class ShardScorer:
+    """Scores shards. What it saw in earlier shards decides which samples can be among the highest losses.
 
-    That is safe since whatever was seen in earlier shards was sent, or will be scored again.
+    That is safe: the results of earlier shards were sent, or those shards will be scored again.
 
     Args:
-        source: what is scored.
+        job: what is scored.
         k: samples to keep of each class.
-        notes: folder for notes of what is read. A worker that replaces one that was ended on the same machine finds
-            them there, and passes over the file at fault.
+        readers: number of processes that read images.
+        notes: folder for notes of what is being read. A worker that replaces one that was ended on the same machine
+            finds them there, and leaves out the file at fault.
     """
 
-    def __init__(self, source: Spreadable, k: int, notes: Path) -> None:
-        self._source, self._k, self._notes = source, k, notes
+    def __init__(self, job: ScanJob, k: int, readers: int, notes: Path) -> None:
+        self._job, self._k, self._readers, self._notes = job, k, readers, notes
         self._heaps: dict[str, TopLosses] = {}
 
-    def found(self, number: int, split: str, keys: Sequence[Any], fast: bool) -> Found:
-        """What is found in the shard of that number."""
+    def score(self, number: int, split: str, keys: Sequence[Any], fast: bool) -> ShardResult:
+        """Return the result of the shard with a number."""
         notes = self._notes / f"shard-{number}"
-        readers = {name: reader for name, reader in self._source.readers.items() if name == split}
-        fatal_files = FatalFiles(notes, readers, lambda _split: keys)
+        fatal_files = FatalFiles(notes, {split: self._job.datasets[split]}, lambda _split: keys)
 
-        def attempt(resume: bool) -> Found:
+        def attempt(resume: bool) -> ShardResult:
             fatal_files.find(resume)
             with fatal_files.noting():
-                return self._scored(number, split, keys, fast)
+                return self._score(number, split, keys, fast)
 
         try:
             return fatal_files.score_past(attempt, resume=True)
-        except Exception as failed:  # noqa: BLE001 - raised here it would come out as a page of Ray's own traces
+        except Exception as failure:  # noqa: BLE001 - raised here it would come out as a page of Ray's traces
             _log.exception("shard %d of %r failed", number, split)
-            error = str(failed) if isinstance(failed, CleanerError) else _told(failed)
+            error = str(failure) if isinstance(failure, CleanerError) else _failure(failure)
         finally:
             shutil.rmtree(notes, ignore_errors=True)
             with suppress(OSError):  # other workers have notes in it
                 self._notes.rmdir()
-        nothing = Tally(shape_of(self._source)[0]).to_arrays()
-        return Found(number, 0, _together([]), nothing, 0, dict(self._source.ways), error)
+        counts = self._empty(split).tally.to_arrays()
+        return ShardResult(number, 0, _joined([]), counts, 0, dict(self._job.scorer.selector.names), error)
 
-    def _scored(self, number: int, split: str, keys: Sequence[Any], fast: bool) -> Found:
-        n_classes, _ = shape_of(self._source)
-        # Taken out meanwhile: heaps of a shard that is not finished would keep it from being sent the next time.
-        heaps = self._heaps.pop(split, None) or TopLosses(n_classes, self._k)
-        tally, survivors = Tally(n_classes), list[ScoredBatch]()
-        names = n = 0
+    def _score(self, number: int, split: str, keys: Sequence[Any], fast: bool) -> ShardResult:
+        progress = self._empty(split)
+        # Taken out meanwhile: heaps of an unfinished shard would hold back its samples the next time.
+        progress.heaps = self._heaps.pop(split, progress.heaps)
+        survivors = list[ScoredBatch]()
 
-        def consume(batch: ScoredBatch | ScoredLabels) -> None:
-            nonlocal names, n
+        def update(batch: ScoredBatch | ScoredLabels) -> None:
             rows = batch.to_rank()
-            survivors.append(rows.some(heaps.reached(rows)))
-            heaps.update(rows)
-            tally.update(batch.to_count())
-            names = fingerprint([*batch.paths, *(item.path for item in batch.unreadable)], names)
-            n += len(batch.paths) + len(batch.unreadable)
+            survivors.append(rows.some(progress.heaps.reached(rows)))
+            progress.update(batch)
 
-        self._source.score_shard(split, keys, consume, fast=fast)
-        self._heaps[split] = heaps
-        return Found(number, n, _together(survivors), tally.to_arrays(), names, dict(self._source.ways))
+        score(self._job.datasets[split], self._job.scorer, keys, update, workers=self._readers, fast=fast)
+        self._heaps[split] = progress.heaps
+        check_all_scored(progress.seen, len(keys), split)
+        counts, backends = progress.tally.to_arrays(), dict(self._job.scorer.selector.names)
+        return ShardResult(number, progress.seen, _joined(survivors), counts, progress.names, backends)
+
+    def _empty(self, split: str) -> SplitProgress:
+        return SplitProgress.empty(split, self._job.info, self._k)
 
 
-def _told(error: Exception) -> str:
+def _failure(error: Exception) -> str:
     reason = " ".join(str(error).split())
     return f"a worker could not go on ({type(error).__name__}: {reason}); its log has the traceback"
 
 
-def _together(batches: Sequence[ScoredBatch]) -> ScoredBatch:
+def _joined(batches: Sequence[ScoredBatch]) -> ScoredBatch:
     return ScoredBatch(
         [path for batch in batches for path in batch.paths],
         np.concatenate([np.empty(0, np.int64), *(batch.labels for batch in batches)]),
@@ -438,27 +423,23 @@ def _together(batches: Sequence[ScoredBatch]) -> ScoredBatch:
     )
 
 
-def _packed(source: Spreadable) -> bytes:
-    """The source as bytes; functions of a notebook are packed whole, those of a module by their names.
-
-    Raises:
-        CleanerError: it cannot be sent to another process.
-    """
+def _pickled(job: ScanJob) -> bytes:
+    """Pickle a job: functions of a notebook as a whole, those of a module by their names."""
     import cloudpickle
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, obj: Any) -> Any:
-            # Ray puts a function of its own in the place of `print`, which a learner holds on to to log with.
+            # Ray replaces `print`, which learners keep a reference to for logging.
             if isinstance(obj, BuiltinFunctionType) and getattr(builtins, obj.__name__, obj) is not obj:
                 return getattr, (builtins, obj.__name__)
             return super().reducer_override(obj)
 
-    packed = io.BytesIO()
+    buffer = io.BytesIO()
     try:
-        Pickler(packed).dump(source)
+        Pickler(buffer).dump(job)
     except Exception as error:
         raise CleanerError(
-            f"the model and its data cannot be sent to the workers ({type(error).__name__}: {error}); "
-            "remove callbacks and transforms that hold open files, locks or windows"
+            f"the model and its data cannot be sent to the workers ({type(error).__name__}: {error}). "
+            "Remove callbacks and transforms that hold open files, locks or windows"
         ) from error
-    return packed.getvalue()
+    return buffer.getvalue()

@@ -127,10 +127,10 @@ class Dataset(ABC):
         """Yield all keys, in a fixed order."""
         return self.listing()()
 
-    def prepare_reading(self) -> None:
+    def prepare_reading(self) -> None:  # noqa: B027 - most kinds need none
         """Prepare for validation; called before workers get their copies."""
 
-    def prepare_worker(self) -> None:
+    def prepare_worker(self) -> None:  # noqa: B027 - as above
         """Prepare a worker process; nothing outside that process changes."""
 
     def fetched(self, key: Key) -> AbstractContextManager[Key]:
@@ -234,7 +234,9 @@ def guarded(file: str) -> Iterator[None]:
         yield
 
 
-def read(dataset: Dataset, keys: Iterable[Key], workers: int | None, *, pin_memory: bool = False) -> Iterator[PathBatch]:
+def read(
+    dataset: Dataset, keys: Iterable[Key], workers: int | None, *, pin_memory: bool = False
+) -> Iterator[PathBatch]:
     """Yield batches of the samples of `keys`, in order. Workers start at once, not with the first batch.
 
     Keys are handed out as they are needed, so memory does not grow with their number.

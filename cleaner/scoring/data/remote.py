@@ -41,7 +41,7 @@ class Address:
     path: str
 
     @classmethod
-    def of(cls, text: str) -> Address:
+    def from_text(cls, text: str) -> Address:
         """The address that a user gave.
 
         Raises:

@@ -1,4 +1,4 @@
-"""What the targets of a fastai learner are, and with that what is taken from its predictions and losses."""
+"""What the targets of a fastai learner mean: its task and vocabulary, and how outputs become losses and predictions."""
 
 from __future__ import annotations
 
@@ -16,16 +16,22 @@ from torch import Tensor
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import ScoredBatch, ScoredLabels, Unreadable
-from cleaner.core.tasks import ALL_IMAGES, MULTI_LABEL, OTHER, SINGLE_LABEL, delimiter_for, join_labels
-from cleaner.scoring.sources.checks import check_labels
-from cleaner.scoring.sources.models import per_sample
-from cleaner.scoring.sources.transfers import Arrays, scored_batch
+from cleaner.core.tasks import (
+    ALL_IMAGES,
+    MULTI_LABEL,
+    OTHER,
+    SINGLE_LABEL,
+    check_vocab,
+    delimiter_for,
+    join_labels,
+)
+from cleaner.scoring.model.scorer import Arrays, per_sample, scored_batch
 
-__all__ = ["LabelSets", "NoLabels", "Outcome", "SingleLabels", "Targets", "checked_learner", "targets_of"]
+__all__ = ["BatchOutput", "Targets", "check_learner", "targets_of"]
 
 
-class Outcome(NamedTuple):
-    """What the learner's loop has of a batch: the unreduced loss, the prediction, the targets and the loss function."""
+class BatchOutput(NamedTuple):
+    """What the learner computed for a batch: unreduced loss, prediction, targets and loss function."""
 
     loss: Tensor
     prediction: Any
@@ -37,9 +43,8 @@ class Targets(Protocol):
     """What one kind of target means for a scan.
 
     Attributes:
-        task: as in `Scan`.
-        vocab: the labels as text, in the order of the model's outputs.
-        label_delim: as in `Scan`.
+        task, label_delim: as in `Scan`.
+        vocab: labels as text, in the order of the model's outputs.
     """
 
     task: str
@@ -47,37 +52,37 @@ class Targets(Protocol):
     label_delim: str
 
     def label_of(self, target: Any) -> str:
-        """What a target, as the dataset gives it, stands for in a file of the scan."""
+        """Return the label of a target, as the dataset gives it; several labels are joined."""
 
-    def losses(self, of: Outcome) -> Tensor:
-        """What ranks the samples, out of an unreduced loss: [n], or [n, c] where each label has a loss of its own.
+    def losses(self, output: BatchOutput) -> Tensor:
+        """Return the losses that rank samples: [n], or [n, c] where each label has a loss of its own.
 
         Raises:
-            CleanerError: it cannot be told from this loss.
+            CleanerError: this loss does not give them.
         """
 
     def check(self, prediction: Any, targets: Sequence[Any], n: int) -> None:
-        """Check, before there is a loss, that the model's output and the target of `n` samples fit the vocabulary.
+        """Check that the model's output and targets of `n` samples fit the vocabulary.
 
         Raises:
             CleanerError: they do not.
         """
 
-    def taken(self, of: Outcome, n: int) -> list[Tensor]:
-        """What goes to the host of a batch of `n` samples, on the device still.
+    def results(self, output: BatchOutput, n: int) -> list[Tensor]:
+        """Return what `record` needs of a batch of `n` samples, still on the device.
 
         Raises:
-            CleanerError: it cannot be told from this loss.
+            CleanerError: as `losses`.
         """
 
-    def batch(
+    def record(
         self, paths: Sequence[str], arrays: Arrays, unreadable: Sequence[Unreadable]
     ) -> ScoredBatch | ScoredLabels:
-        """The record of a batch, out of what `taken` gave."""
+        """Return the record of a batch from the arrays of its `results`."""
 
 
-class SingleLabels:
-    """One label an image: the target is the index of a class."""
+class SingleLabelTargets:
+    """One label per image: the target is the index of a class."""
 
     task, label_delim = SINGLE_LABEL, ""
 
@@ -87,94 +92,97 @@ class SingleLabels:
     def label_of(self, target: Any) -> str:
         return self.vocab[int(target)]
 
-    def losses(self, of: Outcome) -> Tensor:
-        return _per_sample(of, len(of.targets[0]))
+    def losses(self, output: BatchOutput) -> Tensor:
+        return _per_sample(output, len(output.targets[0]))
 
     def check(self, prediction: Any, targets: Sequence[Any], n: int) -> None:
-        _check_shapes(prediction, targets[0], (n, len(self.vocab)), (n,), "a target of one label an image")
+        _check_shapes(prediction, targets[0], (n, len(self.vocab)), (n,), "one label per image")
 
-    def taken(self, of: Outcome, n: int) -> list[Tensor]:  # noqa: ARG002 - as long as the target
-        confidences, predicted = _probabilities(of, _softmax).as_subclass(Tensor).max(dim=-1)
-        return [of.targets[0], self.losses(of), predicted, confidences]
+    def results(self, output: BatchOutput, n: int) -> list[Tensor]:  # noqa: ARG002
+        confidences, predicted = _probabilities(output, _softmax).as_subclass(Tensor).max(dim=-1)
+        return [output.targets[0], self.losses(output), predicted, confidences]
 
-    def batch(
+    def record(
         self, paths: Sequence[str], arrays: Arrays, unreadable: Sequence[Unreadable]
     ) -> ScoredBatch | ScoredLabels:
         return scored_batch(paths, arrays, unreadable)
 
 
-class LabelSets:
-    """Several labels an image: the target says of each label, one-hot, whether the image carries it."""
+class MultiLabelTargets:
+    """Several labels per image: the target is one-hot.
+
+    Args:
+        vocab: the labels.
+        threshold: a label is predicted if its probability is above this.
+    """
 
     task = MULTI_LABEL
 
-    def __init__(self, vocab: tuple[str, ...], thresh: float) -> None:
+    def __init__(self, vocab: tuple[str, ...], threshold: float) -> None:
         self.vocab = vocab
         self.label_delim = delimiter_for(vocab)
-        self._thresh = thresh
+        self._threshold = threshold
 
     def label_of(self, target: Any) -> str:
-        return join_labels(self.labels_of(target), self.label_delim)
+        labels = [label for label, on in zip(self.vocab, target.tolist(), strict=True) if on > 0.5]
+        return join_labels(labels, self.label_delim)
 
-    def labels_of(self, target: Any) -> tuple[str, ...]:
-        """All labels of a target, in the order of the vocabulary."""
-        return tuple(label for label, on in zip(self.vocab, target.tolist(), strict=True) if on > 0.5)
-
-    def losses(self, of: Outcome) -> Tensor:
-        if of.loss.numel() != of.targets[0].numel():
+    def losses(self, output: BatchOutput) -> Tensor:
+        targets = output.targets[0]
+        if output.loss.numel() != targets.numel():
             raise CleanerError(
-                f"the loss gives {of.loss.numel()} numbers for {len(of.targets[0])} images and "
-                f"{len(self.vocab)} labels; with several labels an image one loss a label is "
-                "needed, as fastai's BCEWithLogitsLossFlat gives it with reduction='none'"
+                f"the loss has {output.loss.numel()} values for {len(targets)} images and {len(self.vocab)} labels; "
+                "expected one per image and label, as fastai's BCEWithLogitsLossFlat gives with reduction='none'"
             )
-        return of.loss.reshape(of.targets[0].shape)
+        return output.loss.reshape(targets.shape)
 
     def check(self, prediction: Any, targets: Sequence[Any], n: int) -> None:
         shape = (n, len(self.vocab))
-        _check_shapes(prediction, targets[0], shape, shape, "a target that is one-hot")
+        _check_shapes(prediction, targets[0], shape, shape, "one-hot targets")
 
-    def taken(self, of: Outcome, n: int) -> list[Tensor]:  # noqa: ARG002 - as long as the target
-        probabilities = _probabilities(of, torch.sigmoid)
-        return [of.targets[0], self.losses(of), probabilities]
+    def results(self, output: BatchOutput, n: int) -> list[Tensor]:  # noqa: ARG002
+        return [output.targets[0], self.losses(output), _probabilities(output, torch.sigmoid)]
 
-    def batch(
+    def record(
         self, paths: Sequence[str], arrays: Arrays, unreadable: Sequence[Unreadable]
     ) -> ScoredBatch | ScoredLabels:
         carried, losses, probabilities = (array.astype(np.float64) for array in arrays)
-        # As fastai's own losses decode: above, not at.
-        predicted = probabilities > self._thresh
+        predicted = probabilities > self._threshold  # above, not at: as fastai's losses decode
         confidences = np.where(predicted, probabilities, 1 - probabilities)
         return ScoredLabels(paths, carried > 0.5, losses, predicted, confidences, unreadable)
 
 
-class NoLabels:
-    """Any other target: a mask, points, a number. All images are of one category."""
+class OtherTargets:
+    """Any other target: a mask, points, a number. All images are in one category."""
 
     task, label_delim = OTHER, ""
     vocab: tuple[str, ...] = (ALL_IMAGES,)
 
-    def label_of(self, target: Any) -> str:  # noqa: ARG002 - whatever it is
+    def label_of(self, target: Any) -> str:  # noqa: ARG002
         return ALL_IMAGES
 
-    def losses(self, of: Outcome) -> Tensor:
-        return _per_sample(of, len(of.targets[0]))
+    def losses(self, output: BatchOutput) -> Tensor:
+        return _per_sample(output, len(output.targets[0]))
 
-    def check(self, prediction: Any, targets: Sequence[Any], n: int) -> None:  # noqa: ARG002 - it may be anything
+    def check(self, prediction: Any, targets: Sequence[Any], n: int) -> None:  # noqa: ARG002
         if len(targets[0]) != n:
-            raise CleanerError(f"the target has {len(targets[0])} rows for {n} images; one an image is accepted")
+            raise CleanerError(
+                f"the target of a batch of {n} images has the length {len(targets[0])}; expected one target per image, "
+                "in tensors whose first axis is the batch"
+            )
 
-    def taken(self, of: Outcome, n: int) -> list[Tensor]:
-        return [_per_sample(of, n)]
+    def results(self, output: BatchOutput, n: int) -> list[Tensor]:
+        return [_per_sample(output, n)]
 
-    def batch(
+    def record(
         self, paths: Sequence[str], arrays: Arrays, unreadable: Sequence[Unreadable]
     ) -> ScoredBatch | ScoredLabels:
-        same = np.zeros(len(paths), np.int64)
-        return ScoredBatch(paths, same, arrays[0].astype(np.float64), same, np.full(len(paths), np.nan), unreadable)
+        zeros = np.zeros(len(paths))
+        return scored_batch(paths, [zeros, arrays[0], zeros, np.full(len(paths), np.nan)], unreadable)
 
 
 def targets_of(learn: Learner) -> Targets:
-    """What the targets of a learner are.
+    """Return what the targets of a learner mean.
 
     Raises:
         CleanerError: the vocabulary makes no sense.
@@ -183,71 +191,66 @@ def targets_of(learn: Learner) -> Targets:
     lists = dls.valid_ds.tls
     steps = [step for pipeline in lists[1:] for step in pipeline.tfms.fs]
     if len(lists) == 2 and any(isinstance(step, (MultiCategorize, EncodedMultiCategorize)) for step in steps):
-        return LabelSets(_labels(dls.vocab, at_least=1), float(getattr(learn.loss_func, "thresh", 0.5)))
+        threshold = float(getattr(learn.loss_func, "thresh", 0.5))
+        return MultiLabelTargets(check_vocab(map(str, dls.vocab), "the learner", min_labels=1), threshold)
     vocab = getattr(dls, "vocab", None)
-    is_single = vocab is not None and not any(isinstance(each, (list, tuple)) or hasattr(each, "o2i") for each in vocab)
+    is_single = vocab is not None and not any(isinstance(v, (list, tuple)) or hasattr(v, "o2i") for v in vocab)
     is_image = any(isinstance(step, (RegressionSetup, AddMaskCodes)) for step in (*steps, *dls.valid.after_item.fs))
     if len(lists) == 2 and is_single and not is_image:
-        return SingleLabels(_labels(vocab, at_least=2))
+        return SingleLabelTargets(check_vocab(map(str, vocab or ()), "the learner"))
     if len(lists) == 2 and any(isinstance(step, Categorize) for step in steps):
-        raise CleanerError("the learner has no single vocabulary; learners that classify images are accepted")
-    return NoLabels()
+        raise CleanerError("the learner has no single vocabulary; pass a learner that classifies images")
+    return OtherTargets()
 
 
-def checked_learner(learn: Any) -> Learner:
-    """The learner, whose data has images and targets.
+def check_learner(learn: Any) -> Learner:
+    """Return a learner whose data has images and targets.
 
     Raises:
-        CleanerError: it has not, or it is no learner.
+        CleanerError: it is no learner, or its data is of another kind.
     """
     if not isinstance(learn, Learner):
-        raise CleanerError(f"a {type(learn).__name__} came; a fastai Learner is accepted")
+        raise CleanerError(
+            f"expected a fastai Learner, got {type(learn).__name__}; pass the object that `vision_learner` returned"
+        )
     dataset = getattr(getattr(learn, "dls", None), "valid_ds", None)
     if not isinstance(dataset, Datasets) or len(dataset.tls) < 2 or learn.dls.n_inp != 1:
         raise CleanerError(
-            f"the learner's data is a {type(dataset).__name__}; data loaders made with fastai's ImageDataLoaders or "
-            "DataBlock, of one image and its target, are accepted"
+            f"the learner's data is a {type(dataset).__name__}; expected data loaders of one image and its target, "
+            "made with fastai's ImageDataLoaders or DataBlock"
         )
     return learn
 
 
-def _labels(vocab: Any, at_least: int) -> tuple[str, ...]:
-    """The labels of a vocabulary as text."""
-    labels = tuple(str(label) for label in vocab)
-    check_labels(labels, "the learner", at_least)
-    return labels
-
-
 def _softmax(prediction: Tensor) -> Tensor:
-    """Probabilities out of logits, along the last dimension."""
     return torch.softmax(prediction, dim=-1)
 
 
-def _probabilities(of: Outcome, otherwise: Callable[[Tensor], Tensor]) -> Tensor:
-    """Probabilities: by the loss's own activation as in `get_preds`, or by another where it has none."""
-    activation = getattr(of.loss_func, "activation", None)
-    found: Tensor = otherwise(of.prediction.float()) if activation is None else activation(of.prediction)
-    return found
+def _probabilities(output: BatchOutput, default: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return probabilities by the loss's own activation, as `get_preds` does, or by a default."""
+    activation = getattr(output.loss_func, "activation", None)
+    probabilities: Tensor = default(output.prediction.float()) if activation is None else activation(output.prediction)
+    return probabilities
 
 
-def _per_sample(of: Outcome, n: int) -> Tensor:
-    """One loss per sample, [n]; a function that reduces whatever it is told is asked about each sample alone."""
-    return per_sample(
-        of.loss, n, lambda i: of.loss_func(_one(of.prediction, i), *(_one(target, i) for target in of.targets))
-    )
+def _per_sample(output: BatchOutput, n: int) -> Tensor:
+    """Return one loss per sample, [n]; a function that always reduces is evaluated one sample at a time."""
 
+    def evaluate_one(i: int) -> Tensor:
+        prediction, *targets = (
+            apply(lambda tensor: tensor[i : i + 1], v) for v in (output.prediction, *output.targets)
+        )
+        return output.loss_func(prediction, *targets)
 
-def _one(value: Any, i: int) -> Any:
-    """The i-th sample of a batch, as a batch of its own, also where that is several tensors."""
-    return apply(lambda tensor: tensor[i : i + 1], value)
+    return per_sample(output.loss, n, evaluate_one)
 
 
 def _check_shapes(
-    prediction: Any, target: Tensor, outputs: tuple[int, int], targets: tuple[int, ...], accepted: str
+    prediction: Any, target: Tensor, outputs: tuple[int, int], targets: tuple[int, ...], expected: str
 ) -> None:
     got, found = tuple(getattr(prediction, "shape", ())), tuple(target.shape)
     if got != outputs or found != targets:
         raise CleanerError(
-            f"the model's output has shape {got} and the target {found} for {outputs[0]} images and {outputs[1]} "
-            f"classes; a model with one output a class and {accepted} is accepted"
+            f"the model's output has the shape {got} and the target {found} for {outputs[0]} images and {outputs[1]} "
+            f"classes; expected one output per class and {expected}"
         )
