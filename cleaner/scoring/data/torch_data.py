@@ -154,8 +154,8 @@ class TorchDataset(Dataset):
         earlier = next(k for k in self.keys() if self.file(k) == file)
         if earlier != key:
             raise CleanerError(
-                f"samples {earlier} and {key} of {self.split!r} are the same file {file!r}; a file has one label and one "
-                "decision: leave out one of the two, for example with torch.utils.data.Subset"
+                f"samples {earlier} and {key} of {self.split!r} are the same file {file!r}; a file has one label and "
+                "one decision: leave out one of the two, for example with torch.utils.data.Subset"
             )
 
 

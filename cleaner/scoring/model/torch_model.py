@@ -180,8 +180,8 @@ class TorchScorer(Scorer):
         got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         if got != expected:
             raise CleanerError(
-                f"the model returns {got} for {n} images; expected logits of shape {expected}, one per image and label. "
-                "Pass vocab=[...], the labels that the model was trained with, in the order of its outputs, or wrap "
+                f"the model returns {got} for {n} images; expected logits of shape {expected}. Pass "
+                "vocab=[...], the labels that the model was trained with, in the order of its outputs, or wrap "
                 "the model in a torch.nn.Module that returns logits"
             )
         return output.float() if output.dtype in _HALVES else output
