@@ -18,6 +18,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from cleaner.scoring.checkpoint import Part
+from cleaner.scoring.sources.torch_dataset import Samples
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import ChainDataset, DataLoader, Dataset, Subset, TensorDataset
@@ -31,9 +33,7 @@ from cleaner.core.scan import Scan
 from cleaner.demo import make_dataset
 from cleaner.review.session import UNREADABLE, Session
 from cleaner.scoring import precision
-from cleaner.scoring.checkpoint import Part
 from cleaner.scoring.sources import loading
-from cleaner.scoring.sources.torch_dataset import Samples
 from tests.support.images import make_image
 from tests.support.learners import VOCAB, make_folder, make_model
 from tests.support.odd_images import KINDS, write_harmful_image, write_odd_image

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from cleaner.scoring.checkpoint import Keeper, Part
 from torch import nn
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 import cleaner
-from cleaner.scoring.checkpoint import Keeper, Part
 
 
 def make_model(n_classes: int) -> nn.Module:

@@ -29,6 +29,7 @@ __all__ = [
     "SPREAD",
     "Dataset",
     "Key",
+    "LoadedSample",
     "PathBatch",
     "SampleFilter",
     "guarded",
@@ -53,7 +54,7 @@ SampleFilter = Callable[[str, Callable[[], str]], bool]
 """Decides whether to score a sample, by its path and a function that looks up its label. The lookup takes time."""
 
 
-class _Loaded(NamedTuple):
+class LoadedSample(NamedTuple):
     path: str
     sample: Any
 
@@ -169,7 +170,7 @@ class Dataset(ABC):
         batch = self._batch([self.load(key) for key in self.spread])
         return batch.data if isinstance(batch, PathBatch) else None
 
-    def load(self, key: Key) -> _Loaded | Unreadable | CleanerError:
+    def load(self, key: Key) -> LoadedSample | Unreadable | CleanerError:
         """Read a sample, or return why that failed. In a worker an exception would lose its message in a traceback."""
         try:
             file = self.file(key)
@@ -189,13 +190,13 @@ class Dataset(ABC):
             self.notes.write(self.split, keys)
         return self._batch([self.load(key) for key in keys])
 
-    def _load_file(self, key: Key, file: str, path: str) -> _Loaded | Unreadable:
+    def _load_file(self, key: Key, file: str, path: str) -> LoadedSample | Unreadable:
         local_file = file
         try:
             with self.fetched(key) as local_key:
                 local_file = file if local_key is key else self.file(local_key)
                 with guarded(local_file):
-                    return _Loaded(path, self.sample(local_key))
+                    return LoadedSample(path, self.sample(local_key))
         except RefusedFile as error:
             return Unreadable(self.split, self.label_if_unreadable(key), path, error.strerror or "")
         except CleanerError:
@@ -204,8 +205,8 @@ class Dataset(ABC):
             reason = " ".join(f"{type(error).__name__}: {error}".split()).replace(local_file, file)
             return Unreadable(self.split, self.label_if_unreadable(key), path, reason)
 
-    def _batch(self, items: list[_Loaded | Unreadable | CleanerError]) -> PathBatch | CleanerError:
-        loaded = [item for item in items if isinstance(item, _Loaded)]
+    def _batch(self, items: list[LoadedSample | Unreadable | CleanerError]) -> PathBatch | CleanerError:
+        loaded = [item for item in items if isinstance(item, LoadedSample)]
         for item in items:
             if isinstance(item, CleanerError):
                 return item

@@ -23,8 +23,7 @@ from torch.utils.data import DataLoader, get_worker_info
 import cleaner
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import Action, Decision
-from cleaner.scoring.sources import loading
-from cleaner.scoring.sources.fastai_loading import leave_out_empty_padding
+from cleaner.scoring.data.fastai_data import skip_zero_padding
 from tests.support.images import make_image
 from tests.support.learners import VOCAB, make_folder, make_learner, make_model, plain_losses
 from tests.support.odd_images import HARMFUL, HARMLESS, KINDS, UNREADABLE, write_harmful_image, write_odd_image
@@ -71,7 +70,7 @@ def test_worker_processes_that_are_no_copies_read_images_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As on macOS and Windows, and with Python 3.14, whatever is usual here.
-    monkeypatch.setattr(loading, "DataLoader", partial(DataLoader, multiprocessing_context="spawn"))
+    monkeypatch.setattr("torch.utils.data.DataLoader", partial(DataLoader, multiprocessing_context="spawn"))
     data = make_folder(tmp_path / "data", per_class=2)
     learn = make_learner(data)
     scan = cleaner.scan_folder(learn, data, tmp_path / "scan", workers=1, progress=False)
@@ -85,7 +84,7 @@ def test_worker_processes_alone_leave_out_padding_by_nothing(tmp_path: Path, mon
         raise AssertionError(f"an image is padded by {padding}")
 
     learn = make_learner(make_folder(tmp_path / "data"))
-    monkeypatch.setattr(loading, "DataLoader", partial(DataLoader, multiprocessing_context="fork"))
+    monkeypatch.setattr("torch.utils.data.DataLoader", partial(DataLoader, multiprocessing_context="fork"))
     monkeypatch.setattr(augment, "tvpad", pads)
     scan = cleaner.scan_folder(learn, tmp_path / "data", tmp_path / "scan", workers=1, progress=False)
     assert scan.unreadable == ()
@@ -111,7 +110,7 @@ def test_without_padding_by_nothing_images_are_the_same(
 
     expected = resized()
     monkeypatch.setattr(augment, "tvpad", augment.tvpad)  # so that it is put back
-    leave_out_empty_padding()
+    skip_zero_padding()
     assert resized() == expected
 
 
@@ -291,8 +290,7 @@ def test_a_process_that_the_system_ends_is_told_and_the_scan_goes_on(tmp_path: P
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("reduced", [False, True])
-def test_items_that_became_pipes_are_listed(reduced: bool, tmp_path: Path) -> None:
+def test_items_that_became_pipes_are_listed(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data")
     names = sorted(p.relative_to(data).as_posix() for p in data.rglob("*.png"))
     frame = pd.DataFrame({"name": names, "kind": [Path(name).parent.name for name in names]})
@@ -306,7 +304,7 @@ def test_items_that_became_pipes_are_listed(reduced: bool, tmp_path: Path) -> No
         (data / name).unlink()
         write_harmful_image("pipe.png", data).rename(data / name)
     for number, learn in enumerate((by_row, by_path)):
-        scan = cleaner.scan(learn, tmp_path / f"scan{number}", progress=False, reduced=reduced, root=data)
+        scan = cleaner.scan(learn, tmp_path / f"scan{number}", progress=False, root=data)
         assert sorted((u.path, u.error) for u in scan.unreadable) == [
             (name, "it is a named pipe and no regular file") for name in lost
         ]
