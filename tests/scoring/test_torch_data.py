@@ -331,7 +331,10 @@ def case(message: str, dataset: Callable[[ImageFolder], Any] = lambda folder: fo
         case("paths is a float", paths=1.0),
         case("paths is 2 paths; pass one path for each of the 21 samples", paths=["a.png", "b.png"]),
         case("the path of sample .* is 7; pass text", paths=lambda index: 7),
-        case(r"there is no file .*gone.png", paths=lambda index: f"gone{index}.png".replace(str(index), "")),
+        case(
+            r"none of 16 files of 'all' exists, such as .*gone.png",
+            paths=lambda index: f"gone{index}.png".replace(str(index), ""),
+        ),
         case("paths is a dict of \\['train'\\].*splits \\['all'\\]", paths={"train": []}),
         case("paths is a list; with the splits", lambda f: {"train": f, "valid": f}, paths=[]),
         case("splits is", lambda f: {}),
@@ -347,7 +350,7 @@ def case(message: str, dataset: Callable[[ImageFolder], Any] = lambda folder: fo
         case("batch_size is 0", batch_size=0),
         case("workers is -1", workers=-1),
         case("'nowhere' is not a folder", root="nowhere"),
-        case("is outside of the dataset's folder.*pass another root", root=Path(__file__).parent),
+        case("is outside of the dataset's folder.*pass a root=... above both", root=Path(__file__).parent),
     ],
 )
 def test_invalid_datasets_and_options_are_errors(

@@ -247,9 +247,9 @@ class TwoOutputs(nn.Module):
     [
         ({"model": {}}, "expected a torch.nn.Module as model, got dict; pass an instance"),
         ({"model": nn.Linear}, "expected a torch.nn.Module as model, got type; pass an instance"),
-        ({"model": TwoOutputs()}, r"the model returns tuple for 4 images; expected logits of shape \(4, 3\)"),
-        ({"model": make_model(5)}, r"returns \(4, 5\) for 4 images; expected logits of shape \(4, 3\)"),
-        ({"vocab": ["bear", "cat"]}, r"returns \(4, 3\) for 4 images; expected logits of shape \(4, 2\).*vocab="),
+        ({"model": TwoOutputs()}, r"expected logits of shape \(4, 3\) from the model, got a tuple.*wrap it"),
+        ({"model": make_model(5)}, r"expected logits of shape \(4, 3\) from the model, got shape \(4, 5\)"),
+        ({"vocab": ["bear", "cat"]}, r"expected logits of shape \(4, 2\) from the model, got shape \(4, 3\).*vocab="),
         ({"loss_fn": lambda logits, target: torch.ones(3)}, r"the loss <lambda> has shape \(3,\) for 4 samples"),
         ({"loss_fn": nn.CrossEntropyLoss}, "loss_fn is <class"),
         ({"loss_fn": "mse"}, "loss_fn is 'mse'"),

@@ -53,7 +53,7 @@ class TorchDataset(Dataset):
         folders: folders of the files.
 
     Raises:
-        CleanerError: paths are no paths, name no files, or name a file twice.
+        CleanerError: a path is invalid or repeated, or none of the files exists.
     """
 
     collate_advice = "Let the dataset's transform return images of one size and number of channels"
@@ -85,10 +85,8 @@ class TorchDataset(Dataset):
 
     def label(self, key: int) -> str:
         if not _returns_listed_targets(self._dataset) and not (self.fatal and self.name(key) in self.fatal):
-            with (
-                suppress(Exception),
-                guarded(self.file(key)),
-            ):  # the scan lists the sample as unreadable, with the error
+            # A scan lists a sample that raises an error as unreadable.
+            with suppress(Exception), guarded(self.file(key)):
                 _, target = self._dataset[key]
                 return self.vocab[int(target)]
         return self.label_if_unreadable(key)
@@ -135,8 +133,8 @@ class TorchDataset(Dataset):
         """Check all paths, and that some of the files exist; sets `folders`."""
         if not any(os.path.lexists(self.file(key)) for key in self.spread):
             raise CleanerError(
-                f"there is no file {self.file(self.spread[0])!r}, nor that of any other of {len(self.spread)} samples "
-                f"of {self.split!r}; pass paths=..., relative to root=... or to the current folder"
+                f"none of {len(self.spread)} files of {self.split!r} exists, such as {self.file(self.spread[0])!r}; "
+                "pass paths=..., relative to root=... or to the current folder"
             )
         finder = DuplicateFinder()
         for start in range(0, self.count, _BLOCK):
@@ -145,29 +143,21 @@ class TorchDataset(Dataset):
                 if f"{os.sep}{TRASH}{os.sep}" in file:
                     raise CleanerError(_trash_advice(f"sample {key} of {self.split!r} is {file!r}"))
             self.folders.update(map(os.path.dirname, files))
-            if (at := finder.update(files)) is not None:
-                self._refuse_repeated(start + at)
-
-    def _refuse_repeated(self, key: int) -> None:
-        """Raise an error if an earlier sample has the same file, not only the same hash."""
-        file = self.file(key)
-        earlier = next(k for k in self.keys() if self.file(k) == file)
-        if earlier != key:
-            raise CleanerError(
-                f"samples {earlier} and {key} of {self.split!r} are the same file {file!r}; a file has one label and "
-                "one decision: leave out one of the two, for example with torch.utils.data.Subset"
-            )
+            if (at := finder.update(files)) is None:
+                continue
+            first = next(key for key in self.keys() if self.file(key) == files[at])
+            if first < start + at:  # not only two files with one hash
+                raise CleanerError(
+                    f"samples {first} and {start + at} of {self.split!r} are the same file {files[at]!r}; a file has "
+                    "one label and one decision: leave out one, for example with torch.utils.data.Subset"
+                )
 
 
 def check_dataset(dataset: Any, paths: Any) -> None:
-    """Check that a dataset can be scanned, without reading any image.
-
-    Args:
-        dataset: should be map-style, list its files unless `paths` does, and not replace broken images by others.
-        paths: as in `TorchDataset`.
+    """Check, without reading an image, that a dataset is map-style and that its files or `paths` are known.
 
     Raises:
-        CleanerError: it cannot.
+        CleanerError: it cannot be scanned.
     """
     kind = type(dataset).__name__
     if isinstance(dataset, IterableDataset) or not _is_sequence(dataset):
@@ -175,8 +165,7 @@ def check_dataset(dataset: Any, paths: Any) -> None:
             f"expected a map-style dataset with __getitem__ and __len__, got {kind}; of a DataLoader pass its dataset, "
             "loader.dataset"
         )
-    inner = _innermost(dataset)
-    if type(inner).__module__.startswith("timm."):
+    if type(_innermost(dataset)).__module__.startswith("timm."):
         raise CleanerError(
             f"timm's {kind} replaces an unreadable image by another one: its loss would belong to the wrong file. Use "
             "torchvision.datasets.ImageFolder with the transform of timm.data.create_transform"
@@ -191,7 +180,7 @@ def check_dataset(dataset: Any, paths: Any) -> None:
             f"paths is {f'{len(paths)} paths' if is_list else f'a {type(paths).__name__}'}; pass one path for each of "
             f"the {len(dataset)} samples, in their order, or a function of a sample's index"
         )
-    if paths is None and _listing(inner) is None:
+    if paths is None and _listing(_innermost(dataset)) is None:
         raise CleanerError(
             f"the dataset, of type {kind}, lists no files in samples, imgs or filepaths; pass paths=..., one path per "
             "sample, or a function of a sample's index"
@@ -214,10 +203,7 @@ def common_vocab(datasets: Mapping[str, Any], vocab: Any) -> tuple[str, ...]:
     listed = {split: check_vocab(_classes(dataset), owner) for split, dataset in datasets.items()}
     if len(set(listed.values())) > 1:
         texts = "; ".join(f"{split!r} has {abbreviate(map(repr, labels), 20)}" for split, labels in listed.items())
-        raise CleanerError(
-            f"the splits have different labels: {texts}. All need those of the model: give every class a folder in "
-            "every split"
-        )
+        raise CleanerError(f"the splits have different labels: {texts}. Give every class a folder in every split")
     return next(iter(listed.values()))
 
 
@@ -231,8 +217,8 @@ def warn_of_random_steps(dataset: Any, split: str) -> None:
     names = [name for step in _steps(_transform(dataset)) if (name := type(step).__name__).startswith(_RANDOM)]
     if names:
         _log.warning(
-            "the transform of %r has random steps (%s): losses are those of randomly changed images and differ from "
-            "scan to scan. Give the dataset the transform of validation",
+            "the transform of %r has random steps (%s), so that losses differ from scan to scan; give the dataset the "
+            "transform of validation",
             split,
             ", ".join(names),
         )
@@ -240,8 +226,7 @@ def warn_of_random_steps(dataset: Any, split: str) -> None:
 
 def _check_order(dataset: Any, vocab: tuple[str, ...]) -> None:
     """Check that a label has the same index in a vocabulary as in the dataset; either may have labels of its own."""
-    converts = getattr(_innermost(dataset), "target_transform", None)
-    classes = _classes(dataset)
+    classes, converts = _classes(dataset), getattr(_innermost(dataset), "target_transform", None)
     if classes is None or converts or not _returns_listed_targets(dataset):
         return
     indices = {label: index for index, label in enumerate(vocab)}

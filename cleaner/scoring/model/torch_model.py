@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -78,9 +78,9 @@ def torch_job(
     root = folder or common_root(None, [str(dataset.own_root()) for dataset in samples.values()])
     for split, dataset in samples.items():
         dataset.root = root
-        if outside := [folder for folder in dataset.folders if not Path(folder).is_relative_to(root)]:
+        if outside := [name for name in dataset.folders if not Path(name).is_relative_to(root)]:
             raise CleanerError(
-                f"{outside[0]!r} is outside of the dataset's folder {str(root)!r}; pass another root=..."
+                f"{outside[0]!r} is outside of the dataset's folder {str(root)!r}; pass a root=... above both"
             )
         warn_of_random_steps(datasets[split], split)
     transforms = {split: transform_text(dataset) for split, dataset in datasets.items()}
@@ -158,8 +158,10 @@ class TorchScorer(Scorer):
             return self._model
 
         def losses(output: Any) -> Tensor:
-            n = len(output) if isinstance(output, Tensor) and output.dim() else len(targets)
-            return cast(Tensor, self._loss(self._logits(output, n), targets[:n]))
+            # Backends may be tried on the first samples of the batch only.
+            tried = targets[: len(output)] if isinstance(output, Tensor) and output.dim() else targets
+            values: Tensor = self._loss(self._logits(output, len(tried)), tried)
+            return values
 
         def spread() -> list[Tensor]:
             data = dataset.spread_data()
@@ -177,12 +179,11 @@ class TorchScorer(Scorer):
     def _logits(self, output: Any, n: int) -> Tensor:
         """Check the model's output for `n` images; return logits [n, n_classes] in at least single precision."""
         expected = (n, len(self.vocab))
-        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        if got != expected:
+        if not isinstance(output, Tensor) or output.shape != expected:
+            got = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
             raise CleanerError(
-                f"the model returns {got} for {n} images; expected logits of shape {expected}. Pass "
-                "vocab=[...], the labels that the model was trained with, in the order of its outputs, or wrap "
-                "the model in a torch.nn.Module that returns logits"
+                f"expected logits of shape {expected} from the model, got {got}. Pass vocab=[...], the labels that it "
+                "was trained with, in the order of its outputs, or wrap it in a torch.nn.Module that returns logits"
             )
         return output.float() if output.dtype in _HALVES else output
 
