@@ -15,9 +15,6 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from fastai.vision import all as fastai
-from torchvision import transforms
-from torchvision.datasets import ImageFolder
 
 import cleaner
 from cleaner.core.errors import CleanerError
@@ -352,23 +349,3 @@ def test_a_file_that_was_found_is_scored_past_in_the_same_call(texts: Texts, tmp
 
     assert files.score_past(attempt, resume=False) == "done"
     assert attempts == [False, True]
-
-
-def test_the_label_of_a_fatal_file_is_told_without_reading_it(data: Path) -> None:
-    read = list[int]()
-
-    class Own(torch.utils.data.Dataset):  # type: ignore[type-arg]
-        samples = ImageFolder(data).samples
-
-        def __len__(self) -> int:
-            return len(self.samples)
-
-        def __getitem__(self, index: int) -> Any:
-            read.append(index)
-            return transforms.ToTensor()(fastai.PILImage.create(self.samples[index][0])), self.samples[index][1]
-
-    reader = Samples(Own(), "all", ("bear", "cat", "dog"), None, data, 4, torch.device("cpu"))
-    reader.root = data
-    reader.fatal["cat/cat_0.png"] = REASON
-    assert [reader.label(key) for key in (0, 7)] == ["bear", "cat"]
-    assert read == [0]

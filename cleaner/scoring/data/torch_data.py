@@ -1,12 +1,13 @@
-"""Map-style datasets of `(image, label)`: which file a sample comes from, what its label is, and reading it."""
+"""Map-style datasets of `(image, label)`: the files and labels of their samples, and reading them."""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any, TypeGuard
@@ -14,313 +15,249 @@ from typing import Any, TypeGuard
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset, Subset, default_collate
+from torch.utils.data import IterableDataset, Subset, default_collate
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH
-from cleaner.scoring.sources.checks import check_labels
-from cleaner.scoring.sources.loading import SPREAD, Reader, guarded
+from cleaner.core.tasks import check_vocab
+from cleaner.core.terminal import abbreviate
+from cleaner.scoring.data.checks import DuplicateFinder, common_root
+from cleaner.scoring.data.reader import SPREAD, Dataset, guarded
 
-__all__ = [
-    "Paths",
-    "Samples",
-    "check_dataset",
-    "check_order",
-    "described",
-    "found_vocab",
-    "given_vocab",
-    "random_steps",
-    "transform_of",
-]
+__all__ = ["Paths", "TorchDataset", "check_dataset", "common_vocab", "transform_text", "warn_of_random_steps"]
 
 Paths = Sequence[Any] | Callable[[int], Any]
 """The files of samples, by index."""
 
-# Where datasets list their files, alone or each with its target: torchvision's, and those that people write like them.
+# Attributes in which datasets list their files, perhaps with targets, and their targets: torchvision's and usual ones.
 _LISTINGS = ("samples", "imgs", "filepaths", "_samples", "_image_files", "_images")
 _TARGETS = ("targets", "labels", "_labels")
-
-# How the names of transforms begin that give another image each time.
+# First letters of the names of random transforms.
 _RANDOM = ("Rand", "AutoAugment", "TrivialAugment", "AugMix", "ColorJitter", "ScaleJitter", "Elastic", "GaussianNoise")
+# Files whose paths are checked at once.
+_BLOCK = 10_000
+
+_log = logging.getLogger("cleaner")
 
 
-class Samples(Reader):
-    """The samples of a map-style dataset; a key is an index.
+class TorchDataset(Dataset):
+    """The samples of a map-style dataset; keys are indices.
 
     Args:
-        dataset: gives `(image, label)` for an index.
-        split: name of the split.
-        vocab: the labels.
-        paths: the file of each sample; None to take those that the dataset lists.
-        below: the folder that relative paths are below.
-        batch_size: samples in a batch.
-        device: where the batches will go.
+        dataset: returns `(image, label)` for an index; see `check_dataset`.
+        split, vocab, batch_size: as in `Dataset`.
+        paths: file of each sample; None for the files that the dataset lists.
+        below: folder of relative paths.
 
     Attributes:
-        folders: the folders that hold the files.
+        folders: folders of the files.
 
     Raises:
-        CleanerError: the files cannot be told, or they are not those of single samples.
+        CleanerError: a path is invalid or repeated, or none of the files exists.
     """
 
-    advice = "Let the dataset's transform give images of one size and number of channels"
+    collate_advice = "Let the dataset's transform return images of one size and number of channels"
 
     def __init__(
-        self,
-        dataset: Any,
-        split: str,
-        vocab: tuple[str, ...],
-        paths: Paths | None,
-        below: Path,
-        batch_size: int,
-        device: torch.device,
+        self, dataset: Any, split: str, vocab: tuple[str, ...], paths: Paths | None, below: Path, batch_size: int
     ) -> None:
-        super().__init__(split, vocab)
-        self.dataset = dataset
-        # What is listed may be made anew each time that it is asked for.
-        self._listed = _listing(_innermost(dataset)) if paths is None else None
-        self._paths = paths
-        self._below = below
-        self._batch_size = batch_size
-        self._device = device
-        self._n = len(dataset)
-        self.spread = Random(0).sample(range(self._n), min(SPREAD, self._n))  # noqa: S311 - it is no secret
+        super().__init__(split, vocab, batch_size)
+        self.count = len(dataset)
+        self.spread = Random(0).sample(range(self.count), min(SPREAD, self.count))  # noqa: S311 - not a secret
         self.folders = set[str]()
-        self._check_paths()
-
-    @property
-    def batch_size(self) -> int:
-        return self._batch_size
-
-    @property
-    def device(self) -> torch.device:
-        return self._device
-
-    def to(self, device: torch.device) -> None:
-        """Have the batches go to another device."""
-        self._device = device
-
-    def __len__(self) -> int:
-        return self._n
+        self._dataset, self._paths, self._below = dataset, paths, below
+        # A property may build the list anew each time.
+        self._listing = _listing(_innermost(dataset)) if paths is None else None
+        self._check_files()
 
     def listing(self) -> Callable[[], Iterator[int]]:
-        return partial(iter, range(self._n))
-
-    def keys(self) -> Iterator[int]:
-        return iter(range(self._n))
+        return partial(iter, range(self.count))
 
     def file(self, key: int) -> str:
         if self._paths is None:
-            entry = _entry(self._listed, _index_inside(self.dataset, key))
-            found = entry[0] if isinstance(entry, (tuple, list)) else entry
+            entry = _entry(self._listing, _innermost_index(self._dataset, key))
+            path = entry[0] if isinstance(entry, (tuple, list)) else entry
         else:
-            found = _entry(self._paths, key)
-        if not isinstance(found, (str, os.PathLike)):
-            raise CleanerError(
-                f"the path of sample {key} of {self._split!r} is {found!r}, a {type(found).__name__}; "
-                "paths as text or pathlib.Path are accepted"
-            )
-        return os.path.abspath(os.path.join(self._below, os.fspath(found)))
+            path = _entry(self._paths, key)
+        if not isinstance(path, (str, os.PathLike)):
+            raise CleanerError(f"the path of sample {key} of {self.split!r} is {path!r}; pass text or pathlib.Path")
+        return os.path.abspath(os.path.join(self._below, os.fspath(path)))
 
     def label(self, key: int) -> str:
-        if _gives_what_it_lists(self.dataset) or (self.fatal and self.name(key) in self.fatal):
-            return self.label_of_unreadable(key)
-        try:
-            with guarded(self.file(key)):
-                _, target = self.dataset[key]
-        except Exception:  # noqa: BLE001 - it was or will be listed as unreadable, with what was raised
-            return self.label_of_unreadable(key)
-        return self.label_of_target(target)
+        if not _returns_listed_targets(self._dataset) and not (self.fatal and self.name(key) in self.fatal):
+            # A scan lists a sample that raises an error as unreadable.
+            with suppress(Exception), guarded(self.file(key)):
+                _, target = self._dataset[key]
+                return self.vocab[int(target)]
+        return self.label_if_unreadable(key)
 
-    def label_of_unreadable(self, key: int) -> str:
-        """The label that the dataset lists for a sample, else that of its folder; empty where neither tells."""
-        target = _listed_target(self.dataset, key)
-        if target is not None and not _fault(target, len(self._vocab)):
-            return self.label_of_target(target)
+    def label_if_unreadable(self, key: int) -> str:
+        """Return the label that the dataset lists, else that of the sample's folder, else an empty text."""
+        target = _listed_target(self._dataset, key)
+        if target is not None and not _target_fault(target, len(self.vocab)):
+            return self.vocab[int(target)]
         folder = os.path.basename(os.path.dirname(self.file(key)))
-        return folder if folder in self._vocab else ""
+        return folder if folder in self.vocab else ""
 
     def sample(self, key: int) -> tuple[Tensor, int]:
-        item = self.dataset[key]
+        item = self._dataset[key]
         if not isinstance(item, (tuple, list)) or len(item) != 2:
             got = f"{len(item)} values" if isinstance(item, (tuple, list)) else f"a {type(item).__name__}"
-            raise CleanerError(
-                f"sample {key} of {self._split!r} is {got}; (image, label) is accepted: wrap the dataset in one whose "
-                "__getitem__ returns these two"
-            )
+            raise CleanerError(f"sample {key} of {self.split!r} is {got}; pass a dataset that returns (image, label)")
         image, target = item
-        if fault := _fault(target, len(self._vocab)):
-            raise CleanerError(f"the label of {self.file(key)!r}, sample {key} of {self._split!r}, is {fault}")
+        if fault := _target_fault(target, len(self.vocab)):
+            raise CleanerError(f"the label of {self.file(key)!r}, sample {key} of {self.split!r}, is {fault}")
         return self._tensor(image, key), int(target)
 
-    def put_together(self, samples: list[Any]) -> Any:
+    def collate(self, samples: list[Any]) -> Any:
         return default_collate(samples)
 
-    def own_root(self) -> str | None:
-        """The folder that the dataset says it is of."""
-        root = getattr(_innermost(self.dataset), "root", None)
-        return os.path.abspath(os.fspath(root)) if isinstance(root, (str, os.PathLike)) else None
+    def own_root(self) -> Path:
+        """Return the dataset's `root` if all files are below it, else their common folder."""
+        root = getattr(_innermost(self._dataset), "root", None)
+        own = os.path.abspath(os.fspath(root)) if isinstance(root, (str, os.PathLike)) else None
+        return common_root(own, self.folders)
 
     def _tensor(self, image: Any, key: int) -> Tensor:
         if isinstance(image, np.ndarray):
             image = torch.from_numpy(np.ascontiguousarray(image))
         if not isinstance(image, Tensor) or image.dim() == 0:
             raise CleanerError(
-                f"the image of sample {key} of {self._split!r} is a {type(image).__module__}.{type(image).__name__}; "
-                "a tensor is accepted, as the model takes it: give the dataset a transform that ends in ToTensor() "
-                "and, if the model was trained so, Normalize(...)"
+                f"the image of sample {key} of {self.split!r} is a {type(image).__module__}.{type(image).__name__}, "
+                "not a tensor for the model; give the dataset a transform that ends in ToTensor() and, if the model "
+                "was trained with it, Normalize(...)"
             )
         return image.detach().as_subclass(Tensor)
 
-    def _check_paths(self) -> None:
-        """Look at all paths; that takes 8 bytes of memory for each sample, for as long as it lasts."""
+    def _check_files(self) -> None:
+        """Check all paths, and that some of the files exist; sets `folders`."""
         if not any(os.path.lexists(self.file(key)) for key in self.spread):
             raise CleanerError(
-                f"there is no file {self.file(self.spread[0])!r}, nor any other of {len(self.spread)} samples of "
-                f"{self._split!r} that were looked at; pass paths=..., below root=... or the current folder"
+                f"none of {len(self.spread)} files of {self.split!r} exists, such as {self.file(self.spread[0])!r}; "
+                "pass paths=..., relative to root=... or to the current folder"
             )
-        hashes = np.empty(self._n, np.int64)
-        trash = f"{os.sep}{TRASH}{os.sep}"
-        for key in self.keys():
-            file = self.file(key)
-            if trash in file:
-                raise CleanerError(_trash_advice(f"sample {key} of {self._split!r} is {file!r}"))
-            self.folders.add(os.path.dirname(file))
-            hashes[key] = hash(file)
-        hashes.sort()
-        if twice := set(hashes[1:][hashes[1:] == hashes[:-1]].tolist()):
-            self._check_alike(twice)
-
-    def _check_alike(self, twice: set[int]) -> None:
-        """Check that the paths with these hashes are different ones."""
-        alike = sorted((self.file(key), key) for key in self.keys() if hash(self.file(key)) in twice)
-        for (file, first), (other, second) in pairwise(alike):
-            if file == other:
+        finder = DuplicateFinder()
+        for start in range(0, self.count, _BLOCK):
+            files = [self.file(key) for key in range(start, min(start + _BLOCK, self.count))]
+            for key, file in enumerate(files, start):
+                if f"{os.sep}{TRASH}{os.sep}" in file:
+                    raise CleanerError(_trash_advice(f"sample {key} of {self.split!r} is {file!r}"))
+            self.folders.update(map(os.path.dirname, files))
+            if (at := finder.update(files)) is None:
+                continue
+            first = next(key for key in self.keys() if self.file(key) == files[at])
+            if first < start + at:  # not only two files with one hash
                 raise CleanerError(
-                    f"samples {first} and {second} of {self._split!r} are the same file {file!r}; a file has one label "
-                    "and one decision: leave out the second, with torch.utils.data.Subset for example"
+                    f"samples {first} and {start + at} of {self.split!r} are the same file {files[at]!r}; a file has "
+                    "one label and one decision: leave out one, for example with torch.utils.data.Subset"
                 )
 
 
 def check_dataset(dataset: Any, paths: Any) -> None:
-    """Check that a dataset is one that can be scanned, without reading any image.
+    """Check, without reading an image, that a dataset is map-style and that its files or `paths` are known.
 
     Raises:
-        CleanerError: it is not.
+        CleanerError: it cannot be scanned.
     """
     kind = type(dataset).__name__
-    if isinstance(dataset, DataLoader):
-        raise CleanerError(f"a {kind} came, which may shuffle and drop samples; pass its dataset: loader.dataset")
     if isinstance(dataset, IterableDataset) or not _is_sequence(dataset):
         raise CleanerError(
-            f"a {kind} came, whose samples have no index; a map-style dataset is accepted, with __getitem__ and __len__"
+            f"expected a map-style dataset with __getitem__ and __len__, got {kind}; of a DataLoader pass its dataset, "
+            "loader.dataset"
         )
-    inside = _innermost(dataset)
-    if type(inside).__module__.startswith("timm."):
+    if type(_innermost(dataset)).__module__.startswith("timm."):
         raise CleanerError(
-            f"timm's {kind} gives another image in the place of one that cannot be read, so that losses would stand at "
-            "the wrong files; use torchvision.datasets.ImageFolder with the transform of timm.data.create_transform"
+            f"timm's {kind} replaces an unreadable image by another one: its loss would belong to the wrong file. Use "
+            "torchvision.datasets.ImageFolder with the transform of timm.data.create_transform"
         )
     if len(dataset) == 0:
-        raise CleanerError(f"the dataset, a {kind}, is empty; give one with samples")
-    if TRASH in (_classes(inside) or []):
+        raise CleanerError(f"the dataset, of type {kind}, is empty; pass one with samples")
+    if TRASH in (_classes(dataset) or []):
         raise CleanerError(_trash_advice(f"{TRASH!r} is among the classes of the dataset"))
-    if paths is not None:
-        _check_given_paths(paths, len(dataset))
-    elif _listing(inside) is None:
+    is_list = _is_sequence(paths) and not isinstance(paths, (str, bytes))
+    if paths is not None and not callable(paths) and not (is_list and len(paths) == len(dataset)):
         raise CleanerError(
-            f"where the files of the dataset, a {kind}, are is not known: it has no samples, imgs or filepaths that "
-            "lists them; pass paths=..., a sequence with the path of each sample, or a function of its index"
+            f"paths is {f'{len(paths)} paths' if is_list else f'a {type(paths).__name__}'}; pass one path for each of "
+            f"the {len(dataset)} samples, in their order, or a function of a sample's index"
+        )
+    if paths is None and _listing(_innermost(dataset)) is None:
+        raise CleanerError(
+            f"the dataset, of type {kind}, lists no files in samples, imgs or filepaths; pass paths=..., one path per "
+            "sample, or a function of a sample's index"
         )
 
 
-def found_vocab(dataset: Any) -> tuple[str, ...]:
-    """The labels that a dataset lists, in the order of their indices.
+def common_vocab(datasets: Mapping[str, Any], vocab: Any) -> tuple[str, ...]:
+    """Return `vocab`, or if it is None the classes that all datasets list, in the order of their indices.
 
     Raises:
-        CleanerError: it lists none.
+        CleanerError: these are not labels, the datasets list different classes or none, or the same class at another
+            index than in `vocab`.
     """
-    classes = _classes(_innermost(dataset))
-    if classes is None:
-        raise CleanerError(
-            f"the labels of the dataset, a {type(dataset).__name__}, are not known: it has no classes that lists them; "
-            "pass vocab=[...], the labels in the order of the model's outputs"
+    if vocab is not None:
+        labels = check_vocab(vocab, "vocab")
+        for dataset in datasets.values():
+            _check_order(dataset, labels)
+        return labels
+    owner = "the dataset without vocab=[...]"
+    listed = {split: check_vocab(_classes(dataset), owner) for split, dataset in datasets.items()}
+    if len(set(listed.values())) > 1:
+        texts = "; ".join(f"{split!r} has {abbreviate(map(repr, labels), 20)}" for split, labels in listed.items())
+        raise CleanerError(f"the splits have different labels: {texts}. Give every class a folder in every split")
+    return next(iter(listed.values()))
+
+
+def transform_text(dataset: Any) -> str:
+    """Return a dataset's transform as text, the same in each process."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(repr(_transform(dataset)).split()))
+
+
+def warn_of_random_steps(dataset: Any, split: str) -> None:
+    """Warn if a dataset's transform returns another image each time, as far as the names of its steps show."""
+    names = [name for step in _steps(_transform(dataset)) if (name := type(step).__name__).startswith(_RANDOM)]
+    if names:
+        _log.warning(
+            "the transform of %r has random steps (%s), so that losses differ from scan to scan; give the dataset the "
+            "transform of validation",
+            split,
+            ", ".join(names),
         )
-    return given_vocab(classes)
 
 
-def check_order(dataset: Any, vocab: tuple[str, ...]) -> None:
-    """Check that a label has the same index in a vocabulary as in the dataset; one may have names that the other lacks.
-
-    Raises:
-        CleanerError: a label has another index, so that targets would stand for other labels than they are.
-    """
-    classes = _classes(_innermost(dataset))
-    if classes is None or not _gives_what_it_lists(dataset) or getattr(_innermost(dataset), "target_transform", None):
+def _check_order(dataset: Any, vocab: tuple[str, ...]) -> None:
+    """Check that a label has the same index in a vocabulary as in the dataset; either may have labels of its own."""
+    classes, converts = _classes(dataset), getattr(_innermost(dataset), "target_transform", None)
+    if classes is None or converts or not _returns_listed_targets(dataset):
         return
-    places = {label: index for index, label in enumerate(vocab)}
+    indices = {label: index for index, label in enumerate(vocab)}
     for index, label in enumerate(map(str, classes)):
-        if places.get(label, index) != index:
+        if indices.get(label, index) != index:
             raise CleanerError(
-                f"{label!r} is class {index} of the dataset and class {places[label]} of the vocabulary, so that "
-                "targets would stand for other labels than they are; give the dataset a target_transform that turns "
-                "its index into that of the vocabulary"
+                f"{label!r} is class {index} of the dataset and class {indices[label]} of the vocabulary; give the "
+                "dataset a target_transform that converts its index"
             )
 
 
-def _classes(inside: Any) -> list[Any] | None:
-    """The names of the classes of a dataset, in the order of their indices; None where it lists none."""
-    classes = getattr(inside, "classes", None)
-    numbers = getattr(inside, "class_to_idx", None)
-    if classes is None and isinstance(numbers, Mapping) and sorted(numbers.values()) == list(range(len(numbers))):
-        classes = sorted(numbers, key=lambda name: numbers[name])
-    # Some call the number of classes so.
+def _classes(dataset: Any) -> list[Any] | None:
+    """Return the class names that a dataset lists, in the order of their indices; None if it lists none."""
+    inner = _innermost(dataset)
+    classes = getattr(inner, "classes", None)
+    indices = getattr(inner, "class_to_idx", None)
+    if classes is None and isinstance(indices, Mapping) and sorted(indices.values()) == list(range(len(indices))):
+        classes = sorted(indices, key=lambda name: indices[name])
+    # In some datasets `classes` is their number.
     return list(classes) if isinstance(classes, Iterable) else None
 
 
-def given_vocab(vocab: Any) -> tuple[str, ...]:
-    """Labels as text.
-
-    Raises:
-        CleanerError: they are not labels, or not different, or fewer than two.
-    """
-    if isinstance(vocab, (str, bytes, Mapping)) or not hasattr(vocab, "__iter__"):
-        raise CleanerError(
-            f"vocab is a {type(vocab).__name__}; a sequence of labels in the order of the model's outputs is accepted"
-        )
-    labels = tuple(vocab)
-    for label in labels:
-        # Of a NumPy array they are NumPy's.
-        if not isinstance(label, (str, int, np.integer)) or isinstance(label, bool) or label == "":
-            raise CleanerError(
-                f"a label of the vocabulary is {label!r}; text and whole numbers are accepted: pass vocab=[...], "
-                "where the label of an image is the name of its folder these names"
-            )
-    texts = tuple(str(label) for label in labels)
-    check_labels(texts, "the dataset")
-    return texts
-
-
-def random_steps(dataset: Any) -> list[str]:
-    """The names of the transforms of a dataset that give another image each time, as far as names tell that."""
-    return [name for name in map(_class_name, _steps(transform_of(dataset))) if name.startswith(_RANDOM)]
-
-
-def transform_of(dataset: Any) -> Any:
-    """What a dataset makes of its images, and perhaps labels; None where that is not known."""
-    inside = _innermost(dataset)
-    # torchvision's keep both, and ImageFolder uses the first, which people also change later.
-    alone = getattr(inside, "transform", None)
-    return alone if alone is not None else getattr(inside, "transforms", None)
-
-
-def described(transform: Any) -> str:
-    """A transform as text, the same in each process."""
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(repr(transform).split()))
+def _transform(dataset: Any) -> Any:
+    inner = _innermost(dataset)
+    # torchvision's datasets have both, and apply the first, which people may have replaced.
+    transform = getattr(inner, "transform", None)
+    return transform if transform is not None else getattr(inner, "transforms", None)
 
 
 def _steps(transform: Any) -> Iterator[Any]:
-    """A transform and those that it is made of."""
+    """Yield a transform and all its parts."""
     if transform is None:
         return
     yield transform
@@ -331,28 +268,24 @@ def _steps(transform: Any) -> Iterator[Any]:
         yield from _steps(step)
 
 
-def _class_name(step: Any) -> str:
-    return type(step).__name__
-
-
 def _innermost(dataset: Any) -> Any:
-    """The dataset inside of `Subset`s."""
+    """Return the dataset inside of `Subset`s."""
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
     return dataset
 
 
-def _index_inside(dataset: Any, index: int) -> int:
-    """The index that a sample has in the dataset inside of `Subset`s."""
+def _innermost_index(dataset: Any, index: int) -> int:
+    """Return a sample's index in the dataset inside of `Subset`s."""
     while isinstance(dataset, Subset):
         dataset, index = dataset.dataset, int(dataset.indices[index])
     return index
 
 
-def _listing(inside: Any) -> Any:
-    """The list of the files of a dataset, alone or each with its target; None where it has none."""
+def _listing(inner: Any) -> Any:
+    """Return a dataset's list of files, each perhaps with its target; None if it has none."""
     for name in _LISTINGS:
-        listing = getattr(inside, name, None)
+        listing = getattr(inner, name, None)
         if _is_sequence(listing) and len(listing):
             first = _entry(listing, 0)
             if isinstance(first[0] if isinstance(first, (tuple, list)) else first, (str, os.PathLike)):
@@ -361,21 +294,23 @@ def _listing(inside: Any) -> Any:
 
 
 def _listed_target(dataset: Any, key: int) -> Any:
-    """The target that a dataset lists for a sample; None where it lists none."""
-    inside, index = _innermost(dataset), _index_inside(dataset, key)
-    listing = _listing(inside)
+    """Return the target that a dataset lists for a sample; None if it lists none."""
+    inner, index = _innermost(dataset), _innermost_index(dataset, key)
+    listing = _listing(inner)
     entry = None if listing is None else _entry(listing, index)
     if isinstance(entry, (tuple, list)) and len(entry) == 2:
         target = entry[1]
     else:
-        lists = (getattr(inside, name, None) for name in _TARGETS)
-        target = next((_entry(found, index) for found in lists if _is_sequence(found) and len(found) > index), None)
-    change = getattr(inside, "target_transform", None)
-    return target if target is None or change is None else change(target)
+        lists = (getattr(inner, name, None) for name in _TARGETS)
+        target = next(
+            (_entry(targets, index) for targets in lists if _is_sequence(targets) and len(targets) > index), None
+        )
+    convert = getattr(inner, "target_transform", None)
+    return target if target is None or convert is None else convert(target)
 
 
-def _gives_what_it_lists(dataset: Any) -> bool:
-    """Whether the listed target of a sample is that which the dataset gives; one's own class may give another."""
+def _returns_listed_targets(dataset: Any) -> bool:
+    """Return whether a sample's target is the listed one, as in torchvision; people's own classes may change it."""
     while type(dataset) is Subset:
         dataset = dataset.dataset
     module = getattr(type(dataset).__getitem__, "__module__", None) or ""
@@ -386,44 +321,30 @@ def _is_sequence(value: Any) -> TypeGuard[Sequence[Any]]:
     return hasattr(value, "__getitem__") and hasattr(value, "__len__") and not isinstance(value, Mapping)
 
 
-def _fault(target: Any, n_classes: int) -> str:
-    """Why a target is no index into the vocabulary; empty where it is one."""
-    accepted = "the index of its class, one whole number, is accepted"
-    if isinstance(target, (Tensor, np.ndarray)):
+def _target_fault(target: Any, n_classes: int) -> str:
+    """Return why a target is not an index into the vocabulary; empty if it is."""
+    expected = "expected the index of its class, a whole number"
+    if isinstance(target, (Tensor, np.ndarray, np.generic)):
         if target.ndim:
-            return (
-                f"of shape {tuple(target.shape)}; {accepted}. Where it has one 1 for its class and 0 for the others, "
-                "give the dataset the target_transform lambda target: target.argmax()"
-            )
+            advice = "If it is one-hot, give the dataset the target_transform lambda target: target.argmax()"
+            return f"of shape {tuple(target.shape)}; {expected}. {advice}"
         target = target.item()
-    if isinstance(target, (bool, np.bool_)) or not isinstance(target, (int, np.integer)):
-        return f"{target!r}, a {type(target).__name__}; {accepted}"
+    if isinstance(target, bool) or not isinstance(target, int):
+        return f"{target!r}, of type {type(target).__name__}; {expected}"
     if not 0 <= target < n_classes:
-        return f"{target}, but the vocabulary has {n_classes} labels, from 0 to {n_classes - 1}; {accepted}"
+        return f"{target}, but the vocabulary has {n_classes} labels; {expected} from 0 to {n_classes - 1}"
     return ""
 
 
-def _check_given_paths(paths: Any, n: int) -> None:
-    if callable(paths):
-        return
-    if isinstance(paths, (str, bytes)) or not _is_sequence(paths):
-        raise CleanerError(
-            f"paths is a {type(paths).__name__}; a sequence with the path of each sample, or a function of its index, "
-            "is accepted"
-        )
-    if len(paths) != n:
-        raise CleanerError(f"there are {len(paths)} paths for {n} samples; one for each, in their order, is accepted")
-
-
 def _entry(sequence: Any, index: int) -> Any:
-    """An entry by its place, also of what pandas numbers otherwise, or what a function gives for the place."""
+    """Return the entry at a position, also of a pandas Series with another index, or the value of a function there."""
     return sequence(index) if callable(sequence) else getattr(sequence, "iloc", sequence)[index]
 
 
 def _trash_advice(what: str) -> str:
     return (
-        f"{what}: the folder of deleted files, which ImageFolder takes for a class, so that the number of every other "
-        "class changes. Use a subclass that leaves hidden folders out: def find_classes(self, folder): names = "
+        f"{what}: ImageFolder takes the folder of deleted files for a class, which changes the index of every other "
+        "class. Use a subclass that leaves out hidden folders: def find_classes(self, folder): names = "
         "[n for n in super().find_classes(folder)[0] if not n.startswith('.')]; "
         "return names, {n: i for i, n in enumerate(names)}"
     )
