@@ -24,8 +24,8 @@ from cleaner.core.tasks import (
     MULTI_LABEL,
     SINGLE_LABEL,
     TASKS,
+    check_distinct,
     check_has_confusion,
-    check_vocab,
     split_labels,
 )
 
