@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from cleaner.core.scan import Scan, load
     from cleaner.interpret.interpretation import Interpretation
     from cleaner.review.app import Review
+    from cleaner.scoring.api import scan, scan_folder, scan_model, scan_table
     from cleaner.scoring.predictions import scan_arrays, scan_chunks
     from cleaner.scoring.ray_cluster import Cluster
-    from cleaner.scoring.api import scan, scan_folder, scan_model, scan_table
 
 __version__ = "0.1.0"
 

@@ -49,7 +49,7 @@ def rescore(job: ScanJob, progress: SplitProgress, k: int, engine: Engine) -> di
     fast, vocab = second.fast, job.info.vocab
     wanted = {kept.path for label in range(fast.n_classes) for kept in fast.of_class(label)[:k]}
     while wanted:
-        second.score(lambda path, _label, wanted=wanted: path in wanted)
+        second.score(_among(wanted))
         wanted = {
             kept.path
             for label in range(fast.n_classes)
@@ -67,6 +67,10 @@ def rescore(job: ScanJob, progress: SplitProgress, k: int, engine: Engine) -> di
         "scored_twice": round(len(second.done) / max(1, progress.tally.scored), 4),
         "classes_scored_twice": sorted(doubtful),
     }
+
+
+def _among(wanted: set[str]) -> SampleFilter:
+    return lambda path, _label: path in wanted
 
 
 class _SecondPass:

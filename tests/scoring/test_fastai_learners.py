@@ -393,7 +393,11 @@ class TestBadInput:
         self.refuse("at least two", tmp_path, lambda: cleaner.scan_folder(learn, data / "cat", tmp_path / "scan"))
         single = make_folder(tmp_path / "single", vocab=("cat",))
         lonely = make_learner(single)
-        self.refuse("expected at least 2; with one class every loss is 0", tmp_path, lambda: cleaner.scan(lonely, tmp_path / "scan"))
+        self.refuse(
+            "expected at least 2; with one class every loss is 0",
+            tmp_path,
+            lambda: cleaner.scan(lonely, tmp_path / "scan"),
+        )
 
     def test_no_image_that_can_be_read(self, data: Path, tmp_path: Path) -> None:
         learn = make_learner(data)
@@ -418,7 +422,9 @@ class TestBadInput:
         self.refuse(match, tmp_path, lambda: cleaner.scan(learn, tmp_path / "scan", **arguments))
 
     def test_no_learner(self, tmp_path: Path) -> None:
-        self.refuse("expected a fastai Learner, got str", tmp_path, lambda: cleaner.scan("learner.pkl", tmp_path / "scan"))
+        self.refuse(
+            "expected a fastai Learner, got str", tmp_path, lambda: cleaner.scan("learner.pkl", tmp_path / "scan")
+        )
 
     def test_images_outside_the_root(self, data: Path, tmp_path: Path) -> None:
         learn = make_learner(data)

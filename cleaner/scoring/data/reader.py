@@ -261,7 +261,7 @@ def read(
         batch_sampler=_KeyBatches(iter(keys), dataset.batch_size),
         num_workers=workers,
         prefetch_factor=prefetch_factor(workers, dataset.batch_size),
-        collate_fn=_as_it_is,
+        collate_fn=_unchanged,
         worker_init_fn=partial(prepare_worker, dataset),
         pin_memory=pin_memory,
     )
@@ -345,8 +345,8 @@ def _cores() -> int:
     return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def _as_it_is(batch: PathBatch | CleanerError) -> PathBatch | CleanerError:
-    return batch
+def _unchanged(batch: Any) -> Any:
+    return batch  # `__getitems__` has collated it
 
 
 class _KeyBatches:

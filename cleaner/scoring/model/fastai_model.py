@@ -226,7 +226,8 @@ class _BackendModel(nn.Module):
 
     def __init__(self, model: nn.Module, select: Callable[[nn.Module, tuple[Any, ...]], Any]) -> None:
         super().__init__()
-        self._model, self._select, self._backend = model, select, None
+        self._model, self._select = model, select
+        self._backend: Any = None
 
     def forward(self, *inputs: Any) -> Any:
         if self._backend is None:
