@@ -1,4 +1,4 @@
-"""The engine: it owns the only loop over samples, and turns what the loop finds into a scan folder."""
+"""The engine: it owns the only loop over samples, and writes what the loop finds to a scan folder."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from functools import partial
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
@@ -35,24 +34,9 @@ if TYPE_CHECKING:
     from cleaner.scoring.model.scorer import Scored, Scorer
     from cleaner.scoring.ray_cluster import Cluster
 
-__all__ = [
-    "DatasetInfo",
-    "Engine",
-    "LocalEngine",
-    "ScanJob",
-    "ScanOptions",
-    "check_all_scored",
-    "collect",
-    "held_folder",
-    "run",
-    "score",
-]
+__all__ = ["DatasetInfo", "Engine", "ScanJob", "ScanOptions", "collect", "finish", "held_folder", "run", "score"]
 
 _log = logging.getLogger(__name__)
-_LEFT_OUT = (
-    "left out files whose suffix is not known to be that of an image: %s. If some of them are images, rename them to "
-    "the suffix of their format, such as .jpg"
-)
 _LIBRARIES = ("image-cleaner", "torch", "torchvision", "fastai", "numpy", "pillow")
 
 
@@ -71,7 +55,7 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class ScanJob:
-    """A model and its data, ready to be scanned. It can be pickled if its parts can.
+    """A model and its data, ready to be scanned.
 
     Attributes:
         info: the dataset.
@@ -92,14 +76,10 @@ class ScanJob:
 
 @dataclass(frozen=True)
 class ScanOptions:
-    """Options of a scan; see `cleaner.scan`.
-
-    Attributes:
-        save_every: longest time in seconds between two checkpoints.
-        ranked_by: what the losses are, as in `Scan`.
+    """Options of a scan; see `cleaner.scan`. `save_every` is the longest time in seconds between two checkpoints.
 
     Raises:
-        CleanerError: an option is invalid.
+        CleanerError: `k` is invalid.
     """
 
     k: int = 100
@@ -115,52 +95,33 @@ class ScanOptions:
             raise CleanerError(f"k is {self.k!r}; pass a whole number of at least 1")
 
 
-class Engine(Protocol):
-    """Where samples are scored: in this process, or by the workers of a cluster.
+class Engine:
+    """Scores the samples of a job in this process. A cluster's engine overrides both methods.
 
     Attributes:
         settings: for `scan.json`.
     """
 
-    settings: Mapping[str, Any]
+    def __init__(self, job: ScanJob) -> None:
+        self.job = job
+        self.settings: Mapping[str, Any] = {}
 
     def score_remaining(
         self, dataset: Dataset, progress: SplitProgress, fast: bool, report: Callable[[int], None]
     ) -> None:
         """Score what is left of a split into `progress`; `report` gets the number of samples each time."""
 
-    def score_keys(self, dataset: Dataset, keys: Iterable[Key], update: Callable[[Scored], None]) -> None:
-        """Score single samples again with the exact backend."""
-
-
-class LocalEngine:
-    """Scores in this process."""
-
-    settings: Mapping[str, Any] = MappingProxyType({})
-
-    def __init__(self, job: ScanJob) -> None:
-        self._job = job
-
-    def score_remaining(
-        self, dataset: Dataset, progress: SplitProgress, fast: bool, report: Callable[[int], None]
-    ) -> None:
-        """Score what is left of a split; see `Engine`.
-
-        Raises:
-            CleanerError: the samples that came are not as many as were counted.
-        """
-
         def update(batch: Scored) -> None:
             progress.update(batch)
             report(len(batch.paths) + len(batch.unreadable))
 
         keys = islice(dataset.keys(), progress.seen, None)
-        score(dataset, self._job.scorer, keys, update, workers=self._job.workers, fast=fast)
+        score(dataset, self.job.scorer, keys, update, workers=self.job.workers, fast=fast)
         check_all_scored(progress.seen, dataset.count, dataset.split)
 
     def score_keys(self, dataset: Dataset, keys: Iterable[Key], update: Callable[[Scored], None]) -> None:
-        """Score single samples again; see `Engine`."""
-        score(dataset, self._job.scorer, keys, update, workers=self._job.workers)
+        """Score single samples again with the exact backend."""
+        score(dataset, self.job.scorer, keys, update, workers=self.job.workers)
 
 
 def score(
@@ -172,7 +133,7 @@ def score(
     workers: int | None,
     fast: bool = False,
 ) -> None:
-    """Score the samples of `keys`: the only loop over samples.
+    """Score samples: the only loop over them.
 
     Args:
         dataset: the split.
@@ -197,11 +158,7 @@ def score(
 
 
 def check_all_scored(n: int, expected: int, split: str) -> None:
-    """Check that no sample was lost on the way.
-
-    Raises:
-        CleanerError: more or fewer samples came than were counted.
-    """
+    """Check that as many samples were scored as were counted."""
     if n != expected:
         raise CleanerError(
             f"{n} samples of {split!r} were scored, {expected} were expected: files were added or removed meanwhile. "
@@ -209,14 +166,17 @@ def check_all_scored(n: int, expected: int, split: str) -> None:
         )
 
 
-def run(job: ScanJob, out: Path, options: ScanOptions, engine: str | Cluster = "local") -> Scan:
-    """Score every split of a job and write the scan folder `out`.
+def collect(batches: Iterable[Scored], progress: SplitProgress, total: int | None, shown: bool) -> None:
+    """Take batches that were scored elsewhere into `progress`, with a progress bar if `shown`."""
+    with _bar(f"scan {progress.split}", total, 0, shown) as bar:
+        for batch in batches:
+            progress.update(batch)
+            bar.update(len(batch.paths))
+    progress.done = True
 
-    Args:
-        job: what to score.
-        out: the scan folder.
-        options: see `ScanOptions`.
-        engine: `local`, `ray`, or a `Cluster`; see `cleaner.scan`.
+
+def run(job: ScanJob, out: Path, options: ScanOptions, engine: str | Cluster = "local") -> Scan:
+    """Score every split of a job and write the scan folder `out`; arguments as in `cleaner.scan`.
 
     Raises:
         CleanerError: an option is invalid, `out` holds something else or an unfinished scan of something else, another
@@ -224,106 +184,15 @@ def run(job: ScanJob, out: Path, options: ScanOptions, engine: str | Cluster = "
     """
     _check_fast(job, options.fast)
     if engine == "local":
-        with held_folder(out, job.info, options.decisions_from) as files:
-            return _run(job, files, options, LocalEngine(job))
+        with held_folder(out, job.info, options) as files:
+            return _run(Engine(job), files, options)
     from cleaner.scoring import ray_cluster
 
     if engine != "ray" and not isinstance(engine, ray_cluster.Cluster):
         raise CleanerError(f"engine is {engine!r}; pass 'local', 'ray' or a cleaner.Cluster")
     cluster = ray_cluster.Cluster() if isinstance(engine, str) else engine
-    with (
-        held_folder(out, job.info, options.decisions_from) as files,
-        ray_cluster.session(cluster) as team,
-    ):
-        return _run(job, files, options, ray_cluster.RayEngine(job, team))
-
-
-@contextmanager
-def held_folder(out: Path, info: DatasetInfo, decisions_from: str | Path | None) -> Iterator[ScanFiles]:
-    """Hold the scan folder for as long as a scan takes.
-
-    Raises:
-        CleanerError: it holds something else, or another process writes a scan to it.
-    """
-    subject = (out, info.address or info.root, info.vocab, info.task)
-    check_out(*subject)  # before anything is written, even a lock
-    if decisions_from is not None:
-        check_decisions_from(decisions_from, out, info.task)
-    with writing(out) as files:
-        check_out(*subject)  # another scan may have ended before the lock was taken
-        if change := vocab_change(out, info.vocab):
-            _log.warning("%s", printable(change))
-        _remember(out)
-        yield files
-
-
-def _remember(out: Path) -> None:
-    try:
-        remember(out)
-    except CleanerError as error:
-        _log.warning("%s", printable(f"the scan that this one replaces will be missing from the history: {error}"))
-
-
-def _run(job: ScanJob, files: ScanFiles, options: ScanOptions, engine: Engine) -> Scan:
-    """Run a job in a held scan folder."""
-    heap_size = _heap_size(job, options)
-    checkpoint = Checkpoint(files.folder, _identity(job, options), job.info, heap_size, options.save_every)
-    fatal_files = FatalFiles(checkpoint.folder, job.datasets)
-    if options.progress and job.info.left_out:
-        _log.warning(_LEFT_OUT, as_text(job.info.left_out))
-    changed: dict[str, set[str]] = {}
-
-    def attempt(resume: bool) -> tuple[ScanProgress, dict[str, Any]]:
-        """Score what is left; repeated without a fatal file where the system ended a worker."""
-        progress = resume_from(checkpoint, job, resume)
-        changed.update(progress.changed)
-        fatal_files.find(resume)
-        with fatal_files.noting():
-            for split in progress.splits:
-                _score_changed(split, job.datasets[split.split], engine, progress.changed[split.split])
-            for dataset in job.datasets.values():
-                split = progress.begin(SplitProgress.empty(dataset.split, job.info, heap_size))
-                if not split.done:
-                    _score_split(dataset, split, engine, options, partial(checkpoint.save_if_due, progress))
-            if not options.fast:
-                return progress, {}
-            return progress, {s.split: rescore.rescore(job, s, options.k, engine) for s in progress.splits}
-
-    progress, rescored = fatal_files.score_past(attempt, options.resume)
-    settings = {**job.settings, **job.scorer.settings, **engine.settings, "ways": job.scorer.selector.names}
-    if any(changed.values()):
-        # Their losses are right; the counts over all samples have what was found first.
-        settings["changed_before_resume"] = {split: len(paths) for split, paths in changed.items() if paths}
-    if rescored:
-        settings["fast"] = rescored
-    if job.info.task == OTHER:
-        settings["drawn"] = _draw(job, progress.splits, files, options.progress)
-    scan = finish(job.info, progress, files, options, settings, partial(_given_labels, job))
-    checkpoint.remove()
-    return scan
-
-
-def _heap_size(job: ScanJob, options: ScanOptions) -> int:
-    """Return the size of the heaps, at most the number of samples."""
-    largest_split = max(1, *(dataset.count for dataset in job.datasets.values()))
-    return min(rescore.candidates_per_class(options.k) if options.fast else options.k, largest_split)
-
-
-def _identity(job: ScanJob, options: ScanOptions) -> dict[str, Any]:
-    """Return what must be equal for a scan to be resumed."""
-    info = job.info
-    return {
-        "k": options.k,
-        "dataset": info.address or info.root.as_posix(),
-        "fast": options.fast,
-        "splits": info.splits,
-        "vocabulary": list(info.vocab),
-        "task": info.task,
-        "number of samples": {split: dataset.count for split, dataset in job.datasets.items()},
-        "batch size": {split: dataset.batch_size for split, dataset in job.datasets.items()},
-        **job.scorer.identity(),
-        **job.identity,
-    }
+    with held_folder(out, job.info, options) as files, ray_cluster.session(cluster) as team:
+        return _run(ray_cluster.RayEngine(job, team), files, options)
 
 
 def _check_fast(job: ScanJob, fast: bool) -> None:
@@ -337,18 +206,102 @@ def _check_fast(job: ScanJob, fast: bool) -> None:
             )
 
 
-def _score_changed(progress: SplitProgress, dataset: Dataset, engine: Engine, changed: set[str]) -> None:
+@contextmanager
+def held_folder(out: Path, info: DatasetInfo, options: ScanOptions) -> Iterator[ScanFiles]:
+    """Hold the scan folder for as long as a scan takes.
+
+    Raises:
+        CleanerError: it holds something else, or another process writes a scan to it.
+    """
+    subject = (out, info.address or info.root, info.vocab, info.task)
+    check_out(*subject)  # before anything is written, even a lock
+    if options.decisions_from is not None:
+        check_decisions_from(options.decisions_from, out, info.task)
+    with writing(out) as files:
+        check_out(*subject)  # another scan may have ended before the lock was taken
+        if change := vocab_change(out, info.vocab):
+            _log.warning("%s", printable(change))
+        try:
+            remember(out)
+        except CleanerError as error:
+            _log.warning("the history will lack the scan that this one replaces: %s", printable(str(error)))
+        yield files
+
+
+def _run(engine: Engine, files: ScanFiles, options: ScanOptions) -> Scan:
+    """Run the engine's job in a held scan folder."""
+    job = engine.job
+    heap_size = rescore.candidates_per_class(options.k) if options.fast else options.k
+    heap_size = min(heap_size, max(1, *(dataset.count for dataset in job.datasets.values())))
+    checkpoint = Checkpoint(files.folder, _identity(job, options), job.info, heap_size, options.save_every)
+    fatal_files = FatalFiles(checkpoint.folder, job.datasets)
+    if options.progress and job.info.left_out:
+        _log.warning(
+            "left out files whose suffix is not known to be that of an image: %s. If some of them are images, rename "
+            "them to the suffix of their format, such as .jpg",
+            as_text(job.info.left_out),
+        )
+    changed: dict[str, set[str]] = {}
+
+    def attempt(resume: bool) -> ScanProgress:
+        """Score what is left; repeated without the file at fault if the system ends a worker."""
+        progress = resume_from(checkpoint, job, resume)
+        changed.update(progress.changed)
+        fatal_files.find(resume)
+        with fatal_files.noting():
+            for split in progress.splits:
+                _score_changed(split, engine, progress.changed[split.split])
+            for name in job.datasets:
+                split = progress.begin(SplitProgress.empty(name, job.info, heap_size))
+                if not split.done:
+                    _score_split(split, engine, options, partial(checkpoint.save_if_due, progress))
+            for split in progress.splits if options.fast else ():
+                progress.rescored[split.split] = rescore.rescore(engine, split, options.k)
+        return progress
+
+    progress = fatal_files.score_past(attempt, options.resume)
+    settings = {**job.settings, **job.scorer.settings, **engine.settings, "ways": job.scorer.selector.names}
+    if any(changed.values()):
+        # Their losses are right; the counts over all samples have what was found first.
+        settings["changed_before_resume"] = {split: len(paths) for split, paths in changed.items() if paths}
+    if options.fast:
+        settings["fast"] = progress.rescored
+    if job.info.task == OTHER:
+        settings["drawn"] = _draw(job, progress.splits, files, options.progress)
+    scan = finish(job.info, progress, files, options, settings, partial(_given_labels, job))
+    checkpoint.remove()
+    return scan
+
+
+def _identity(job: ScanJob, options: ScanOptions) -> dict[str, Any]:
+    """Return what must be equal for a scan to be resumed."""
+    info = job.info
+    return {
+        "k": options.k,
+        "dataset": info.address or info.root.as_posix(),
+        "fast": options.fast,
+        "splits": info.splits,
+        "vocabulary": info.vocab,
+        "task": info.task,
+        "number of samples": {split: dataset.count for split, dataset in job.datasets.items()},
+        "batch size": {split: dataset.batch_size for split, dataset in job.datasets.items()},
+        **job.scorer.identity(),
+        **job.identity,
+    }
+
+
+def _score_changed(progress: SplitProgress, engine: Engine, changed: set[str]) -> None:
     """Score again the files that changed after they were scored."""
     if changed:
         uncounted = progress.forget(changed)
+        dataset = engine.job.datasets[progress.split]
         keys = dataset.filtered_keys(lambda path, _label: path in changed)
         engine.score_keys(dataset, keys, partial(progress.update_again, uncounted=uncounted))
 
 
-def _score_split(
-    dataset: Dataset, progress: SplitProgress, engine: Engine, options: ScanOptions, save: Callable[[], None]
-) -> None:
+def _score_split(progress: SplitProgress, engine: Engine, options: ScanOptions, save: Callable[[], None]) -> None:
     """Score what is left of a split, with a progress bar and checkpoints."""
+    dataset = engine.job.datasets[progress.split]
     with _bar(f"scan {dataset.split}", dataset.count, progress.seen, options.progress) as bar:
 
         def report(n: int) -> None:
@@ -369,10 +322,9 @@ def _draw(job: ScanJob, splits: list[SplitProgress], files: ScanFiles, shown: bo
     files.make("drawn")
     count = 0
     for progress in splits:
-        dataset = job.datasets[progress.split]
-        wanted = {kept.path for kept in progress.heaps.of_class(0)}
-        with _bar(f"draw {progress.split}", len(wanted), 0, shown) as bar:
-            for key in dataset.filtered_keys(lambda path, _label, wanted=wanted: path in wanted):  # type: ignore[misc]
+        dataset, kept = job.datasets[progress.split], {kept.path for kept in progress.heaps.of_class(0)}
+        with _bar(f"draw {progress.split}", len(kept), 0, shown) as bar:
+            for key in dataset.filtered_keys(rescore.among(kept)):
                 if data := job.scorer.draw(dataset, key):
                     files.write(f"drawn/{drawn_file(files.folder, dataset.name(key)).name}", data)
                     count += 1
@@ -380,24 +332,8 @@ def _draw(job: ScanJob, splits: list[SplitProgress], files: ScanFiles, shown: bo
     return count
 
 
-def collect(batches: Iterable[Scored], progress: SplitProgress, total: int | None, shown: bool) -> None:
-    """Take batches that were scored elsewhere into `progress`, with a progress bar.
-
-    Args:
-        batches: the batches of one split.
-        progress: of that split.
-        total: number of samples; None if unknown.
-        shown: show the bar.
-    """
-    with _bar(f"scan {progress.split}", total, 0, shown) as bar:
-        for batch in batches:
-            progress.update(batch)
-            bar.update(len(batch.paths))
-    progress.done = True
-
-
 GivenLabels = Callable[[str, set[str]], Mapping[str, tuple[str, ...]]]
-"""Looks up all labels of the samples of a split with some paths, for several labels per image."""
+"""Looks up all labels of the samples of a split with some paths."""
 
 
 def finish(
@@ -421,24 +357,18 @@ def finish(
             f"none of the {len(unreadable)} images is readable; the first, {first.path!r}: {first.error}"
         )
     scan = Scan(
-        root=info.root,
-        address=info.address,
-        vocab=info.vocab,
-        splits=info.splits,
+        **vars(info),
         k=options.k,
         scored={split.split: split.scored for split in splits},
         samples=LazyRecords(lambda: (s for split in splits for s in _samples(split, info, given_labels))),
         cells={split.split: _confusion_cells(split, info) for split in splits},
         unreadable=tuple(unreadable),
-        left_out=dict(info.left_out),
         losses=tuple(losses for split in splits for losses in _class_losses(split, info.vocab)),
         ranked_by=options.ranked_by,
         settings=settings,
         versions=_versions(),
         started=progress.started,
         finished=now(),
-        task=info.task,
-        label_delim=info.label_delim,
     ).write_to(files)
     if options.decisions_from is not None:
         take_over(scan, options.decisions_from)
@@ -465,23 +395,22 @@ def _samples(progress: SplitProgress, info: DatasetInfo, given_labels: GivenLabe
 def _given_labels(job: ScanJob, split: str, paths: set[str]) -> dict[str, tuple[str, ...]]:
     """Look up all labels of some samples; of a file that is listed twice, those of the first item."""
     dataset, found = job.datasets[split], dict[str, tuple[str, ...]]()
-    for key in dataset.keys():  # noqa: SIM118 - a dataset is no mapping
-        if (name := dataset.name(key)) in paths and name not in found:
+    for key in dataset.filtered_keys(rescore.among(paths)):
+        name = dataset.name(key)
+        if name not in found:
             found[name] = split_labels(dataset.label(key), job.info.label_delim)
     return found
 
 
 def _confusion_cells(progress: SplitProgress, info: DatasetInfo) -> dict[tuple[str, str], int]:
     """Return the confusion counts; only with one label per image is one label taken for another."""
-    if info.task != SINGLE_LABEL:
-        return {}
-    return {(info.vocab[cell.label], info.vocab[cell.predicted]): cell.n for cell in progress.tally.result()}
+    cells = progress.tally.result() if info.task == SINGLE_LABEL else ()
+    return {(info.vocab[cell.label], info.vocab[cell.predicted]): cell.n for cell in cells}
 
 
 def _class_losses(progress: SplitProgress, vocab: tuple[str, ...]) -> Iterator[ClassLosses]:
     for tally in progress.tally.classes():
-        counts = (tally.scored, tally.predicted_otherwise, tally.mean_loss, tally.not_finite, tally.histogram)
-        yield ClassLosses(progress.split, vocab[tally.label], *counts)
+        yield ClassLosses(progress.split, vocab[tally.label], *tally[1:])
 
 
 def _versions() -> dict[str, str]:

@@ -187,7 +187,7 @@ def _scan(
         raise CleanerError(f"ranked_by is {options.ranked_by!r}; pass {' or '.join(map(repr, _RANKINGS))}")
     split = SplitProgress.empty(info.splits[0], info, min(options.k, count or options.k))
     progress = ScanProgress([split])
-    with held_folder(Path(out), info, options.decisions_from) as files:
+    with held_folder(Path(out), info, options) as files:
         scored = columns.score_blocks(blocks, info.vocab, info.root, _RANKINGS[options.ranked_by])
         collect(scored, split, count, options.progress)
         scan = finish(info, progress, files, options, {"source": "arrays", "ways": {}})

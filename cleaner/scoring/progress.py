@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
-import stat
 import time
 import zipfile
 import zlib
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cleaner.core.changed_files import ChangedFiles
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import write_whole
 from cleaner.core.records import ScoredBatch, ScoredLabels, Unreadable, now
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from cleaner.scoring.engine import DatasetInfo, ScanJob
 
 __all__ = [
-    "ChangedFiles",
     "Checkpoint",
     "ScanProgress",
     "SplitProgress",
@@ -151,12 +149,14 @@ class ScanProgress:
         backends: name of the backend that runs the model, by `"exact"` and `"fast"`.
         started: when the scan was first started; UTC, ISO 8601.
         changed: files of each split that changed after they were scored.
+        rescored: statistics of the second pass over each split of a fast scan.
     """
 
     splits: list[SplitProgress] = field(default_factory=list)
     backends: Mapping[str, str] = field(default_factory=dict)
     started: str = field(default_factory=now)
     changed: dict[str, set[str]] = field(default_factory=dict)
+    rescored: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def begin(self, new: SplitProgress) -> SplitProgress:
         """Return the progress of the split of `new`, which is taken if the split was not begun yet."""
@@ -215,45 +215,6 @@ def _survey(dataset: Dataset, n: int, info: DatasetInfo, checkpoint: Checkpoint)
             yield name
 
     return fingerprint(names()), changed
-
-
-class ChangedFiles:
-    """Tells which files changed since a moment, by their times in the file system.
-
-    A file also counts as changed if it may be another one: its name or permissions changed, or those of a folder above.
-
-    Args:
-        root: the dataset's folder.
-        since: nanoseconds since the epoch.
-    """
-
-    def __init__(self, root: Path, since: int) -> None:
-        self._root = root
-        self._since = since
-        self._moved: dict[str, bool] = {}
-
-    def has(self, path: str) -> bool:
-        """Return whether the file changed; False if there is none, as in datasets whose samples are no files."""
-        file = os.path.join(self._root, path)
-        try:
-            status = os.lstat(file)
-            new = self._is_new(status) or (stat.S_ISLNK(status.st_mode) and self._is_new(os.stat(file)))
-        except OSError:
-            return False
-        return new or self._was_moved(os.path.dirname(path))
-
-    def _is_new(self, status: os.stat_result) -> bool:
-        # The inode's time is also new for a file that was copied or moved with its old times.
-        return max(status.st_mtime_ns, status.st_ctime_ns) > self._since
-
-    def _was_moved(self, folder: str) -> bool:
-        """Return whether a folder was moved to its place, with its contents."""
-        if folder not in self._moved:
-            status = os.stat(os.path.join(self._root, folder))
-            # Adding or removing a name in a folder also renews its time of modification; moving it does not.
-            own = status.st_ctime_ns > self._since >= status.st_mtime_ns
-            self._moved[folder] = own or (folder != "" and self._was_moved(os.path.dirname(folder)))
-        return self._moved[folder]
 
 
 class Checkpoint:

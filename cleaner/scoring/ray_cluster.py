@@ -31,7 +31,7 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.records import ScoredBatch, ScoredLabels
 from cleaner.core.tally import Tally
 from cleaner.core.topk import TopLosses
-from cleaner.scoring.engine import ScanJob, check_all_scored, score
+from cleaner.scoring.engine import Engine, ScanJob, check_all_scored, score
 from cleaner.scoring.fatal_files import FatalFiles, warn_of_fatal
 from cleaner.scoring.progress import SplitProgress
 
@@ -114,16 +114,12 @@ class ShardResult:
     error: str = ""
 
 
-class RayEngine:
-    """Scores on the workers of a cluster; see `engine.Engine`.
-
-    Args:
-        job: what is scored; it is sent to every worker.
-        team: the workers.
-    """
+class RayEngine(Engine):
+    """Scores on the workers of a cluster; the job is sent to each of them."""
 
     def __init__(self, job: ScanJob, team: _Team) -> None:
-        self._job, self._team = job, team
+        super().__init__(job)
+        self._team = team
         self.settings: Mapping[str, Any] = {"engine": "ray", "workers": team.workers}
 
     def score_remaining(
@@ -151,14 +147,14 @@ class RayEngine:
         import ray
 
         # Each worker unpickles it once; it is kept until the last of them could have to be replaced.
-        pickled_job = ray.put(_pickled(self._job))
+        pickled_job = ray.put(_pickled(self.job))
         for number, result in enumerate(_shard_results(shards, pickled_job, k, self._team)):
             if result.error:
                 raise CleanerError(result.error)
             if result.number != number:
                 raise RuntimeError(f"the result of shard {result.number} came, expected that of shard {number}")
             for kind, name in result.backends.items():
-                self._job.scorer.selector.names.setdefault(kind, name)
+                self.job.scorer.selector.names.setdefault(kind, name)
             yield result
 
 

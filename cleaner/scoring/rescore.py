@@ -18,10 +18,10 @@ from cleaner.core.topk import TopLosses
 from cleaner.scoring.progress import SplitProgress
 
 if TYPE_CHECKING:
-    from cleaner.scoring.data.reader import Dataset, SampleFilter
-    from cleaner.scoring.engine import Engine, ScanJob
+    from cleaner.scoring.data.reader import SampleFilter
+    from cleaner.scoring.engine import Engine
 
-__all__ = ["candidates_per_class", "rescore"]
+__all__ = ["among", "candidates_per_class", "rescore"]
 
 # The error of a sample that was not scored twice may be larger than any that was seen.
 _SAFETY_FACTOR = 1.5
@@ -32,7 +32,7 @@ def candidates_per_class(k: int) -> int:
     return k + max(16, 2 * k)
 
 
-def rescore(job: ScanJob, progress: SplitProgress, k: int, engine: Engine) -> dict[str, Any]:
+def rescore(engine: Engine, progress: SplitProgress, k: int) -> dict[str, Any]:
     """Replace the heaps of a fast pass by the exact ones.
 
     Returns:
@@ -41,15 +41,16 @@ def rescore(job: ScanJob, progress: SplitProgress, k: int, engine: Engine) -> di
     """
     from cleaner.scoring.model.backends import FAST  # which loads torch
 
+    job = engine.job
     if job.scorer.selector.names.get("fast") not in FAST:
         # No backend of lower precision was quicker: the pass was an exact one.
         progress.heaps = progress.heaps.truncated(min(k, progress.heaps.k))
         return {"error": 0.0, "margin": 0, "scored_twice": 0.0, "classes_scored_twice": []}
-    second = _SecondPass(job.datasets[progress.split], progress, k, engine)
+    second = _SecondPass(engine, progress, k)
     fast, vocab = second.fast, job.info.vocab
     wanted = {kept.path for label in range(fast.n_classes) for kept in fast.of_class(label)[:k]}
     while wanted:
-        second.score(_among(wanted))
+        second.score(among(wanted))
         wanted = {
             kept.path
             for label in range(fast.n_classes)
@@ -69,19 +70,20 @@ def rescore(job: ScanJob, progress: SplitProgress, k: int, engine: Engine) -> di
     }
 
 
-def _among(wanted: set[str]) -> SampleFilter:
-    return lambda path, _label: path in wanted
+def among(paths: set[str]) -> SampleFilter:
+    """Return the filter that accepts samples with one of some paths."""
+    return lambda path, _label: path in paths
 
 
 class _SecondPass:
     """The samples that were scored twice so far, and the largest error that this showed."""
 
-    def __init__(self, dataset: Dataset, progress: SplitProgress, k: int, engine: Engine) -> None:
+    def __init__(self, engine: Engine, progress: SplitProgress, k: int) -> None:
         self.fast = progress.heaps
         self.exact = TopLosses(self.fast.n_classes, min(k, self.fast.k))
         self.error = 0.0
         self.done: set[str] = set()
-        self._dataset, self._progress, self._engine = dataset, progress, engine
+        self._dataset, self._progress, self._engine = engine.job.datasets[progress.split], progress, engine
         classes = map(self.fast.of_class, range(self.fast.n_classes))
         self._fast_losses = {kept.path: kept.loss for of_class in classes for kept in of_class}
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cleaner.core.topk import TopLosses
-from cleaner.scoring.engine import LocalEngine, score
+from cleaner.scoring.engine import Engine, score
 from cleaner.scoring.progress import SplitProgress
 from cleaner.scoring.rescore import rescore
 from tests.support.made_up_job import MadeUpDataset, MadeUpScorer, made_up_job
@@ -27,7 +27,7 @@ class FastPass:
         self.scorer.scored = 0
 
     def rescore(self, k: int) -> dict[str, object]:
-        return rescore(self.job, self.progress, k, LocalEngine(self.job))
+        return rescore(Engine(self.job), self.progress, k)
 
 
 @st.composite

@@ -20,6 +20,7 @@ import pytest
 import torch
 
 import cleaner
+from cleaner.core.changed_files import ChangedFiles
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import ScoredLabels, Unreadable
 from cleaner.core.scan import load
@@ -211,7 +212,7 @@ def test_a_file_is_changed_whatever_brought_another_to_its_place(way: str, tmp_p
     for file in tmp_path.rglob("*"):
         os.utime(file, ns=(10**18, 10**18), follow_symlinks=False)
     latest = max(file.lstat().st_ctime_ns for file in tmp_path.rglob("*"))
-    files = progress.ChangedFiles(root, latest)
+    files = ChangedFiles(root, latest)
     names = [file.relative_to(root).as_posix() for file in images]
     assert not any(map(files.has, [*names, "link.png", "sample 7", "train/none.png"]))
 
@@ -224,7 +225,7 @@ def test_a_file_is_changed_whatever_brought_another_to_its_place(way: str, tmp_p
     else:
         (root / part).rename(tmp_path / "old")
         (tmp_path / "other" / part).rename(root / part)
-    files = progress.ChangedFiles(root, latest)
+    files = ChangedFiles(root, latest)
     assert files.has("link.png" if part is None else path.as_posix())
     assert files.has(names[-1]) == (way == "a folder above")
 
