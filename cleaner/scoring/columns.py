@@ -16,11 +16,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from cleaner.core.duplicates import DuplicateFinder
 from cleaner.core.errors import CleanerError, FieldError
 from cleaner.core.files import check_path, relative_path
 from cleaner.core.records import ScoredBatch
 from cleaner.core.terminal import abbreviate
-from cleaner.scoring.data.checks import DuplicateFinder
 
 __all__ = ["Block", "Column", "Ranking", "chunk_blocks", "column_blocks", "common_folder", "count_rows", "score_blocks"]
 

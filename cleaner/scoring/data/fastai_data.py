@@ -17,27 +17,26 @@ from fastai.learner import Learner
 from fastai.vision import augment
 from PIL import Image
 
+from cleaner.core.duplicates import DuplicateFinder
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import image_files
+from cleaner.core.labelled_files import SPLIT_FOLDERS, split_of
 from cleaner.core.suffixes import SuffixCounts, as_text
 from cleaner.core.tasks import ALL_IMAGES, OTHER, SINGLE_LABEL
-from cleaner.scoring.data.checks import DuplicateFinder, check_folder, common_root
+from cleaner.scoring.data.checks import check_folder, common_root
 from cleaner.scoring.data.reader import SPREAD, Dataset, Key
 from cleaner.scoring.data.remote import Address
 from cleaner.scoring.model.targets import Targets
 
 __all__ = [
-    "SPLIT_FOLDERS",
     "FastaiData",
     "FastaiDataset",
     "from_address",
     "from_folder",
     "from_learner",
     "skip_zero_padding",
-    "split_of",
 ]
 
-SPLIT_FOLDERS = ("train", "valid", "test")
 # The learner's own loaders, by the names that people use.
 _LOADERS = {"train": 0, "valid": 1}
 _BLOCK = 4096
@@ -270,12 +269,6 @@ class FolderListing:
             return
         with self.address.fetched(Path(key).relative_to(self.root).as_posix()) as copy:
             yield str(copy)
-
-
-def split_of(path: str, root: Path) -> str:
-    """Return the split of an image, by the name of its topmost folder below the root."""
-    parts = path[len(os.path.join(root, "")) :].split(os.sep)
-    return parts[0] if len(parts) > 2 and parts[0] in SPLIT_FOLDERS else "all"
 
 
 def from_learner(learn: Learner, targets: Targets, splits: Sequence[str], root: str | Path | None) -> FastaiData:

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import IterableDataset, Subset, default_collate
 
+from cleaner.core.duplicates import DuplicateFinder
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH
 from cleaner.core.tasks import check_vocab
 from cleaner.core.terminal import abbreviate
-from cleaner.scoring.data.checks import DuplicateFinder, common_root
+from cleaner.scoring.data.checks import common_root
 from cleaner.scoring.data.reader import SPREAD, Dataset, guarded
 
 __all__ = ["Paths", "TorchDataset", "check_dataset", "common_vocab", "transform_text", "warn_of_random_steps"]
