@@ -48,9 +48,6 @@ class Column:
 
     Attributes:
         values: all values; None if they come in pieces, which may be read only once.
-
-    Raises:
-        CleanerError: `values` is none of these.
     """
 
     def __init__(self, name: str, values: Any) -> None:
@@ -88,11 +85,7 @@ class Column:
 
 
 def count_rows(labels: Column, pred_probs: Any, paths: Column) -> int | None:
-    """Return the number of samples; None if all three come in pieces.
-
-    Raises:
-        CleanerError: the numbers of labels, rows and paths differ.
-    """
+    """Return the number of samples; None if all three come in pieces."""
     n_labels, n_paths = (None if column.values is None else len(column.values) for column in (labels, paths))
     n_rows = pred_probs.shape[0] if _is_array(pred_probs) else None
     return _check_counts("there are", n_labels, n_rows, n_paths)
@@ -109,11 +102,7 @@ def _check_counts(subject: str, n_labels: int | None, n_rows: int | None, n_path
 
 
 def common_folder(paths: Column) -> Path:
-    """Return the folder that all paths have in common, or the current folder if one of them is relative.
-
-    Raises:
-        CleanerError: the paths come in pieces, or have no folder in common.
-    """
+    """Return the folder that all paths have in common, or the current folder if one of them is relative."""
     if paths.values is None:
         raise CleanerError("root is not given; pass the dataset's folder, because the paths come in pieces")
     are_absolute = all(isinstance(path, (str, os.PathLike)) and os.path.isabs(path) for path in paths.values)
@@ -131,11 +120,7 @@ def common_folder(paths: Column) -> Path:
 
 
 def column_blocks(labels: Column, pred_probs: Any, paths: Column, vocab: Sequence[str]) -> Iterator[Block]:
-    """Cut labels, probabilities (an array [n, n_classes], or an iterable of such arrays) and paths into blocks.
-
-    Raises:
-        CleanerError: `pred_probs` is neither, or the numbers of labels, rows and paths differ.
-    """
+    """Cut labels, probabilities (an array [n, n_classes], or an iterable of such arrays) and paths into blocks."""
     seen = 0
     for probs in _row_arrays(pred_probs, vocab):
         n = len(probs)
@@ -147,11 +132,7 @@ def column_blocks(labels: Column, pred_probs: Any, paths: Column, vocab: Sequenc
 
 
 def chunk_blocks(chunks: Iterable[Any], vocab: Sequence[str]) -> Iterator[Block]:
-    """Cut tuples of labels, probabilities and paths into blocks.
-
-    Raises:
-        CleanerError: a chunk is no such tuple, or its numbers of labels, rows and paths differ.
-    """
+    """Cut tuples of labels, probabilities and paths into blocks."""
     for number, chunk in enumerate(chunks):
         is_sequence = isinstance(chunk, (tuple, list))
         if not is_sequence or len(chunk) != 3 or not all(map(_is_piece, chunk)):
@@ -166,9 +147,6 @@ def score_blocks(blocks: Iterable[Block], vocab: Sequence[str], root: Path, rank
     """Check blocks and compute their losses.
 
     Paths become relative to `root`, which need not exist.
-
-    Raises:
-        CleanerError: a label, a path or a row of probabilities is invalid, or there are no rows.
     """
     find_labels, duplicates, seen = _LabelFinder(vocab), DuplicateFinder(), 0
     for labels, probs, given_paths in blocks:

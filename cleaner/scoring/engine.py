@@ -76,11 +76,7 @@ class ScanJob:
 
 @dataclass(frozen=True)
 class ScanOptions:
-    """Options of a scan; see `cleaner.scan`. `save_every` is the longest time in seconds between two checkpoints.
-
-    Raises:
-        CleanerError: `k` is invalid.
-    """
+    """Options of a scan; see `cleaner.scan`. `save_every` is the longest time in seconds between two checkpoints."""
 
     k: int = 100
     fast: bool = False
@@ -142,9 +138,6 @@ def score(
         update: takes each scored batch, in order.
         workers: number of processes that read images; see `read`.
         fast: run the quickest backend, not the quickest one that gives the same losses.
-
-    Raises:
-        CleanerError: a sample or the model's output makes no sense, or the system ended a worker.
     """
     from cleaner.scoring.data.reader import lost_workers, read
     from cleaner.scoring.model.scorer import one_batch_late, unscored_batch
@@ -176,12 +169,7 @@ def collect(batches: Iterable[Scored], progress: SplitProgress, total: int | Non
 
 
 def run(job: ScanJob, out: Path, options: ScanOptions, engine: str | Cluster = "local") -> Scan:
-    """Score every split of a job and write the scan folder `out`; arguments as in `cleaner.scan`.
-
-    Raises:
-        CleanerError: an option is invalid, `out` holds something else or an unfinished scan of something else, another
-            process writes to it, or no image is readable.
-    """
+    """Score every split of a job and write the scan folder `out`; arguments as in `cleaner.scan`."""
     _check_fast(job, options.fast)
     if engine == "local":
         with held_folder(out, job.info, options) as files:
@@ -208,11 +196,7 @@ def _check_fast(job: ScanJob, fast: bool) -> None:
 
 @contextmanager
 def held_folder(out: Path, info: DatasetInfo, options: ScanOptions) -> Iterator[ScanFiles]:
-    """Hold the scan folder for as long as a scan takes.
-
-    Raises:
-        CleanerError: it holds something else, or another process writes a scan to it.
-    """
+    """Hold the scan folder for as long as a scan takes."""
     subject = (out, info.address or info.root, info.vocab, info.task)
     check_out(*subject)  # before anything is written, even a lock
     if options.decisions_from is not None:
@@ -344,11 +328,7 @@ def finish(
     settings: Mapping[str, Any],
     given_labels: GivenLabels = lambda _split, _paths: {},
 ) -> Scan:
-    """Write what was found to a held scan folder.
-
-    Raises:
-        CleanerError: no image is readable.
-    """
+    """Write what was found to a held scan folder."""
     splits = progress.splits
     unreadable = [item for split in splits for item in sorted(split.unreadable, key=lambda u: u.path)]
     if not any(split.scored for split in splits):

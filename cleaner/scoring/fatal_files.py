@@ -150,9 +150,6 @@ class FatalFiles:
 
         Args:
             resume: trust what was found before; otherwise those files are read again, too.
-
-        Raises:
-            CleanerError: this process has lost a reader, and no file is the cause.
         """
         found = self.folder / "fatal.jsonl"
         if found.exists() and not resume:

@@ -182,11 +182,7 @@ def fingerprint(paths: Iterable[str], before: int = 0) -> int:
 
 
 def resume_from(checkpoint: Checkpoint, job: ScanJob, resume: bool) -> ScanProgress:
-    """Return the progress of the unfinished scan, or that of a new one.
-
-    Raises:
-        CleanerError: the checkpoint is that of another scan or damaged, or the dataset's files are others now.
-    """
+    """Return the progress of the unfinished scan, or that of a new one."""
     if not resume:
         checkpoint.restart()
     progress = checkpoint.load()
@@ -247,11 +243,7 @@ class Checkpoint:
         return self._path.parent
 
     def load(self) -> ScanProgress | None:
-        """Read the progress of an unfinished scan; None if there is none.
-
-        Raises:
-            CleanerError: the checkpoint is that of another learner, dataset or `k`, or is damaged.
-        """
+        """Read the progress of an unfinished scan; None if there is none."""
         if not self._path.exists():
             return None
         advice = "start over with resume=False (--no-resume), or give another folder"

@@ -60,9 +60,6 @@ class Cluster:
             connected to, or else to start one on this machine for the duration of the scan.
         num_workers: processes that score; None for one per GPU, or, without GPUs, one per core.
         gpus_per_worker: GPUs of each of them, 0.5 to share one between two; None for one if there are any.
-
-    Raises:
-        CleanerError: a number is invalid.
     """
 
     address: str | None = None
@@ -166,11 +163,7 @@ def shard_size(count: int, workers: int) -> int:
 
 @contextmanager
 def session(cluster: Cluster) -> Iterator[_Team]:
-    """Connect to the cluster; one that this starts is shut down afterwards, also after an error or Ctrl-C.
-
-    Raises:
-        CleanerError: Ray is not installed, or there is no cluster at the address, or it is too small.
-    """
+    """Connect to the cluster; one that this starts is shut down afterwards, also after an error or Ctrl-C."""
     # No reports about users.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray = _imported()

@@ -12,21 +12,13 @@ __all__ = ["check_folder", "check_number", "common_root"]
 
 
 def check_number(name: str, value: int | None, min_value: int) -> None:
-    """Check that `value` is None or a whole number of at least `min_value`.
-
-    Raises:
-        CleanerError: it is not.
-    """
+    """Check that `value` is None or a whole number of at least `min_value`."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < min_value):
         raise CleanerError(f"{name} is {value!r}; pass a whole number of at least {min_value}")
 
 
 def check_folder(folder: Path) -> Path:
-    """Return the absolute path of a folder.
-
-    Raises:
-        CleanerError: there is no such folder.
-    """
+    """Return the absolute path of a folder."""
     if not folder.is_dir():
         raise CleanerError(f"{str(folder)!r} is not a folder; pass the folder that holds the images")
     return Path(os.path.abspath(folder))

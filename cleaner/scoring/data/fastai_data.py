@@ -75,9 +75,6 @@ class FastaiDataset(Dataset):
         dl: fastai's loader with the validation transforms; its items are those above.
         folders: the folders that hold files.
         labels: labels of samples from every folder.
-
-    Raises:
-        CleanerError: the learner's transforms do not take such items.
     """
 
     collate_advice = "Train the learner with item_tfms=Resize(...), which gives all images one size"
@@ -133,11 +130,7 @@ class FastaiDataset(Dataset):
         skip_zero_padding()
 
     def survey(self) -> None:
-        """Count the samples and look up a label in each folder, so that a wrong class is found at once.
-
-        Raises:
-            CleanerError: an item has no file, or a label is not in the vocabulary.
-        """
+        """Count the samples and look up a label in each folder, so that a wrong class is found at once."""
         finder = DuplicateFinder()
         random = Random(0)  # noqa: S311 - which images are looked at is no secret
         keys = self.keys()
@@ -272,11 +265,7 @@ class FolderListing:
 
 
 def from_learner(learn: Learner, targets: Targets, splits: Sequence[str], root: str | Path | None) -> FastaiData:
-    """Return the splits of a learner's own data.
-
-    Raises:
-        CleanerError: the learner has no items in a split, or the root is not a folder.
-    """
+    """Return the splits of a learner's own data."""
     folder = None if root is None else check_folder(Path(root))
     items = {split: _items_of(learn, split) for split in splits}
     datasets = {split: LearnerItems(learn, split, targets, own, {}) for split, own in items.items()}
@@ -284,11 +273,7 @@ def from_learner(learn: Learner, targets: Targets, splits: Sequence[str], root: 
 
 
 def from_folder(learn: Learner, targets: Targets, data: Path, batch_size: int | None) -> FastaiData:
-    """Return the images below a folder, labelled as the learner labels paths.
-
-    Raises:
-        CleanerError: there is no such folder, or no image in it, or all images have one label.
-    """
+    """Return the images below a folder, labelled as the learner labels paths."""
     root = check_folder(data)
     listings = {split: FolderListing(root, split) for split in (*SPLIT_FOLDERS, "all")}
     datasets = _folder_datasets(learn, targets, listings, str(data), batch_size)
@@ -297,11 +282,7 @@ def from_folder(learn: Learner, targets: Targets, data: Path, batch_size: int | 
 
 
 def from_address(learn: Learner, targets: Targets, data: str, batch_size: int | None) -> FastaiData:
-    """Return the images at an fsspec address, labelled as the learner labels paths.
-
-    Raises:
-        CleanerError: as `from_folder`, or the address cannot be used.
-    """
+    """Return the images at an fsspec address, labelled as the learner labels paths."""
     if targets.task == OTHER:
         raise CleanerError(
             f"images at an address, such as {data!r}, need a learner that classifies. The targets of this one may be "
@@ -325,9 +306,6 @@ def surveyed(
         datasets: the samples of each split.
         root: the dataset's folder, or a function that finds it from the folders of all files.
         one_label_of: where the images are, for the error if all of them have one label; empty to accept that.
-
-    Raises:
-        CleanerError: an item has no file, or a label cannot be used.
     """
     for dataset in datasets.values():
         dataset.survey()

@@ -30,11 +30,7 @@ _MAX_TRIED = 64
 
 
 def from_table(learn: Learner, targets: Targets, data: Path, rows: LabelRows, batch_size: int | None) -> FastaiData:
-    """Return the images that a label table names, with the labels in its rows.
-
-    Raises:
-        CleanerError: the learner does not give each image one label, or a row of the table makes no sense.
-    """
+    """Return the images that a label table names, with the labels in its rows."""
     _check_single_label(learn)
     table = LabelledFiles(rows, check_folder(data), {label: index for index, label in enumerate(targets.vocab)})
     splits, fingerprint = table.check()

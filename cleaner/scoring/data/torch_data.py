@@ -52,9 +52,6 @@ class TorchDataset(Dataset):
 
     Attributes:
         folders: folders of the files.
-
-    Raises:
-        CleanerError: a path is invalid or repeated, or none of the files exists.
     """
 
     collate_advice = "Let the dataset's transform return images of one size and number of channels"
@@ -155,11 +152,7 @@ class TorchDataset(Dataset):
 
 
 def check_dataset(dataset: Any, paths: Any) -> None:
-    """Check, without reading an image, that a dataset is map-style and that its files or `paths` are known.
-
-    Raises:
-        CleanerError: it cannot be scanned.
-    """
+    """Check, without reading an image, that a dataset is map-style and that its files or `paths` are known."""
     kind = type(dataset).__name__
     if isinstance(dataset, IterableDataset) or not _is_sequence(dataset):
         raise CleanerError(
@@ -189,12 +182,7 @@ def check_dataset(dataset: Any, paths: Any) -> None:
 
 
 def common_vocab(datasets: Mapping[str, Any], vocab: Any) -> tuple[str, ...]:
-    """Return `vocab`, or if it is None the classes that all datasets list, in the order of their indices.
-
-    Raises:
-        CleanerError: these are not labels, the datasets list different classes or none, or the same class at another
-            index than in `vocab`.
-    """
+    """Return `vocab`, or if it is None the classes that all datasets list, in the order of their indices."""
     if vocab is not None:
         labels = check_vocab(vocab, "vocab")
         for dataset in datasets.values():

@@ -58,9 +58,6 @@ def fastai_job(learn: Any, open_data: Callable[[Learner, Targets], FastaiData], 
         learn: the learner.
         open_data: returns the datasets for a learner and the meaning of its targets.
         workers: number of processes that read images; None to choose.
-
-    Raises:
-        CleanerError: the learner cannot be used, or as `open_data`.
     """
     check_number("workers", workers, min_value=0)
     targets = targets_of(check_learner(learn))
@@ -115,11 +112,7 @@ class FastaiScorer(Scorer):
 
     @contextmanager
     def session(self, dataset: Dataset, fast: bool) -> Iterator[Callable[[PathBatch], Pending]]:
-        """Validate batch by batch, with the learner's own events; see `Scorer`.
-
-        Raises:
-            CleanerError: a callback cancels validation.
-        """
+        """Validate batch by batch, with the learner's own events; see `Scorer`."""
         if not isinstance(dataset, FastaiDataset):
             raise TypeError(f"a learner scores a FastaiDataset, not a {type(dataset).__name__}")
         if fast:

@@ -55,25 +55,13 @@ class Targets(Protocol):
         """Return the label of a target, as the dataset gives it; several labels are joined."""
 
     def losses(self, output: BatchOutput) -> Tensor:
-        """Return the losses that rank samples: [n], or [n, c] where each label has a loss of its own.
-
-        Raises:
-            CleanerError: this loss does not give them.
-        """
+        """Return the losses that rank samples: [n], or [n, c] where each label has a loss of its own."""
 
     def check(self, prediction: Any, targets: Sequence[Any], n: int) -> None:
-        """Check that the model's output and targets of `n` samples fit the vocabulary.
-
-        Raises:
-            CleanerError: they do not.
-        """
+        """Check that the model's output and targets of `n` samples fit the vocabulary."""
 
     def results(self, output: BatchOutput, n: int) -> list[Tensor]:
-        """Return what `record` needs of a batch of `n` samples, still on the device.
-
-        Raises:
-            CleanerError: as `losses`.
-        """
+        """Return what `record` needs of a batch of `n` samples, still on the device."""
 
     def record(
         self, paths: Sequence[str], arrays: Arrays, unreadable: Sequence[Unreadable]
@@ -182,11 +170,7 @@ class OtherTargets:
 
 
 def targets_of(learn: Learner) -> Targets:
-    """Return what the targets of a learner mean.
-
-    Raises:
-        CleanerError: the vocabulary makes no sense.
-    """
+    """Return what the targets of a learner mean."""
     dls = learn.dls
     lists = dls.valid_ds.tls
     steps = [step for pipeline in lists[1:] for step in pipeline.tfms.fs]
@@ -204,11 +188,7 @@ def targets_of(learn: Learner) -> Targets:
 
 
 def check_learner(learn: Any) -> Learner:
-    """Return a learner whose data has images and targets.
-
-    Raises:
-        CleanerError: it is no learner, or its data is of another kind.
-    """
+    """Return a learner whose data has images and targets."""
     if not isinstance(learn, Learner):
         raise CleanerError(
             f"expected a fastai Learner, got {type(learn).__name__}; pass the object that `vision_learner` returned"

@@ -60,11 +60,7 @@ def torch_job(
     workers: int | None,
     device: str | torch.device | None,
 ) -> ScanJob:
-    """Return the scan of a torch model; arguments as in `cleaner.scan_model`, with datasets and paths by split.
-
-    Raises:
-        CleanerError: an argument cannot be used.
-    """
+    """Return the scan of a torch model; arguments as in `cleaner.scan_model`, with datasets and paths by split."""
     check_number("workers", workers, 0)
     check_number("batch_size", batch_size, 1)
     files: Mapping[str, Paths | None] = paths or dict.fromkeys(datasets)
@@ -97,9 +93,6 @@ class TorchScorer(Scorer):
         vocab: as in `Scorer`.
         loss_fn: see `cleaner.scan_model`; None for cross-entropy.
         device: where to run a copy of the model; None to run the model where it is.
-
-    Raises:
-        CleanerError: an argument cannot be used.
     """
 
     def __init__(
@@ -129,11 +122,7 @@ class TorchScorer(Scorer):
 
     @contextmanager
     def session(self, dataset: Dataset, fast: bool) -> Iterator[Callable[[PathBatch], Pending]]:
-        """Run the model in evaluation mode; see `Scorer`. A batch is a pair of inputs and class indices.
-
-        Raises:
-            CleanerError: while a batch is scored: the model's output or the loss does not fit the vocabulary.
-        """
+        """Run the model in evaluation mode; see `Scorer`. A batch is a pair of inputs and class indices."""
         if fast:
             load_compilers()  # while the workers read the first images
         backend: Model | None = None
