@@ -24,13 +24,13 @@ from hypothesis import strategies as st
 
 import cleaner
 from cleaner.cli import main
+from cleaner.core import prediction_blocks
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
+from cleaner.core.prediction_blocks import Column
 from cleaner.core.records import Action, Decision
 from cleaner.core.scan import Scan, load
-from cleaner.scoring import columns
-from cleaner.scoring.columns import Column
 from cleaner.scoring.data.checks import DuplicateFinder
 from tests.support.images import make_image
 from tests.support.loaded_packages import HEAVY, SCREEN, loaded_by
@@ -117,7 +117,7 @@ def test_what_is_kept_is_the_beginning_of_the_full_sort_whatever_the_pieces(
         texts = [vocab[label] for label in labels]
         labels_in, probs_in, paths_in = map(in_pieces, (texts, probs, paths), lengths)
         chunks = zip(*(in_pieces(column, lengths[0]) for column in (labels, probs, paths)), strict=True)
-        with patch.object(columns, "_NUMBERS_PER_BLOCK", 2 * width):
+        with patch.object(prediction_blocks, "_NUMBERS_PER_BLOCK", 2 * width):
             pieces = scan_of(Path(folder), "other", labels=labels_in, pred_probs=probs_in, paths=paths_in, **options)
         assert files_of(pieces) == files_of(whole)
         assert files_of(cleaner.scan_chunks(chunks, out=Path(folder, "third"), **options)) == files_of(whole)
@@ -258,7 +258,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "rows for pieces": ({"pred_probs": iter(PROBS)}, r"pred_probs has the shape \(3,\)"),
     "columns in another order": (
         {"pred_probs": pd.DataFrame(PROBS, columns=["dog", "cat", "fox"])},
-        "has the columns 'dog', 'cat' where vocab has 'cat', 'dog'",
+        "has column 'dog' where vocab has 'cat'; pass vocab in that order",
     ),
     "whole numbers": (
         {"pred_probs": np.eye(4, 3, dtype=int)},
@@ -332,7 +332,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "the folder itself": ({"paths": ["b.png", ".", "c.png", "d.png"]}, "the path of row 1: .* is not inside the"),
     "nothing in common": (
         {"paths": ["/a/1", "/a/2", "/b/3", "/c/4"], "root": None},
-        "no folder in common; pass .* as root",
+        "share no folder; pass .* as root",
     ),
     "no root for pieces": (
         {"paths": iter(PATHS), "root": None},
@@ -596,7 +596,7 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str], str]] = {
     "another vocabulary": (
         {"v.txt": "Cat\ndog\nowl\n"},
         ["--vocab", "v.txt"],
-        "labels differ: only the table has 'cat', 'fox', and 'v.txt' has 'Cat', 'owl'; correct the file",
+        "labels only in the table: 'cat', 'fox'; only in 'v.txt': 'Cat', 'owl'; correct the file",
     ),
 }
 
