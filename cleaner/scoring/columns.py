@@ -22,7 +22,7 @@ from cleaner.core.records import ScoredBatch
 from cleaner.core.terminal import abbreviate
 from cleaner.scoring.data.checks import DuplicateFinder
 
-__all__ = ["Block", "Column", "Ranking", "chunk_blocks", "column_blocks", "common_folder", "count_rows", "score_blocks"]
+__all__ = ["Column", "chunk_blocks", "column_blocks", "common_folder", "count_rows", "quoted", "score_blocks"]
 
 Block: TypeAlias = tuple[Sequence[Any], npt.NDArray[Any], Sequence[Any]]
 """Labels, probabilities [n, n_classes] and paths of consecutive rows, not checked yet."""
@@ -30,38 +30,33 @@ Block: TypeAlias = tuple[Sequence[Any], npt.NDArray[Any], Sequence[Any]]
 Ranking: TypeAlias = Callable[[npt.NDArray[np.float64], npt.NDArray[np.int64]], npt.NDArray[np.float64]]
 """Computes losses [n] from probabilities [n, n_classes] and the indices of the labels [n]."""
 
-# Iterables that are single values or have no order.
-_NOT_COLUMNS = (str, bytes, set, frozenset, Mapping)
-_VALUES_AT_ONCE = 4096
+_NameRow: TypeAlias = Callable[[int], str]
+
+_NOT_COLUMNS = (str, bytes, set, frozenset, Mapping)  # iterables that are single values or have no order
 _NUMBERS_PER_BLOCK = 1 << 20  # 8 MiB as float64
 _MAX_ROWS_PER_BLOCK = 1 << 16
-# The sum of a thousand probabilities in half precision is closer to 1.
-_TOLERANCE = 1e-3
+_TOLERANCE = 1e-3  # the sum of a thousand probabilities in half precision is closer to 1
 
 
 class Column:
-    """One value per sample.
-
-    Args:
-        name: the name of the values in messages.
-        values: a list, a tuple or an array with one axis; or an iterable of values, or of pieces of any length.
+    """One value per sample: a list, a tuple or an array with one axis; or an iterable of values, or of pieces.
 
     Attributes:
         values: all values; None if they come in pieces, which may be read only once.
 
     Raises:
-        CleanerError: `values` is none of these.
+        CleanerError: `values` is none of these; the message calls it `name`.
     """
 
     def __init__(self, name: str, values: Any) -> None:
         if isinstance(values, _NOT_COLUMNS) or not isinstance(values, Iterable):
             raise CleanerError(f"{name} is a {type(values).__name__}; pass a list, an array or an iterable")
-        self.name = name
         if _is_array(values):
-            values = self._vector(values)
+            values = _as_array(name, values, n_axes=1)
         elif hasattr(values, "__len__") and not isinstance(values, (list, tuple)):
             values = list(values)
         is_whole = _is_piece(values) and not (len(values) and _is_piece(values[0]))
+        self._name = name
         self.values = values if is_whole else None
         self._iterator = self._iter_values([values] if is_whole else values)
 
@@ -74,17 +69,13 @@ class Column:
             if isinstance(value, (list, tuple)):
                 yield from value
             elif _is_array(value):
-                vector = self._vector(value)
-                for at in range(0, len(vector), _VALUES_AT_ONCE):  # as objects of Python, all would take much memory
-                    yield from vector[at : at + _VALUES_AT_ONCE].tolist()
+                array = _as_array(self._name, value, n_axes=1)
+                for at in range(
+                    0, len(array), _MAX_ROWS_PER_BLOCK
+                ):  # a list of all values takes several times the memory
+                    yield from array[at : at + _MAX_ROWS_PER_BLOCK].tolist()
             else:
                 yield value
-
-    def _vector(self, values: Any) -> npt.NDArray[Any]:
-        array = _as_array(self.name, values)
-        if array.ndim != 1:
-            raise CleanerError(f"{self.name} has the shape {array.shape}; pass one value per sample")
-        return array
 
 
 def count_rows(labels: Column, pred_probs: Any, paths: Column) -> int | None:
@@ -101,11 +92,10 @@ def count_rows(labels: Column, pred_probs: Any, paths: Column) -> int | None:
 def _check_counts(subject: str, n_labels: int | None, n_rows: int | None, n_paths: int | None) -> int | None:
     """Check that the counts that are known are equal; return the count."""
     counts = {"labels": n_labels, "rows of pred_probs": n_rows, "paths": n_paths}
-    known = {name: count for name, count in counts.items() if count is not None}
-    if len(set(known.values())) > 1:
-        listed = ", ".join(f"{count} {name}" for name, count in known.items())
+    if len(set(counts.values()) - {None}) > 1:
+        listed = ", ".join(f"{count} {name}" for name, count in counts.items() if count is not None)
         raise CleanerError(f"{subject} {listed}; pass the same number of each")
-    return next(iter(known.values()), None)
+    return next((count for count in counts.values() if count is not None), None)
 
 
 def common_folder(paths: Column) -> Path:
@@ -116,17 +106,13 @@ def common_folder(paths: Column) -> Path:
     """
     if paths.values is None:
         raise CleanerError("root is not given; pass the dataset's folder, because the paths come in pieces")
-    are_absolute = all(isinstance(path, (str, os.PathLike)) and os.path.isabs(path) for path in paths.values)
-    if not are_absolute or not len(paths.values):
+    if not all(isinstance(path, (str, os.PathLike)) and os.path.isabs(path) for path in paths.values):
         return Path.cwd()
     folders = {os.path.join(os.path.dirname(os.path.abspath(path)), "") for path in paths.values}
-    # What the first and the last in alphabetical order begin with, all begin with.
-    low, high = min(folders), max(folders)
-    common = ""
-    with suppress(ValueError):  # on different drives
-        common = os.path.commonpath([low, high])
+    prefix = os.path.commonprefix(list(folders))  # noqa: RUF071 - cut at a separator in the next line
+    common = os.path.dirname(prefix) if folders else os.getcwd()
     if common == os.path.dirname(common):
-        raise CleanerError(f"{low!r} and {high!r} have no folder in common; pass the dataset's folder as root")
+        raise CleanerError(f"{min(folders)!r} and {max(folders)!r} share no folder; pass the dataset's folder as root")
     return Path(common)
 
 
@@ -163,14 +149,12 @@ def chunk_blocks(chunks: Iterable[Any], vocab: Sequence[str]) -> Iterator[Block]
 
 
 def score_blocks(blocks: Iterable[Block], vocab: Sequence[str], root: Path, ranking: Ranking) -> Iterator[ScoredBatch]:
-    """Check blocks and compute their losses.
-
-    Paths become relative to `root`, which need not exist.
+    """Check blocks, make their paths relative to `root`, which need not exist, and compute their losses.
 
     Raises:
         CleanerError: a label, a path or a row of probabilities is invalid, or there are no rows.
     """
-    find_labels, duplicates, seen = _LabelFinder(vocab), DuplicateFinder(), 0
+    index, duplicates, seen = _label_index(vocab), DuplicateFinder(), 0
     for labels, probs, given_paths in blocks:
         paths = [_relative(path, root, number) for number, path in enumerate(given_paths, seen)]
         name_row = partial(_name_row, paths, seen)
@@ -178,88 +162,83 @@ def score_blocks(blocks: Iterable[Block], vocab: Sequence[str], root: Path, rank
         if repeated is not None:
             raise CleanerError(f"{name_row(repeated)} has the path of an earlier row; pass each path once")
         checked = _check_probs(probs, name_row)
-        indices = find_labels(labels, name_row)
-        losses = ranking(checked, indices)
-        yield ScoredBatch(paths, indices, losses, checked.argmax(axis=1), checked.max(axis=1))
+        indices = _find_labels(labels, index, name_row)
+        yield ScoredBatch(paths, indices, ranking(checked, indices), checked.argmax(axis=1), checked.max(axis=1))
         seen += len(paths)
     if seen == 0:
         raise CleanerError("there are no samples; pass at least one")
 
 
-class _LabelFinder:
-    """Finds the indices of labels that are text or indices; `name_row` names the row of a label in messages."""
+def quoted(labels: Iterable[str]) -> str:
+    """Return labels in quotes for a message, the first five of many."""
+    return abbreviate(map(repr, labels))
 
-    def __init__(self, vocab: Sequence[str]) -> None:
-        self._vocab = vocab
-        self._index: dict[Any, int] = {label: index for index, label in enumerate(vocab)}
-        indices = range(len(vocab))
-        self._ambiguous = all(label.isdecimal() for label in vocab) and list(vocab) != list(map(str, indices))
-        if not self._ambiguous:
-            self._index.update(zip(indices, indices, strict=True))
 
-    def __call__(self, labels: Sequence[Any], name_row: Callable[[int], str]) -> npt.NDArray[np.int64]:
-        found = [self._index.get(label, -1) if _is_label(label) else -1 for label in labels]
-        if -1 in found:
-            at = found.index(-1)
-            raise CleanerError(self._problem(labels[at], name_row(at), labels))
-        return np.array(found, np.int64)
+def _label_index(vocab: Sequence[str]) -> dict[Any, int]:
+    """Return the index of each label, and of each index itself unless it may be mistaken for a label."""
+    index: dict[Any, int] = {label: number for number, label in enumerate(vocab)}
+    if not all(map(str.isdecimal, vocab)) or all(str(number) == label for label, number in index.items()):
+        index.update({number: number for number in range(len(vocab))})
+    return index
 
-    def _problem(self, label: Any, row: str, labels: Sequence[Any]) -> str:
-        is_missing = label is None or (isinstance(label, float) and math.isnan(label))
-        if is_missing or (isinstance(label, str) and not label):
-            return f"{row} has no label; pass its label, or leave it out"
-        if isinstance(label, str):
-            unknown = {other for other in labels if isinstance(other, str) and other and other not in self._index}
-            return f"vocab is {quoted(self._vocab)}, without the labels {quoted(sorted(unknown))}; pass all labels"
-        if not _is_label(label):
-            kind = type(label).__name__
-            return f"the label of {row} is {label!r} of type {kind}; pass labels as text, or their indices in vocab"
-        if not self._ambiguous:
-            return f"the label of {row} is {label}; pass indices from 0 to {len(self._vocab) - 1}, or labels as text"
-        named = f"one of the labels {quoted(self._vocab)}"
-        return f"the label of {row} is {label}, which may be an index in vocab or {named}; pass labels as text"
+
+def _find_labels(labels: Sequence[Any], index: dict[Any, int], name_row: _NameRow) -> npt.NDArray[np.int64]:
+    found = [index.get(label, -1) if _is_label(label) else -1 for label in labels]
+    if -1 in found:
+        at = found.index(-1)
+        raise CleanerError(_label_problem(labels[at], name_row(at), labels, index))
+    return np.array(found, np.int64)
+
+
+def _label_problem(label: Any, row: str, labels: Sequence[Any], index: dict[Any, int]) -> str:
+    if label is None or (isinstance(label, float) and math.isnan(label)) or (isinstance(label, str) and not label):
+        return f"{row} has no label; pass its label, or leave it out"
+    vocab = [key for key in index if isinstance(key, str)]
+    if isinstance(label, str):
+        unknown = {other for other in labels if isinstance(other, str) and other and other not in index}
+        return f"vocab is {quoted(vocab)}, without the labels {quoted(sorted(unknown))}; pass all labels"
+    found = f"the label of {row} is {label!r}"
+    if not _is_label(label):
+        return f"{found} of type {type(label).__name__}; pass labels as text, or their indices in vocab"
+    if 0 in index:
+        return f"{found}; pass indices from 0 to {len(vocab) - 1}, or labels as text"
+    return f"{found}, which may be an index in vocab or one of the labels {quoted(vocab)}; pass labels as text"
 
 
 def _row_arrays(pred_probs: Any, vocab: Sequence[str]) -> Iterator[npt.NDArray[Any]]:
     """Yield the rows in arrays of bounded size; tables are only sliced, because they may be memory-mapped files."""
     max_rows = max(1, min(_MAX_ROWS_PER_BLOCK, _NUMBERS_PER_BLOCK // len(vocab)))
     for piece in _tables(pred_probs):
-        table = piece if _is_array(piece) else _as_array("pred_probs", piece)
+        table = piece if _is_array(piece) else _as_array("pred_probs", piece, n_axes=2)
         shape = tuple(table.shape)
         if len(shape) != 2 or shape[1] != len(vocab):
             raise CleanerError(f"pred_probs has the shape {shape}; pass one column for each of {len(vocab)} labels")
-        _check_column_names(table, vocab)
+        names = list(map(str, getattr(table, "columns", vocab)))
+        if names != list(vocab) and names != list(map(str, range(len(vocab)))):
+            name, label = next(pair for pair in zip(names, vocab, strict=True) if pair[0] != pair[1])
+            raise CleanerError(f"pred_probs has column {name!r} where vocab has {label!r}; pass vocab in that order")
         rows = getattr(table, "iloc", table)  # of a DataFrame
         for begin in range(0, shape[0], max_rows):
-            yield _as_array("pred_probs", rows[begin : begin + max_rows])
+            yield _as_array("pred_probs", rows[begin : begin + max_rows], n_axes=2)
             _release_pages(table)
 
 
 def _tables(pred_probs: Any) -> Iterable[Any]:
     if isinstance(pred_probs, _NOT_COLUMNS) or not (isinstance(pred_probs, Iterable) or _is_array(pred_probs)):
         raise CleanerError(f"pred_probs is a {type(pred_probs).__name__}; pass an array or an iterable of arrays")
-    first = pred_probs[0] if isinstance(pred_probs, (list, tuple)) and pred_probs else None
-    is_list_of_rows = first is not None and len(getattr(first, "shape", ())) < 2
-    return [pred_probs] if is_list_of_rows or _is_array(pred_probs) else pred_probs
-
-
-def _check_column_names(table: Any, vocab: Sequence[str]) -> None:
-    names = [str(name) for name in getattr(table, "columns", ())]
-    other = [(name, label) for name, label in zip(names, vocab, strict=False) if name != label]
-    if other and names != list(map(str, range(len(names)))):
-        found, expected = map(quoted, zip(*other, strict=True))
-        raise CleanerError(f"pred_probs has the columns {found} where vocab has {expected}; pass vocab in their order")
+    is_list = isinstance(pred_probs, (list, tuple)) and len(pred_probs) > 0
+    is_table = _is_array(pred_probs) or (is_list and len(getattr(pred_probs[0], "shape", ())) < 2)
+    return [pred_probs] if is_table else pred_probs
 
 
 def _release_pages(table: Any) -> None:
-    """Release the pages that were read of a memory-mapped file; they count as memory of this process."""
-    # A private copy (mode "c") would lose what was written to it.
+    """Release the pages of a mapped file that were read and count as our memory; a private copy would lose changes."""
     is_file = isinstance(table, np.memmap) and table.mode in ("r", "r+") and isinstance(table.base, mmap.mmap)
     if is_file and hasattr(mmap, "MADV_DONTNEED"):
         table.base.madvise(mmap.MADV_DONTNEED)
 
 
-def _check_probs(block: npt.NDArray[Any], name_row: Callable[[int], str]) -> npt.NDArray[np.float64]:
+def _check_probs(block: npt.NDArray[Any], name_row: _NameRow) -> npt.NDArray[np.float64]:
     """Return a copy of the probabilities as float64, from 0 to 1."""
     if block.dtype.kind != "f":
         raise CleanerError(f"pred_probs is of type {block.dtype}; pass probabilities as floats")
@@ -269,10 +248,9 @@ def _check_probs(block: npt.NDArray[Any], name_row: Callable[[int], str]) -> npt
         valid = (np.abs(sums - 1) <= _TOLERANCE) & (low >= -_TOLERANCE) & (high <= 1 + _TOLERANCE)
     if not valid.all():
         at = int(np.argmin(valid))
-        raise CleanerError(
-            f"the probabilities of {name_row(at)} range from {low[at]:g} to {high[at]:g} and sum to {sums[at]:g}; pass "
-            "numbers from 0 to 1 that sum to 1. If they are logits, apply softmax to each row"
-        )
+        found = f"range from {low[at]:g} to {high[at]:g} and sum to {sums[at]:g}"
+        advice = "pass numbers from 0 to 1 that sum to 1. If they are logits, apply softmax to each row"
+        raise CleanerError(f"the probabilities of {name_row(at)} {found}; {advice}")
     return probs.clip(0, 1, out=probs)
 
 
@@ -294,11 +272,6 @@ def _name_row(paths: Sequence[str], first: int, at: int) -> str:
     return f"row {first + at} ({paths[at]!r})"
 
 
-def quoted(labels: Iterable[str]) -> str:
-    """Return labels in quotes for a message, the first five of many."""
-    return abbreviate(map(repr, labels))
-
-
 def _is_label(value: Any) -> bool:
     return isinstance(value, (str, Integral)) and not isinstance(value, bool)
 
@@ -311,9 +284,12 @@ def _is_piece(value: Any) -> bool:
     return isinstance(value, (list, tuple)) or _is_array(value)
 
 
-def _as_array(name: str, values: Any) -> npt.NDArray[Any]:
+def _as_array(name: str, values: Any, n_axes: int) -> npt.NDArray[Any]:
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
         # Rows of several lengths; a tensor on a GPU, with a gradient, or in a type that NumPy does not have.
         raise CleanerError(f"NumPy cannot convert {name} to an array: {error}") from error
+    if array.ndim != n_axes:
+        raise CleanerError(f"{name} has the shape {array.shape}; pass an array with {n_axes} dimensions")
+    return array

@@ -138,7 +138,6 @@ class LocalEngine:
         Raises:
             CleanerError: the samples that came are not as many as were counted.
         """
-
         def update(batch: Scored) -> None:
             progress.update(batch)
             report(len(batch.paths) + len(batch.unreadable))

@@ -41,10 +41,8 @@ def scan_arrays(
 ) -> Scan:
     """Rank samples by existing predictions and write the scan folder.
 
-    Out-of-fold predictions, each from a model that was not trained on the sample, find label errors best. No image is
-    opened, so the images may be on another machine; neither torch nor fastai is needed. A scan cannot be resumed: it
-    takes seconds for a million samples of 100 classes.
-
+    Out-of-fold predictions, each from a model that was not trained on the sample, find label errors best. Images are
+    not opened, and may be on another machine. A scan cannot be resumed: a million samples take seconds.
     Labels, probabilities and paths may each be an array, a list, or an iterable of pieces of any length, which are read
     one at a time. For a loop that produces all three, use `scan_chunks`.
 
@@ -69,9 +67,10 @@ def scan_arrays(
     """
     inputs = Column("labels", labels), pred_probs, Column("paths", paths)
     count = columns.count_rows(*inputs)
-    info = _info(columns.common_folder(inputs[2]) if root is None else root, vocab, split)
+    folder = columns.common_folder(inputs[2]) if root is None else Path(os.path.abspath(root))
+    info = DatasetInfo(folder, check_vocab(vocab, "vocab"), (split,))
     options = ScanOptions(k=k, progress=progress, decisions_from=decisions_from, ranked_by=ranked_by)
-    return _scan(columns.column_blocks(*inputs, info.vocab), info, out, options, count)
+    return _scan(columns.column_blocks(*inputs, info.vocab), count, info, out, options)
 
 
 def scan_chunks(
@@ -97,9 +96,9 @@ def scan_chunks(
     """
     if isinstance(chunks, (str, bytes, Mapping)) or not isinstance(chunks, Iterable):
         raise CleanerError(f"chunks is a {type(chunks).__name__}; pass an iterable of (labels, pred_probs, paths)")
-    info = _info(root, vocab, split)
+    info = DatasetInfo(Path(os.path.abspath(root)), check_vocab(vocab, "vocab"), (split,))
     options = ScanOptions(k=k, progress=progress, decisions_from=decisions_from, ranked_by=ranked_by)
-    return _scan(columns.chunk_blocks(chunks, info.vocab), info, out, options)
+    return _scan(columns.chunk_blocks(chunks, info.vocab), None, info, out, options)
 
 
 def scan_prediction_files(
@@ -173,23 +172,17 @@ def _margin(probs: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> np
 _RANKINGS: dict[str, Ranking] = {"loss": _cross_entropy, "margin": _margin}
 
 
-def _info(root: str | Path, vocab: Any, split: str) -> DatasetInfo:
-    if not isinstance(split, str) or not split:
-        raise CleanerError(f"split is {split!r}; pass a name such as 'all'")
-    return DatasetInfo(Path(os.path.abspath(root)), check_vocab(vocab, "vocab"), (split,))
-
-
-def _scan(
-    blocks: Iterable[Block], info: DatasetInfo, out: str | Path, options: ScanOptions, count: int | None = None
-) -> Scan:
+def _scan(blocks: Iterable[Block], count: int | None, info: DatasetInfo, out: str | Path, options: ScanOptions) -> Scan:
     """Score blocks and write the scan folder; `count` is the number of rows, None if unknown."""
+    (name,) = info.splits
+    if not isinstance(name, str) or not name:
+        raise CleanerError(f"split is {name!r}; pass a name such as 'all'")
     if options.ranked_by not in tuple(_RANKINGS):
         raise CleanerError(f"ranked_by is {options.ranked_by!r}; pass {' or '.join(map(repr, _RANKINGS))}")
-    split = SplitProgress.empty(info.splits[0], info, min(options.k, count or options.k))
-    progress = ScanProgress([split])
+    progress = ScanProgress([SplitProgress.empty(name, info, min(options.k, count or options.k))])
+    scored = columns.score_blocks(blocks, info.vocab, info.root, _RANKINGS[options.ranked_by])
     with held_folder(Path(out), info, options.decisions_from) as files:
-        scored = columns.score_blocks(blocks, info.vocab, info.root, _RANKINGS[options.ranked_by])
-        collect(scored, split, count, options.progress)
+        collect(scored, progress.splits[0], count, options.progress)
         scan = finish(info, progress, files, options, {"source": "arrays", "ways": {}})
         Checkpoint(files.folder, {}, info, options.k).remove()  # of an unfinished scan with a model
     return scan
@@ -211,25 +204,22 @@ def _sorted_vocab(labels: set[str], n_classes: int) -> list[str]:
     names = by_value = sorted(labels)
     with suppress(ValueError):  # not numbers
         by_value = sorted(names, key=float)
-    if by_value == names and len(names) == n_classes:
-        return names
     if len(names) != n_classes:
         problem = f"the table has {len(names)} different labels ({quoted(names)}), the predictions {n_classes} columns"
-    else:
+    elif by_value != names:
         problem = f"labels that are numbers may be sorted as text ({quoted(names)}) or by value ({quoted(by_value)})"
+    else:
+        return names
     raise CleanerError(f"{problem}; list the labels in the order of the columns in a file, with --vocab FILE")
 
 
 def _read_vocab(file: Path, labels: set[str]) -> tuple[str, ...]:
     try:
-        with open(file, encoding="utf-8-sig", newline="\n") as lines:
-            names = [line.removesuffix("\n").removesuffix("\r") for line in lines]
+        names = file.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise CleanerError(f"{str(file)!r} cannot be read ({error}); pass a text file in UTF-8") from error
     vocab = check_vocab(names, repr(str(file)))
     if unknown := quoted(sorted(labels.difference(vocab))):
-        unused = quoted(sorted(set(vocab) - labels)) or "no others"
-        raise CleanerError(
-            f"labels differ: only the table has {unknown}, and {str(file)!r} has {unused}; correct the file"
-        )
+        unused = quoted(sorted(set(vocab) - labels)) or "none"
+        raise CleanerError(f"labels only in the table: {unknown}; only in {str(file)!r}: {unused}; correct the file")
     return vocab

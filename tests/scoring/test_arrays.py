@@ -258,7 +258,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "rows for pieces": ({"pred_probs": iter(PROBS)}, r"pred_probs has the shape \(3,\)"),
     "columns in another order": (
         {"pred_probs": pd.DataFrame(PROBS, columns=["dog", "cat", "fox"])},
-        "has the columns 'dog', 'cat' where vocab has 'cat', 'dog'",
+        "has column 'dog' where vocab has 'cat'; pass vocab in that order",
     ),
     "whole numbers": (
         {"pred_probs": np.eye(4, 3, dtype=int)},
@@ -332,7 +332,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "the folder itself": ({"paths": ["b.png", ".", "c.png", "d.png"]}, "the path of row 1: .* is not inside the"),
     "nothing in common": (
         {"paths": ["/a/1", "/a/2", "/b/3", "/c/4"], "root": None},
-        "no folder in common; pass .* as root",
+        "share no folder; pass .* as root",
     ),
     "no root for pieces": (
         {"paths": iter(PATHS), "root": None},
@@ -596,7 +596,7 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str], str]] = {
     "another vocabulary": (
         {"v.txt": "Cat\ndog\nowl\n"},
         ["--vocab", "v.txt"],
-        "labels differ: only the table has 'cat', 'fox', and 'v.txt' has 'Cat', 'owl'; correct the file",
+        "labels only in the table: 'cat', 'fox'; only in 'v.txt': 'Cat', 'owl'; correct the file",
     ),
 }
 

@@ -234,9 +234,7 @@ def guarded(file: str) -> Iterator[None]:
         yield
 
 
-def read(
-    dataset: Dataset, keys: Iterable[Key], workers: int | None, *, pin_memory: bool = False
-) -> Iterator[PathBatch]:
+def read(dataset: Dataset, keys: Iterable[Key], workers: int | None, *, pin_memory: bool = False) -> Iterator[PathBatch]:
     """Yield batches of the samples of `keys`, in order. Workers start at once, not with the first batch.
 
     Keys are handed out as they are needed, so memory does not grow with their number.
