@@ -31,7 +31,7 @@ from cleaner.core.manifest import Manifest
 from cleaner.core.prediction_blocks import Column
 from cleaner.core.records import Action, Decision
 from cleaner.core.scan import Scan, load
-from cleaner.scoring.data.checks import DuplicateFinder
+from cleaner.core.duplicates import DuplicateFinder
 from tests.support.images import make_image
 from tests.support.loaded_packages import HEAVY, SCREEN, loaded_by
 
