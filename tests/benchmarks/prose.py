@@ -34,7 +34,8 @@ def sentences(source: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and (text := ast.get_docstring(node)):
             for paragraph in text.split("\n\n"):
-                yield from re.split(r"(?<=[.?!]) +", " ".join(paragraph.split()))
+                text = re.sub(r"^(Args|Attributes|Raises|Returns):", "", paragraph)
+                yield from re.split(r"(?<=[.?!]) +", " ".join(text.split()))
         elif isinstance(node, ast.Call) and re.search(r"Error$|Refusal$|_log\.", ast.unparse(node.func)):
             yield from filter(lambda message: " " in message, map(message_of, node.args))
 
@@ -45,8 +46,8 @@ def message_of(node: ast.expr) -> str:
         return node.value
     if not isinstance(node, ast.JoinedStr):
         return ""
-    parts = (part.value if isinstance(part, ast.Constant) else f"{{{ast.unparse(part)[3:-2]}}}" for part in node.values)
-    return "".join(map(str, parts))
+    values = (part.value for part in node.values if isinstance(part, (ast.Constant, ast.FormattedValue)))
+    return "".join(str(v) if not isinstance(v, ast.expr) else f"{{{ast.unparse(v)}}}" for v in values)
 
 
 def main() -> None:
