@@ -17,7 +17,7 @@ from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Unreadable
 from cleaner.core.scan import Scan
 from cleaner.review.app import Review
-from cleaner.review.session import UNREADABLE
+from cleaner.review.view import UNREADABLE
 from tests.support.images import make_image
 from tests.support.odd_images import HARMFUL, write_harmful_image
 from tests.support.review_page import Page
@@ -145,7 +145,7 @@ def test_a_message_that_makes_no_sense_gets_an_error_and_changes_nothing(scan: S
     assert reply["message"]
     assert len(reply["message"]) < 2000
     assert not scan.manifest_path.exists()
-    assert page.review.session.page == 0
+    assert page.review.session.view.page == 0
 
 
 def test_an_error_brings_the_card_as_it_stands(page: Page) -> None:
@@ -173,7 +173,7 @@ def test_a_fault_of_the_program_is_shown_and_raised(page: Page, monkeypatch: pyt
     monkeypatch.setattr(page.review.session, "turn_to", fails)
     before = len(page.replies)
     with pytest.raises(ZeroDivisionError):
-        page.review.grid._answer(None, {"kind": "turn", "id": 1, "page": 1}, [])
+        page.review.grid._receive(None, {"kind": "turn", "id": 1, "page": 1}, [])
     assert [reply["message"] for reply, _ in page.replies[before:]] == ["ZeroDivisionError: a fault"]
 
 
@@ -211,7 +211,7 @@ def test_what_another_decides_while_a_key_is_on_its_way_to_the_disk_is_not_overr
         by_ben(scan, path, Action.DELETE)
         return ""
 
-    monkeypatch.setattr("cleaner.review.session.sha256_of", hashed)
+    monkeypatch.setattr("cleaner.review.decisions.sha256_of", hashed)
     reply = page.say({"kind": "decide", "id": 2, "path": path, "action": "keep"})
     assert (reply["kind"], reply["card"]["action"], reply["card"]["reviewer"]) == ("error", "delete", "ben")
     assert reply["message"] == f"Not saved: ben decided 'delete' for {path!r} meanwhile; decide again if you wish"
@@ -284,7 +284,7 @@ def test_the_choices_go_back_when_the_manifest_makes_no_sense(scan: Scan, page: 
     scan.manifest_path.write_text("path,action\ntrain/cat/cat_01.png,nonsense\n")
     page.review._label.value = "fox"
     assert (page.last[0]["kind"], "nonsense" in page.last[0]["message"]) == ("error", True)
-    assert (page.review._label.value, page.review.session.label) == ("cat", "cat")
+    assert (page.review._label.value, page.review.session.view.label) == ("cat", "cat")
 
 
 def test_the_dataset_can_be_elsewhere(scan: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -452,11 +452,11 @@ WRONG: list[dict[str, Any]] = [
 @pytest.mark.parametrize("message", WRONG, ids=lambda m: repr(m)[:60])
 def test_what_makes_no_sense_gets_an_error_and_moves_nothing(scan: Scan, page: Page, message: dict[str, Any]) -> None:
     page.say({"kind": "ready", "id": 1})
-    place = page.review.session.place
+    view = page.review.session.view
     reply = page.say(message | {"id": 2})
     assert (reply["kind"], reply["id"], bool(reply["message"])) == ("error", 2, True)
     assert not scan.manifest_path.exists()
-    assert (page.review.session.place, reply["at"]) == (place, "train/cat/cat_01.png")
+    assert (page.review.session.view, reply["at"]) == (view, "train/cat/cat_01.png")
 
 
 @pytest.mark.parametrize("field", ["text", "predicted"])

@@ -12,7 +12,7 @@ from cleaner.core.confusion import most_confused
 from cleaner.core.records import LOSS_EDGES, Action, ClassLosses, Unreadable
 from cleaner.core.scan import Scan
 from cleaner.review.app import Review
-from cleaner.review.session import UNREADABLE
+from cleaner.review.view import UNREADABLE
 
 
 class Page:
@@ -26,7 +26,7 @@ class Page:
         self.review.grid.send = lambda content, buffers=None: self.grid_sent.append(content)  # type: ignore[method-assign]
 
     def say(self, message: Any) -> dict[str, Any]:
-        self.review.overview._answer(None, message, [])
+        self.review.overview._receive(None, message, [])
         return self.sent[-1]
 
 
@@ -116,11 +116,11 @@ WRONG: list[Any] = [
 
 @pytest.mark.parametrize("message", WRONG, ids=lambda m: repr(m)[:60])
 def test_what_makes_no_sense_gets_an_error_and_opens_nothing(page: Page, message: Any) -> None:
-    before = page.review.session.place
+    before = page.review.session.view
     reply = page.say(message)
     assert reply["kind"] == "error"
     assert 0 < len(reply["message"]) <= 1000
-    assert page.review.session.place == before
+    assert page.review.session.view == before
 
 
 def test_of_many_classes_the_most_confused_are_shown() -> None:
