@@ -89,12 +89,12 @@ class Review(widgets.VBox):  # type: ignore[misc]
 
     def _on_label(self, change: dict[str, Any]) -> None:
         if not self._is_drawing:
-            self._open(self.session.open_label, change["new"])
+            self._open(lambda label: self.session.filter(label=label, predicted=""), change["new"])
 
     def _open_class(self, label: str, predicted: str) -> None:
         """Open a class for the overview, which shows the errors."""
         self.session.refresh()
-        self.session.open_label(label, predicted)
+        self.session.filter(label=label, predicted=predicted)
         self.grid.show()
         self._draw()
 

@@ -8,10 +8,12 @@ import anywidget
 import traitlets
 
 from cleaner.core.errors import CleanerError
-from cleaner.review.protocol import DECIDING, Message, Messages, read_fields, read_header
+from cleaner.review.protocol import DECIDING, Messages, read_fields, read_header
 from cleaner.review.session import Session
 
 __all__ = ["Channel"]
+
+_MAX_ERROR = 1000  # characters; an error may quote a message of any length
 
 
 class Channel(anywidget.AnyWidget):  # type: ignore[misc]
@@ -38,14 +40,18 @@ class Channel(anywidget.AnyWidget):  # type: ignore[misc]
         """Show an error on the page.
 
         Args:
-            error: text of any length.
+            error: text of any length; the page gets its beginning.
             reply_to: id of the message that caused it.
             path: the file that the message was about.
         """
-        raise NotImplementedError
+        self.send({"kind": "error", "id": reply_to, "message": error[:_MAX_ERROR], **self._error_details(path)})
+
+    def _error_details(self, _path: str) -> dict[str, Any]:
+        """Return what the page gets with an error."""
+        return {}
 
     def _receive(self, _widget: Any, content: Any, _buffers: Any) -> None:
-        message: Message = {}
+        message: dict[str, Any] = {}
         fields: dict[str, Any] = {}
         try:
             message = read_header(content)

@@ -71,10 +71,18 @@ class DecisionMaker:
             CleanerError: the action is not valid for this card.
         """
         if action == PREDICTED:
-            return self._take_predicted(card)
-        if action == TOGGLE:
-            return self._toggle(card, new_label)
-        return self._decide(card, parse_action(action), new_label)
+            action, new_label = self._predicted_label(card)
+        elif action == TOGGLE:
+            action, new_label = self._toggled_labels(card, new_label)
+        action, path = parse_action(action), card.sample.path
+        if action is Action.RELABEL:
+            new_label = self._checked_label(card, new_label)
+        elif action is Action.UNDO and card.decision is None:
+            raise CleanerError(f"{path!r} is not decided, so there is nothing to undo")
+        elif action is Action.KEEP and card.decision and self.labels_after(card.decision) is not None:
+            # The reviewer confirms the label set on the card, which includes changes made in other classes.
+            action, new_label = Action.RELABEL, card.decision.new_label
+        return self.row(card.sample, action, new_label)
 
     def row(self, sample: Sample, action: Action, new_label: str = "") -> Decision:
         """Return a manifest row with the time and the file's hash of now, without checking the action."""
@@ -97,35 +105,26 @@ class DecisionMaker:
             return None
         return split_labels(decision.new_label, self.scan.label_delim)
 
-    def _decide(self, card: Card, action: Action, new_label: str = "") -> Decision:
-        path, standing = card.sample.path, card.decision
-        if action is Action.RELABEL:
-            new_label = self._checked_label(card, new_label)
-        if action is Action.UNDO and standing is None:
-            raise CleanerError(f"{path!r} is not decided, so there is nothing to undo")
-        if action is Action.KEEP and standing and self.labels_after(standing) is not None:
-            # The reviewer confirms the label set on the card, which includes changes made in other classes.
-            action, new_label = Action.RELABEL, standing.new_label
-        return self.row(card.sample, action, new_label)
-
-    def _take_predicted(self, card: Card) -> Decision:
+    def _predicted_label(self, card: Card) -> tuple[Action, str]:
+        """Return the action, with its new label, that gives an image its predicted label."""
         self._check_has_labels()
         if self.scan.task == MULTI_LABEL:
             raise CleanerError("images with several labels have no predicted one; add or remove labels")
         if card.error:
             raise CleanerError(f"nothing is predicted for {card.sample.path!r}, which could not be read")
         predicted = card.sample.predicted
-        return self._decide(card, *((Action.KEEP,) if predicted == card.sample.label else (Action.RELABEL, predicted)))
+        return (Action.KEEP, "") if predicted == card.sample.label else (Action.RELABEL, predicted)
 
-    def _toggle(self, card: Card, label: str) -> Decision:
+    def _toggled_labels(self, card: Card, label: str) -> tuple[Action, str]:
+        """Return the action, with its new label set, that adds a label to an image's set or removes it."""
         if self.scan.task != MULTI_LABEL:
             raise CleanerError("labels are added or removed only where images carry several labels")
         check_one_of("label", label, self.scan.vocab)
         changed = self.labels_after(card.decision) if card.decision else None
         toggled = self._join(set(card.sample.given if changed is None else changed) ^ {label})
-        # Once the image has its original labels again, it is undecided.
+        # With its original labels again, the image is undecided.
         is_original = changed is not None and toggled == self._label_of(card.sample)
-        return self._decide(card, *((Action.UNDO,) if is_original else (Action.RELABEL, toggled)))
+        return (Action.UNDO, "") if is_original else (Action.RELABEL, toggled)
 
     def _checked_label(self, card: Card, new_label: str) -> str:
         """Return the new label; a label set in the order of the vocabulary."""

@@ -73,17 +73,20 @@ class Grid(Channel):
             "label": "" if is_unreadable else view.label,
             "unreadable_class": is_unreadable,
             "serial": self._serial,
-            **{name: getattr(session, name) for name in ("pages", "shown", "predictions", "unreadable")},
+            "pages": session.pages,
+            "shown": len(session.shown),
+            "predictions": session.predictions,
+            "unreadable": session.unreadable,
             "cards": cards,
         }
         self.send(content | self._state(), buffers)
         # The delay leaves the cores to the browser while it draws the page.
         self._thumbnails.prefetch(session.paths_ahead(), _PREFETCH_DELAY)
 
-    def show_error(self, error: str, reply_to: int | None = None, path: str = "") -> None:
-        """Show an error, with the card that the message was about, as it stands."""
+    def _error_details(self, path: str) -> dict[str, Any]:
+        """Return the card of the path as it stands, and the state."""
         card = {"card": self._card_message(self._session.card(path))} if self._session.has(path) else {}
-        self.send({"kind": "error", "id": reply_to, "message": protocol.shortened(error), **card, **self._state()})
+        return {**card, **self._state()}
 
     # Messages of the page.
 
@@ -171,11 +174,13 @@ class Grid(Channel):
         self._reply(reply_to)
 
     def _on_restore(self, reply_to: int) -> None:
-        self._session.restore_decisions()
+        self._session.manifest.restore()
+        self._session.refresh()
         self._reply_and_redraw(reply_to)
 
     def _on_accept(self, reply_to: int) -> None:
-        self._session.accept_edits()
+        self._session.manifest.accept_edits()
+        self._session.refresh()
         self._reply(reply_to)
 
     def _check_page(self, serial: int, paths: list[str]) -> None:
@@ -241,10 +246,11 @@ class Grid(Channel):
             self._sent[card.sample.path] = card
         content = _card_content(card)
         if self._session.scan.task == MULTI_LABEL:
+            labels_after = self._session.maker.labels_after
             content["given"] = list(card.sample.given)
-            content["labels"] = card.decision and self._session.labels_after(card.decision)
+            content["labels"] = card.decision and labels_after(card.decision)
             for opinion, decision in zip(content["others"], card.others, strict=True):
-                opinion["labels"] = self._session.labels_after(decision)
+                opinion["labels"] = labels_after(decision)
         return content
 
 

@@ -69,10 +69,6 @@ class Overview(Channel):
         elif self.unfolded or reply_to is not None:
             self._send_news(reply_to)
 
-    def show_error(self, error: str, reply_to: int | None = None, path: str = "") -> None:  # noqa: ARG002
-        """Show an error."""
-        self.send({"kind": "error", "id": reply_to, "message": protocol.shortened(error)})
-
     def _on_ready(self, reply_to: int) -> None:
         self._session.refresh()
         self._send_all(reply_to)

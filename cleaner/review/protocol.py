@@ -44,19 +44,8 @@ from typing import Any
 
 from cleaner.core.errors import CleanerError
 
-__all__ = [
-    "DECIDING",
-    "GRID",
-    "OVERVIEW",
-    "Message",
-    "Messages",
-    "null_if_nan",
-    "read_fields",
-    "read_header",
-    "shortened",
-]
+__all__ = ["DECIDING", "GRID", "OVERVIEW", "Messages", "null_if_nan", "read_fields", "read_header"]
 
-_MAX_ERROR = 1000
 _TYPE_NAMES = {str: "a text", int: "a whole number", bool: "true or false"}
 
 
@@ -69,7 +58,6 @@ class _Field:
 _TEXT, _NUMBER = _Field(str), _Field(int)
 _OPTIONAL_TEXT, _OPTIONAL_NUMBER, _OPTIONAL_FLAG = (_Field(type_, False) for type_ in (str, int, bool))
 
-Message = dict[str, Any]
 Messages = Mapping[str, Mapping[str, _Field]]
 """For each kind of message its fields, without `kind` and `id`."""
 
@@ -110,7 +98,7 @@ OVERVIEW: Messages = {
 """The messages that the overview takes, each with its reply."""
 
 
-def read_header(content: Any) -> Message:
+def read_header(content: Any) -> dict[str, Any]:
     """Check that a message has a kind and an id.
 
     Raises:
@@ -123,14 +111,14 @@ def read_header(content: Any) -> Message:
     return content
 
 
-def read_fields(message: Message, table: Messages) -> dict[str, Any]:
+def read_fields(message: Mapping[str, Any], table: Messages) -> dict[str, Any]:
     """Return the fields of a message without kind and id, checked against a table.
 
     Raises:
         CleanerError: the kind or a field is unknown, a field is missing, or a value is of the wrong type or cannot be
             sent back to the page.
     """
-    kind, fields = message["kind"], {name: message[name] for name in message if name not in ("kind", "id")}
+    kind, fields = message["kind"], {name: value for name, value in message.items() if name not in ("kind", "id")}
     if kind not in table:
         raise CleanerError(f"there is no message {kind!r}; accepted are {', '.join(table)}")
     accepted = table[kind]
@@ -156,11 +144,6 @@ def _is_sendable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def shortened(error: str) -> str:
-    """Return an error as it is sent to the page; it may quote a message of any length."""
-    return error[:_MAX_ERROR]
 
 
 def null_if_nan(number: float) -> float | None:

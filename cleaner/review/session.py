@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,7 +50,9 @@ class Session:
         page_size: cards on a page; by default as in the reviewer's last session, or 30.
 
     Attributes:
+        maker: makes the reviewer's decisions.
         view: the open class, page, filter and order.
+        shown: the samples of the view, on all pages.
         selection: cursor and selected cards of the open page.
         undo_redo: the actions that can be undone and redone.
         standing: the decisions that stand for the files as they are now.
@@ -67,7 +69,7 @@ class Session:
             raise CleanerError(f"{_missing_images(scan)}: cleaner serve SCAN --data DIR, or Review(scan, root=DIR)")
         self.scan = scan
         self.manifest = Manifest(scan.manifest_path)
-        self._maker = DecisionMaker(scan, _user() if reviewer is None else check_reviewer(reviewer))
+        self.maker = DecisionMaker(scan, _user() if reviewer is None else check_reviewer(reviewer))
         self._by_path = scan.by_path()
         if not self._by_path:
             raise CleanerError("the scan kept no sample, so there is nothing to review")
@@ -86,7 +88,7 @@ class Session:
     @property
     def reviewer(self) -> str:
         """Who decides."""
-        return self._maker.reviewer
+        return self.maker.reviewer
 
     def set_reviewer(self, name: str) -> None:
         """Decide as somebody else from now on, with nothing to undo yet.
@@ -96,7 +98,7 @@ class Session:
         """
         name = check_reviewer(name)
         if name != self.reviewer:
-            self._maker = replace(self._maker, reviewer=name)
+            self.maker = replace(self.maker, reviewer=name)
             self.pace, self.undo_redo = Pace(), UndoRedo()
 
     # The manifest.
@@ -108,26 +110,6 @@ class Session:
             CleanerError: the manifest cannot be read, or a row is invalid.
         """
         self.manifest.refresh()
-        self._read_manifest()
-
-    def restore_decisions(self) -> None:
-        """Put back acknowledged decisions that somebody removed or reordered; see `Manifest.restore`.
-
-        Raises:
-            CleanerError: the manifest is invalid.
-            OSError: it cannot be written; it is unchanged.
-        """
-        self.manifest.restore()
-        self._read_manifest()
-
-    def accept_edits(self) -> None:
-        """Accept the manifest as somebody edited it; see `Manifest.accept_edits`.
-
-        Raises:
-            CleanerError: the manifest is invalid.
-            OSError: the ledger cannot be written.
-        """
-        self.manifest.accept_edits()
         self._read_manifest()
 
     @property
@@ -152,12 +134,7 @@ class Session:
     @property
     def pages(self) -> int:
         """Number of pages of the view, at least 1."""
-        return max(1, -(-len(self._selected) // self.view.page_size))
-
-    @property
-    def shown(self) -> int:
-        """Number of cards of the view, on all pages."""
-        return len(self._selected)
+        return max(1, -(-len(self.shown) // self.view.page_size))
 
     @property
     def unreadable(self) -> int:
@@ -174,14 +151,6 @@ class Session:
         if not self.samples_of(split, label):
             label = next((name for name in self.scan.vocab if self.scan.kept(split, name)), label)
         self._open(replace(self.view, split=split, label=label, page=0, predicted=""))
-
-    def open_label(self, label: str, predicted: str = "") -> None:
-        """Open a class at its first page, or its samples with one prediction.
-
-        Raises:
-            CleanerError: the scan has no such label.
-        """
-        self.filter(label=label, predicted=predicted)
 
     def filter(self, **changes: Any) -> None:
         """Select anew which cards are shown and in which order, and open the first page.
@@ -299,13 +268,13 @@ class Session:
         """
         undecided = [card for card in self.cards() if card.decision is None]
         if undecided:
-            self._write([self._maker.make(card, Action.KEEP) for card in undecided])
+            self._write([self.maker.make(card, Action.KEEP) for card in undecided])
         if self.view.page + 1 < self.pages:
             self.turn_to(self.view.page + 1)
             return
         for label in self._later_labels():
             if any(sample.path not in self.standing for sample in self.scan.kept(self.view.split, label)):
-                self.open_label(label)
+                self.filter(label=label, predicted="")
                 return
 
     def undo(self) -> str:
@@ -324,10 +293,6 @@ class Session:
         """Repeat the action that was undone last; as `undo`."""
         return self._revert(self.undo_redo.undone, self.undo_redo.done, "redo")
 
-    def labels_after(self, decision: Decision) -> tuple[str, ...] | None:
-        """Return the label set that a decision gives its file; None if it changes no label set."""
-        return self._maker.labels_after(decision)
-
     # Opening views.
 
     def _open(self, view: View) -> None:
@@ -336,7 +301,7 @@ class Session:
             absent = (ABSENT,) if self.scan.task == MULTI_LABEL else ()
             check_one_of("predicted", view.predicted, (*self.scan.vocab, *absent))
         self._samples = self.samples_of(view.split, view.label)
-        self._selected = self._select(view, self._samples.values())
+        self.shown = self._select(view, self._samples.values())
         self._open_page(view)
 
     def _open_page(self, view: View, cursor: int = 0) -> None:
@@ -370,7 +335,7 @@ class Session:
 
     def _page_samples(self, page: int) -> list[Sample]:
         start = page * self.view.page_size
-        return self._selected[start : start + self.view.page_size]
+        return self.shown[start : start + self.view.page_size]
 
     def _card(self, sample: Sample) -> Card:
         self.standing.look_again([sample.path])
@@ -394,18 +359,17 @@ class Session:
     def _make(self, path: str, action: str, new_label: str) -> Decision:
         if action == TOGGLE:
             self.refresh()  # a toggle adds to what others decided
-        return self._maker.make(self.card(path), action, new_label)
+        return self.maker.make(self.card(path), action, new_label)
 
     def _write(self, decisions: list[Decision]) -> None:
         if not decisions:
             raise CleanerError("there is no card on this page to decide about; choose another page or filter")
-        rows = self.manifest.standing()
-        expected = {decision.path: rows.get(decision.path) for decision in decisions}
+        paths, rows = [decision.path for decision in decisions], self.manifest.standing()
         # A decision taken over from a journal has no row; undo writes one, so that it stands again.
-        before = {path: decision or self.standing.get(path) for path, decision in expected.items()}
-        self._append(decisions, expected)
+        before = {path: rows.get(path) or self.standing.get(path) for path in paths}
+        self._append(decisions)
         after = {each.path: None if each.action is Action.UNDO else each for each in decisions}
-        self.undo_redo.add(Step(*self._class_of(decisions[0].path), before, after))
+        self.undo_redo.add(Step(*self._class_of(paths[0]), before, after))
         self.pace.decided(len(decisions))
 
     def _class_of(self, path: str) -> tuple[str, str]:
@@ -420,11 +384,10 @@ class Session:
         if not steps:
             raise CleanerError(f"nothing to {verb}")
         self.refresh()
-        step, rows = steps[-1], self.manifest.standing()
-        paths = step.unchanged(rows)
+        step = steps[-1]
+        paths = step.unchanged(self.manifest.standing())
         if paths:
-            expected = {path: rows.get(path) for path in paths}
-            self._append([row for path in paths for row in step.rows_back(path, self._undecided)], expected)
+            self._append([row for path in paths for row in step.rows_back(path, self._undecided)])
         steps.pop()
         if paths:
             opposite.append(step.reversed(paths))
@@ -433,21 +396,24 @@ class Session:
         return f"Left as decided since by others: {', '.join(left)}" if left else ""
 
     def _undecided(self, path: str) -> Decision:
-        return self._maker.row(self._by_path[path], Action.UNDO)
+        return self.maker.row(self._by_path[path], Action.UNDO)
 
     def _show(self, step: Step, path: str) -> None:
         """Open the page with a card of a step, and put the cursor there."""
         if (self.view.split, self.view.label) != (step.split, step.label):
             self._open(replace(self.view, split=step.split, label=step.label, page=0, predicted="", text=""))
-        if path not in [sample.path for sample in self._selected]:
+        if path not in [sample.path for sample in self.shown]:
             self._open(replace(self.view, page=0, show="all", predicted="", text=""))
-        position = [sample.path for sample in self._selected].index(path)
+        position = [sample.path for sample in self.shown].index(path)
         page = position // self.view.page_size
         if page != self.view.page:
             self.turn_to(page)
         self.selection.point(path)
 
-    def _append(self, decisions: list[Decision], expected: Mapping[str, Decision | None]) -> None:
+    def _append(self, decisions: list[Decision]) -> None:
+        """Append decisions, unless something else stands by now than this session knows."""
+        rows = self.manifest.standing()
+        expected = {decision.path: rows.get(decision.path) for decision in decisions}
         try:
             self.manifest.append(*decisions, believed=expected)
         finally:

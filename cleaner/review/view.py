@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import Decision, Sample
@@ -27,22 +28,10 @@ MAX_PAGE_SIZE = 200
 _MAX_TEXT = 4096
 
 
-def _by_loss(sample: Sample) -> tuple[float, int]:
-    return (-sample.loss if math.isfinite(sample.loss) else -math.inf, sample.rank)
-
-
-def _by_confidence(sample: Sample) -> tuple[float, str]:
-    return (math.inf if math.isnan(sample.confidence) else sample.confidence, sample.path)
-
-
-def _by_name(sample: Sample) -> str:
-    return sample.path
-
-
-_SORT_KEYS: dict[str, Callable[[Sample], tuple[float, int] | tuple[float, str] | str]] = {
-    "loss": _by_loss,
-    "confidence": _by_confidence,
-    "name": _by_name,
+_SORT_KEYS: dict[str, Callable[[Sample], Any]] = {
+    "loss": lambda sample: (-sample.loss if math.isfinite(sample.loss) else -math.inf, sample.rank),
+    "confidence": lambda sample: (math.inf if math.isnan(sample.confidence) else sample.confidence, sample.path),
+    "name": lambda sample: sample.path,
 }
 
 ORDERS = tuple(_SORT_KEYS)

@@ -392,7 +392,7 @@ def test_who_decides_can_be_said(scan: Scan, page: Page) -> None:
 def test_the_class_of_unreadable_files(scan: Scan) -> None:
     unreadable = (Unreadable("train", "cat", "train/cat/bad.png", "broken"),)
     page = Page(replace(scan, unreadable=unreadable))
-    page.review.session.open_label(UNREADABLE)
+    page.review.session.filter(label=UNREADABLE)
     reply = page.say({"kind": "ready", "id": 1})
     (card,) = reply["cards"]
     assert (reply["unreadable_class"], reply["label"]) == (True, "")

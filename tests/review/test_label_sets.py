@@ -51,14 +51,14 @@ def test_an_image_is_in_the_class_of_each_label(session: Session) -> None:
 def test_toggles_in_several_classes_add_up(session: Session, scan: Scan) -> None:
     session.decide("3.png", "toggle", "cat")
     assert standing(scan) == {"3.png": ("relabel", "cat;dog", "dog")}
-    session.open_label("fox")
+    session.filter(label="fox")
     session.decide("3.png", "toggle", "fox")
     assert standing(scan) == {"3.png": ("relabel", "cat;dog", "dog;fox")}
-    session.open_label("dog")
+    session.filter(label="dog")
     session.decide("3.png", "toggle", "dog")
     session.decide("3.png", "toggle", "fox")
     assert standing(scan) == {"3.png": ("relabel", "cat;dog", ";")}
-    assert session.labels_after(session.card("3.png").decision) == ()
+    assert session.maker.labels_after(session.card("3.png").decision) == ()
     session.undo()
     session.undo()
     assert standing(scan) == {"3.png": ("relabel", "cat;dog", "dog;fox")}
@@ -77,7 +77,7 @@ def test_keep_does_not_take_back_what_was_changed_in_another_class(session: Sess
     session.decide("1.png", Action.KEEP)
     assert standing(scan) == {"1.png": ("keep", "cat", "")}
     session.decide("1.png", "toggle", "cat")
-    session.open_label("dog")
+    session.filter(label="dog")
     session.decide("1.png", Action.KEEP)
     assert standing(scan) == {"1.png": ("relabel", "cat", ";")}
     session.decide("1.png", Action.DELETE)
@@ -155,7 +155,7 @@ def test_a_set_may_be_given_as_a_whole_and_is_put_in_order(session: Session, sca
 def test_an_unreadable_file_with_several_labels_is_deleted(scan: Scan) -> None:
     broken = Unreadable("train", "cat;fox", "broken.png", "OSError: broken")
     session = Session(replace(scan, unreadable=(broken,)), reviewer="anna")
-    session.open_label(UNREADABLE)
+    session.filter(label=UNREADABLE)
     (card,) = session.cards()
     assert card.error == "OSError: broken"
     session.decide("broken.png", Action.DELETE)

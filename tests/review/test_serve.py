@@ -193,7 +193,7 @@ def test_the_browser_is_told_to_ask_nobody_else(scan: Scan, tmp_path: Path, unus
 
 
 def test_a_kernel_whose_page_never_came_is_ended(scan: Scan, tmp_path: Path, unused_address: list[str]) -> None:
-    quick = "import cleaner.review.serve as s; s._FORGOTTEN_AFTER = s._LOOK_EVERY = 1"
+    quick = "import cleaner.review.serve as s; s._CULL_AFTER = s._CULL_EVERY = 1"
     with voila(scan.folder, tmp_path, before=quick) as host:
         with urllib.request.urlopen(f"{unused_address[0]}?token={TOKEN}") as answer:
             assert answer.read()

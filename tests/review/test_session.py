@@ -59,12 +59,12 @@ def test_changing_class_and_split_loses_nothing(scan: Scan) -> None:
     session = Session(scan)
     path = session.cards()[0].sample.path
     session.decide(path, Action.KEEP)
-    session.open_label("dog")
+    session.filter(label="dog")
     assert decided(session) == {}
     session.open_split("valid")
     assert (session.view.split, session.view.label) == ("valid", "dog")
     session.open_split("train")
-    session.open_label("cat")
+    session.filter(label="cat")
     assert decided(session) == {path: "keep"}
 
 
@@ -94,7 +94,7 @@ def test_a_file_that_the_scan_names_twice_is_one_card_and_counts_once(scan: Scan
     assert session.counts() == Counts(decided=1, kept=8, scan_decided=1, scan_kept=48)
     assert [card.sample for card in session.cards()][:2] == [first, second]
     assert Manifest(scan.manifest_path).rows()[-1].loss == second.loss
-    session.open_label("dog")
+    session.filter(label="dog")
     assert session.counts() == Counts(decided=1, kept=9, scan_decided=1, scan_kept=48)
     session.decide(second.path, Action.DELETE)
     assert Manifest(scan.manifest_path).rows()[-1].label == "dog"
@@ -128,7 +128,7 @@ def test_nothing_is_decided_when_the_disk_is_full(scan: Scan, monkeypatch: pytes
         (lambda s: s.turn_to(-1), "no page -1"),
         (lambda s: s.turn_to("1"), "no page '1'"),
         (lambda s: s.open_split("test"), "no split 'test'"),
-        (lambda s: s.open_label("wolf"), "no label 'wolf'"),
+        (lambda s: s.filter(label="wolf"), "no label 'wolf'"),
     ],
 )
 def test_what_makes_no_sense_is_refused_and_nothing_is_written(scan: Scan, call: object, match: str) -> None:
@@ -157,30 +157,11 @@ def names(paths: list[str]) -> list[int]:
     return [int(path[-6:-4]) for path in paths]
 
 
-def test_the_cursor_stays_on_the_page_and_selects_what_it_passes(scan: Scan) -> None:
+def test_each_page_begins_with_the_cursor_on_its_first_card(scan: Scan) -> None:
     session = Session(scan, page_size=5)
-    session.selection.move(-1)
-    assert names(session.selection.targets) == [1]
-    session.selection.move(1)
     session.selection.move(2, extend=True)
-    assert (session.selection.cursor, names(session.selection.targets)) == (3, [2, 3, 4])
-    session.selection.move(-3, extend=True)
-    assert names(session.selection.targets) == [1, 2]
-    session.selection.move(99)
-    assert (names(session.selection.targets), session.selection.selected) == ([5], frozenset())
-    session.selection.toggle()
-    session.selection.point("train/cat/cat_02.png")
-    session.selection.toggle()
-    session.selection.point("train/cat/cat_04.png", extend=True)
-    assert names(session.selection.targets) == [2, 3, 4]
-    session.selection.toggle()
-    assert names(session.selection.targets) == [2, 3]
-    session.selection.toggle_all()
-    assert names(session.selection.targets) == [1, 2, 3, 4, 5]
-    session.selection.toggle_all()
-    assert names(session.selection.targets) == [4]
     session.turn_to(1)
-    assert names(session.selection.targets) == [6]
+    assert (names(session.selection.targets), session.selection.selected) == ([6], frozenset())
 
 
 def test_one_action_on_many_is_one_append(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,9 +198,9 @@ def test_keep_rest_keeps_what_is_undecided_and_goes_on(scan: Scan) -> None:
     assert session.view.page == 1
     session.keep_rest()
     assert (session.view.label, session.view.page) == ("dog", 0)
-    session.open_label("cat")
+    session.filter(label="cat")
     assert list(decided(session).values()) == ["keep", "keep", "delete", "keep", "keep"]
-    session.open_label("fox")
+    session.filter(label="fox")
     session.turn_to(1)
     session.keep_rest()
     assert (session.view.label, session.view.page) == ("fox", 1)
@@ -336,22 +317,11 @@ def test_filters_and_order(scan: Scan) -> None:
     session.filter(show="all", text=" CAT_03")
     assert names([card.sample.path for card in session.cards()]) == [3]
     session.filter(text="", predicted="fox")
-    assert (session.cards(), session.shown, session.pages, session.selection.targets) == ([], 0, 1, [])
+    assert (session.cards(), len(session.shown), session.pages, session.selection.targets) == ([], 0, 1, [])
     with pytest.raises(CleanerError, match="no card"):
         session.act(Action.KEEP)
-    session.open_label("cat", predicted="dog")
-    assert session.shown == 8
-
-
-def test_orders(scan: Scan) -> None:
-    first, second, third = (
-        replace(sample, confidence=confidence)
-        for sample, confidence in zip(scan.samples, (0.5, float("nan"), 0.2), strict=False)
-    )
-    session = Session(replace(scan, samples=(third, second, first)))
-    for order, expected in (("loss", [1, 2, 3]), ("confidence", [3, 1, 2]), ("name", [1, 2, 3])):
-        session.filter(order=order)
-        assert names([card.sample.path for card in session.cards()]) == expected
+    session.filter(label="cat", predicted="dog")
+    assert len(session.shown) == 8
 
 
 def test_a_card_that_is_decided_stays_until_the_filter_is_chosen_again(scan: Scan) -> None:
@@ -385,7 +355,7 @@ def test_unreadable_files_are_a_class_of_their_own(scan: Scan) -> None:
     bad = Unreadable("train", "cat", "train/cat/bad.png", "broken"), Unreadable("valid", "fox", "valid/x.png", "gone")
     session = Session(replace(scan, unreadable=bad))
     assert session.counts().scan_kept == 50
-    session.open_label(UNREADABLE)
+    session.filter(label=UNREADABLE)
     (card,) = session.cards()
     assert (card.error, card.sample.label, card.sample.predicted) == ("broken", "cat", "")
     for wrong in (lambda: session.act(Action.RELABEL, "dog"), lambda: session.act("predicted")):
@@ -500,7 +470,7 @@ def test_what_may_be_shown_next_is_the_pages_beside_and_the_next_class(scan: Sca
     assert session.paths_ahead() == around + dogs
     session.filter(order="name", text="3")
     assert session.paths_ahead() == ["train/dog/dog_03.png"]
-    session.open_label("fox")
+    session.filter(label="fox")
     assert session.paths_ahead() == []
 
 

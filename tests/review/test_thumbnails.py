@@ -174,7 +174,7 @@ def test_what_is_waited_for_comes_before_what_is_prefetched(tmp_path: Path, monk
     found: list[dict[str, Thumbnail]] = []
     waiting = Thread(target=lambda: found.append(thumbnails.get(["new", "c"])))
     waiting.start()
-    wait_until(lambda: len(thumbnails._now) == 2)
+    wait_until(lambda: len(thumbnails._requested) == 2)
     gate.is_open.set()
     waiting.join(20)
     assert {path: thumbnail.data for path, thumbnail in found[0].items()} == {"new": b"new", "c": b"c"}

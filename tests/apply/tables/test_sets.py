@@ -86,10 +86,10 @@ def test_cells_change_and_undo_gives_the_bytes_back(scan: Scan) -> None:
 def test_the_review_says_what_is_applied(scan: Scan) -> None:
     session = Session(scan, reviewer="anna")
     session.decide("3.png", "toggle", "cat")
-    session.open_label("fox")
+    session.filter(label="fox")
     session.decide("3.png", "toggle", "fox")
     session.decide("1.png", "toggle", "fox")
-    session.open_label("cat")
+    session.filter(label="cat")
     session.decide("1.png", "toggle", "cat")
     session.decide("0.png", "toggle", "dog")
     session.decide("0.png", "toggle", "dog")
