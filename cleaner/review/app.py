@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,28 +69,15 @@ class Review(widgets.VBox):  # type: ignore[misc]
         """Set the dropdowns to the session's view, without their own events, and draw the overview."""
         session = self.session
         labels = [(label, label) for label in session.labels]
-        if session.unreadable:
+        if session.samples_of(session.view.split, UNREADABLE):
             labels.append((UNREADABLE_NAME, UNREADABLE))
         self._is_drawing = True
         try:
-            for dropdown, options, value in (
-                (self._split, [(split, split) for split in session.scan.splits], session.view.split),
-                (self._label, labels, session.view.label),
-            ):
-                if list(dropdown.options) != options:
-                    dropdown.options = options
-                dropdown.value = value if value in {option for _, option in options} else None
+            _set_dropdown(self._split, [(split, split) for split in session.scan.splits], session.view.split)
+            _set_dropdown(self._label, labels, session.view.label)
         finally:
             self._is_drawing = False
         self.overview.draw()
-
-    def _on_split(self, change: dict[str, Any]) -> None:
-        if not self._is_drawing:
-            self._open(self.session.open_split, change["new"])
-
-    def _on_label(self, change: dict[str, Any]) -> None:
-        if not self._is_drawing:
-            self._open(lambda label: self.session.filter(label=label, predicted=""), change["new"])
 
     def _open_class(self, label: str, predicted: str) -> None:
         """Open a class for the overview, which shows the errors."""
@@ -98,15 +86,29 @@ class Review(widgets.VBox):  # type: ignore[misc]
         self.grid.show()
         self._draw()
 
-    def _open(self, open_view: Callable[[str], None], name: str) -> None:
+    def _on_split(self, change: dict[str, Any]) -> None:
+        self._open(partial(self.session.open_split, change["new"]))
+
+    def _on_label(self, change: dict[str, Any]) -> None:
+        self._open(partial(self.session.filter, label=change["new"], predicted=""))
+
+    def _open(self, open_view: Callable[[], None]) -> None:
+        if self._is_drawing:
+            return
         try:
             self.session.refresh()
-            open_view(name)
+            open_view()
         except (CleanerError, OSError) as error:
             self.grid.show_error(str(error))
         else:
             self.grid.show()
         self._draw()  # after an error it sets the dropdowns back
+
+
+def _set_dropdown(dropdown: widgets.Dropdown, options: list[tuple[str, str]], value: str) -> None:
+    if list(dropdown.options) != options:
+        dropdown.options = options
+    dropdown.value = value if value in [option for _, option in options] else None
 
 
 def _thumbnails(scan: Scan) -> Thumbnails:

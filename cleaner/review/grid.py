@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ class Grid(Channel):
             "pages": session.pages,
             "shown": len(session.shown),
             "predictions": session.predictions,
-            "unreadable": session.unreadable,
+            "unreadable": len(session.samples_of(view.split, UNREADABLE)),
             "cards": cards,
         }
         self.send(content | self._state(), buffers)
@@ -85,8 +86,10 @@ class Grid(Channel):
 
     def _error_details(self, path: str) -> dict[str, Any]:
         """Return the card of the path as it stands, and the state."""
-        card = {"card": self._card_message(self._session.card(path))} if self._session.has(path) else {}
-        return {**card, **self._state()}
+        details: dict[str, Any] = {}
+        with suppress(CleanerError):  # the scan may have no such path
+            details["card"] = self._card_message(self._session.card(path))
+        return details | self._state()
 
     # Messages of the page.
 

@@ -115,8 +115,7 @@ class Session:
     @property
     def warnings(self) -> list[str]:
         """Problems with the scan folder's files that forbid nothing."""
-        lost_view = f"Your place in the scan cannot be remembered: {self._view_error}" if self._view_error else ""
-        return [*self.manifest.warnings, *filter(None, [lost_view, self.standing.trouble, self._ledger_error])]
+        return [*self.manifest.warnings, *filter(None, [self._view_error, self.standing.trouble, self._ledger_error])]
 
     # The view.
 
@@ -135,11 +134,6 @@ class Session:
     def pages(self) -> int:
         """Number of pages of the view, at least 1."""
         return max(1, -(-len(self.shown) // self.view.page_size))
-
-    @property
-    def unreadable(self) -> int:
-        """Number of files of the open split that could not be read."""
-        return sum(each.split == self.view.split for each in self.scan.unreadable)
 
     def open_split(self, split: str) -> None:
         """Open a split, at the same label if it has samples there.
@@ -195,13 +189,9 @@ class Session:
         Raises:
             CleanerError: the scan kept no such sample.
         """
-        if not self.has(path):
+        if path not in self._by_path:
             raise CleanerError(f"the scan kept no sample with the path {path!r}")
         return self._card(self._samples.get(path) or self._by_path[path])
-
-    def has(self, path: str) -> bool:
-        """Return whether the scan kept a sample with this path, or could not read that file."""
-        return path in self._by_path
 
     def paths_ahead(self) -> list[str]:
         """Return the paths that may be shown next: on the next page, the page before, and in the next class."""
@@ -307,7 +297,8 @@ class Session:
     def _open_page(self, view: View, cursor: int = 0) -> None:
         self.view = view
         self.selection = Selection([sample.path for sample in self._page_samples(view.page)], cursor)
-        self._view_error = write_view(self.manifest.path, self.reviewer, view)
+        reason = write_view(self.manifest.path, self.reviewer, view)
+        self._view_error = f"Your place in the scan cannot be saved: {reason}" if reason else ""
 
     def _reopen(self, saved: View, page_size: int) -> None:
         """Open the view of the last session, unless the scan no longer has it."""

@@ -1,4 +1,4 @@
-"""Reviewing images with several labels, and images without: what can be decided, and what the page is told of it."""
+"""Review of images with several labels, and of images without labels."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_toggles_in_several_classes_add_up(session: Session, scan: Scan) -> None
     assert standing(scan) == {"3.png": ("relabel", "cat;dog", "dog;fox")}
 
 
-def test_labels_that_are_as_they_were_are_undecided(session: Session, scan: Scan) -> None:
+def test_an_image_with_its_original_labels_again_is_undecided(session: Session, scan: Scan) -> None:
     session.decide("0.png", "toggle", "fox")
     assert standing(scan) == {"0.png": ("relabel", ";", "fox")}
     session.decide("0.png", "toggle", "fox")
@@ -73,7 +73,7 @@ def test_labels_that_are_as_they_were_are_undecided(session: Session, scan: Scan
     assert standing(scan) == {"0.png": ("relabel", ";", "fox")}
 
 
-def test_keep_does_not_take_back_what_was_changed_in_another_class(session: Session, scan: Scan) -> None:
+def test_keep_does_not_take_back_a_change_made_in_another_class(session: Session, scan: Scan) -> None:
     session.decide("1.png", Action.KEEP)
     assert standing(scan) == {"1.png": ("keep", "cat", "")}
     session.decide("1.png", "toggle", "cat")
@@ -99,7 +99,7 @@ def test_undo_goes_back_through_every_set(tmp_path_factory: pytest.TempPathFacto
         assert standing(scan) == before
 
 
-def test_an_action_on_the_selection_toggles_each(session: Session, scan: Scan) -> None:
+def test_an_action_on_the_selection_toggles_each_card(session: Session, scan: Scan) -> None:
     session.selection.toggle_all()
     session.act("toggle", "dog")
     assert {path: new for path, (_, _, new) in standing(scan).items()} == {
@@ -110,13 +110,13 @@ def test_an_action_on_the_selection_toggles_each(session: Session, scan: Scan) -
     }
 
 
-def test_a_toggle_adds_to_what_somebody_else_decided(session: Session, scan: Scan) -> None:
+def test_a_toggle_adds_to_the_decision_of_somebody_else(session: Session, scan: Scan) -> None:
     Session(scan, reviewer="ben").decide("3.png", "toggle", "fox")
     session.decide("3.png", "toggle", "cat")
     assert standing(scan) == {"3.png": ("relabel", "cat;dog", "dog;fox")}
 
 
-def test_what_the_model_says_is_filtered(session: Session) -> None:
+def test_cards_can_be_filtered_by_prediction(session: Session) -> None:
     assert session.predictions == ["cat", ABSENT]
     session.filter(predicted="cat")
     assert [card.sample.path for card in session.cards()] == ["0.png", "2.png"]
@@ -139,7 +139,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("do", "message"), REFUSED)
-def test_what_makes_no_sense_is_refused(do: Any, message: str, scan: Scan) -> None:
+def test_invalid_decisions_about_label_sets_are_refused(do: Any, message: str, scan: Scan) -> None:
     scan = replace(scan, unreadable=(Unreadable("train", "cat;fox", "broken.png", "OSError: broken"),))
     session = Session(scan, reviewer="anna")
     with pytest.raises(CleanerError, match=message):
@@ -147,7 +147,7 @@ def test_what_makes_no_sense_is_refused(do: Any, message: str, scan: Scan) -> No
     assert not scan.manifest_path.exists()
 
 
-def test_a_set_may_be_given_as_a_whole_and_is_put_in_order(session: Session, scan: Scan) -> None:
+def test_a_label_set_may_be_given_as_a_whole_and_is_put_in_order(session: Session, scan: Scan) -> None:
     session.decide("0.png", Action.RELABEL, "fox;cat")
     assert standing(scan) == {"0.png": ("relabel", ";", "cat;fox")}
 
@@ -162,7 +162,7 @@ def test_an_unreadable_file_with_several_labels_is_deleted(scan: Scan) -> None:
     assert standing(scan) == {"broken.png": ("delete", "cat;fox", "")}
 
 
-def test_the_page_gets_the_labels_and_what_becomes_of_them(scan: Scan) -> None:
+def test_the_page_gets_the_labels_before_and_after_a_decision(scan: Scan) -> None:
     page = Page(scan)
     cards = {card["path"]: card for card in page.say({"kind": "ready", "id": 1})["cards"]}
     assert (cards["3.png"]["given"], cards["3.png"]["labels"]) == (["cat", "dog"], None)
@@ -182,7 +182,7 @@ def test_the_page_gets_the_labels_and_what_becomes_of_them(scan: Scan) -> None:
     assert "Not saved: label is ''" in error["message"]
 
 
-def test_the_overview_takes_no_label_for_another(scan: Scan) -> None:
+def test_the_overview_of_several_labels_has_no_confusion_matrix(scan: Scan) -> None:
     review = Review(scan, reviewer="anna")
     told: list[dict[str, Any]] = []
     review.overview.send = told.append
@@ -214,7 +214,7 @@ def drawn(tmp_path: Path) -> Scan:
     ).write(tmp_path / "scan")  # fmt: skip
 
 
-def test_without_labels_there_is_keep_delete_and_unsure(drawn: Scan) -> None:
+def test_images_without_labels_can_be_kept_deleted_or_unsure(drawn: Scan) -> None:
     session = Session(drawn, reviewer="anna")
     for action in (Action.KEEP, Action.UNSURE, Action.DELETE):
         session.decide("0.png", action)
@@ -230,7 +230,7 @@ def test_without_labels_there_is_keep_delete_and_unsure(drawn: Scan) -> None:
     assert standing(drawn) == {"0.png": ("unsure", "", "")}
 
 
-def test_the_drawing_is_shown_and_the_file_where_there_is_none(drawn: Scan) -> None:
+def test_the_drawing_is_shown_or_else_the_file(drawn: Scan) -> None:
     page = Page(drawn)
     page.say({"kind": "ready", "id": 1})
     first, second = (Image.open(io.BytesIO(data)) for data in page.last[1])
@@ -248,7 +248,7 @@ def test_the_decision_is_about_the_file_and_not_its_drawing(drawn: Scan) -> None
     assert row.sha256 == sha256_of(drawn.root / "0.png")
 
 
-def test_the_overview_says_nothing_of_predictions_that_are_none(drawn: Scan) -> None:
+def test_the_overview_of_images_without_labels_has_no_predictions(drawn: Scan) -> None:
     review = Review(drawn, reviewer="anna")
     told: list[dict[str, Any]] = []
     review.overview.send = told.append
@@ -257,7 +257,7 @@ def test_the_overview_says_nothing_of_predictions_that_are_none(drawn: Scan) -> 
     assert [(row["label"], row["scored"], row["otherwise"]) for row in told[0]["classes"]] == [(ALL_IMAGES, 2, None)]
 
 
-def test_a_manifest_row_by_hand_is_shown_as_it_is(session: Session, scan: Scan) -> None:
+def test_a_toggle_starts_from_a_label_set_written_by_hand(session: Session, scan: Scan) -> None:
     Manifest(scan.manifest_path).append(Decision("3.png", Action.RELABEL, new_label="fox;dog"))
     session.refresh()
     session.decide("3.png", "toggle", "cat")

@@ -1,4 +1,4 @@
-"""The place of the last time: remembered, and never in the way."""
+"""The view that a reviewer had last: remembered, and ignored if it cannot be used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cleaner.review.session import Session
 from cleaner.review.view import View
 
 
-def test_the_place_is_remembered_for_each_reviewer(scan: Scan) -> None:
+def test_the_view_is_remembered_for_each_reviewer(scan: Scan) -> None:
     session = Session(scan, "anna")
     session.set_page_size(3)
     session.open_split("valid")
@@ -26,7 +26,7 @@ def test_the_place_is_remembered_for_each_reviewer(scan: Scan) -> None:
     assert (scan.folder / "decisions.csv.place-anna.json").is_file()
 
 
-def test_a_page_of_undecided_begins_again_as_what_is_on_it_changes(scan: Scan) -> None:
+def test_a_filtered_view_opens_at_its_first_page_as_its_cards_may_have_changed(scan: Scan) -> None:
     session = Session(scan, "anna", page_size=3)
     session.filter(show="undecided")
     session.turn_to(1)
@@ -35,7 +35,7 @@ def test_a_page_of_undecided_begins_again_as_what_is_on_it_changes(scan: Scan) -
 
 
 @pytest.mark.parametrize("page_size", [None, 4])
-def test_what_was_asked_for_is_taken_before_what_is_remembered(scan: Scan, page_size: int | None) -> None:
+def test_a_page_size_that_is_given_wins_over_the_remembered_one(scan: Scan, page_size: int | None) -> None:
     Session(scan, "anna", page_size=3).turn_to(2)
     assert Session(scan, "anna", page_size).view == View("train", "cat", *((2, 3) if page_size is None else (0, 4)))
 
@@ -81,16 +81,14 @@ NONSENSE = [
 
 
 @pytest.mark.parametrize("data", NONSENSE, ids=lambda data: repr(data[:60]))
-def test_a_place_that_makes_no_sense_is_forgotten(scan: Scan, data: bytes) -> None:
+def test_an_invalid_saved_view_is_ignored(scan: Scan, data: bytes) -> None:
     (scan.folder / "decisions.csv.place-anna.json").write_bytes(data)
     session = Session(scan, "anna")
     assert session.view == View("train", "cat")
     assert session.warnings == []
 
 
-def test_beside_a_read_only_scan_the_place_is_in_the_state_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_view_of_a_read_only_scan_is_in_the_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "no folder").write_text("")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     manifest, view = tmp_path / "no folder" / "decisions.csv", View("train", "cat", 5)
@@ -102,7 +100,9 @@ def test_beside_a_read_only_scan_the_place_is_in_the_state_folder(
     assert read_view(manifest, "anna") is None
 
 
-def test_a_place_that_cannot_be_written_stops_nothing_and_is_told(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_view_that_cannot_be_written_is_a_warning_and_stops_nothing(
+    scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -114,7 +114,7 @@ def test_a_place_that_cannot_be_written_stops_nothing_and_is_told(scan: Scan, mo
 
 
 @pytest.mark.parametrize("reviewer", ["", "../../x", "a/b", "..", "naïve 🐻", "x" * 500, "\udcff", "a\0b", "CON"])
-def test_any_name_of_a_reviewer_gives_a_file_in_the_folder(tmp_path: Path, reviewer: str) -> None:
+def test_any_reviewer_name_gives_a_file_in_the_folder(tmp_path: Path, reviewer: str) -> None:
     view = View("train", "cat", 5)
     assert write_view(tmp_path / "decisions.csv", reviewer, view) == ""
     (path,) = tmp_path.iterdir()

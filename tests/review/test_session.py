@@ -1,4 +1,4 @@
-"""The session without a screen: what it shows is what the manifest says."""
+"""Sessions without widgets, compared with the manifest."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def decided(session: Session) -> dict[str, str]:
     return {card.sample.path: card.decision.action.value for card in session.cards() if card.decision}
 
 
-def test_it_opens_the_first_class_worst_first(scan: Scan) -> None:
+def test_it_opens_the_first_class_with_the_highest_loss_first(scan: Scan) -> None:
     session = Session(scan, page_size=5)
     assert (session.view.split, session.view.label, session.view.page, session.pages) == ("train", "cat", 0, 2)
     assert [card.sample.rank for card in session.cards()] == [1, 2, 3, 4, 5]
@@ -30,7 +30,7 @@ def test_it_opens_the_first_class_worst_first(scan: Scan) -> None:
     assert [card.sample.rank for card in session.cards()] == [6, 7, 8]
 
 
-def test_a_decision_carries_what_the_reviewer_saw(scan: Scan) -> None:
+def test_a_row_holds_the_sample_as_the_reviewer_saw_it(scan: Scan) -> None:
     session = Session(scan, reviewer="anna")
     sample = session.cards()[0].sample
     card = session.decide(sample.path, Action.RELABEL, "fox")
@@ -42,7 +42,7 @@ def test_a_decision_carries_what_the_reviewer_saw(scan: Scan) -> None:
     assert row.decided_at.endswith("Z")
 
 
-def test_a_new_session_shows_what_stands(scan: Scan) -> None:
+def test_a_new_session_shows_the_decisions_that_stand(scan: Scan) -> None:
     session = Session(scan)
     first, second, third = (card.sample.path for card in session.cards()[:3])
     session.decide(first, Action.KEEP)
@@ -131,7 +131,7 @@ def test_nothing_is_decided_when_the_disk_is_full(scan: Scan, monkeypatch: pytes
         (lambda s: s.filter(label="wolf"), "no label 'wolf'"),
     ],
 )
-def test_what_makes_no_sense_is_refused_and_nothing_is_written(scan: Scan, call: object, match: str) -> None:
+def test_invalid_calls_are_refused_and_nothing_is_written(scan: Scan, call: object, match: str) -> None:
     session = Session(scan)
     with pytest.raises(CleanerError, match=match):
         call(session)
@@ -139,7 +139,7 @@ def test_what_makes_no_sense_is_refused_and_nothing_is_written(scan: Scan, call:
 
 
 @pytest.mark.parametrize("page_size", [0, -1, 201, 2.0, True, "30"])
-def test_page_sizes(scan: Scan, page_size: object) -> None:
+def test_page_sizes_out_of_range_are_refused(scan: Scan, page_size: object) -> None:
     with pytest.raises(CleanerError, match="page_size"):
         Session(scan, page_size=page_size)
 
@@ -164,7 +164,7 @@ def test_each_page_begins_with_the_cursor_on_its_first_card(scan: Scan) -> None:
     assert (names(session.selection.targets), session.selection.selected) == ([6], frozenset())
 
 
-def test_one_action_on_many_is_one_append(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_action_on_many_cards_is_one_append(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(scan, page_size=5)
     appended: list[int] = []
     append = Manifest.append
@@ -182,7 +182,7 @@ def test_one_action_on_many_is_one_append(scan: Scan, monkeypatch: pytest.Monkey
     assert session.selection.cursor == 4
 
 
-def test_the_predicted_label_that_a_card_has_already_is_kept(scan: Scan) -> None:
+def test_taking_the_predicted_label_keeps_a_card_that_has_it_already(scan: Scan) -> None:
     same = replace(scan.samples[0], predicted="cat")
     session = Session(replace(scan, samples=(same, *scan.samples[1:])))
     session.selection.move(1, extend=True)
@@ -190,7 +190,7 @@ def test_the_predicted_label_that_a_card_has_already_is_kept(scan: Scan) -> None
     assert list(decided(session).values()) == ["keep", "relabel"]
 
 
-def test_keep_rest_keeps_what_is_undecided_and_goes_on(scan: Scan) -> None:
+def test_keep_rest_keeps_the_undecided_cards_and_goes_on(scan: Scan) -> None:
     session = Session(scan, page_size=5)
     session.selection.move(2)
     session.act(Action.DELETE)
@@ -210,7 +210,7 @@ def test_keep_rest_keeps_what_is_undecided_and_goes_on(scan: Scan) -> None:
 # Undo and redo.
 
 
-def test_undo_and_redo_restore_what_stood_by_new_rows(scan: Scan) -> None:
+def test_undo_and_redo_restore_decisions_by_new_rows(scan: Scan) -> None:
     session = Session(scan, "anna", page_size=5)
     session.selection.move(1, extend=True)
     session.act(Action.KEEP)
@@ -242,7 +242,7 @@ def test_undo_and_redo_restore_what_stood_by_new_rows(scan: Scan) -> None:
         session.redo()
 
 
-def test_undo_goes_to_where_the_action_was(scan: Scan) -> None:
+def test_undo_opens_the_page_of_the_action(scan: Scan) -> None:
     session = Session(scan, page_size=5)
     session.turn_to(1)
     session.act(Action.KEEP)
@@ -255,7 +255,7 @@ def test_undo_goes_to_where_the_action_was(scan: Scan) -> None:
     assert (session.view.show, session.view.page, names(session.selection.targets)) == ("all", 1, [6])
 
 
-def test_what_somebody_else_decided_since_is_not_undone(scan: Scan) -> None:
+def test_undo_leaves_what_somebody_else_decided_since(scan: Scan) -> None:
     session = Session(scan, "anna")
     session.selection.move(1, extend=True)
     session.act(Action.KEEP)
@@ -267,7 +267,7 @@ def test_what_somebody_else_decided_since_is_not_undone(scan: Scan) -> None:
     assert decided(session) == {one: "keep", two: "delete"}
 
 
-def test_what_another_reviewer_had_decided_stands_again_as_theirs(scan: Scan) -> None:
+def test_undo_restores_the_decision_of_another_reviewer_as_theirs(scan: Scan) -> None:
     path = scan.samples[0].path
     Manifest(scan.manifest_path).append(
         Decision(path, Action.DELETE, reviewer="ben", decided_at="2026-01-31T12:00:00Z")
@@ -297,7 +297,7 @@ def test_nothing_is_undone_when_the_disk_is_full(scan: Scan, monkeypatch: pytest
 # Filters, order, unreadable files.
 
 
-def test_filters_and_order(scan: Scan) -> None:
+def test_filters_select_cards_and_an_empty_page_takes_no_action(scan: Scan) -> None:
     session = Session(scan, page_size=30)
     session.selection.move(1, extend=True)
     session.act(Action.KEEP)
@@ -324,7 +324,7 @@ def test_filters_and_order(scan: Scan) -> None:
     assert len(session.shown) == 8
 
 
-def test_a_card_that_is_decided_stays_until_the_filter_is_chosen_again(scan: Scan) -> None:
+def test_a_decided_card_stays_until_the_filter_is_applied_again(scan: Scan) -> None:
     session = Session(scan, page_size=5)
     session.filter(show="undecided")
     session.act(Action.KEEP)
@@ -334,7 +334,7 @@ def test_a_card_that_is_decided_stays_until_the_filter_is_chosen_again(scan: Sca
 
 
 @pytest.mark.parametrize("change", [{"show": "x"}, {"order": "x"}, {"predicted": "x"}, {"label": "x"}, {"text": 5}])
-def test_a_filter_that_makes_no_sense_changes_nothing(scan: Scan, change: dict[str, object]) -> None:
+def test_an_invalid_filter_changes_nothing(scan: Scan, change: dict[str, object]) -> None:
     session = Session(scan)
     before = session.view
     with pytest.raises(CleanerError):
@@ -342,7 +342,7 @@ def test_a_filter_that_makes_no_sense_changes_nothing(scan: Scan, change: dict[s
     assert session.view == before
 
 
-def test_the_page_size_can_be_changed_and_the_cursor_stays_on_its_card(scan: Scan) -> None:
+def test_the_cursor_stays_on_its_card_when_the_page_size_changes(scan: Scan) -> None:
     session = Session(scan, page_size=5)
     session.turn_to(1)
     session.selection.move(1)
@@ -372,7 +372,7 @@ def test_unreadable_files_are_a_class_of_their_own(scan: Scan) -> None:
     assert [card.error for card in session.cards()] == ["gone"]
 
 
-def test_where_two_disagree_the_card_knows(scan: Scan) -> None:
+def test_a_card_has_the_differing_decisions_of_others(scan: Scan) -> None:
     session = Session(scan, "anna")
     path = session.cards()[0].sample.path
 
@@ -393,7 +393,7 @@ def test_where_two_disagree_the_card_knows(scan: Scan) -> None:
 
 
 def quicker(session: Session, monkeypatch: pytest.MonkeyPatch, *decisions: Decision) -> None:
-    """Somebody else's decisions come in the last moment before those of a session are written."""
+    """Append somebody else's decisions just before those of a session are written."""
     append = Manifest.append
 
     def append_after(self: Manifest, *rows: Decision, **more: object) -> None:
@@ -413,7 +413,7 @@ def quicker(session: Session, monkeypatch: pytest.MonkeyPatch, *decisions: Decis
         lambda s: s.keep_rest(),
     ],
 )
-def test_a_decision_that_came_a_moment_before_is_not_overridden(
+def test_a_decision_taken_a_moment_before_is_not_overridden(
     act: Callable[[Session], object], scan: Scan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = Session(scan, "anna", page_size=3)
@@ -425,11 +425,11 @@ def test_a_decision_that_came_a_moment_before_is_not_overridden(
     assert decided(session) == {path: "unsure"}
     assert [row.reviewer for row in Manifest(scan.manifest_path).rows()] == ["ben"]
     assert (session.undo_redo.done, session.counts().scan_decided) == ([], 1)
-    act(session)  # who has seen it may decide otherwise
+    act(session)  # now the session has seen it and may decide otherwise
     assert {row.reviewer for row in Manifest(scan.manifest_path).rows()} == {"ben", "anna"}
 
 
-def test_an_undo_does_not_override_what_came_a_moment_before(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_undo_does_not_override_a_decision_taken_a_moment_before(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(scan, "anna")
     session.selection.move(1, extend=True)
     session.act(Action.KEEP)
@@ -442,7 +442,7 @@ def test_an_undo_does_not_override_what_came_a_moment_before(scan: Scan, monkeyp
     assert decided(session) == {}
 
 
-def test_another_reviewer_begins_anew(scan: Scan) -> None:
+def test_another_reviewer_has_nothing_to_undo(scan: Scan) -> None:
     session = Session(scan, reviewer=" anna ")
     session.act(Action.KEEP)
     session.set_reviewer("ben")
@@ -454,14 +454,14 @@ def test_another_reviewer_begins_anew(scan: Scan) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "=1+1", "@x", "-", "a" * 81, None, 5, "\u202e"])
-def test_what_is_no_name_is_refused(scan: Scan, name: str) -> None:
+def test_an_invalid_reviewer_name_is_refused(scan: Scan, name: str) -> None:
     session = Session(scan, reviewer="anna")
     with pytest.raises(CleanerError, match="the reviewer's name is"):
         session.set_reviewer(name)
     assert session.reviewer == "anna"
 
 
-def test_what_may_be_shown_next_is_the_pages_beside_and_the_next_class(scan: Scan) -> None:
+def test_the_pages_beside_and_the_next_class_are_prefetched(scan: Scan) -> None:
     session = Session(scan, "anna", page_size=3)
     dogs = [f"train/dog/dog_{rank:02d}.png" for rank in range(1, 4)]
     assert session.paths_ahead() == [f"train/cat/cat_{rank:02d}.png" for rank in range(4, 7)] + dogs
@@ -474,7 +474,7 @@ def test_what_may_be_shown_next_is_the_pages_beside_and_the_next_class(scan: Sca
     assert session.paths_ahead() == []
 
 
-def test_undo_of_a_decision_about_another_class_opens_that(scan: Scan) -> None:
+def test_undo_of_a_decision_in_another_class_opens_that_class(scan: Scan) -> None:
     session = Session(scan, "anna")
     session.decide("train/fox/fox_03.png", Action.DELETE)
     assert session.undo() == ""
@@ -484,7 +484,7 @@ def test_undo_of_a_decision_about_another_class_opens_that(scan: Scan) -> None:
 
 
 @pytest.mark.parametrize(("action", "label"), [("relabel", "kat"), ("relabel", ""), ("burn", ""), ("keep", "dog")])
-def test_an_action_as_plain_text_is_checked_like_any(scan: Scan, action: Any, label: str) -> None:
+def test_an_action_given_as_text_is_checked_too(scan: Scan, action: Any, label: str) -> None:
     session = Session(scan, "anna")
     with pytest.raises(CleanerError):
         session.decide("train/cat/cat_01.png", action, label)

@@ -1,4 +1,4 @@
-"""Whatever keys are pressed, by two reviewers: what a session shows is what the manifest says."""
+"""Random actions of two reviewers: a session always shows what the manifest says."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LABELS = ("cat", "dog", "fox")
 
 
 class Keys(RuleBasedStateMachine):
-    """Anna presses keys; Ben decides in another process; a list says what should stand."""
+    """Anna uses a session and Ben appends to the manifest; `expected` holds the decisions that should stand."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Keys(RuleBasedStateMachine):
         self.scan = Scan(**{name: getattr(scan, name) for name in ("root", "vocab", "splits", "k", "scored", "cells")},
                          samples=scan.samples, unreadable=bad, folder=scan.folder)  # fmt: skip
         self.expected: dict[str, tuple[str, str, str]] = {}
-        # Of each action of Anna that can be undone: what stood before, and after.
+        # Anna's actions that can be undone: the decisions before and after.
         self.done: list[tuple[dict, dict]] = []
         self.undone: list[tuple[dict, dict]] = []
 
@@ -117,7 +117,7 @@ class Keys(RuleBasedStateMachine):
         before, after = steps.pop()
         left = getattr(self.session, what)()
         mine = [path for path in after if path not in left]
-        # Only what somebody else changed may be left.
+        # Only files that somebody else decided since may be left.
         assert all(self.expected.get(path) != after[path] for path in after if path in left)
         self.set({path: before[path] for path in mine})
         if mine:
@@ -159,7 +159,7 @@ class Keys(RuleBasedStateMachine):
         Manifest(self.scan.manifest_path).append(Decision(path, action, reviewer="ben"))
         self.set({path: None if action is Action.UNDO else (action.value, "", "ben")})
 
-    # What must be so.
+    # Invariants.
 
     @invariant()
     def what_is_shown_is_what_the_manifest_says(self) -> None:
