@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-__all__ = ["IMAGE_SUFFIXES", "OTHER_SUFFIXES", "SuffixCounts", "as_text", "suffix_of"]
+from cleaner.core.errors import CleanerError
+
+__all__ = ["IMAGE_SUFFIXES", "OTHER_SUFFIXES", "SuffixCounts", "as_text", "check_counts", "suffix_of"]
 
 # Fixed here, as Python's own table depends on the system and on who has called mimetypes.init(). These are the suffixes
 # of everything that Pillow opens and all that fastai's `get_image_files` lists where the system's tables are full. A
@@ -49,6 +51,17 @@ class SuffixCounts(dict[str, int]):
         if suffix not in self and (len(self) >= _MOST or len(suffix) > _LONGEST or not suffix.isprintable()):
             suffix = _MANY
         self[suffix] = self.get(suffix, 0) + 1
+
+
+def check_counts(counts: Mapping[str, int], field: str) -> None:
+    """Check that each suffix has a count; `field` names the counts in the error.
+
+    Raises:
+        CleanerError: a count is not a whole number of at least 1.
+    """
+    for suffix, count in counts.items():
+        if not isinstance(suffix, str) or isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise CleanerError(f"{field} has {count!r} for {suffix!r}; expected a whole number of at least 1")
 
 
 def suffix_of(path: str) -> str:
