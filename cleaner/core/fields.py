@@ -36,7 +36,7 @@ def check_sha256(record: object, *names: str) -> None:
             raise FieldError(name, value, "64 lower-case hexadecimal digits are accepted")
 
 
-def check_whole(record: object, *names: str, least: int = 0, most: int = 2**64 - 1) -> None:
+def check_whole(record: object, *names: str, minimum: int = 0, maximum: int = 2**64 - 1) -> None:
     """Check that fields are whole numbers in a range.
 
     Raises:
@@ -44,8 +44,8 @@ def check_whole(record: object, *names: str, least: int = 0, most: int = 2**64 -
     """
     for name in names:
         value = getattr(record, name)
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise FieldError(name, value, f"a whole number from {least} to {most} is accepted")
+        if not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= maximum:
+            raise FieldError(name, value, f"a whole number from {minimum} to {maximum} is accepted")
 
 
 def check_absolute(name: str, value: object) -> str:

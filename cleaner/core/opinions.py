@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from cleaner.core.manifest_rows import ManifestRows
 from cleaner.core.records import Action, Decision
 
-__all__ = ["last_of_each", "note_on_disagreement", "other_opinions"]
+__all__ = ["last_by_reviewer", "note_on_disagreement", "other_opinions"]
 
 
-def last_of_each(rows: Iterable[Decision]) -> dict[str, Decision]:
+def last_by_reviewer(rows: Iterable[Decision]) -> dict[str, Decision]:
     """Return the last decision of each reviewer about one file, in the order of the decisions.
 
     Args:
@@ -32,7 +32,7 @@ def other_opinions(rows: Iterable[Decision], standing: Decision | None) -> tuple
         rows: all rows of the file, in the order of the manifest.
         standing: the decision that stands; None where none does, and each opinion is returned.
     """
-    last = last_of_each(rows)
+    last = last_by_reviewer(rows)
     if len({_what(decision) for decision in last.values()}) < 2:
         return ()
     if standing is None:
@@ -42,10 +42,10 @@ def other_opinions(rows: Iterable[Decision], standing: Decision | None) -> tuple
 
 def note_on_disagreement(rows: ManifestRows) -> tuple[str, ...]:
     """Say on how many decided images reviewers disagree, with one of them as an example; empty where on none."""
-    disputed = [path for path in rows.repeated() if path in rows and other_opinions(rows.of(path), rows[path])]
+    disputed = [path for path in rows.repeated() if path in rows and other_opinions(rows.all_for(path), rows[path])]
     if not disputed:
         return ()
-    opinions = ", ".join(map(_shown, last_of_each(rows.of(disputed[0])).values()))
+    opinions = ", ".join(map(_shown, last_by_reviewer(rows.all_for(disputed[0])).values()))
     images = "1 image" if len(disputed) == 1 else f"{len(disputed)} images"
     such_as = "" if len(disputed) == 1 else "such as "
     return (f"reviewers disagree on {images}, {such_as}{disputed[0]!r} ({opinions}); the last decision stands",)
