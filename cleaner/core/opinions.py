@@ -1,4 +1,4 @@
-"""On which images reviewers disagree, as the rows of a manifest say."""
+"""Disagreements of reviewers, from the rows of a manifest."""
 
 from __future__ import annotations
 
@@ -11,26 +11,25 @@ __all__ = ["last_by_reviewer", "note_on_disagreement", "other_opinions"]
 
 
 def last_by_reviewer(rows: Iterable[Decision]) -> dict[str, Decision]:
-    """Return the last decision of each reviewer about one file, in the order of the decisions.
+    """Return the last decision of each reviewer about one file, oldest first; none for one who undid it.
 
     Args:
-        rows: all rows of the file, in the order of the manifest. A reviewer who took the last one back has none.
+        rows: all rows of the file, in the order of the manifest.
     """
     last: dict[str, Decision] = {}
     for row in rows:
-        # To the end, so that the order is that of the decisions.
-        last.pop(row.reviewer, None)
+        last.pop(row.reviewer, None)  # moves the reviewer to the end
         if row.action is not Action.UNDO:
             last[row.reviewer] = row
     return last
 
 
 def other_opinions(rows: Iterable[Decision], standing: Decision | None) -> tuple[Decision, ...]:
-    """Return what reviewers decided on one file otherwise than what stands; nothing where nobody disagrees.
+    """Return the decisions about one file that contradict the current one.
 
     Args:
         rows: all rows of the file, in the order of the manifest.
-        standing: the decision that stands; None where none does, and each opinion is returned.
+        standing: the current decision; for None all decisions are returned if reviewers disagree.
     """
     last = last_by_reviewer(rows)
     if len({_what(decision) for decision in last.values()}) < 2:
@@ -41,7 +40,7 @@ def other_opinions(rows: Iterable[Decision], standing: Decision | None) -> tuple
 
 
 def note_on_disagreement(rows: ManifestRows) -> tuple[str, ...]:
-    """Say on how many decided images reviewers disagree, with one of them as an example; empty where on none."""
+    """Report on how many decided images reviewers disagree, with one as an example; empty if on none."""
     disputed = [path for path in rows.repeated() if path in rows and other_opinions(rows.all_for(path), rows[path])]
     if not disputed:
         return ()
@@ -52,7 +51,6 @@ def note_on_disagreement(rows: ManifestRows) -> tuple[str, ...]:
 
 
 def _shown(decision: Decision) -> str:
-    # The name comes from a file, and the text may go to a terminal.
     reviewer = decision.reviewer if decision.reviewer.isprintable() else ascii(decision.reviewer)
     label = f" to {decision.new_label!r}" if decision.new_label else ""
     return f"{reviewer or 'somebody'}: {decision.action}{label}"

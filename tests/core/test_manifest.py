@@ -180,7 +180,9 @@ def test_a_manifest_of_many_blocks(odd: Decision | None, path: Path, monkeypatch
     for manifest in (grown, Manifest(path)):
         standing = manifest.standing()
         assert as_text(manifest.rows()) == as_text(rows)
-        assert {name: as_text(standing.all_for(name)) for name in by_path} == {n: as_text(r) for n, r in by_path.items()}
+        assert {name: as_text(standing.all_for(name)) for name in by_path} == {
+            n: as_text(r) for n, r in by_path.items()
+        }
         assert as_text(list(manifest.latest().values())) == as_text(last)
         assert as_text(list(standing.values())) == as_text([row for row in last if row.action is not Action.UNDO])
         assert len(standing) == len(list(standing))
