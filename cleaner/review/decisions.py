@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
-from cleaner.core.records import Action, Decision, Sample, face_of, now, parse_action
+from cleaner.core.records import Action, Decision, Sample, decision_revision, now, parse_action
 from cleaner.core.scan import Scan
 from cleaner.core.tasks import MULTI_LABEL, OTHER, join_labels, split_labels
 from cleaner.review.view import check_one_of
@@ -44,7 +44,7 @@ class Card:
     @property
     def revision(self) -> tuple[str, str, str, str]:
         """Action, new label, reviewer and time of the decision; empty texts for undecided."""
-        return face_of(self.decision)
+        return decision_revision(self.decision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ def check_reviewer(name: object) -> str:
     text = name.strip() if isinstance(name, str) else ""
     if not text or len(text) > _MAX_NAME or not text.isprintable() or text[0] in "=+-@":
         raise CleanerError(
-            f"the reviewer's name is {str(name)[:_MAX_NAME]!r}; accepted is a text of 1 to {_MAX_NAME} characters "
+            f"the reviewer's name is {str(name)[:_MAX_NAME]!r}; expected a text of 1 to {_MAX_NAME} characters "
             "that does not begin with '=', '+', '-' or '@'"
         )
     return text

@@ -126,7 +126,7 @@ class Grid(Channel):
         selection = self._session.selection
         select = {"page": selection.toggle_all, "card": selection.toggle}
         if what not in select:
-            raise CleanerError(f"{what!r} cannot be selected; accepted are {', '.join(select)}")
+            raise CleanerError(f"{what!r} cannot be selected; expected one of {', '.join(select)}")
         select[what]()
         self._reply(reply_to)
 

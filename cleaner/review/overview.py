@@ -9,7 +9,7 @@ from typing import Any
 
 import traitlets
 
-from cleaner.core.confusion import most_confused
+from cleaner.core.confusion import most_confused_labels
 from cleaner.core.records import LOSS_EDGES, ClassLosses
 from cleaner.core.tasks import OTHER, SINGLE_LABEL
 from cleaner.review import protocol
@@ -118,7 +118,7 @@ def _matrix(session: Session) -> dict[str, Any] | None:
     scan, split = session.scan, session.view.split
     if scan.task != SINGLE_LABEL:
         return None
-    labels = most_confused(scan.cells[split], scan.vocab, _MATRIX_LABELS)
+    labels = most_confused_labels(scan.cells[split], scan.vocab, _MATRIX_LABELS)
     position = {label: number for number, label in enumerate(labels)}
     kept: dict[tuple[str, str], int] = {}
     for label in labels:

@@ -120,20 +120,20 @@ def read_fields(message: Mapping[str, Any], table: Messages) -> dict[str, Any]:
     """
     kind, fields = message["kind"], {name: value for name, value in message.items() if name not in ("kind", "id")}
     if kind not in table:
-        raise CleanerError(f"there is no message {kind!r}; accepted are {', '.join(table)}")
-    accepted = table[kind]
-    if unknown := fields.keys() - accepted:
+        raise CleanerError(f"there is no message {kind!r}; expected one of {', '.join(table)}")
+    expected = table[kind]
+    if unknown := fields.keys() - expected:
         raise CleanerError(
-            f"the message {kind!r} has the field {min(map(repr, unknown))}; accepted is {', '.join(accepted) or 'none'}"
+            f"the message {kind!r} has the field {min(map(repr, unknown))}; expected {', '.join(expected) or 'none'}"
         )
-    for name, field in accepted.items():
+    for name, field in expected.items():
         if field.is_required and name not in fields:
             raise CleanerError(f"the message {kind!r} has no field {name!r}")
         if name in fields and type(fields[name]) is not field.type:
-            raise CleanerError(f"{name} is {fields[name]!r}; accepted is {_TYPE_NAMES[field.type]}")
+            raise CleanerError(f"{name} is {fields[name]!r}; expected {_TYPE_NAMES[field.type]}")
     for name, value in fields.items():
         if isinstance(value, str) and not _is_sendable(value):
-            raise CleanerError(f"{name} is {value!r}; a text in UTF-8 is accepted")
+            raise CleanerError(f"{name} is {value!r}; expected text in UTF-8")
     return fields
 
 

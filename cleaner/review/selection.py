@@ -43,7 +43,7 @@ class Selection:
             CleanerError: `by` is larger than a page.
         """
         if abs(by) > MAX_PAGE_SIZE:
-            raise CleanerError(f"the cursor cannot move by {by!r}; accepted is a whole number up to {MAX_PAGE_SIZE}")
+            raise CleanerError(f"the cursor cannot move by {by!r}; expected a whole number up to {MAX_PAGE_SIZE}")
         self._put_cursor(min(max(self.cursor + by, 0), max(0, len(self.paths) - 1)), extend)
 
     def point(self, path: str, extend: bool = False) -> None:

@@ -65,7 +65,7 @@ def serve(
 
     Raises:
         CleanerError: the folder holds no scan, the dataset is missing, the manifest is invalid, the port is taken, or
-            an argument is not accepted.
+            an argument is invalid.
     """
     from cleaner.review.server import Server
     from cleaner.review.visitors import default_max_visitors
@@ -193,7 +193,7 @@ def _check_token(token: str | None) -> None:
 
 def _check_max_visitors(number: int | None) -> None:
     if number is not None and (type(number) is not int or number < 1):
-        raise CleanerError(f"max_visitors is {number!r}; accepted is a whole number from 1, or None for as many as fit")
+        raise CleanerError(f"max_visitors is {number!r}; expected a whole number from 1, or None for as many as fit")
 
 
 def _is_this_machine(ip: str) -> bool:
@@ -214,7 +214,7 @@ def _network_warning(ip: str, port: int) -> str:
 
 def _check_address(ip: str, port: int) -> None:
     if type(port) is not int or not 1 <= port <= 65535:
-        raise CleanerError(f"the port is {port!r}; accepted is a number from 1 to 65535")
+        raise CleanerError(f"the port is {port!r}; expected a number from 1 to 65535")
     family = socket.AF_INET6 if ":" in ip else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -94,7 +94,7 @@ class Session:
         """Decide as somebody else from now on, with nothing to undo yet.
 
         Raises:
-            CleanerError: the name is not accepted.
+            CleanerError: the name is invalid.
         """
         name = check_reviewer(name)
         if name != self.reviewer:
@@ -153,7 +153,7 @@ class Session:
             changes: attributes of `View`; those left out, or None, stay.
 
         Raises:
-            CleanerError: a value is not accepted; nothing changed.
+            CleanerError: a value is invalid; nothing changed.
         """
         given = {name: value for name, value in changes.items() if value is not None}
         self._open(replace(self.view, page=0, **given))
@@ -329,7 +329,7 @@ class Session:
         return self.shown[start : start + self.view.page_size]
 
     def _card(self, sample: Sample) -> Card:
-        self.standing.look_again([sample.path])
+        self.standing.refresh([sample.path])
         decision, note = self.standing.get(sample.path), self.standing.note(sample.path)
         error = self._errors[sample.path] if self._is_unreadable(sample) else ""
         others = () if note and decision is None else self._other_opinions(sample.path, decision)
@@ -337,7 +337,7 @@ class Session:
 
     def _other_opinions(self, path: str, decision: Decision | None) -> tuple[Decision, ...]:
         """Return what other reviewers decided differently about the same bytes."""
-        rows = self.manifest.standing().of(path)
+        rows = self.manifest.standing().all_for(path)
         if decision and decision.sha256:
             rows = [row for row in rows if row.sha256 in ("", decision.sha256)]
         return other_opinions(rows, decision)
@@ -406,13 +406,13 @@ class Session:
         rows = self.manifest.standing()
         expected = {decision.path: rows.get(decision.path) for decision in decisions}
         try:
-            self.manifest.append(*decisions, believed=expected)
+            self.manifest.append(*decisions, expected=expected)
         finally:
             # If somebody else was faster, the manifest has read their decision, and the page shows it.
             self._read_manifest()
 
     def _read_manifest(self) -> None:
-        self.standing.take_in(self.manifest.standing())
+        self.standing.update(self.manifest.standing())
         self.edited = self._ledger_error = ""
         try:
             self.edited = self.manifest.edits.message(self.manifest.path.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from cleaner.core.records import Decision, face_of
+from cleaner.core.records import Decision, decision_revision
 
 __all__ = ["Step", "UndoRedo"]
 
@@ -25,7 +25,11 @@ class Step:
 
     def unchanged(self, standing: Mapping[str, Decision]) -> list[str]:
         """Return the files about which nobody has decided since."""
-        return [path for path, after in self.after.items() if face_of(standing.get(path)) == face_of(after)]
+
+        def is_unchanged(path: str) -> bool:
+            return decision_revision(standing.get(path)) == decision_revision(self.after[path])
+
+        return list(filter(is_unchanged, self.after))
 
     def reversed(self, paths: Iterable[str]) -> Step:
         """Return the step that takes this one back for some of its files."""

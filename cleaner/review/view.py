@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cleaner.core.errors import CleanerError
+from cleaner.core.fields import check_whole
 from cleaner.core.records import Decision, Sample
 
 __all__ = ["ABSENT", "MAX_PAGE_SIZE", "ORDERS", "SHOWS", "UNREADABLE", "UNREADABLE_NAME", "View", "check_one_of"]
@@ -22,7 +23,7 @@ ABSENT = "\0absent"
 """`View.predicted` in a multi-label scan for images that the model says do not carry the open label."""
 
 SHOWS = ("all", "undecided", "decided", "keep", "delete", "relabel", "unsure")
-"""Accepted values of `View.show`."""
+"""Values of `View.show`."""
 
 MAX_PAGE_SIZE = 200
 _MAX_TEXT = 4096
@@ -35,7 +36,7 @@ _SORT_KEYS: dict[str, Callable[[Sample], Any]] = {
 }
 
 ORDERS = tuple(_SORT_KEYS)
-"""Accepted values of `View.order`: highest loss first (NaN and infinity before all), least confident first, by path."""
+"""Values of `View.order`: highest loss first (NaN and infinity before all), least confident first, by path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class View:
         order: one of `ORDERS`.
 
     Raises:
-        CleanerError: a value is not accepted. The scan checks split, label and prediction.
+        CleanerError: a value is invalid. The scan checks split, label and prediction.
     """
 
     split: str
@@ -68,13 +69,11 @@ class View:
     def __post_init__(self) -> None:
         check_one_of("show", self.show, SHOWS)
         check_one_of("order", self.order, ORDERS)
-        if type(self.page) is not int or self.page < 0:
-            raise CleanerError(f"page is {self.page!r}; accepted is a whole number from 0")
-        if type(self.page_size) is not int or not 1 <= self.page_size <= MAX_PAGE_SIZE:
-            raise CleanerError(f"page_size is {self.page_size!r}; accepted is a whole number from 1 to {MAX_PAGE_SIZE}")
+        check_whole(self, "page")
+        check_whole(self, "page_size", minimum=1, maximum=MAX_PAGE_SIZE)
         if not isinstance(self.text, str) or len(self.text) > _MAX_TEXT:
-            accepted = f"accepted is a part of a path, up to {_MAX_TEXT} characters"
-            raise CleanerError(f"text is {str(self.text)[:80]!r}; {accepted}")
+            expected = f"expected a part of a path, up to {_MAX_TEXT} characters"
+            raise CleanerError(f"text is {str(self.text)[:80]!r}; {expected}")
 
     def select(
         self, samples: Iterable[Sample], standing: Mapping[str, Decision], prediction_of: Callable[[Sample], str]
@@ -102,12 +101,12 @@ class View:
         return self.show in ("all", action) or self.show == ("decided" if action else "undecided")
 
 
-def check_one_of(name: str, value: object, accepted: tuple[str, ...]) -> None:
-    """Check that an argument has one of the accepted values.
+def check_one_of(name: str, value: object, expected: tuple[str, ...]) -> None:
+    """Check that an argument has one of the expected values.
 
     Raises:
         CleanerError: it has another value.
     """
-    if value not in accepted:
-        listed = ", ".join(accepted[:10]) + (", …" if len(accepted) > 10 else "")
-        raise CleanerError(f"{name} is {value!r}; accepted are {listed}")
+    if value not in expected:
+        listed = ", ".join(expected[:10]) + (", …" if len(expected) > 10 else "")
+        raise CleanerError(f"{name} is {value!r}; expected one of {listed}")

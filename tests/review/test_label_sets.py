@@ -125,7 +125,7 @@ def test_cards_can_be_filtered_by_prediction(session: Session) -> None:
 
 
 REFUSED = [
-    (lambda s: s.decide("0.png", "toggle", "cow"), "label is 'cow'; accepted are cat, dog, fox"),
+    (lambda s: s.decide("0.png", "toggle", "cow"), "label is 'cow'; expected one of cat, dog, fox"),
     (lambda s: s.decide("0.png", "toggle", ""), "label is ''"),
     (lambda s: s.decide("9.png", "toggle", "cat"), "the scan kept no sample"),
     (lambda s: s.decide("0.png", Action.RELABEL, "cow"), "there is no label 'cow'"),

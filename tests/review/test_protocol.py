@@ -44,12 +44,12 @@ def test_the_page_sends_only_known_messages(widget: type[Channel]) -> None:
     [
         ({"kind": "explode"}, "no message 'explode'"),
         ({"kind": "turn"}, "no field 'page'"),
-        ({"kind": "turn", "page": True}, "page is True; accepted is a whole number"),
+        ({"kind": "turn", "page": True}, "page is True; expected a whole number"),
         ({"kind": "turn", "page": 1.0}, "page is 1.0"),
-        ({"kind": "ready", "page": 1}, "has the field 'page'; accepted is none"),
-        ({"kind": "move", "by": 1, "extend": 1}, "extend is 1; accepted is true or false"),
-        ({"kind": "filter", "text": None}, "text is None; accepted is a text"),
-        ({"kind": "reviewer", "name": "\ud800"}, "a text in UTF-8 is accepted"),
+        ({"kind": "ready", "page": 1}, "has the field 'page'; expected none"),
+        ({"kind": "move", "by": 1, "extend": 1}, "extend is 1; expected true or false"),
+        ({"kind": "filter", "text": None}, "text is None; expected a text"),
+        ({"kind": "reviewer", "name": "\ud800"}, "expected text in UTF-8"),
     ],
 )
 def test_a_message_with_other_fields_than_the_table_is_refused(message: dict[str, Any], error: str) -> None:

@@ -59,6 +59,6 @@ def test_only_samples_that_fit_the_filter_are_selected(changes: dict[str, Any], 
         {"order": []}, {"text": 5}, {"text": "x" * 4097},
     ],
 )  # fmt: skip
-def test_a_view_refuses_values_that_are_not_accepted(change: dict[str, Any]) -> None:
+def test_a_view_refuses_invalid_values(change: dict[str, Any]) -> None:
     with pytest.raises(CleanerError, match=next(iter(change))):
         View("train", "cat", **change)
