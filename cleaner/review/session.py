@@ -234,7 +234,7 @@ class Session:
             CleanerError: the scan kept no such sample, or the decision is not valid for it; nothing was written.
             OSError: the manifest cannot be written; nothing was written.
         """
-        self._write([self._make(path, action, new_label)])
+        self._decide([path], action, new_label)
         return self.card(path)
 
     def act(self, action: str, new_label: str = "") -> None:
@@ -245,7 +245,7 @@ class Session:
             OSError: the manifest cannot be written; nothing was written.
         """
         targets = self.selection.targets
-        self._write([self._make(path, action, new_label) for path in targets])
+        self._decide(targets, action, new_label)
         self.selection.point(targets[-1])
         self.selection.move(1)
 
@@ -256,9 +256,8 @@ class Session:
             CleanerError: the manifest is invalid; nothing was written.
             OSError: the manifest cannot be written; nothing was written.
         """
-        undecided = [card for card in self.cards() if card.decision is None]
-        if undecided:
-            self._write([self.maker.make(card, Action.KEEP) for card in undecided])
+        if undecided := [card.sample.path for card in self.cards() if card.decision is None]:
+            self._decide(undecided, Action.KEEP)
         if self.view.page + 1 < self.pages:
             self.turn_to(self.view.page + 1)
             return
@@ -347,15 +346,13 @@ class Session:
 
     # Writing decisions.
 
-    def _make(self, path: str, action: str, new_label: str) -> Decision:
+    def _decide(self, paths: list[str], action: str, new_label: str = "") -> None:
+        if not paths:
+            raise CleanerError("there is no card on this page to decide about; choose another page or filter")
         if action == TOGGLE:
             self.refresh()  # a toggle adds to what others decided
-        return self.maker.make(self.card(path), action, new_label)
-
-    def _write(self, decisions: list[Decision]) -> None:
-        if not decisions:
-            raise CleanerError("there is no card on this page to decide about; choose another page or filter")
-        paths, rows = [decision.path for decision in decisions], self.manifest.standing()
+        decisions = [self.maker.make(self.card(path), action, new_label) for path in paths]
+        rows = self.manifest.standing()
         # A decision taken over from a journal has no row; undo writes one, so that it stands again.
         before = {path: rows.get(path) or self.standing.get(path) for path in paths}
         self._append(decisions)
