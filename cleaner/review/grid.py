@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -85,11 +84,9 @@ class Grid(Channel):
         self._thumbnails.prefetch(session.paths_ahead(), _PREFETCH_DELAY)
 
     def _error_details(self, path: str) -> dict[str, Any]:
-        """Return the card of the path as it stands, and the state."""
-        details: dict[str, Any] = {}
-        with suppress(CleanerError):  # the scan may have no such path
-            details["card"] = self._card_message(self._session.card(path))
-        return details | self._state()
+        """Return the card of the path with the decision that stands, and the state."""
+        card = {"card": self._card_message(self._session.card(path))} if path in self._session.files else {}
+        return card | self._state()
 
     # Messages of the page.
 

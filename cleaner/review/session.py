@@ -50,6 +50,7 @@ class Session:
         page_size: cards on a page; by default as in the reviewer's last session, or 30.
 
     Attributes:
+        files: one sample for each path of the scan, also of unreadable files.
         maker: makes the reviewer's decisions.
         view: the open class, page, filter and order.
         shown: the samples of the view, on all pages.
@@ -70,15 +71,15 @@ class Session:
         self.scan = scan
         self.manifest = Manifest(scan.manifest_path)
         self.maker = DecisionMaker(scan, _user() if reviewer is None else check_reviewer(reviewer))
-        self._by_path = scan.by_path()
-        if not self._by_path:
+        self.files = scan.by_path()
+        if not self.files:
             raise CleanerError("the scan kept no sample, so there is nothing to review")
         self._errors = {each.path: each.error or "unreadable" for each in scan.unreadable}
         self._unreadable = scan.unreadable_samples()
-        self.standing = Standing(self._by_path, scan.task, scan.label_delim, scan.root, self.manifest.path.parent)
+        self.standing = Standing(self.files, scan.task, scan.label_delim, scan.root, self.manifest.path.parent)
         self.pace, self.undo_redo = Pace(), UndoRedo()
         self._read_manifest()
-        first = next(iter(self._by_path.values()))
+        first = next(iter(self.files.values()))
         saved = read_view(self.manifest.path, self.reviewer)
         label = first.label if scan.samples else UNREADABLE
         self._open(View(first.split, label, page_size=30 if page_size is None else page_size))
@@ -189,9 +190,9 @@ class Session:
         Raises:
             CleanerError: the scan kept no such sample.
         """
-        if path not in self._by_path:
+        if path not in self.files:
             raise CleanerError(f"the scan kept no sample with the path {path!r}")
-        return self._card(self._samples.get(path) or self._by_path[path])
+        return self._card(self._samples.get(path) or self.files[path])
 
     def paths_ahead(self) -> list[str]:
         """Return the paths that may be shown next: on the next page, the page before, and in the next class."""
@@ -218,8 +219,8 @@ class Session:
 
     def counts(self) -> Counts:
         """Count the decided files."""
-        decided = sum(path in self.standing for path in self._samples)
-        return Counts(decided, len(self._samples), len(self.standing), len(self._by_path))
+        decided = sum(path in self._samples for path in self.standing)
+        return Counts(decided, len(self._samples), len(self.standing), len(self.files))
 
     # Decisions.
 
@@ -267,10 +268,10 @@ class Session:
                 return
 
     def undo(self) -> str:
-        """Restore what stood before the reviewer's last action, by new rows, for files that nobody decided since.
+        """Undo the reviewer's last action: append rows that restore the decisions before it.
 
         Returns:
-            which files were left as others decided them since; empty for none.
+            which files were left unchanged, as others decided about them since; empty for none.
 
         Raises:
             CleanerError: there is nothing to undo; nothing was written.
@@ -279,7 +280,7 @@ class Session:
         return self._revert(self.undo_redo.done, self.undo_redo.undone, "undo")
 
     def redo(self) -> str:
-        """Repeat the action that was undone last; as `undo`."""
+        """Repeat the action that was undone last; returns and raises as `undo` does."""
         return self._revert(self.undo_redo.undone, self.undo_redo.done, "redo")
 
     # Opening views.
@@ -364,7 +365,7 @@ class Session:
         """Return split and class of a file: the open ones if it is there."""
         if path in self._samples:
             return self.view.split, self.view.label
-        sample = self._by_path[path]
+        sample = self.files[path]
         return sample.split, UNREADABLE if self._is_unreadable(sample) else sample.label
 
     def _revert(self, steps: list[Step], opposite: list[Step], verb: str) -> str:
@@ -381,10 +382,10 @@ class Session:
             opposite.append(step.reversed(paths))
             self._show(step, paths[0])
         left = [path for path in step.after if path not in paths]
-        return f"Left as decided since by others: {', '.join(left)}" if left else ""
+        return f"Left unchanged, as others decided since: {', '.join(left)}" if left else ""
 
     def _undecided(self, path: str) -> Decision:
-        return self.maker.row(self._by_path[path], Action.UNDO)
+        return self.maker.row(self.files[path], Action.UNDO)
 
     def _show(self, step: Step, path: str) -> None:
         """Open the page with a card of a step, and put the cursor there."""
@@ -399,7 +400,7 @@ class Session:
         self.selection.point(path)
 
     def _append(self, decisions: list[Decision]) -> None:
-        """Append decisions, unless something else stands by now than this session knows."""
+        """Append decisions, unless somebody else decided about these files meanwhile."""
         rows = self.manifest.standing()
         expected = {decision.path: rows.get(decision.path) for decision in decisions}
         try:

@@ -438,7 +438,7 @@ def test_undo_does_not_override_a_decision_taken_a_moment_before(scan: Scan, mon
     with pytest.raises(CleanerError, match=f"took back the decision about {two!r}"):
         session.undo()
     assert decided(session) == {one: "keep"}
-    assert session.undo() == f"Left as decided since by others: {two}"
+    assert session.undo() == f"Left unchanged, as others decided since: {two}"
     assert decided(session) == {}
 
 
