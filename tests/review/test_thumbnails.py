@@ -49,14 +49,14 @@ def test_a_large_image_is_decoded_reduced_and_alone(kind: str, tmp_path: Path, m
     as_rgb, seen = images._as_rgb, []
 
     def look(image: Image.Image) -> Image.Image:
-        seen.append((image.size, images._one_large.locked()))
+        seen.append((image.size, images._large_image_lock.locked()))
         return as_rgb(image)
 
     monkeypatch.setattr(images, "_as_rgb", look)
     monkeypatch.setattr(images, "_LARGE", 16)
     make_thumbnail(path, 8)
     assert [(width * height <= 16, alone) for (width, height), alone in seen] == [(True, True)]
-    assert not images._one_large.locked()
+    assert not images._large_image_lock.locked()
     monkeypatch.setattr(images, "_LARGE", 40 * 24 // 4)
     assert opened(make_thumbnail(path, 8).data).size == whole.size
 
