@@ -264,7 +264,7 @@ def test_a_file_whose_label_nobody_knows_can_be_reviewed(data: Path, tmp_path: P
     scan = scan_of(table, tmp_path / "scan", paths=files, vocab=VOCAB)
     assert [(u.path, u.label) for u in cleaner.load(tmp_path / "scan").unreadable] == [("cat_1.png", "")]
     session = Session(scan)
-    session.open_label(UNREADABLE)
+    session.filter(label=UNREADABLE)
     session.act(Action.DELETE)
     report = cleaner.apply(scan.manifest_path, data=flat)
     assert [each.source for each in report.done] == ["cat_1.png"]
