@@ -21,6 +21,7 @@ __all__ = [
     "TASKS",
     "check_distinct",
     "check_has_confusion",
+    "check_task",
     "check_vocab",
     "delimiter_for",
     "drawn_file",
@@ -41,6 +42,22 @@ ALL_IMAGES = "all images"
 
 DELIMITERS = (";", "|", ",", " ")
 """What may join the labels of an image in the files of a scan, in the order in which they are tried."""
+
+
+def check_task(task: str, label_delim: str, vocab: Iterable[str]) -> None:
+    """Check that a task, its label delimiter and its vocabulary fit each other.
+
+    Raises:
+        CleanerError: the task is unknown, the delimiter is not one of it, or a label contains the delimiter.
+    """
+    if task not in TASKS:
+        raise CleanerError(f"the task is {task!r}; expected one of {', '.join(TASKS)}")
+    accepted = DELIMITERS if task == MULTI_LABEL else ("",)
+    if label_delim not in accepted:
+        raise CleanerError(f"label_delim is {label_delim!r} for the task {task!r}; expected one of {list(accepted)}")
+    bad = [label for label in vocab if label_delim and (label == "" or label_delim in label)]
+    if bad:
+        raise CleanerError(f"the label {bad[0]!r} is empty or contains {label_delim!r}, which joins labels")
 
 
 def check_has_confusion(task: str) -> None:

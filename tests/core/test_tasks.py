@@ -88,13 +88,13 @@ def test_a_scan_that_does_not_say_its_task_is_of_one_label_an_image(tmp_path: Pa
 
 
 BAD = [
-    ({"task": "detection"}, "the task is 'detection'; accepted are single-label, multi-label, other"),
+    ({"task": "detection"}, "the task is 'detection'; expected one of single-label, multi-label, other"),
     ({"label_delim": ""}, "label_delim is '' for the task 'multi-label'"),
     ({"label_delim": "#"}, "label_delim is '#'"),
     ({"task": OTHER}, "label_delim is ';' for the task 'other'"),
     ({"vocab": ["cat;x", "dog"]}, "the label 'cat;x' is empty or contains ';'"),
     ({"vocab": ["", "dog"]}, "the label '' is empty or contains ';'"),
-    ({"task": 1}, "task is 1; a str is expected"),
+    ({"task": 1}, "task is 1; expected type str"),
 ]
 
 

@@ -197,8 +197,8 @@ def test_export_has_the_sets_and_no_label_where_there_is_none(
     several: Scan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     session = Session(several, reviewer="anna")
-    session.toggle_label("0.png", "fox")
-    session.toggle_label("1.png", "cat")
+    session.decide("0.png", "toggle", "fox")
+    session.decide("1.png", "toggle", "cat")
     assert main(["export", str(several.manifest_path), "--out", str(tmp_path / "out.csv")]) == 0
     assert "2 decisions" in capsys.readouterr().out
     rows = [line.split(",")[:4] for line in (tmp_path / "out.csv").read_text().splitlines()]
