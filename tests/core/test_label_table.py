@@ -77,8 +77,16 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatc
         ("labels.xlsx", b"PK", "labels.xlsx'; a .csv, .tsv or .parquet file is accepted"),
         ("labels.csv", b"", "is empty; a first row"),
         ("labels.csv", b"\xef\xbb\xbf\r\n\n", "is empty; a first row"),
-        ("labels.csv", b"path,label\n\na.png,x,y\n", "line 3: 3 cells, but the header has 2; put text that has ','"),
-        ("labels.tsv", b"path\tlabel\n'a.png\n", r"line 2: 1 cells, but the header has 2; put text that has '\\t'"),
+        (
+            "labels.csv",
+            b"path,label\n\na.png,x,y\n",
+            "line 3: 3 cells, but the header has 2; quote text that contains ','",
+        ),
+        (
+            "labels.tsv",
+            b"path\tlabel\n'a.png\n",
+            r"line 2: 1 cells, but the header has 2; quote text that contains '\\t'",
+        ),
         ("labels.csv", b'path,label\na.png,"x\n', "line 2: unexpected end of data; close and double quotes"),
         ("labels.csv", b'path,label\na.png,x\nb.png,"x"y\n', "line 3: .* expected after .*; close and double quotes"),
         ("labels.csv", b"path,label\n\xff.png,x\n", "is not UTF-8; save"),

@@ -143,7 +143,7 @@ def test_a_scan_that_was_never_written_has_no_drawings(without: Scan) -> None:
     ],
 )
 def test_where_nothing_is_confused_it_is_said(ask: Callable[[Interpretation], Any], several: Scan) -> None:
-    with pytest.raises(CleanerError, match=r"nothing is confused in a scan of several labels an image.* scan.classes"):
+    with pytest.raises(CleanerError, match=r"a multi-label scan has no confusion matrix.* scan.classes"):
         ask(Interpretation(several))
     assert not pyplot.get_fignums()
     assert several.classes("train")["predicted_otherwise"].tolist() == [3, 0, 0]
@@ -162,7 +162,7 @@ def test_where_nothing_is_confused_it_is_said(ask: Callable[[Interpretation], An
     ],
 )
 def test_where_there_are_no_labels_it_is_said(ask: Callable[[Interpretation], Any], without: Scan) -> None:
-    with pytest.raises(CleanerError, match="nothing is confused in a scan whose images carry no labels"):
+    with pytest.raises(CleanerError, match="a scan of images without labels has no confusion matrix"):
         ask(Interpretation(without))
 
 
