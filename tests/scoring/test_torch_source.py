@@ -285,7 +285,7 @@ def test_a_dataset_that_opens_files_itself_opens_no_container(data: Path, tmp_pa
     write_harmful_image("container.jpg", data / "cat")
     scan = scan_of(ImageFolder(data, TRANSFORM), tmp_path / "scan")
     assert [u.path for u in scan.unreadable] == ["cat/container.jpg"]
-    assert "it is a file in the format BLP, which is not opened" in scan.unreadable[0].error
+    assert "it is in the format BLP, which is not opened" in scan.unreadable[0].error
 
 
 def state_of(model: nn.Module) -> list[object]:
