@@ -15,14 +15,12 @@ __all__ = [
     "DELIMITERS",
     "TABLE_SUFFIXES",
     "LabelRows",
-    "LabelTable",
     "check_parquet_types",
     "choose_columns",
     "choose_path_column",
     "import_pyarrow",
     "is_parquet_text",
     "label_rows",
-    "read_label_table",
 ]
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -37,22 +35,6 @@ _PATH_COLUMNS = """
     img_path name path paths
 """
 _LABEL_COLUMNS = "label labels class class_name category target y"
-
-
-@dataclass(frozen=True)
-class LabelTable:
-    """The paths and labels of a label table, in the order of its rows.
-
-    Attributes:
-        paths: the paths, without the leading `./` that protects them from spreadsheets.
-        labels: as many labels, as text; empty for a missing label.
-        path_column, label_column: the names of the columns.
-    """
-
-    paths: tuple[str, ...]
-    labels: tuple[str, ...]
-    path_column: str
-    label_column: str
 
 
 @dataclass(frozen=True)
@@ -71,7 +53,7 @@ class LabelRows:
     label_column: str
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        """Yield the path and label of each row, as in `LabelTable`.
+        """Yield the path and label of each row, the path without a leading `./`, a missing label as empty text.
 
         Raises:
             CleanerError: a row is invalid, or the file cannot be read.
@@ -130,18 +112,6 @@ def label_rows(file: Path, path_column: str | None = None, label_column: str | N
     if not columns:
         raise CleanerError(f"{str(file)!r} is empty; expected a first row with the names of the columns")
     return LabelRows(file, columns, *choose_columns(str(file), columns, path_column, label_column))
-
-
-def read_label_table(file: Path, path_column: str | None, label_column: str | None) -> LabelTable:
-    """Read the paths and labels of a label table; arguments as in `label_rows`.
-
-    Raises:
-        CleanerError: as in `label_rows`, or a row is invalid.
-    """
-    rows = label_rows(file, path_column, label_column)
-    pairs = list(rows)
-    paths, labels = tuple(path for path, _ in pairs), tuple(label for _, label in pairs)
-    return LabelTable(paths, labels, rows.path_column, rows.label_column)
 
 
 def choose_columns(

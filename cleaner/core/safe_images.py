@@ -1,8 +1,8 @@
 """Refuses malicious image files before they are decoded, to bound time and memory.
 
 Images collected from others can be hostile. A small file can expand to fill the memory or keep a decoder busy for
-hours; some formats are programs, others contain files of any format. Only the formats in `FORMATS` are opened, and files
-that their decoder cannot handle safely are refused.
+hours; some formats are programs, others contain files of any format. Only the formats in `FORMATS` are opened, without
+files that their decoder cannot handle safely.
 """
 
 from __future__ import annotations
@@ -233,8 +233,8 @@ def _check_opened(image: Image.Image) -> None:
     max_pixels = _MAX_PIXELS_OF_CODEC.get(codec, pixels)  # Pillow limits the others
     if pixels > max_pixels:
         raise RefusedFile(
-            f"it has {pixels} pixels in a coding that is slow to decode ({codec}); up to {max_pixels} are decoded. Convert the file, for "
-            "example to PNG"
+            f"it has {pixels} pixels in a coding that is slow to decode ({codec}); up to {max_pixels} are decoded. "
+            "Convert the file, for example to PNG"
         )
     if codec == "libtiff" and "jpeg" in str(image.info.get("compression")):
         tags: Any = getattr(image, "tag_v2", {})

@@ -180,7 +180,7 @@ def test_the_top_losses_are_those_of_all_samples_or_refused(rows: list[tuple[str
     for n in range(1, certain + 1):
         assert interp.top_losses(n, items=True)[2] == expected[:n]
     for n in range(certain + 1, len(rows) + 1):
-        with pytest.raises(CleanerError, match=f"only {certain} are sure"):
+        with pytest.raises(CleanerError, match=f"only {certain} are certain"):
             interp.top_losses(n)
     with pytest.raises(CleanerError, match="at most that many"):
         interp.top_losses(len(rows) + 1)
@@ -212,7 +212,7 @@ def test_what_follows_the_certain_ones_is_not_certain() -> None:
         (lambda interp: interp.most_confused(0), "at least 1"),
         (lambda interp: Interpretation(interp.scan, "train"), "no split 'train'"),
         (lambda _interp: Interpretation("no such folder"), "finished scan"),
-        (lambda interp: interp[0], "cannot be read: The file is not there"),
+        (lambda interp: interp[0], "cannot be read: The file does not exist"),
     ],
 )
 def test_what_makes_no_sense_is_refused(call: Callable[[Interpretation], Any], message: str) -> None:
@@ -226,7 +226,7 @@ def test_a_place_beyond_the_kept_ends_a_loop(tmp_path: Path) -> None:
     interp = Interpretation(scan_of(rows, ("a",), k=2, root=tmp_path))
     assert [found.loss for found in interp] == [2.0, 1.0]
     assert interp[-1].loss == 1.0
-    with pytest.raises(IndexError, match="2 of 'valid' were kept"):
+    with pytest.raises(IndexError, match="the scan kept 2 of 'valid'"):
         interp[2]
 
 
@@ -275,7 +275,7 @@ def test_a_file_that_cannot_be_read_says_so_in_its_place(tmp_path: Path) -> None
     said = [" ".join(text.get_text().replace("\n", " ") for text in ax.texts) for ax in axes]
     assert said[0] == r"cost\$5 or \$6.png"
     assert "OSError: image file is truncated" in said[1]
-    assert "The file is not there any more" in said[2]
+    assert "The file does not exist any more" in said[2]
     assert axes[0].get_title() == r"b/a\$b\$ / 3.00 / 0.50"
 
 
