@@ -228,7 +228,7 @@ class Manifest:
             write_whole(out, _csv_lines([columns, *(_row_for(row, columns) for row in self._rows.values())]))
         except OSError as error:
             raise CleanerError(
-                f"{str(out)!r} cannot be written ({error.strerror}); give a file in a folder that you can write to"
+                f"{str(out)!r} cannot be written ({error.strerror}); give a file in a folder that exists and is yours"
             ) from error
         return len(self._rows)
 

@@ -198,7 +198,7 @@ def test_what_follows_the_certain_ones_is_not_certain() -> None:
         (lambda interp: interp.top_losses(0), "at least 1"),
         (lambda interp: interp.top_losses(True), "at least 1"),
         (lambda interp: interp.top_losses(2.0), "at least 1"),
-        (lambda interp: interp.top_losses(1, largest=False), "not the lowest"),
+        (lambda interp: interp.top_losses(1, largest=False), "kept only the highest losses"),
         (lambda interp: interp.top_losses(5), "scan with k=5"),
         (lambda interp: interp.plot_top_losses(5), "scan with k=5"),
         (lambda interp: interp.plot_top_losses(range(3, 5)), "scan with k=5"),

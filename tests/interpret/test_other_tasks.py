@@ -67,7 +67,7 @@ def test_the_top_losses_are_of_pairs_of_an_image_and_a_label(several: Scan) -> N
     assert [file.name for file in files] == ["0.png", "0.png", "0.png", "1.png"]
     assert [found.label for found in interp[places]] == ["cat", "dog", "fox", "cat"]
     assert len(interp.top_losses()[0]) == 12
-    with pytest.raises(CleanerError, match="'train' has 12 pairs of an image and a label; at most that many"):
+    with pytest.raises(CleanerError, match="'train' has 12 pairs of an image and a label; pass at most that many"):
         interp.top_losses(13)
 
 
@@ -168,7 +168,7 @@ def test_where_there_are_no_labels_it_is_said(ask: Callable[[Interpretation], An
 
 def test_a_report_needs_counts_that_a_scan_of_several_labels_has_not(several: Scan) -> None:
     for ask in (Interpretation(several).report, Interpretation(several).print_classification_report):
-        with pytest.raises(CleanerError, match="does not count of each how often it is missed"):
+        with pytest.raises(CleanerError, match="counts missed and wrongly predicted labels together"):
             ask()
 
 
