@@ -203,7 +203,7 @@ def check_parquet_types(name: str, schema: Any, path_column: str, label_column: 
     """
     pa, _ = import_pyarrow()
     if not is_parquet_text(schema.field(path_column).type):
-        raise CleanerError(f"{name!r}: the column {path_column!r} is not text; paths are text")
+        raise CleanerError(f"{name!r}: the column {path_column!r} has no text; paths are text")
     kind = schema.field(label_column).type
     if not is_parquet_text(kind) and not pa.types.is_integer(kind):
         raise CleanerError(f"{name!r}: the column {label_column!r} is of type {kind}; labels are text or whole numbers")
