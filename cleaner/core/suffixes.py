@@ -10,7 +10,7 @@ from cleaner.core.errors import CleanerError
 __all__ = ["IMAGE_SUFFIXES", "OTHER_SUFFIXES", "SuffixCounts", "as_text", "check_counts", "suffix_of"]
 
 # Fixed here because Python's own table depends on the system and on earlier calls of mimetypes.init(). The list has all
-# suffixes that Pillow opens and that fastai's `get_image_files` can list. A file in a refused format becomes an entry in
+# suffixes that Pillow opens and that fastai's `get_image_files` can list. A file in a refused format is listed in
 # unreadable.csv, with the reason.
 _IMAGES = """
     apng avci avcs avif avifs azv b16 blp bmp btf btif bw cdr cdt cgm cpt cr2 crw cur dcx dds dib djv djvu dpx drle dwg

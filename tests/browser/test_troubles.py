@@ -208,7 +208,7 @@ def test_another_file_under_an_old_name_is_undecided_with_the_reason(app: App, s
         app.wait_for("cat_01.png", "undecided")
         note = app.card("cat_01.png").locator(".cleaner-note").text_content()
         assert note.startswith("decided 'delete' by")
-        assert note.endswith("about another file, which lay here then")
+        assert note.endswith("about another file that was here")
     finally:
         file.write_bytes(before)
 

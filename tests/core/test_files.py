@@ -55,7 +55,7 @@ def test_plain_paths_below_the_root_are_accepted(path: str) -> None:
     "path", ["", "/", "/etc/passwd", "a//b", "a/", "./a", "a/.", "..", "../a", "a/../../b", "a\0b", "\udcff.png"]
 )
 def test_other_paths_are_refused(path: str) -> None:
-    with pytest.raises(FieldError, match="accepted") as caught:
+    with pytest.raises(FieldError, match="expected") as caught:
         check_path(path)
     assert (caught.value.field, caught.value.value) == ("path", path)
 

@@ -23,7 +23,6 @@ from cleaner.core import manifest as manifest_module
 from cleaner.core.errors import CleanerError
 from cleaner.core.manifest import COLUMNS, Manifest
 from cleaner.core.manifest_rows import ManifestRows
-from cleaner.core.plain_rows import plain_rows
 from cleaner.core.records import Action, Decision
 
 HEADER = b"path,action,label,new_label,split,loss,predicted,sha256,reviewer,decided_at\r\n"
@@ -150,7 +149,7 @@ def test_rows_that_are_checked_together_are_those_that_are_read_one_by_one(
 
     together = read()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cleaner.core.manifest_rows.plain_rows", lambda *_: None)
+        patch.setattr("cleaner.core.manifest_rows._Reader._take_block", lambda *_: False)
         assert read() == together
 
 
@@ -161,9 +160,12 @@ def test_what_this_program_writes_is_checked_together(path: Path) -> None:
         keep("b.png", action=Action.RELABEL, new_label="dog", loss=math.inf, predicted="dog"),
         keep("-c.png", action=Action.UNDO, decided_at="2026-01-31T12:00:00Z"),
     )
-    found = plain_rows(path.read_bytes()[len(HEADER) :], COLUMNS)
-    assert found is not None
-    assert (found.paths, found.undone) == (["a/é.png", "=b.png", "b.png", "-c.png"], [3])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cleaner.core.manifest_rows._Reader._parse", None)  # reads a single row
+        rows = ManifestRows("file")
+        assert rows.add(path.read_bytes()) == b""
+    assert [row.path for row in map(rows.row, range(rows.count))] == ["a/é.png", "=b.png", "b.png", "-c.png"]
+    assert list(rows) == ["a/é.png", "=b.png", "b.png"]
 
 
 @pytest.mark.parametrize("odd", [None, ODD])
@@ -483,10 +485,10 @@ def test_a_last_cell_that_may_be_half_is_not_believed_without_a_line_end(last: s
         (2, b"a.png,Delete", "action", "Delete", "keep, delete, relabel, unsure, undo"),
         (2, b"a.png,", "action", "", "keep, delete, relabel, unsure, undo"),
         (2, b"a.png", "action", "", "keep, delete, relabel, unsure, undo"),
-        (2, b",keep", "path", "", "a path relative to the dataset's folder"),
-        (2, b"../a.png,keep", "path", "../a.png", "a path relative to the dataset's folder"),
-        (2, b"/a.png,keep", "path", "/a.png", "a path relative to the dataset's folder"),
-        (2, b"a.png,relabel", "new_label", "", "needs the label"),
+        (2, b",keep", "path", "", "expected a path relative to the dataset's folder"),
+        (2, b"../a.png,keep", "path", "../a.png", "expected a path relative to the dataset's folder"),
+        (2, b"/a.png,keep", "path", "/a.png", "expected a path relative to the dataset's folder"),
+        (2, b"a.png,relabel", "new_label", "", "needs the new label"),
         (2, b"a.png,keep,cat,dog", "new_label", "dog", "leave it empty"),
         (2, b"a.png,keep,,,,high", "loss", "high", "a number, nan or inf"),
         (2, b'a.png,keep,,,,"1,5"', "loss", "1,5", "a number, nan or inf"),

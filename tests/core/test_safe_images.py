@@ -64,7 +64,7 @@ def test_what_is_opened_is_said_of_other_formats(name: str, tmp_path: Path) -> N
     if name == "AVIF" and not features.check("avif"):
         pytest.skip("needs a Pillow with AVIF")
     (tmp_path / "a.jpg").write_bytes(prefix[name] + bytes(100))
-    said = f"in the format {name}, which is not opened; JPEG, PNG, GIF, .* are"
+    said = f"in the format {name}, which is not opened; convert it to one of JPEG, PNG, GIF"
     with pytest.raises(RefusedFile, match=said), opened_image(tmp_path / "a.jpg"):
         pass
     with pytest.raises(RefusedFile, match=said), within_bounds():

@@ -115,7 +115,7 @@ def test_a_deleted_file_that_is_back_is_undecided_and_says_so(place: Place) -> N
     place.write("cat/1.png", "cat/1.png")
     found = place.standing("cat/1.png")
     assert not found
-    assert found.note("cat/1.png").endswith("it is here again")
+    assert found.note("cat/1.png").endswith("the file is here again")
 
 
 def test_a_row_changed_in_a_table_stands_as_a_keep_of_the_new_label(place: Place, tmp_path: Path) -> None:

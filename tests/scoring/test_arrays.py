@@ -568,7 +568,7 @@ def table(labels: Sequence[str]) -> str:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], list[str], str]] = {
-    "no labels": ({}, ["-labels"], "--pred-probs needs the labels and paths too"),
+    "no labels": ({}, ["-labels"], "--pred-probs needs a table with the paths and labels"),
     "options of a learner": ({}, ["--fast", "--workers", "0"], "--fast, --workers can be given only with --learner"),
     "no predictions": (
         {},
