@@ -26,6 +26,7 @@ from cleaner.review.serve import Secret, notebook_path, review_of_environment, s
 from tests.support.hosts import TOKEN, Host, free_port, voila, wait_until
 
 
+@pytest.mark.browser
 def test_it_is_not_served_without_the_token(scan: Scan, tmp_path: Path, unused_address: list[str]) -> None:
     with voila(scan.folder, tmp_path):
         address = unused_address[0]
@@ -37,6 +38,7 @@ def test_it_is_not_served_without_the_token(scan: Scan, tmp_path: Path, unused_a
             urllib.request.urlopen(f"{address}voila/files/review.ipynb?token={TOKEN}")
 
 
+@pytest.mark.browser
 def test_the_token_is_compared_in_constant_time(scan: Scan, tmp_path: Path, unused_address: list[str]) -> None:
     # The server that runs is asked whether it compares as it should: what it compares goes to a file.
     log = tmp_path / "compared"
@@ -184,6 +186,7 @@ def test_what_keeps_the_page_from_opening_is_a_text_on_it(scan: Scan, monkeypatc
     assert "not the folder of a finished scan" in review_of_environment().text
 
 
+@pytest.mark.browser
 def test_the_browser_is_told_to_ask_nobody_else(scan: Scan, tmp_path: Path, unused_address: list[str]) -> None:
     with voila(scan.folder, tmp_path), urllib.request.urlopen(unused_address[0]) as answer:
         policy = answer.headers["Content-Security-Policy"]
@@ -192,6 +195,7 @@ def test_the_browser_is_told_to_ask_nobody_else(scan: Scan, tmp_path: Path, unus
     assert "*" not in policy
 
 
+@pytest.mark.browser
 def test_a_kernel_whose_page_never_came_is_ended(scan: Scan, tmp_path: Path, unused_address: list[str]) -> None:
     quick = "import cleaner.review.serve as s; s._FORGOTTEN_AFTER = s._LOOK_EVERY = 1"
     with voila(scan.folder, tmp_path, before=quick) as host:
@@ -226,6 +230,7 @@ def tcp_ports(process: psutil.Process) -> list[int]:
     return [each.laddr.port for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
 
 
+@pytest.mark.browser
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such sockets")
 def test_no_other_user_of_the_machine_can_reach_a_kernel(scan: Scan, tmp_path: Path) -> None:
     with voila(scan.folder, tmp_path) as host:
@@ -259,6 +264,7 @@ def connect_as(become: str, sockets: list[Path]) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.browser
 def test_where_there_are_no_such_sockets_what_a_kernel_says_is_encrypted(scan: Scan, tmp_path: Path) -> None:
     import zmq
     from zmq.utils.monitor import recv_monitor_message
