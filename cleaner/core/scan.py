@@ -19,7 +19,15 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.files import cell_from_csv, cell_to_csv, number_to_csv, path_from_csv, path_to_csv
 from cleaner.core.records import LOSS_EDGES, ClassLosses, Sample, Unreadable
 from cleaner.core.scan_files import DESCRIPTION, ReplacedScanError, ScanFiles, is_work_file, writing
-from cleaner.core.tasks import DELIMITERS, MULTI_LABEL, SINGLE_LABEL, TASKS, check_has_confusion, split_labels
+from cleaner.core.tasks import (
+    DELIMITERS,
+    MULTI_LABEL,
+    SINGLE_LABEL,
+    TASKS,
+    check_distinct,
+    check_has_confusion,
+    split_labels,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,8 +160,7 @@ class Scan:
     def __post_init__(self) -> None:
         _check_task(self.task, self.label_delim, self.vocab)
         _check_left_out(self.left_out)
-        if len(set(self.vocab)) != len(self.vocab):
-            raise CleanerError(f"the vocabulary {list(self.vocab)} names a label twice; labels must differ as text")
+        check_distinct(self.vocab, "the scan")
         if isinstance(self.samples, LazyRecords):
             return  # checked when they are read or made, and perhaps many
         labels, splits, predictions = set(self.vocab), set(self.splits), self._predictions
