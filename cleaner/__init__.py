@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from cleaner.core.scan import Scan, load
     from cleaner.interpret.interpretation import Interpretation
     from cleaner.review.app import Review
+    from cleaner.scoring.api import scan, scan_folder, scan_model, scan_table
     from cleaner.scoring.predictions import scan_arrays, scan_chunks
-    from cleaner.scoring.ray import Cluster
-    from cleaner.scoring.trained import scan, scan_folder, scan_model, scan_table
+    from cleaner.scoring.ray_cluster import Cluster
 
 __version__ = "0.1.0"
 
@@ -46,19 +46,19 @@ __all__ = [
 # Imported when first used: `import cleaner` must not load torch, fastai, pandas or ipywidgets.
 _HOMES = {
     "CleanerError": "cleaner.core.errors",
-    "Cluster": "cleaner.scoring.ray",
+    "Cluster": "cleaner.scoring.ray_cluster",
     "Interpretation": "cleaner.interpret.interpretation",
     "Manifest": "cleaner.core.manifest",
     "Review": "cleaner.review.app",
     "Scan": "cleaner.core.scan",
     "cleaned": "cleaner.apply.cleaned",
     "load": "cleaner.core.scan",
-    "scan": "cleaner.scoring.trained",
+    "scan": "cleaner.scoring.api",
     "scan_arrays": "cleaner.scoring.predictions",
     "scan_chunks": "cleaner.scoring.predictions",
-    "scan_folder": "cleaner.scoring.trained",
-    "scan_model": "cleaner.scoring.trained",
-    "scan_table": "cleaner.scoring.trained",
+    "scan_folder": "cleaner.scoring.api",
+    "scan_model": "cleaner.scoring.api",
+    "scan_table": "cleaner.scoring.api",
     "undo": "cleaner.apply.execute",
 }
 

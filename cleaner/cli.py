@@ -158,7 +158,7 @@ def _check_unused(options: argparse.Namespace, names: Iterable[str], way: str) -
 def _scan_learner(options: argparse.Namespace) -> int:
     from cleaner.core.suffixes import as_text
     from cleaner.scoring.learner_file import scan_file
-    from cleaner.scoring.ray import Cluster
+    from cleaner.scoring.ray_cluster import Cluster
 
     engine: str | Cluster = options.engine or "local"
     if engine == "ray":

@@ -38,7 +38,7 @@ def demo(folder: str | Path, *, serve: bool = True, port: int = 8866) -> int:
     Raises:
         CleanerError: the folder holds something already; nothing was written.
     """
-    from cleaner.scoring.trained import scan_folder
+    from cleaner.scoring.api import scan_folder
 
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -1,13 +1,13 @@
-"""One pass over the data: a source's scored batches go into the bounded heaps and the counts, and become a scan."""
+"""The engine: it owns the only loop over samples, and writes what the loop finds to a scan folder."""
 
 from __future__ import annotations
 
 import logging
 import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
 from itertools import islice
@@ -17,349 +17,380 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.records import ClassLosses, Sample, ScoredBatch, ScoredLabels, now
+from cleaner.core.records import ClassLosses, Sample, now
 from cleaner.core.rounds import check_decisions_from, remember, take_over
 from cleaner.core.scan import LazyRecords, Scan, check_out, vocab_change
 from cleaner.core.scan_files import ScanFiles, writing
 from cleaner.core.suffixes import as_text
-from cleaner.core.tally import Tally
-from cleaner.core.tasks import MULTI_LABEL, OTHER, SINGLE_LABEL, drawn_file
+from cleaner.core.tasks import MULTI_LABEL, OTHER, SINGLE_LABEL, drawn_file, split_labels
 from cleaner.core.terminal import printable
-from cleaner.core.topk import Kept, TopLosses
+from cleaner.core.topk import Kept
 from cleaner.scoring import rescore
-from cleaner.scoring.checkpoint import ChangedFiles, Keeper, Part, fingerprint, shape_of
 from cleaner.scoring.fatal_files import FatalFiles
-from cleaner.scoring.sources import Source, Spreadable
+from cleaner.scoring.progress import Checkpoint, ScanProgress, SplitProgress, resume_from
 
 if TYPE_CHECKING:
-    from cleaner.scoring.ray import Cluster
+    from cleaner.scoring.data.reader import Dataset, Key
+    from cleaner.scoring.model.scorer import Scored, Scorer
+    from cleaner.scoring.ray_cluster import Cluster
 
-__all__ = ["check_k_and_splits", "run", "run_on"]
+__all__ = ["DatasetInfo", "Engine", "ScanJob", "ScanOptions", "collect", "finish", "held_folder", "run", "score"]
 
 _log = logging.getLogger(__name__)
-_LEFT_OUT = (
-    "left out, as the suffix is not known to be that of an image: %s. If there are images among these files, give them "
-    "the suffix of their format, such as .jpg"
-)
 _LIBRARIES = ("image-cleaner", "torch", "torchvision", "fastai", "numpy", "pillow")
 
 
-def run_on(engine: str | Cluster, source: Spreadable, out: Path, **options: Any) -> Scan:
-    """`run` in this process, with the engine `local`, or spread over a Ray cluster.
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a scan says about its dataset; fields as in `Scan`."""
 
-    Args:
-        engine: see `scan`.
-        source: what to score.
-        out: the scan folder.
-        options: `k`, `fast`, `resume`, `progress` and `decisions_from` of `run`.
+    root: Path
+    vocab: tuple[str, ...]
+    splits: tuple[str, ...]
+    address: str = ""
+    task: str = SINGLE_LABEL
+    label_delim: str = ""
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
-    Raises:
-        CleanerError: as `run`, or there is no such engine.
+
+@dataclass(frozen=True)
+class ScanJob:
+    """A model and its data, ready to be scanned.
+
+    Attributes:
+        info: the dataset.
+        datasets: the samples of each split, in the order of `info.splits`.
+        scorer: the model.
+        workers: number of processes that read images; None for as many as there are cores.
+        settings: how the data is read, for `scan.json`.
+        identity: what must be equal for a scan to be resumed, besides the scorer's own.
     """
-    if engine == "local":
-        return run(source, out, **options)
-    from cleaner.scoring import ray
 
-    if engine != "ray" and not isinstance(engine, ray.Cluster):
-        raise CleanerError(f"engine is {engine!r}; 'local', 'ray' and a cleaner.Cluster are accepted")
-    cluster = ray.Cluster() if isinstance(engine, str) else engine
-    with _held(source, out, options.get("decisions_from")) as files, ray.session(cluster) as team:
-        return _run(ray.Spread(source, team), files, **options, take_in=ray.take_in)
+    info: DatasetInfo
+    datasets: Mapping[str, Dataset]
+    scorer: Scorer
+    workers: int | None
+    settings: Mapping[str, Any]
+    identity: Mapping[str, Any]
 
 
-def run(
-    source: Source,
-    out: Path,
+@dataclass(frozen=True)
+class ScanOptions:
+    """Options of a scan; see `cleaner.scan`. `save_every` is the longest time in seconds between two checkpoints."""
+
+    k: int = 100
+    fast: bool = False
+    resume: bool = True
+    progress: bool = True
+    decisions_from: str | Path | None = None
+    save_every: float = 30.0
+    ranked_by: str = "loss"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.k, bool) or not isinstance(self.k, int) or self.k < 1:
+            raise CleanerError(f"k is {self.k!r}; pass a whole number of at least 1")
+
+
+class Engine:
+    """Scores the samples of a job in this process. A cluster's engine overrides both methods.
+
+    Attributes:
+        settings: for `scan.json`.
+    """
+
+    def __init__(self, job: ScanJob) -> None:
+        self.job = job
+        self.settings: Mapping[str, Any] = {}
+
+    def score_remaining(
+        self, dataset: Dataset, progress: SplitProgress, fast: bool, report: Callable[[int], None]
+    ) -> None:
+        """Score what is left of a split into `progress`; `report` gets the number of samples each time."""
+
+        def update(batch: Scored) -> None:
+            progress.update(batch)
+            report(len(batch.paths) + len(batch.unreadable))
+
+        keys = islice(dataset.keys(), progress.seen, None)
+        score(dataset, self.job.scorer, keys, update, workers=self.job.workers, fast=fast)
+        check_all_scored(progress.seen, dataset.count, dataset.split)
+
+    def score_keys(self, dataset: Dataset, keys: Iterable[Key], update: Callable[[Scored], None]) -> None:
+        """Score single samples again with the exact backend."""
+        score(dataset, self.job.scorer, keys, update, workers=self.job.workers)
+
+
+def score(
+    dataset: Dataset,
+    scorer: Scorer,
+    keys: Iterable[Key],
+    update: Callable[[Scored], None],
     *,
-    k: int,
-    fast: bool,
-    resume: bool,
-    progress: bool,
-    save_every: float = 30.0,
-    take_in: TakeIn | None = None,
-    ranked_by: str = "loss",
-    decisions_from: str | Path | None = None,
-) -> Scan:
-    """Score every split of `source` and write the scan folder `out`.
+    workers: int | None,
+    fast: bool = False,
+) -> None:
+    """Score samples: the only loop over them.
 
     Args:
-        source: what to score.
-        out: the scan folder.
-        k: samples to keep of each split and label.
-        fast: see `scan`.
-        resume: see `scan`.
-        progress: show a progress bar.
-        save_every: longest time in seconds between two saves of how far the scan has come.
-        take_in: scores what is left of a split into a part; by default here and now.
-        ranked_by: what the source gives as the losses.
-        decisions_from: another scan folder whose decisions are taken over.
-
-    Raises:
-        CleanerError: `out` holds something else, or an unfinished scan of something else, or another process is
-            writing a scan to it, or no image could be read.
+        dataset: the split.
+        scorer: the model.
+        keys: which samples.
+        update: takes each scored batch, in order.
+        workers: number of processes that read images; see `read`.
+        fast: run the quickest backend, not the quickest one that gives the same losses.
     """
-    options: dict[str, Any] = {"k": k, "fast": fast, "resume": resume, "progress": progress, "save_every": save_every}
-    with _held(source, out, decisions_from) as files:
-        return _run(source, files, **options, take_in=take_in, ranked_by=ranked_by, decisions_from=decisions_from)
+    from cleaner.scoring.data.reader import lost_workers, read
+    from cleaner.scoring.model.scorer import one_batch_late, unscored_batch
+
+    with lost_workers():
+        batches = read(dataset, keys, workers, pin_memory=scorer.device.type == "cuda")
+        with scorer.session(dataset, fast) as start:
+            started = (start(b) if b.paths else partial(unscored_batch, b.unreadable) for b in batches)
+            for batch in one_batch_late(started):
+                update(batch)
+
+
+def check_all_scored(n: int, expected: int, split: str) -> None:
+    """Check that as many samples were scored as were counted."""
+    if n != expected:
+        raise CleanerError(
+            f"{n} samples of {split!r} were scored, {expected} were expected: files were added or removed meanwhile. "
+            "Scan again when the dataset no longer changes"
+        )
+
+
+def collect(batches: Iterable[Scored], progress: SplitProgress, total: int | None, shown: bool) -> None:
+    """Take batches that were scored elsewhere into `progress`, with a progress bar if `shown`."""
+    with _bar(f"scan {progress.split}", total, 0, shown) as bar:
+        for batch in batches:
+            progress.update(batch)
+            bar.update(len(batch.paths))
+    progress.done = True
+
+
+def run(job: ScanJob, out: Path, options: ScanOptions, engine: str | Cluster = "local") -> Scan:
+    """Score every split of a job and write the scan folder `out`; arguments as in `cleaner.scan`."""
+    _check_fast(job, options.fast)
+    if engine == "local":
+        with held_folder(out, job.info, options) as files:
+            return _run(Engine(job), files, options)
+    from cleaner.scoring import ray_cluster
+
+    if engine != "ray" and not isinstance(engine, ray_cluster.Cluster):
+        raise CleanerError(f"engine is {engine!r}; pass 'local', 'ray' or a cleaner.Cluster")
+    cluster = ray_cluster.Cluster() if isinstance(engine, str) else engine
+    with held_folder(out, job.info, options) as files, ray_cluster.session(cluster) as team:
+        return _run(ray_cluster.RayEngine(job, team), files, options)
+
+
+def _check_fast(job: ScanJob, fast: bool) -> None:
+    if fast and job.info.task != SINGLE_LABEL:
+        raise CleanerError(f"a fast scan needs one label per image, the task is {job.info.task!r}; leave out fast")
+    for split, dataset in job.datasets.items() if fast else ():
+        if dataset.repeated:
+            raise CleanerError(
+                f"{dataset.repeated} items of {split!r} name a file that an earlier item names. A fast scan tells "
+                "samples apart by their files; leave out fast, or list each file once"
+            )
 
 
 @contextmanager
-def _held(source: Source, out: Path, decisions_from: str | Path | None) -> Iterator[ScanFiles]:
-    """Hold the scan folder for as long as the scan takes.
-
-    Raises:
-        CleanerError: it holds something else, or another process is writing a scan to it.
-    """
-    about = (out, source.address or source.root, source.vocab, source.task)
-    check_out(*about)  # nothing is written to a folder of something else, not even a lock
-    if decisions_from is not None:
-        check_decisions_from(decisions_from, out, source.task)
+def held_folder(out: Path, info: DatasetInfo, options: ScanOptions) -> Iterator[ScanFiles]:
+    """Hold the scan folder for as long as a scan takes."""
+    subject = (out, info.address or info.root, info.vocab, info.task)
+    check_out(*subject)  # before anything is written, even a lock
+    if options.decisions_from is not None:
+        check_decisions_from(options.decisions_from, out, info.task)
     with writing(out) as files:
-        check_out(*about)  # another scan may have ended between the check and the lock
-        if change := vocab_change(out, source.vocab):
+        check_out(*subject)  # another scan may have ended before the lock was taken
+        if change := vocab_change(out, info.vocab):
             _log.warning("%s", printable(change))
-        _remember(out)
+        try:
+            remember(out)
+        except CleanerError as error:
+            _log.warning("the history will lack the scan that this one replaces: %s", printable(str(error)))
         yield files
 
 
-def _remember(out: Path) -> None:
-    try:
-        remember(out)
-    except CleanerError as error:
-        _log.warning("%s", printable(f"the scan that this one replaces will not be in the history: {error}"))
-
-
-def _run(
-    source: Source,
-    files: ScanFiles,
-    *,
-    k: int,
-    fast: bool,
-    resume: bool,
-    progress: bool,
-    save_every: float = 30.0,
-    take_in: TakeIn | None = None,
-    ranked_by: str = "loss",
-    decisions_from: str | Path | None = None,
-) -> Scan:
-    """`run` with the scan folder held."""
-    _check_fast(fast, source.task)
-    # More than there are samples is room for nothing.
-    room = min(rescore.room(k) if fast else k, max(1, *map(source.count, source.splits)))
-    dataset = source.address or source.root.as_posix()
-    identity = {"k": k, "dataset": dataset, "fast": fast, "splits": source.splits, **source.identity()}
-    n_classes, rows = shape_of(source)
-    keeper = Keeper(files.folder, identity, n_classes, room, save_every, rows)
-    fatal_files = FatalFiles(keeper.folder, source.readers)
-    if progress and source.left_out:
-        _log.warning(_LEFT_OUT, as_text(source.left_out))
+def _run(engine: Engine, files: ScanFiles, options: ScanOptions) -> Scan:
+    """Run the engine's job in a held scan folder."""
+    job = engine.job
+    heap_size = rescore.candidates_per_class(options.k) if options.fast else options.k
+    heap_size = min(heap_size, max(1, *(dataset.count for dataset in job.datasets.values())))
+    checkpoint = Checkpoint(files.folder, _identity(job, options), job.info, heap_size, options.save_every)
+    fatal_files = FatalFiles(checkpoint.folder, job.datasets)
+    if options.progress and job.info.left_out:
+        _log.warning(
+            "left out files whose suffix is not known to be that of an image: %s. If some of them are images, rename "
+            "them to the suffix of their format, such as .jpg",
+            as_text(job.info.left_out),
+        )
     changed: dict[str, set[str]] = {}
 
-    def attempt(resume: bool) -> tuple[list[Part], str, dict[str, Any]]:
-        parts, started, changed_now = _begun(source, keeper, resume)
-        changed.update(changed_now)
+    def attempt(resume: bool) -> ScanProgress:
+        """Score what is left; repeated without the file at fault if the system ends a worker."""
+        progress = resume_from(checkpoint, job, resume)
+        changed.update(progress.changed)
         fatal_files.find(resume)
-        save = partial(keeper.save_if_due, parts, source.ways, started)
         with fatal_files.noting():
-            for part in parts:
-                _score_again(source, part, changed[part.split], fast)
-            for split in source.splits:
-                if split not in {part.split for part in parts}:
-                    parts.append(Part(split, TopLosses(n_classes, room), Tally(n_classes), rows=rows))
-                if not parts[-1].done:
-                    _pass(source, parts, save, fast, progress, take_in or _take_in)
-            return parts, started, {part.split: rescore.rescore(source, part, k) for part in parts} if fast else {}
+            for split in progress.splits:
+                _score_changed(split, engine, progress.changed[split.split])
+            for name in job.datasets:
+                split = progress.begin(SplitProgress.empty(name, job.info, heap_size))
+                if not split.done:
+                    _score_split(split, engine, options, partial(checkpoint.save_if_due, progress))
+            for split in progress.splits if options.fast else ():
+                progress.rescored[split.split] = rescore.rescore(engine, split, options.k)
+        return progress
 
-    parts, started, rescored = fatal_files.score_past(attempt, resume)
-    settings = _settings(source, changed, rescored)
-    if source.task == OTHER:
-        settings["drawn"] = _draw(source, parts, files, progress)
-    result = replace(_result(source, parts, k, settings, started), ranked_by=ranked_by)
-    _check_result(result)
-    written = result.write_to(files)
-    keeper.remove()
-    if decisions_from is not None:
-        take_over(written, decisions_from)
-    return written
-
-
-def _check_fast(fast: bool, task: str) -> None:
-    if fast and task != SINGLE_LABEL:
-        raise CleanerError(f"a fast scan is for one label an image, and the task is {task!r}; leave out fast")
-
-
-def _settings(source: Source, changed: dict[str, set[str]], rescored: dict[str, Any]) -> dict[str, Any]:
-    settings = {**source.settings, "ways": source.ways}
+    progress = fatal_files.score_past(attempt, options.resume)
+    settings = {**job.settings, **job.scorer.settings, **engine.settings, "ways": job.scorer.selector.names}
     if any(changed.values()):
-        # Their losses are right; the counts of all samples have what was found of them first.
+        # Their losses are right; the counts over all samples have what was found first.
         settings["changed_before_resume"] = {split: len(paths) for split, paths in changed.items() if paths}
-    if rescored:
-        settings["fast"] = rescored
-    return settings
+    if options.fast:
+        settings["fast"] = progress.rescored
+    if job.info.task == OTHER:
+        settings["drawn"] = _draw(job, progress.splits, files, options.progress)
+    scan = finish(job.info, progress, files, options, settings, partial(_given_labels, job))
+    checkpoint.remove()
+    return scan
 
 
-def _begun(source: Source, keeper: Keeper, resume: bool) -> tuple[list[Part], str, dict[str, set[str]]]:
-    """The parts of an unfinished scan, when it was started, and the files of each part that changed since.
-
-    Where there is no such scan there are no parts, and it starts now.
-    """
-    if not resume:
-        keeper.restart()
-    found = keeper.load()
-    if found is None:
-        return [], now(), {}
-    parts, ways, started = found
-    source.ways.update(ways)
-    changed: dict[str, set[str]] = {}
-    for part in parts:
-        seen = islice(source.paths(part.split), part.seen)
-        names, changed[part.split] = _survey(seen, source, keeper.begun)
-        if names != part.names:
-            raise CleanerError(
-                f"the files of {part.split!r} are not those that the unfinished scan began with; "
-                "start over with resume=False (--no-resume)"
-            )
-    return parts, started, changed
+def _identity(job: ScanJob, options: ScanOptions) -> dict[str, Any]:
+    """Return what must be equal for a scan to be resumed."""
+    info = job.info
+    return {
+        "k": options.k,
+        "dataset": info.address or info.root.as_posix(),
+        "fast": options.fast,
+        "splits": info.splits,
+        "vocabulary": info.vocab,
+        "task": info.task,
+        "number of samples": {split: dataset.count for split, dataset in job.datasets.items()},
+        "batch size": {split: dataset.batch_size for split, dataset in job.datasets.items()},
+        **job.scorer.identity(),
+        **job.identity,
+    }
 
 
-def _survey(paths: Iterator[str], source: Source, since: int) -> tuple[int, set[str]]:
-    """The fingerprint of some paths, and those of them whose files changed since a moment.
-
-    Of images at an address that is not known.
-    """
-    files, changed = ChangedFiles(source.root, since), set[str]()
-
-    def noted() -> Iterator[str]:
-        for path in paths:
-            if not source.address and files.has(path):
-                changed.add(path)
-            yield path
-
-    return fingerprint(noted()), changed
+def _score_changed(progress: SplitProgress, engine: Engine, changed: set[str]) -> None:
+    """Score again the files that changed after they were scored."""
+    if changed:
+        uncounted = progress.forget(changed)
+        dataset = engine.job.datasets[progress.split]
+        keys = dataset.filtered_keys(lambda path, _label: path in changed)
+        engine.score_keys(dataset, keys, partial(progress.update_again, uncounted=uncounted))
 
 
-def _score_again(source: Source, part: Part, changed: set[str], fast: bool) -> None:
-    """Score files again that changed after they were scored, as far as is known; what was found before is dropped."""
-    if not changed:
-        return
-    left = part.forget(changed)
-    take = partial(part.update_again, left=left)
-    source.score(part.split, take, fast=fast, only=lambda path, _label: path in changed)
+def _score_split(progress: SplitProgress, engine: Engine, options: ScanOptions, save: Callable[[], None]) -> None:
+    """Score what is left of a split, with a progress bar and checkpoints."""
+    dataset = engine.job.datasets[progress.split]
+    with _bar(f"scan {dataset.split}", dataset.count, progress.seen, options.progress) as bar:
 
-
-TakeIn = Callable[[Any, Part, bool, Callable[[int], None]], None]
-"""Scores what is left of a split of a source into a part, and says of how many samples it is each time."""
-
-
-def _pass(
-    source: Source, parts: list[Part], save: Callable[[], None], fast: bool, progress: bool, take_in: TakeIn
-) -> None:
-    """Score what is left of the last of the parts."""
-    part = parts[-1]
-    total, begun = source.count(part.split), part.seen
-    known = None if total == sys.maxsize else total
-    name = f"scan {printable(part.split)}"
-    with tqdm(total=known, initial=begun, unit="img", desc=name, disable=not progress) as bar:
-
-        def arrived(n: int) -> None:
+        def report(n: int) -> None:
             bar.update(n)
             save()
 
-        if begun < total:
-            take_in(source, part, fast, arrived)
-    part.done = True
+        if progress.seen < dataset.count:
+            engine.score_remaining(dataset, progress, options.fast, report)
+    progress.done = True
 
 
-def _draw(source: Source, parts: list[Part], files: ScanFiles, progress: bool) -> int:
-    """Draw the kept samples with their targets for the scan folder, one at a time; gives how many could be."""
+def _bar(name: str, total: int | None, initial: int, shown: bool) -> tqdm[Any]:
+    return tqdm(total=total, initial=initial, unit="img", desc=printable(name), disable=not shown)
+
+
+def _draw(job: ScanJob, splits: list[SplitProgress], files: ScanFiles, shown: bool) -> int:
+    """Render each kept sample with its target into the scan folder; return how many could be rendered."""
     files.make("drawn")
     count = 0
-    for part in parts:
-        wanted = {kept.path for kept in part.heaps.of_class(0)}
-        with tqdm(total=len(wanted), unit="img", desc=f"draw {printable(part.split)}", disable=not progress) as bar:
-            for path, data in source.drawn(part.split, wanted):
-                if data:
-                    files.write(f"drawn/{drawn_file(files.folder, path).name}", data)
-                count += bool(data)
+    for progress in splits:
+        dataset, kept = job.datasets[progress.split], {kept.path for kept in progress.heaps.of_class(0)}
+        with _bar(f"draw {progress.split}", len(kept), 0, shown) as bar:
+            for key in dataset.filtered_keys(rescore.among(kept)):
+                if data := job.scorer.draw(dataset, key):
+                    files.write(f"drawn/{drawn_file(files.folder, dataset.name(key)).name}", data)
+                    count += 1
                 bar.update()
     return count
 
 
-def _take_in(source: Source, part: Part, fast: bool, arrived: Callable[[int], None]) -> None:
-    def consume(batch: ScoredBatch | ScoredLabels) -> None:
-        part.update(batch)
-        arrived(len(batch.paths) + len(batch.unreadable))
-
-    candidates = rescore.Candidates(part.heaps) if fast else None
-    source.score(part.split, consume, skip=part.seen, fast=fast, candidates=candidates)
+GivenLabels = Callable[[str, set[str]], Mapping[str, tuple[str, ...]]]
+"""Looks up all labels of the samples of a split with some paths."""
 
 
-def _result(source: Source, parts: list[Part], k: int, settings: dict[str, Any], started: str) -> Scan:
-    return Scan(
-        root=source.root,
-        address=source.address,
-        vocab=source.vocab,
-        splits=source.splits,
-        k=k,
-        scored={part.split: part.scored for part in parts},
-        samples=LazyRecords(lambda: (sample for part in parts for sample in _samples(part, source))),
-        cells={part.split: _cells(part.tally, source) for part in parts},
-        unreadable=tuple(item for part in parts for item in sorted(part.unreadable, key=lambda u: u.path)),
-        left_out=dict(source.left_out),
-        losses=tuple(losses for part in parts for losses in _losses(part, source.vocab)),
+def finish(
+    info: DatasetInfo,
+    progress: ScanProgress,
+    files: ScanFiles,
+    options: ScanOptions,
+    settings: Mapping[str, Any],
+    given_labels: GivenLabels = lambda _split, _paths: {},
+) -> Scan:
+    """Write what was found to a held scan folder."""
+    splits = progress.splits
+    unreadable = [item for split in splits for item in sorted(split.unreadable, key=lambda u: u.path)]
+    if not any(split.scored for split in splits):
+        first = unreadable[0]
+        raise CleanerError(
+            f"none of the {len(unreadable)} images is readable; the first, {first.path!r}: {first.error}"
+        )
+    scan = Scan(
+        **vars(info),
+        k=options.k,
+        scored={split.split: split.scored for split in splits},
+        samples=LazyRecords(lambda: (s for split in splits for s in _samples(split, info, given_labels))),
+        cells={split.split: _confusion_cells(split, info) for split in splits},
+        unreadable=tuple(unreadable),
+        losses=tuple(losses for split in splits for losses in _class_losses(split, info.vocab)),
+        ranked_by=options.ranked_by,
         settings=settings,
         versions=_versions(),
-        started=started,
+        started=progress.started,
         finished=now(),
-        task=source.task,
-        label_delim=source.label_delim,
-    )
+    ).write_to(files)
+    if options.decisions_from is not None:
+        take_over(scan, options.decisions_from)
+    return scan
 
 
-def _samples(part: Part, source: Source) -> Iterator[Sample]:
-    # What is not the label, which only comes with several labels an image, is nothing that is predicted.
-    vocab, given = (*source.vocab, ""), dict[str, tuple[str, ...]]()
-    if source.task == MULTI_LABEL:
-        kept_of = map(part.heaps.of_class, range(len(source.vocab)))
-        given = source.given(part.split, {kept.path for some in kept_of for kept in some})
-    for index, label in enumerate(source.vocab):
-        # A file that comes more than once with one label, as where rare classes are repeated, is one to look at.
-        once: dict[str, Kept] = {}
-        for kept in part.heaps.of_class(index):
-            once.setdefault(kept.path, kept)
-        for rank, kept in enumerate(once.values(), start=1):
-            about = (kept.path, kept.loss, vocab[kept.predicted], kept.confidence)
-            yield Sample(part.split, label, rank, *about, given.get(kept.path, ()))
+def _samples(progress: SplitProgress, info: DatasetInfo, given_labels: GivenLabels) -> Iterator[Sample]:
+    # With several labels per image the model may predict "not this label", the last class.
+    predictions = (*info.vocab, "")
+    labels_of: Mapping[str, tuple[str, ...]] = {}
+    if info.task == MULTI_LABEL:
+        classes = map(progress.heaps.of_class, range(len(info.vocab)))
+        labels_of = given_labels(progress.split, {kept.path for of_class in classes for kept in of_class})
+    for index, label in enumerate(info.vocab):
+        # A file listed twice with one label, as where rare classes are oversampled, is reviewed once.
+        unique: dict[str, Kept] = {}
+        for kept in progress.heaps.of_class(index):
+            unique.setdefault(kept.path, kept)
+        for rank, kept in enumerate(unique.values(), start=1):
+            fields = (kept.path, kept.loss, predictions[kept.predicted], kept.confidence)
+            yield Sample(progress.split, label, rank, *fields, labels_of.get(kept.path, ()))
 
 
-def _cells(tally: Tally, source: Source) -> dict[tuple[str, str], int]:
-    """The confusion counts; only where each sample has one label there is one that another is taken for."""
-    if source.task != SINGLE_LABEL:
-        return {}
-    return {(source.vocab[cell.label], source.vocab[cell.predicted]): cell.n for cell in tally.result()}
+def _given_labels(job: ScanJob, split: str, paths: set[str]) -> dict[str, tuple[str, ...]]:
+    """Look up all labels of some samples; of a file that is listed twice, those of the first item."""
+    dataset, found = job.datasets[split], dict[str, tuple[str, ...]]()
+    for key in dataset.filtered_keys(rescore.among(paths)):
+        name = dataset.name(key)
+        if name not in found:
+            found[name] = split_labels(dataset.label(key), job.info.label_delim)
+    return found
 
 
-def _losses(part: Part, vocab: tuple[str, ...]) -> Iterator[ClassLosses]:
-    for found in part.tally.classes():
-        counts = (found.scored, found.predicted_otherwise, found.mean_loss, found.not_finite, found.histogram)
-        yield ClassLosses(part.split, vocab[found.label], *counts)
+def _confusion_cells(progress: SplitProgress, info: DatasetInfo) -> dict[tuple[str, str], int]:
+    """Return the confusion counts; only with one label per image is one label taken for another."""
+    cells = progress.tally.result() if info.task == SINGLE_LABEL else ()
+    return {(info.vocab[cell.label], info.vocab[cell.predicted]): cell.n for cell in cells}
 
 
-def check_k_and_splits(k: int, splits: Sequence[str]) -> None:
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise CleanerError(f"k is {k!r}; a whole number of at least 1 is accepted")
-    if isinstance(splits, str) or not splits or not all(splits) or len(set(splits)) != len(splits):
-        raise CleanerError(
-            f"splits is {splits!r}; a sequence of different names such as ('train', 'valid') is accepted"
-        )
-
-
-def _check_result(result: Scan) -> None:
-    if sum(result.scored.values()) == 0:
-        first = result.unreadable[0]
-        raise CleanerError(
-            f"none of the {len(result.unreadable)} images could be read; the first, {first.path!r}, gave: {first.error}"
-        )
+def _class_losses(progress: SplitProgress, vocab: tuple[str, ...]) -> Iterator[ClassLosses]:
+    for tally in progress.tally.classes():
+        yield ClassLosses(progress.split, vocab[tally.label], *tally[1:])
 
 
 def _versions() -> dict[str, str]:

@@ -30,7 +30,7 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.records import Unreadable
 
 if TYPE_CHECKING:
-    from cleaner.scoring.sources.loading import Key, Reader
+    from cleaner.scoring.data.reader import Dataset, Key
 
 __all__ = ["FatalFiles", "LostReaderError", "ReadingNotes", "warn_of_fatal"]
 
@@ -116,19 +116,19 @@ class FatalFiles:
 
     Args:
         folder: where the notes are, and what was found; the folder of the checkpoint.
-        readers: the reader of each split; with none nothing is noted or found.
-        keys: gives the keys of a split among which to look; by default all of its reader.
+        datasets: the samples of each split.
+        keys: gives the keys of a split among which to look; by default all.
 
     Attributes:
         folder: as above.
     """
 
     def __init__(
-        self, folder: Path, readers: Mapping[str, Reader], keys: Callable[[str], Iterable[Key]] | None = None
+        self, folder: Path, datasets: Mapping[str, Dataset], keys: Callable[[str], Iterable[Key]] | None = None
     ) -> None:
         self.folder = folder
-        self._readers = readers
-        self._keys = keys or (lambda split: readers[split].keys())
+        self._datasets = datasets
+        self._keys = keys or (lambda split: datasets[split].keys())
         self._notes = ReadingNotes(folder)
         self._lost = ""
 
@@ -150,9 +150,6 @@ class FatalFiles:
 
         Args:
             resume: trust what was found before; otherwise those files are read again, too.
-
-        Raises:
-            CleanerError: this process has lost a reader, and no file is the cause.
         """
         found = self.folder / "fatal.jsonl"
         if found.exists() and not resume:
@@ -176,12 +173,11 @@ class FatalFiles:
 
     @contextmanager
     def noting(self) -> Iterator[None]:
-        """Have the readers note what they read; the notes are removed, unless a process is ended."""
+        """Note what is being read; the notes are removed, unless a process is ended."""
         missing = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
-        if self._readers:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        for reader in self._readers.values():
-            reader.notes = self._notes
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for dataset in self._datasets.values():
+            dataset.notes = self._notes
         is_lost = False
         try:
             yield
@@ -189,8 +185,8 @@ class FatalFiles:
             is_lost = True
             raise
         finally:
-            for reader in self._readers.values():
-                reader.notes = None
+            for dataset in self._datasets.values():
+                dataset.notes = None
             if not is_lost:
                 self._notes.remove()
                 for folder in missing:
@@ -200,9 +196,9 @@ class FatalFiles:
     def _recall(self, found: Path) -> None:
         """Pass over the files found before, but those that were changed since."""
         for entry in _lines_of(found):
-            reader = self._readers.get(entry["split"])
-            if reader is not None and _stamp(reader.root / entry["path"]) == entry["stamp"]:
-                reader.fatal[entry["path"]] = entry["error"]
+            dataset = self._datasets.get(entry["split"])
+            if dataset is not None and _stamp(dataset.root / entry["path"]) == entry["stamp"]:
+                dataset.fatal[entry["path"]] = entry["error"]
 
     def _suspects(self) -> dict[str, dict[Key, int]]:
         """The keys that were noted, by split, each with how many times it was read alone."""
@@ -211,10 +207,10 @@ class FatalFiles:
             of_split = noted.setdefault(note.split, {})
             of_split.update((key, max(note.alone, of_split.get(key, 0))) for key in note.keys)
         suspects = {}
-        for split, reader in self._readers.items():
+        for split, dataset in self._datasets.items():
             if of_split := noted.get(split, {}):
                 there = (key for key in self._keys(split) if key in of_split)
-                suspects[split] = {key: of_split[key] for key in there if reader.name(key) not in reader.fatal}
+                suspects[split] = {key: of_split[key] for key in there if dataset.name(key) not in dataset.fatal}
         return suspects
 
     def _isolate(self, split: str, suspects: Mapping[Key, int]) -> int:
@@ -240,10 +236,10 @@ class FatalFiles:
 
     def _read_alone(self, split: str, suspects: list[tuple[Key, int]]) -> tuple[Key | None, int]:
         """Read files in a new process; return the key at which it ended, or None, and its exit code."""
-        reader = self._readers[split]
-        reader.before_reading()
+        dataset = self._datasets[split]
+        dataset.prepare_reading()
         process = multiprocessing.Process(
-            target=_read_each, args=(reader, split, suspects, self._notes), daemon=True, name="cleaner-reader"
+            target=_read_each, args=(dataset, split, suspects, self._notes), daemon=True, name="cleaner-reader"
         )
         try:
             process.start()
@@ -256,10 +252,10 @@ class FatalFiles:
         return (note.keys[0] if note else None), process.exitcode or 0
 
     def _add(self, split: str, key: Key, code: int) -> None:
-        reader = self._readers[split]
-        path, error = reader.name(key), _reason(code)
-        reader.fatal[path] = error
-        entry = {"split": split, "keys": [key], "path": path, "error": error, "stamp": _stamp(reader.root / path)}
+        dataset = self._datasets[split]
+        path, error = dataset.name(key), _reason(code)
+        dataset.fatal[path] = error
+        entry = {"split": split, "keys": [key], "path": path, "error": error, "stamp": _stamp(dataset.root / path)}
         with open(self.folder / "fatal.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
         _warn(path, error)
@@ -282,24 +278,24 @@ def _reason(code: int) -> str:
     return f"{_REASON} (exit code {code})"
 
 
-def _read_each(reader: Reader, split: str, suspects: list[tuple[Key, int]], notes: ReadingNotes) -> None:
+def _read_each(dataset: Dataset, split: str, suspects: list[tuple[Key, int]], notes: ReadingNotes) -> None:
     """Read files one at a time, each noted before; runs in a process of its own."""
     import torch
 
-    from cleaner.scoring.sources.loading import prepare_worker
+    from cleaner.scoring.data.reader import prepare_worker
 
     torch.set_num_threads(1)  # the others stayed with the process that this one is a copy of
     # Of all processes this one is to be ended where memory runs out, and not the one that waits for it.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    prepare_worker(reader, 0)
+    prepare_worker(dataset, 0)
     parent = multiprocessing.parent_process()
     for key, alone in suspects:
         if parent is not None and not parent.is_alive():
             break
         notes.write(split, [key], alone + 1)
         with suppress(Exception):  # raised again, and told, when the scan reads it
-            reader.collate([reader[key]])
+            dataset.__getitems__([key])
     notes.withdraw()
 
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.scan import Scan
-from cleaner.scoring.trained import scan_folder, scan_table
+from cleaner.scoring.api import scan_folder, scan_table
 from cleaner.scoring.trusted import is_trusted, remember
 
 if TYPE_CHECKING:
     from fastai.learner import Learner
 
-    from cleaner.scoring.ray import Cluster
+    from cleaner.scoring.ray_cluster import Cluster
 
 __all__ = ["load_learner", "scan_file"]
 
@@ -48,9 +48,6 @@ def scan_file(
     Args:
         trust: the code in the learner's file may run, now and later.
         others: as there.
-
-    Raises:
-        CleanerError: the file is not a learner or not trusted, or the dataset cannot be used; nothing was written.
     """
     if labels is None and (path_column or label_column):
         raise CleanerError("a path column or a label column was named, and no label table; name that too: --labels")
@@ -69,9 +66,6 @@ def load_learner(file: str | Path, trust: bool) -> Learner:
     Nothing in the file is unpacked before it is trusted: a small archive can inflate to gigabytes. With `trust` the
     user is not asked again about a file with these bytes. The file is read once: the bytes that were hashed are those
     that are loaded. It takes its size in memory twice while that is done.
-
-    Raises:
-        CleanerError: the file is not one, or it is not trusted.
     """
     file = Path(file)
     data = _bytes_of(file)

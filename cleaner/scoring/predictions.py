@@ -1,9 +1,11 @@
-"""Scans of predictions that were made elsewhere, such as the out-of-fold predictions of a cross-validation."""
+"""Scans of predictions made elsewhere, such as the out-of-fold predictions of a cross-validation."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from itertools import tee
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cleaner.core import prediction_blocks
 from cleaner.core.errors import CleanerError
-from cleaner.core.label_table import LabelRows, label_rows
+from cleaner.core.label_table import label_rows
+from cleaner.core.prediction_blocks import Block, Column, Ranking, quoted
 from cleaner.core.scan import Scan
-from cleaner.scoring.engine import run
-from cleaner.scoring.sources.arrays import ArraySource, few, text_vocab, unknown_labels
-from cleaner.scoring.sources.feeds import by_column
+from cleaner.core.tasks import check_vocab
+from cleaner.scoring.engine import DatasetInfo, ScanOptions, collect, finish, held_folder
+from cleaner.scoring.progress import Checkpoint, ScanProgress, SplitProgress
 
 __all__ = ["agreeing", "missing_images", "scan_arrays", "scan_chunks", "scan_prediction_files"]
 
@@ -35,45 +39,38 @@ def scan_arrays(
     progress: bool = True,
     decisions_from: str | Path | None = None,
 ) -> Scan:
-    """Rank samples by predictions that are there already, and write the scan folder.
+    """Rank samples by existing predictions and write the scan folder.
 
-    The best predictions to find label errors with are out-of-fold ones: each sample's by a model that was not trained
-    on it. No image is opened, and neither torch nor fastai is needed: the images may be on another machine, and the
-    review shows a message in the place of one that it does not find.
-
-    Each of the first three may be an array or a list, or an iterable of any number of pieces, of any length, of which
-    one is held at a time. Where one loop makes all three, see `scan_chunks`.
+    Out-of-fold predictions, each from a model that was not trained on the sample, find label errors best. Images are
+    not opened, and may be on another machine. A scan cannot be resumed: a million samples take seconds.
+    Labels, probabilities and paths may each be an array, a list, or an iterable of pieces of any length, which are read
+    one at a time. For a loop that produces all three, use `scan_chunks`.
 
     Args:
-        labels: the label that each sample carries: indices into the vocabulary, or labels of it as text.
-        pred_probs: floats [n, n_classes], the probabilities of each label, 0 to 1, in rows that add up to 1 within
-            0.001. A memory-mapped array is read piece by piece. Scores of a model before its softmax are refused.
-        paths: the file of each sample, relative to `root` or absolute below it; none may come twice.
+        labels: the current label of each sample, as text or as an index into `vocab`.
+        pred_probs: floats [n, n_classes], the probabilities 0..1 of each label; rows sum to 1 within 0.001. A
+            memory-mapped array is read block by block. Logits are refused.
+        paths: the file of each sample, relative to `root` or absolute below it; no path may repeat.
         vocab: the labels in the order of the columns of `pred_probs`; whole numbers become text.
         out: the scan folder; created, or that of an earlier scan of the same dataset, whose decisions are kept.
-        k: how many samples to keep of each label.
-        split: what to call the samples as a whole.
-        root: the dataset's folder, which need not be there; by default the folder that all paths have in common, or
-            the current folder where one of them is relative. Needed where `paths` come in pieces.
-        ranked_by: `loss`, the cross-entropy in nats, infinite where the label's probability is 0; or `margin`, by how
-            much the highest other probability exceeds that of the label, from -1 to 1. Either way higher is worse. In
-            `top_losses.csv` the column `loss` has what was asked for, and `scan.json` says what that is.
+        k: number of samples to keep per label.
+        split: name for the samples as a whole.
+        root: the dataset's folder, which need not exist; by default the folder that all paths have in common, or the
+            current folder if one of them is relative. Required if `paths` come in pieces.
+        ranked_by: `loss`, the cross-entropy in nats, infinite for a probability of 0; or `margin`, the highest other
+            probability minus that of the label, -1..1. Higher is worse. The column `loss` of `top_losses.csv` holds it.
         progress: show a progress bar.
         decisions_from: the scan folder of an earlier round whose decisions are taken over.
 
-    A stopped scan starts over, which takes some seconds for a million samples of 100 classes. Beside what is kept,
-    eight bytes of each path are held, to find those that come twice.
-
     Raises:
-        CleanerError: an argument makes no sense; a finished scan in `out` is as it was.
+        CleanerError: an argument is invalid; a finished scan in `out` stays as it is.
     """
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise CleanerError(f"k is {k!r}; a whole number of at least 1 is accepted")
-    if not isinstance(split, str) or not split:
-        raise CleanerError(f"split is {split!r}; a name such as 'all' is accepted")
-    source = ArraySource(labels, pred_probs, paths, vocab, split=split, root=root, ranked_by=ranked_by)
-    options: dict[str, Any] = {"k": k, "fast": False, "resume": False, "progress": progress, "ranked_by": ranked_by}
-    return run(source, Path(out), **options, decisions_from=decisions_from)
+    inputs = Column("labels", labels), pred_probs, Column("paths", paths)
+    count = prediction_blocks.count_rows(*inputs)
+    folder = prediction_blocks.common_folder(inputs[2]) if root is None else Path(os.path.abspath(root))
+    info = DatasetInfo(folder, check_vocab(vocab, "vocab"), (split,))
+    options = ScanOptions(k=k, progress=progress, decisions_from=decisions_from, ranked_by=ranked_by)
+    return _scan(prediction_blocks.column_blocks(*inputs, info.vocab), count, info, out, options)
 
 
 def scan_chunks(
@@ -88,20 +85,20 @@ def scan_chunks(
     progress: bool = True,
     decisions_from: str | Path | None = None,
 ) -> Scan:
-    """`scan_arrays` of what a loop makes piece by piece, so that memory does not grow with the number of samples.
+    """Rank samples by predictions that a loop produces; memory does not grow with their number.
 
     Args:
         chunks: tuples of labels, probabilities and paths of some samples, each as in `scan_arrays`.
-        vocab, out, root, k, split, ranked_by, progress, decisions_from: as in `scan_arrays`; `root` is needed.
+        vocab, out, root, k, split, ranked_by, progress, decisions_from: as in `scan_arrays`.
 
     Raises:
-        CleanerError: an argument or a chunk makes no sense; a finished scan in `out` is as it was.
+        CleanerError: an argument or a chunk is invalid; a finished scan in `out` stays as it is.
     """
     if isinstance(chunks, (str, bytes, Mapping)) or not isinstance(chunks, Iterable):
-        raise CleanerError(f"chunks is a {type(chunks).__name__}; an iterable of tuples is accepted")
-    labels, pred_probs, paths = by_column(chunks, ("labels", "pred_probs", "paths"))
-    options: dict[str, Any] = {"k": k, "split": split, "ranked_by": ranked_by, "progress": progress}
-    return scan_arrays(labels, pred_probs, paths, vocab, out, root=root, **options, decisions_from=decisions_from)
+        raise CleanerError(f"chunks is a {type(chunks).__name__}; pass an iterable of (labels, pred_probs, paths)")
+    info = DatasetInfo(Path(os.path.abspath(root)), check_vocab(vocab, "vocab"), (split,))
+    options = ScanOptions(k=k, progress=progress, decisions_from=decisions_from, ranked_by=ranked_by)
+    return _scan(prediction_blocks.chunk_blocks(chunks, info.vocab), None, info, out, options)
 
 
 def scan_prediction_files(
@@ -118,119 +115,111 @@ def scan_prediction_files(
     ranked_by: str = "loss",
     decisions_from: str | Path | None = None,
 ) -> Scan:
-    """`scan_arrays` with probabilities in an `.npy` file and labels in a table with a row for each of theirs.
+    """Rank the samples of a label table by the probabilities in an `.npy` file; see `scan_arrays`.
 
     Args:
-        pred_probs: what `numpy.save` wrote; it is not read as a whole.
-        labels: a `.csv`, `.tsv` or `.parquet` file, with its rows in the order of the predictions.
+        pred_probs: an array that `numpy.save` wrote; it is read block by block.
+        labels: a `.csv`, `.tsv` or `.parquet` file with one row per row of `pred_probs`, in the same order.
         data: the dataset's folder, to which the paths in the table are relative.
         out, k, split, ranked_by, decisions_from: as in `scan_arrays`.
-        path_column, label_column: names of columns of the table; by default told by usual names.
-        vocab: a text file with a label a line, in the order of the columns of `pred_probs`; by default they are taken
-            to be the labels of the table in alphabetical order, as scikit-learn and cleanlab have it, which is refused
-            where their number is another or where numbers could be meant to stand in the order of numbers.
+        path_column, label_column: names of columns of the table; by default recognized by common names.
+        vocab: a text file with one label per line, in the order of the columns of `pred_probs`. By default the labels
+            of the table in alphabetical order, as in scikit-learn and cleanlab.
 
     Raises:
-        CleanerError: a file or an argument makes no sense; a finished scan in `out` is as it was.
+        CleanerError: a file or an argument is invalid, or the order of the columns is unclear without `vocab`.
     """
-    probs = _loaded(Path(pred_probs))
+    probs = _load_probs(Path(pred_probs))
     rows = label_rows(Path(labels), path_column, label_column)
-    count, found = _survey(rows)
-    if count != len(probs):
-        raise CleanerError(
-            f"{str(labels)!r} has {count} rows and {str(pred_probs)!r} {len(probs)}; a row of each for each image, in "
-            "the same order, is accepted"
-        )
-    names = _read_vocab(Path(vocab), found) if vocab is not None else _usual_vocab(found, probs.shape[1])
-    one, other = tee(rows)
-    its_labels, its_paths = (label for _, label in one), (path for path, _ in other)
+    counts = Counter(label for _, label in rows)
+    if "" in counts:
+        row, path = next((row, path) for row, (path, label) in enumerate(rows, start=1) if not label)
+        where = f"{str(labels)!r}: row {row} ({path!r}) has no label in column {rows.label_column!r}"
+        raise CleanerError(f"{where}; fill it in, or remove the row from the table and from the predictions")
+    if counts.total() != len(probs):
+        found = f"{str(labels)!r} has {counts.total()} rows, but {str(pred_probs)!r} has {len(probs)}"
+        raise CleanerError(f"{found}; pass files with the same rows in the same order")
+    names = _sorted_vocab(set(counts), probs.shape[1]) if vocab is None else _read_vocab(Path(vocab), set(counts))
+    for_labels, for_paths = tee(rows)
+    inputs = (label for _, label in for_labels), probs, (path for path, _ in for_paths)
     options: dict[str, Any] = {"k": k, "split": split, "ranked_by": ranked_by, "decisions_from": decisions_from}
-    return scan_arrays(its_labels, probs, its_paths, names, out, root=data, **options)
+    return scan_arrays(*inputs, names, out, root=data, **options)
 
 
 def agreeing(scan: Scan) -> int:
-    """How many of all samples are predicted as what they are labelled."""
+    """Return the number of samples that are predicted as labelled."""
     return sum(n for cells in scan.cells.values() for (label, predicted), n in cells.items() if label == predicted)
 
 
 def missing_images(scan: Scan, n: int = 20) -> list[str]:
-    """The paths of those of the `n` worst samples whose files are not there."""
-    return [each.path for each in scan.worst(n) if not os.path.lexists(scan.root / each.path)]
+    """Return the paths of those of the `n` worst samples whose files do not exist."""
+    return [sample.path for sample in scan.worst(n) if not os.path.lexists(scan.root / sample.path)]
 
 
-def _loaded(file: Path) -> npt.NDArray[Any]:
-    accepted = "the file that numpy.save makes of an array [n, n_classes] of probabilities, an .npy, is accepted"
-    if not file.is_file():
-        raise CleanerError(f"there is no file {str(file)!r}; {accepted}")
+def _cross_entropy(probs: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    with np.errstate(divide="ignore"):
+        return 0.0 - np.log(probs[np.arange(len(labels)), labels])  # a plain minus would turn 0 into -0
+
+
+def _margin(probs: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return the normalized margin of confident learning (Northcutt, Jiang and Chuang 2021), with its sign turned."""
+    rows = np.arange(len(labels))
+    others = probs.copy()
+    others[rows, labels] = -1
+    return np.asarray(others.max(axis=1) - probs[rows, labels])
+
+
+_RANKINGS: dict[str, Ranking] = {"loss": _cross_entropy, "margin": _margin}
+
+
+def _scan(blocks: Iterable[Block], count: int | None, info: DatasetInfo, out: str | Path, options: ScanOptions) -> Scan:
+    """Score blocks and write the scan folder; `count` is the number of rows, None if unknown."""
+    (name,) = info.splits
+    if not isinstance(name, str) or not name:
+        raise CleanerError(f"split is {name!r}; pass a name such as 'all'")
+    if options.ranked_by not in tuple(_RANKINGS):
+        raise CleanerError(f"ranked_by is {options.ranked_by!r}; pass {' or '.join(map(repr, _RANKINGS))}")
+    progress = ScanProgress([SplitProgress.empty(name, info, min(options.k, count or options.k))])
+    scored = prediction_blocks.score_blocks(blocks, info.vocab, info.root, _RANKINGS[options.ranked_by])
+    with held_folder(Path(out), info, options) as files:
+        collect(scored, progress.splits[0], count, options.progress)
+        scan = finish(info, progress, files, options, {"source": "arrays", "ways": {}})
+        Checkpoint(files.folder, {}, info, options.k).remove()  # of an unfinished scan with a model
+    return scan
+
+
+def _load_probs(file: Path) -> npt.NDArray[Any]:
     try:
-        found = np.load(file, mmap_mode="r", allow_pickle=False)
+        probs = np.load(file, mmap_mode="r", allow_pickle=False)
+        if isinstance(probs, np.ndarray) and probs.ndim == 2:
+            return probs
+        problem = f"has an array of shape {probs.shape}" if isinstance(probs, np.ndarray) else "has several arrays"
     except (OSError, ValueError, EOFError) as error:
-        raise CleanerError(f"{str(file)!r} cannot be read: {error}; {accepted}") from error
-    if not isinstance(found, np.ndarray):
-        raise CleanerError(f"{str(file)!r} holds several arrays; {accepted}")
-    if found.ndim != 2:
-        raise CleanerError(f"{str(file)!r} holds an array of the shape {found.shape}; {accepted}")
-    return found
+        problem = f"cannot be read ({error})"
+    raise CleanerError(f"{str(file)!r} {problem}; pass an .npy file with one array [n, n_classes], from numpy.save")
 
 
-def _survey(rows: LabelRows) -> tuple[int, set[str]]:
-    """How many rows there are, and their labels.
-
-    Raises:
-        CleanerError: a row has no label.
-    """
-    count, found = 0, set[str]()
-    for path, label in rows:
-        count += 1
-        if not label:
-            raise CleanerError(
-                f"{str(rows.file)!r}: row {count} ({path!r}) has no label in the column {rows.label_column!r}; give it "
-                "one, or leave it out of the table and of the predictions"
-            )
-        found.add(label)
-    return count, found
-
-
-def _usual_vocab(labels: set[str], n_classes: int) -> tuple[str, ...]:
-    """The labels in alphabetical order.
-
-    Raises:
-        CleanerError: they may not be those of the columns.
-    """
-    names = tuple(sorted(labels))
-    advice = "say with --vocab FILE, a label a line, what each column is of"
+def _sorted_vocab(labels: set[str], n_classes: int) -> list[str]:
+    """Return the labels in alphabetical order, if that is clearly the order of the columns."""
+    names = by_value = sorted(labels)
+    with suppress(ValueError):  # not numbers
+        by_value = sorted(names, key=float)
     if len(names) != n_classes:
-        raise CleanerError(
-            f"the table has {len(names)} different labels ({few(names)}), and the predictions have {n_classes} "
-            f"columns; {advice}"
-        )
+        problem = f"the table has {len(names)} different labels ({quoted(names)}), the predictions {n_classes} columns"
+    elif by_value != names:
+        problem = f"labels that are numbers may be sorted as text ({quoted(names)}) or by value ({quoted(by_value)})"
+    else:
+        return names
+    raise CleanerError(f"{problem}; list the labels in the order of the columns in a file, with --vocab FILE")
+
+
+def _read_vocab(file: Path, labels: set[str]) -> tuple[str, ...]:
     try:
-        by_number = sorted(names, key=float)
-    except ValueError:
-        return names  # they are no numbers
-    if by_number != list(names):
-        raise CleanerError(
-            f"the labels are numbers, which could be meant to stand as text ({few(names)}) or by their value "
-            f"({few(by_number)}); {advice}"
-        )
-    return names
-
-
-def _read_vocab(file: Path, labels: set[str]) -> Sequence[str]:
-    """The vocabulary in a file.
-
-    Raises:
-        CleanerError: it cannot be read, or a label of the table is not in it.
-    """
-    try:
-        lines = file.read_text(encoding="utf-8-sig").split("\n")
+        names = file.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise CleanerError(
-            f"the vocabulary {str(file)!r} cannot be read: {error}; text in UTF-8 is accepted"
-        ) from error
-    names = text_vocab(line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1]))
-    if strangers := labels.difference(names):
-        unused = sorted(set(names) - labels)
-        hint = f"; no row has {few(unused)}" if unused else ""
-        raise CleanerError(f"in the table {unknown_labels(strangers, names)}{hint}. Make {str(file)!r} fit the table")
-    return names
+        raise CleanerError(f"{str(file)!r} cannot be read ({error}); pass a text file in UTF-8") from error
+    vocab = check_vocab(names, repr(str(file)))
+    if unknown := quoted(sorted(labels.difference(vocab))):
+        unused = quoted(sorted(set(vocab) - labels)) or "none"
+        raise CleanerError(f"labels only in the table: {unknown}; only in {str(file)!r}: {unused}; correct the file")
+    return vocab

@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cleaner.scoring.checkpoint import Part
 
 from cleaner.core.records import ScoredBatch
 from cleaner.core.tally import Tally
 from cleaner.core.topk import TopLosses
 from cleaner.scoring import ray as spread
-from cleaner.scoring.checkpoint import Part
 from tests.benchmarks import datasets
 from tests.benchmarks.memory import memory_now, reset_peak
 

@@ -124,8 +124,9 @@ def scan_reduced(learn: Any, out: Path) -> dict[str, Any]:
 
 def _scan_with(way: str | None, workers: int | None, batch_size: int | None = None) -> Callable[..., dict[str, Any]]:
     def run(learn: Any, out: Path) -> dict[str, Any]:
-        from cleaner.scoring import engine
         from cleaner.scoring.sources.fastai import FastaiSource
+
+        from cleaner.scoring import engine
 
         source = FastaiSource.of_folder(learn, Path(learn.dls.path), workers, batch_size)
         if way is not None:

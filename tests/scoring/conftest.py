@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from cleaner.scoring import precision
+from cleaner.scoring.model import backends
 
 
 @pytest.fixture(autouse=True)
 def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models are run plain, unless a test is about the ways: how busy the machine is must not change a last digit."""
-    monkeypatch.setattr(precision, "_WORTH_IT", math.inf)
+    monkeypatch.setattr(backends, "_MIN_SECONDS_PER_IMAGE", math.inf)

@@ -20,10 +20,9 @@ import cleaner
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import Action, Decision
 from cleaner.review.session import Session
-from cleaner.scoring import checkpoint, engine
-from cleaner.scoring.sources import addresses
-from cleaner.scoring.sources.addresses import Address
-from cleaner.scoring.sources.fastai import FastaiSource
+from cleaner.scoring.data import remote
+from cleaner.scoring.data.remote import Address
+from cleaner.scoring.progress import Checkpoint, SplitProgress
 from tests.support.images import make_image
 from tests.support.learners import make_folder, make_learner, make_model
 
@@ -92,14 +91,13 @@ def scan(learn: Any, data: str | Path, out: Path, **options: Any) -> cleaner.Sca
         (MEMORY, {}),
         (f"{MEMORY}//", {}),
         (MEMORY, {"fast": True}),
-        (MEMORY, {"reduced": True}),
         ("file://DATA", {"workers": 2}),
     ],
 )
 def test_a_scan_of_an_address_equals_that_of_the_folder(
     learn: Any, data: Path, tmp_path: Path, address: str, options: dict[str, Any]
 ) -> None:
-    expected = scan(learn, data, tmp_path / "folder", reduced=options.get("reduced", False))
+    expected = scan(learn, data, tmp_path / "folder")
     found = scan(learn, address.replace("DATA", str(data)), tmp_path / "address", **options)
     assert_same(found, expected)
     assert [u.path for u in found.unreadable] == ["train/cat/cat_1.png"]
@@ -155,7 +153,7 @@ def test_what_vanishes_or_is_too_large_or_a_pipe_costs_an_entry(
 ) -> None:
     os.mkfifo(data / "valid/dog/pipe.png")
     (data / "valid/dog/large.png").write_bytes(bytes(5000))
-    monkeypatch.setattr(addresses, "MOST_BYTES", 4999)
+    monkeypatch.setattr(remote, "MOST_BYTES", 4999)
     fetched, gone = Address.fetched, "valid/cat/cat_3.png"
 
     def fetched_too_late(self: Address, path: str) -> Any:
@@ -180,10 +178,10 @@ def test_a_file_of_unknown_size_is_copied_no_further_than_its_bound(
         size = None
         read = staticmethod(bytes)
 
-    monkeypatch.setattr(addresses, "MOST_BYTES", 3 * addresses._BLOCK)
+    monkeypatch.setattr(remote, "MOST_BYTES", 3 * remote._BLOCK)
     with open(tmp_path / "copy", "wb") as target, pytest.raises(OSError, match="files of up to"):
-        addresses._copy(Endless(), target)
-    assert (tmp_path / "copy").stat().st_size == 4 * addresses._BLOCK
+        remote._copy(Endless(), target)
+    assert (tmp_path / "copy").stat().st_size == 4 * remote._BLOCK
 
 
 @pytest.mark.usefixtures("memory")
@@ -191,12 +189,10 @@ def test_a_stopped_scan_of_an_address_goes_on(
     learn: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(out: str) -> None:
-        source = FastaiSource.of_address(learn, MEMORY, workers=0)
-        source.ways["exact"] = "plain"
-        engine.run(source, tmp_path / out, k=5, fast=False, resume=True, progress=False, save_every=0.0)
+        cleaner.scan_folder(learn, MEMORY, tmp_path / out, k=5, progress=False, workers=0)
 
     run("unbroken")
-    update, left = checkpoint.Part.update, [5]
+    update, left = SplitProgress.update, [5]
 
     def stop_soon(part: Any, batch: Any) -> None:
         left[0] -= 1
@@ -205,8 +201,8 @@ def test_a_stopped_scan_of_an_address_goes_on(
         update(part, batch)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(checkpoint.Part, "update", stop_soon)
-        patch.setattr(checkpoint.Keeper, "save_if_due", checkpoint.Keeper.save)
+        patch.setattr(SplitProgress, "update", stop_soon)
+        patch.setattr(Checkpoint, "save_if_due", Checkpoint.save)
         run("stopped")
     assert (tmp_path / "stopped/checkpoint").exists()
     run("stopped")
@@ -225,7 +221,7 @@ def test_a_listing_is_in_order_and_no_more_than_a_folder_at_a_time(monkeypatch: 
         return [{"name": f"{path}/", "type": "directory", "size": 0}, *reversed(ls(self, path, **options))]
 
     monkeypatch.setattr(type(fsspec.filesystem("memory")), "ls", counting)
-    walk = Address.of(MEMORY).image_files("", lambda folder: "train" in folder)
+    walk = Address.from_text(MEMORY).image_files("", lambda folder: "train" in folder)
     first = next(walk)
     assert first == "train/bear/bear_0.png"
     assert len(listed) == 3
@@ -286,7 +282,7 @@ def test_a_folder_that_cannot_be_listed_ends_the_scan(
 
 
 def test_what_takes_a_folder_only_says_so(learn: Any, data: Path, tmp_path: Path) -> None:
-    with pytest.raises(CleanerError, match=r"is an address; with a label table a folder is accepted"):
+    with pytest.raises(CleanerError, match=r"is an address, and a label table needs a folder"):
         cleaner.scan_table(learn, MEMORY, tmp_path / "labels.csv", tmp_path / "out")
     block = fastai.DataBlock(
         blocks=(fastai.ImageBlock, fastai.RegressionBlock), get_items=fastai.get_image_files, get_y=lambda _: 0.5

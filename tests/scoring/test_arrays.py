@@ -24,13 +24,14 @@ from hypothesis import strategies as st
 
 import cleaner
 from cleaner.cli import main
+from cleaner.core import prediction_blocks
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
+from cleaner.core.prediction_blocks import Column
 from cleaner.core.records import Action, Decision
 from cleaner.core.scan import Scan, load
-from cleaner.scoring.sources import feeds
-from cleaner.scoring.sources.feeds import Feed, Repeats
+from cleaner.core.duplicates import DuplicateFinder
 from tests.support.images import make_image
 from tests.support.loaded_packages import HEAVY, SCREEN, loaded_by
 
@@ -114,12 +115,10 @@ def test_what_is_kept_is_the_beginning_of_the_full_sort_whatever_the_pieces(
         whole = scan_of(Path(folder), labels=labels, pred_probs=probs, paths=paths, **options)
         assert [(s.label, s.path, s.loss) for s in whole.samples] == expected(probs, labels, paths, ranked_by, k)
         texts = [vocab[label] for label in labels]
-        columns = [in_pieces(*each) for each in zip((texts, probs, paths), lengths, strict=True)]
+        labels_in, probs_in, paths_in = map(in_pieces, (texts, probs, paths), lengths)
         chunks = zip(*(in_pieces(column, lengths[0]) for column in (labels, probs, paths)), strict=True)
-        with patch.object(feeds, "_BLOCK", 2 * width):
-            pieces = scan_of(
-                Path(folder), "other", labels=columns[0], pred_probs=columns[1], paths=columns[2], **options
-            )
+        with patch.object(prediction_blocks, "_NUMBERS_PER_BLOCK", 2 * width):
+            pieces = scan_of(Path(folder), "other", labels=labels_in, pred_probs=probs_in, paths=paths_in, **options)
         assert files_of(pieces) == files_of(whole)
         assert files_of(cleaner.scan_chunks(chunks, out=Path(folder, "third"), **options)) == files_of(whole)
 
@@ -244,88 +243,115 @@ def row(*values: float) -> Any:
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "logits": (
         {"pred_probs": PROBS * 9},
-        r"row 0 \('b.png'\) are from 0.9 to 6.3 and add up to 9; .* softmax of each row",
+        r"row 0 \('b.png'\) range from 0.9 to 6.3 and sum to 9; .* apply softmax to each row",
     ),
-    "negative": ({"pred_probs": row(-0.2, 0.9, 0.3)}, r"row 1 \('a.png'\) are from -0.2 to 0.9 and add up to 1;"),
-    "not adding up": ({"pred_probs": row(0.5, 0.498, 0)}, r"row 1 \('a.png'\) .* add up to 0.998"),
-    "not a number": ({"pred_probs": row(math.nan, 0.5, 0.5)}, r"row 1 \('a.png'\) are from nan to nan"),
-    "infinite": ({"pred_probs": row(math.inf, -math.inf, 1)}, r"row 1 \('a.png'\) are from -inf to inf"),
-    "one column too many": ({"vocab": ["cat", "dog"]}, r"shape \(4, 3\); .* the 2 labels"),
-    "one column too many in a piece": ({"pred_probs": iter([PROBS[:1], PROBS[1:, :2]])}, r"shape \(3, 2\); .* the 3"),
+    "negative": ({"pred_probs": row(-0.2, 0.9, 0.3)}, r"row 1 \('a.png'\) range from -0.2 to 0.9 and sum to 1;"),
+    "not adding up": ({"pred_probs": row(0.5, 0.498, 0)}, r"row 1 \('a.png'\) .* sum to 0.998"),
+    "not a number": ({"pred_probs": row(math.nan, 0.5, 0.5)}, r"row 1 \('a.png'\) range from nan to nan"),
+    "infinite": ({"pred_probs": row(math.inf, -math.inf, 1)}, r"row 1 \('a.png'\) range from -inf to inf"),
+    "one column too many": ({"vocab": ["cat", "dog"]}, r"shape \(4, 3\); .* each of 2 labels"),
+    "one column too many in a piece": (
+        {"pred_probs": iter([PROBS[:1], PROBS[1:, :2]])},
+        r"shape \(3, 2\); .* each of 3",
+    ),
     "one axis": ({"pred_probs": PROBS[:, 0]}, r"pred_probs has the shape \(4,\)"),
     "rows for pieces": ({"pred_probs": iter(PROBS)}, r"pred_probs has the shape \(3,\)"),
     "columns in another order": (
         {"pred_probs": pd.DataFrame(PROBS, columns=["dog", "cat", "fox"])},
-        "calls its column 0 'dog', where the vocabulary has 'cat'",
+        "has column 'dog' where vocab has 'cat'; pass vocab in that order",
     ),
-    "whole numbers": ({"pred_probs": np.eye(4, 3, dtype=int)}, "pred_probs is of type int64; probabilities as floats"),
-    "ragged": ({"pred_probs": [[0.5, 0.5], [1.0]]}, "pred_probs cannot be made an array of numpy"),
-    "a path for predictions": ({"pred_probs": "probs.npy"}, "pred_probs is a str; an array, or an iterable of arrays"),
-    "a number for predictions": ({"pred_probs": 3}, "pred_probs is a int; an array"),
-    "a tensor with a gradient": ({"pred_probs": torch.tensor(PROBS, requires_grad=True)}, "cannot be made an array"),
+    "whole numbers": (
+        {"pred_probs": np.eye(4, 3, dtype=int)},
+        "pred_probs is of type int64; pass probabilities as floats",
+    ),
+    "ragged": ({"pred_probs": [[0.5, 0.5], [1.0]]}, "NumPy cannot convert pred_probs to an array"),
+    "a path for predictions": (
+        {"pred_probs": "probs.npy"},
+        "pred_probs is a str; pass an array or an iterable of arrays",
+    ),
+    "a number for predictions": ({"pred_probs": 3}, "pred_probs is a int; pass an array"),
+    "a tensor with a gradient": ({"pred_probs": torch.tensor(PROBS, requires_grad=True)}, "cannot convert pred_probs"),
     "no rows": ({"labels": [], "pred_probs": PROBS[:0], "paths": []}, "there are no samples"),
     "no pieces": ({"labels": iter([]), "pred_probs": iter([]), "paths": iter([])}, "there are no samples"),
-    "a label too few": ({"labels": LABELS[:3]}, "there are 3 labels, 4 paths, 4 pred_probs; as many"),
-    "a path too many": ({"paths": [*PATHS, "d.png"]}, "there are 4 labels, 5 paths, 4 pred_probs"),
+    "a label too few": ({"labels": LABELS[:3]}, "there are 3 labels, 4 rows of pred_probs, 4 paths; pass"),
+    "a path too many": ({"paths": [*PATHS, "d.png"]}, "there are 4 labels, 4 rows of pred_probs, 5 paths"),
     "a label too few in pieces": (
         {"labels": iter(LABELS[:3])},
-        "labels ends after 3, and pred_probs has at least 4 rows",
+        "at least 3 labels, 4 rows of pred_probs, 4 paths",
     ),
-    "a path too many in pieces": ({"paths": iter([*PATHS, "d.png"])}, "ends after 4 rows, and paths has .* at least 5"),
-    "rows too many in pieces": ({"pred_probs": iter([PROBS, PROBS])}, "labels ends after 4, and .* at least 8 rows"),
-    "an index too high": ({"labels": [0, 0, 3, 0]}, r"row 2 \('c/1.png'\) is 3; an index .* from 0 to 2, or a label"),
-    "an index too low": ({"labels": np.array([0, -1, 2, 0])}, r"row 1 \('a.png'\) is -1; an index"),
-    "unknown labels": ({"labels": ["Cat", "cat", "cow", "dog "]}, "'Cat', 'cow', 'dog ' are not labels .*'cat', 'dog'"),
-    "an unknown label": ({"labels": np.array(["cat", "cat", "cow", "dog"])}, "'cow' is not a label of the vocabulary"),
+    "a path too many in pieces": (
+        {"paths": iter([*PATHS, "d.png"])},
+        "at least 4 labels, 4 rows of pred_probs, 5 paths",
+    ),
+    "rows too many in pieces": (
+        {"pred_probs": iter([PROBS, PROBS])},
+        "at least 4 labels, 8 rows of pred_probs, 4 paths",
+    ),
+    "an index too high": (
+        {"labels": [0, 0, 3, 0]},
+        r"row 2 \('c/1.png'\) is 3; pass indices from 0 to 2, or labels as text",
+    ),
+    "an index too low": ({"labels": np.array([0, -1, 2, 0])}, r"row 1 \('a.png'\) is -1; pass indices"),
+    "unknown labels": (
+        {"labels": ["Cat", "cat", "cow", "dog "]},
+        "vocab is 'cat', 'dog', 'fox', without the labels 'Cat', 'cow', 'dog '",
+    ),
+    "an unknown label": ({"labels": np.array(["cat", "cat", "cow", "dog"])}, "vocab is .*, without the labels 'cow'"),
     "no label": ({"labels": ["cat", None, "cat", "cat"]}, r"row 1 \('a.png'\) has no label"),
     "an empty label": ({"labels": np.array(["cat", "", "cat", "cat"])}, r"row 1 \('a.png'\) has no label"),
     "no number": ({"labels": pd.Series(["cat", "cat", math.nan, "cat"])}, r"row 2 \('c/1.png'\) has no label"),
     "pandas' own": (
         {"labels": pd.array(["cat", None, "cat", "cat"], "string")},
-        r"row 1 \('a.png'\) is <NA>, a NAType",
+        r"row 1 \('a.png'\) is <NA> of type NAType",
     ),
-    "floats": ({"labels": LABELS.astype(float)}, r"row 0 \('b.png'\) is 0.0, a float; an index .* whole number"),
-    "booleans": ({"labels": LABELS > 0}, r"row 0 \('b.png'\) is False, a bool; an index"),
-    "bytes": ({"labels": [b"cat"] * 4}, r"row 0 \('b.png'\) is b'cat', a bytes"),
+    "floats": (
+        {"labels": LABELS.astype(float)},
+        r"row 0 \('b.png'\) is 0.0 of type float; pass labels as text, or their indices",
+    ),
+    "booleans": ({"labels": LABELS > 0}, r"row 0 \('b.png'\) is False of type bool; pass"),
+    "bytes": ({"labels": [b"cat"] * 4}, r"row 0 \('b.png'\) is b'cat' of type bytes"),
     "labels with two axes": ({"labels": LABELS.reshape(2, 2)}, r"labels has the shape \(2, 2\)"),
-    "one text": ({"labels": "cat"}, "labels is a str; a list, an array or an iterable is accepted"),
-    "a set": ({"paths": set(PATHS)}, "paths is a set; a list"),
+    "one text": ({"labels": "cat"}, "labels is a str; pass a list, an array or an iterable"),
+    "a set": ({"paths": set(PATHS)}, "paths is a set; pass a list"),
     "indices or labels": (
         {"vocab": [1, 2, 3], "labels": [1, 2, 1, 1]},
-        r"number 1, and the vocabulary is of numbers too",
+        "is 1, which may be an index in vocab or one of the labels '1', '2', '3'",
     ),
     "indices or texts": (
         {"vocab": ["1", "2", "3"]},
-        r"'b.png'\) is the number 0, and the vocabulary is of numbers too",
+        r"'b.png'\) is 0, which may be an index",
     ),
     "a path twice": (
         {"paths": ["b.png", "a.png", "c.png", "./a.png"]},
-        r"row 3 \('a.png'\) has a path that an earlier",
+        r"row 3 \('a.png'\) has the path of an earlier row",
     ),
-    "no path": ({"paths": ["b.png", "", "c.png", "d.png"]}, "the path of row 1 is ''; the path of a file"),
+    "no path": ({"paths": ["b.png", "", "c.png", "d.png"]}, "the path of row 1 is ''; pass the path of a file"),
     "no path at all": ({"paths": ["b.png", None, "c.png", "d.png"]}, "the path of row 1 is None"),
     "a path outside": ({"paths": ["b.png", "../a.png", "c.png", "d.png"]}, "the path of row 1: .* is not inside the"),
     "a path outside, absolute": ({"paths": ["/b.png", "a.png", "c.png", "d.png"]}, "row 0: '/b.png' is not inside the"),
     "the folder itself": ({"paths": ["b.png", ".", "c.png", "d.png"]}, "the path of row 1: .* is not inside the"),
     "nothing in common": (
         {"paths": ["/a/1", "/a/2", "/b/3", "/c/4"], "root": None},
-        "no folder in common; give .* as root",
+        "share no folder; pass .* as root",
     ),
     "no root for pieces": (
         {"paths": iter(PATHS), "root": None},
-        "root is not given; it is needed where the paths come",
+        "root is not given; .* the paths come in pieces",
     ),
-    "a vocabulary of one": ({"vocab": ["cat"]}, "two labels or more"),
-    "a label twice": ({"vocab": ["cat", "dog", "cat"]}, "vocab names 'cat' more than once"),
-    "the same as text": ({"vocab": [1, "1", 2]}, "vocab names '1' more than once"),
-    "a vocabulary of floats": ({"vocab": [1.0, 2.0, 3.0]}, "vocab has 1.0 in it, a float; texts and whole numbers"),
-    "a vocabulary of booleans": ({"vocab": [True, False, "x"]}, "vocab has True in it, a bool"),
-    "an empty name": ({"vocab": ["cat", "", "x"]}, "vocab has '' in it"),
-    "a set for a vocabulary": ({"vocab": {"cat", "dog", "fox"}}, "vocab is .*; a list of labels, in the order"),
-    "a text for a vocabulary": ({"vocab": "cat"}, "vocab is 'cat'; a list of labels"),
-    "another ranking": ({"ranked_by": "entropy"}, "ranked_by is 'entropy'; accepted are 'loss', 'margin'"),
-    "no k": ({"k": 0}, "k is 0; a whole number of at least 1"),
-    "no name of a split": ({"split": ""}, "split is ''; a name such as 'all'"),
+    "a vocabulary of one": ({"vocab": ["cat"]}, "vocab has the labels .*'cat'.*; expected at least 2"),
+    "a label twice": ({"vocab": ["cat", "dog", "cat"]}, "vocab has more than one label 'cat'"),
+    "the same as text": ({"vocab": [1, "1", 2]}, "vocab has more than one label '1'"),
+    "a vocabulary of floats": (
+        {"vocab": [1.0, 2.0, 3.0]},
+        "vocab has the label 1.0 of type float; labels are text or whole numbers",
+    ),
+    "a vocabulary of booleans": ({"vocab": [True, False, "x"]}, "vocab has the label True of type bool"),
+    "an empty name": ({"vocab": ["cat", "", "x"]}, "vocab has an empty label"),
+    "a set for a vocabulary": ({"vocab": {"cat", "dog", "fox"}}, "vocab must list its labels in the order .*; got set"),
+    "a text for a vocabulary": ({"vocab": "cat"}, "vocab must list its labels .*; got str"),
+    "another ranking": ({"ranked_by": "entropy"}, "ranked_by is 'entropy'; pass 'loss' or 'margin'"),
+    "no k": ({"k": 0}, "k is 0; pass a whole number of at least 1"),
+    "no name of a split": ({"split": ""}, "split is ''; pass a name such as 'all'"),
 }
 
 
@@ -373,17 +399,20 @@ def test_memory_does_not_grow_with_the_number_of_pieces(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("chunks", "problem"),
     [
-        ([(LABELS, PROBS, PATHS), (LABELS, PROBS, ["d.png"])], "chunk 1 has 4 labels, 4 pred_probs, 1 paths; as many"),
+        (
+            [(LABELS, PROBS, PATHS), (LABELS, PROBS, ["d.png"])],
+            "chunk 1 has 4 labels, 4 rows of pred_probs, 1 paths; pass",
+        ),
         (
             [(LABELS, PROBS)],
-            "chunk 0 is a tuple, no tuple of labels, pred_probs, paths, each a list or an array",
+            r"chunk 0 is \(ndarray, ndarray\); pass tuples \(labels, pred_probs, paths\) of lists or arrays",
         ),
-        ([(LABELS, PROBS, "a.png")], "chunk 0 is a tuple, no tuple"),
-        ([(LABELS, PROBS, PATHS), None], "chunk 1 is a NoneType, no tuple"),
-        (PROBS, "chunk 0 is a ndarray, no tuple"),
+        ([(LABELS, PROBS, "a.png")], r"chunk 0 is \(ndarray, ndarray, str\); pass tuples"),
+        ([(LABELS, PROBS, PATHS), None], "chunk 1 is NoneType; pass tuples"),
+        (PROBS, "chunk 0 is ndarray; pass tuples"),
         ([], "there are no samples"),
-        ("chunks.npz", "chunks is a str; an iterable of tuples"),
-        (3, "chunks is a int; an iterable of tuples"),
+        ("chunks.npz", "chunks is a str; pass an iterable of"),
+        (3, "chunks is a int; pass an iterable of"),
     ],
 )
 def test_chunks_that_make_no_sense_are_refused(chunks: Any, problem: str, tmp_path: Path) -> None:
@@ -394,19 +423,19 @@ def test_chunks_that_make_no_sense_are_refused(chunks: Any, problem: str, tmp_pa
 
 @given(st.lists(st.lists(st.sampled_from("abcdefghijkl"), max_size=4), max_size=8))
 def test_the_first_text_that_came_before_is_found(batches: list[list[str]]) -> None:
-    repeats, seen = Repeats(), set[str]()
+    finder, seen = DuplicateFinder(), set[str]()
     for batch in batches:
         again = [i for i, text in enumerate(batch) if text in seen or text in batch[:i]]
-        assert repeats.first_in(batch) == (again[0] if again else None)
+        assert finder.update(batch) == (again[0] if again else None)
         seen.update(batch)
 
 
 @given(st.lists(st.integers(0, 5), max_size=8), st.lists(st.integers(1, 4), max_size=9))
-def test_a_feed_hands_out_all_values_in_their_order(lengths: list[int], asked: list[int]) -> None:
+def test_a_column_yields_all_values_in_order(lengths: list[int], asked: list[int]) -> None:
     values = list(range(sum(lengths)))
     cuts = np.cumsum([0, *lengths])
-    feed = Feed("values", (values[begin:end] for begin, end in pairwise(cuts)))
-    found = [[value for piece in feed.take(n) for value in piece] for n in [*asked, len(values)]]
+    column = Column("values", (values[begin:end] for begin, end in pairwise(cuts)))
+    found = [column.take(n) for n in [*asked, len(values)]]
     assert [value for some in found for value in some] == values
     assert all(len(some) == n for some, n in zip(found, asked, strict=False) if sum(map(len, found)) > sum(asked))
 
@@ -541,29 +570,33 @@ def table(labels: Sequence[str]) -> str:
 REFUSED: dict[str, tuple[dict[str, Any], list[str], str]] = {
     "no labels": ({}, ["-labels"], "--pred-probs needs the labels and paths too"),
     "options of a learner": ({}, ["--fast", "--workers", "0"], "--fast, --workers can be given only with --learner"),
-    "no predictions": ({}, ["--pred-probs", "none.npy"], "there is no file 'none.npy'; the file that numpy.save makes"),
+    "no predictions": (
+        {},
+        ["--pred-probs", "none.npy"],
+        "'none.npy' cannot be read .*; pass an .npy file .* from numpy.save",
+    ),
     "no array": ({"probs.npy": "no"}, [], "'probs.npy' cannot be read"),
-    "one axis": ({"probs.npy": np.ones(3)}, [], r"'probs.npy' holds an array of the shape \(3,\)"),
+    "one axis": ({"probs.npy": np.ones(3)}, [], r"'probs.npy' has an array of shape \(3,\)"),
     "no table": ({}, ["--labels", "none.csv"], "no label table 'none.csv'"),
     "no such column": ({}, ["--label-column", "kind"], "no column 'kind'; its columns are"),
-    "rows": ({"labels.csv": table(["cat"])}, [], "'labels.csv' has 1 rows and 'probs.npy' 60;"),
-    "no label": ({"labels.csv": table(["cat", ""])}, [], r"'labels.csv': row 2 \('1.png'\) has no label in the column"),
+    "rows": ({"labels.csv": table(["cat"])}, [], "'labels.csv' has 1 rows, but 'probs.npy' has 60;"),
+    "no label": ({"labels.csv": table(["cat", ""])}, [], r"'labels.csv': row 2 \('1.png'\) has no label in column"),
     "labels": (
         {"labels.csv": table(["a", "b"] * 30)},
         [],
-        r"2 different labels \('a', 'b'\), and .* 3 columns; .*--vocab",
+        r"2 different labels \('a', 'b'\), the predictions 3 columns; .*--vocab",
     ),
     "numbers": (
         {"labels.csv": table(["1", "2", "10"] * 20)},
         [],
-        r"stand as text \('1', '10', '2'\) or by their value \('1', '2', '10'\); say with --vocab",
+        r"sorted as text \('1', '10', '2'\) or by value \('1', '2', '10'\); list .* with --vocab",
     ),
-    "no vocabulary": ({}, ["--vocab", "none.txt"], "the vocabulary 'none.txt' cannot be read"),
-    "a gap in the vocabulary": ({"v.txt": "cat\n\ndog\n"}, ["--vocab", "v.txt"], "vocab has '' in it"),
+    "no vocabulary": ({}, ["--vocab", "none.txt"], "'none.txt' cannot be read"),
+    "a gap in the vocabulary": ({"v.txt": "cat\n\ndog\n"}, ["--vocab", "v.txt"], "'v.txt' has an empty label"),
     "another vocabulary": (
         {"v.txt": "Cat\ndog\nowl\n"},
         ["--vocab", "v.txt"],
-        "in the table 'cat', 'fox' are not labels of the vocabulary, .*; no row has 'Cat', 'owl'. Make 'v.txt' fit",
+        "labels only in the table: 'cat', 'fox'; only in 'v.txt': 'Cat', 'owl'; correct the file",
     ),
 }
 
@@ -584,7 +617,7 @@ def test_the_command_refuses(name: str, capsys: pytest.CaptureFixture[str]) -> N
 def test_several_arrays_in_one_file_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     np.savez("probs.npz", np.load("probs.npy"))
     assert main([*SCAN, "--pred-probs", "probs.npz"]) == 2
-    assert "'probs.npz' holds several arrays" in capsys.readouterr().err
+    assert "'probs.npz' has several arrays" in capsys.readouterr().err
 
 
 def test_a_learner_takes_no_options_of_predictions(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

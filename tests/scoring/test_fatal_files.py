@@ -15,17 +15,14 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from fastai.vision import all as fastai
-from torchvision import transforms
-from torchvision.datasets import ImageFolder
 
 import cleaner
 from cleaner.core.errors import CleanerError
-from cleaner.scoring import fatal_files, precision
-from cleaner.scoring.checkpoint import Keeper, Part
+from cleaner.scoring import fatal_files
+from cleaner.scoring.data.reader import Dataset, PathBatch
 from cleaner.scoring.fatal_files import FatalFiles, LostReaderError, ReadingNotes
-from cleaner.scoring.sources import loading
-from cleaner.scoring.sources.torch_dataset import Samples
+from cleaner.scoring.model import backends
+from cleaner.scoring.progress import Checkpoint, SplitProgress
 from tests.support.fatal_scan import FATAL_WIDTH, SCANS, Ends
 from tests.support.hosts import wait_until
 from tests.support.images import make_image
@@ -146,7 +143,7 @@ def test_a_scan_that_ends_by_an_error_leaves_no_suspects(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Part, "update", stop)
+        patch.setattr(SplitProgress, "update", stop)
         SCANS["torch"](ends("raise", tmp_path), data, tmp_path / "scan", workers=0)
     assert not (tmp_path / "scan").exists()
     SCANS["torch"](ends("raise", tmp_path), data, tmp_path / "scan", workers=0)
@@ -171,14 +168,13 @@ def test_a_file_that_is_fatal_in_the_second_pass_is_listed_once(
 ) -> None:
     make_fatal(data, FATAL[-1:])
     expected = SCANS["fastai"](ends("raise", tmp_path), data, tmp_path / "expected", workers=0)
-    monkeypatch.setattr(precision, "_CLEARLY", float("inf"))
-    monkeypatch.setattr(precision, "_WORTH_IT", 0.0)
-    monkeypatch.setattr("cleaner.scoring.sources.fastai.LIMIT", 0)
+    monkeypatch.setattr(backends, "_CLEARLY_FASTER", float("inf"))
+    monkeypatch.setattr(backends, "_MIN_SECONDS_PER_IMAGE", 0.0)
     if saved:
-        monkeypatch.setattr(Keeper, "save_if_due", Keeper.save)
+        monkeypatch.setattr(Checkpoint, "save_if_due", Checkpoint.save)
     later = EndsLater("", tmp_path / "begun", spared=os.getpid())
     scan = SCANS["fastai"](later, data, tmp_path / "scan", workers=1, fast=True)
-    assert scan.settings["ways"]["fast"] in precision.FAST
+    assert scan.settings["ways"]["fast"] in backends.FAST
     assert [(u.path, u.error) for u in scan.unreadable] == [(FATAL[-1], REASON)]
     assert {s.path for s in scan.samples} == {s.path for s in expected.samples}
     # What the first pass has counted stays counted.
@@ -198,20 +194,15 @@ def test_where_no_file_is_at_fault_the_lost_worker_is_told(data: Path, tmp_path:
     assert (scan.scored, scan.unreadable) == ({"all": 21}, ())
 
 
-class Texts(loading.Reader):
+class Texts(Dataset):
     """Samples that are text files; a key is a file and a number, and reading does what the text says."""
 
-    batch_size, device = 2, torch.device("cpu")
-
     def __init__(self, root: Path) -> None:
-        super().__init__("all", ("cat",))
+        super().__init__("all", ("cat",), 2)
         self.root = root
 
-    def keys(self) -> Iterator[tuple[str, int]]:
-        return ((str(file), n) for n, file in enumerate(sorted(self.root.iterdir())))
-
     def listing(self) -> Callable[[], Iterator[tuple[str, int]]]:
-        return self.keys
+        return lambda: ((str(file), n) for n, file in enumerate(sorted(self.root.iterdir())))
 
     def file(self, key: tuple[str, int]) -> str:
         return key[0]
@@ -227,7 +218,7 @@ class Texts(loading.Reader):
             os._exit(int(text.split()[1]))
         return text
 
-    def put_together(self, samples: list[Any]) -> list[Any]:
+    def collate(self, samples: list[Any]) -> list[Any]:
         return samples
 
 
@@ -262,9 +253,10 @@ def test_the_reason_tells_how_the_process_ended(text: str, reason: str, texts: T
     noted(texts, tmp_path / "checkpoint").find()
     assert list(texts.fatal) == ["0.txt", "3.txt", "5.txt"]
     assert {error.removeprefix("the process that read it was ") for error in texts.fatal.values()} == {reason}
-    assert [type(item).__name__ for item in texts.__getitems__(list(texts.keys()))] == [
-        "Unreadable", "Loaded", "Loaded", "Unreadable", "Loaded", "Unreadable",
-    ]  # fmt: skip
+    batch = texts.__getitems__(list(texts.keys()))
+    assert isinstance(batch, PathBatch)
+    assert batch.paths == ["1.txt", "2.txt", "4.txt"]
+    assert [item.path for item in batch.unreadable] == ["0.txt", "3.txt", "5.txt"]
 
 
 def test_what_was_found_is_remembered_for_as_long_as_the_file_is_the_same(texts: Texts, tmp_path: Path) -> None:
@@ -357,23 +349,3 @@ def test_a_file_that_was_found_is_scored_past_in_the_same_call(texts: Texts, tmp
 
     assert files.score_past(attempt, resume=False) == "done"
     assert attempts == [False, True]
-
-
-def test_the_label_of_a_fatal_file_is_told_without_reading_it(data: Path) -> None:
-    read = list[int]()
-
-    class Own(torch.utils.data.Dataset):  # type: ignore[type-arg]
-        samples = ImageFolder(data).samples
-
-        def __len__(self) -> int:
-            return len(self.samples)
-
-        def __getitem__(self, index: int) -> Any:
-            read.append(index)
-            return transforms.ToTensor()(fastai.PILImage.create(self.samples[index][0])), self.samples[index][1]
-
-    reader = Samples(Own(), "all", ("bear", "cat", "dog"), None, data, 4, torch.device("cpu"))
-    reader.root = data
-    reader.fatal["cat/cat_0.png"] = REASON
-    assert [reader.label(key) for key in (0, 7)] == ["bear", "cat"]
-    assert read == [0]

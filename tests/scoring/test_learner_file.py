@@ -100,7 +100,7 @@ def test_what_is_left_out_is_counted_once_whatever_the_splits(data: Path, tmp_pa
 def test_a_folder_without_images_says_what_is_there(data: Path, tmp_path: Path) -> None:
     (tmp_path / "heix").mkdir()
     (tmp_path / "heix/a.heix").touch()
-    with pytest.raises(CleanerError, match=r"no image in .*, but files that are not known to be images: 1 \.heix;"):
+    with pytest.raises(CleanerError, match=r"no image in .*, only files that are not known to be images: 1 \.heix;"):
         cleaner.scan_folder(make_learner(data), tmp_path / "heix", tmp_path / "scan")
 
 

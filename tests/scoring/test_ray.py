@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,52 +21,36 @@ from hypothesis import strategies as st
 
 import cleaner
 from cleaner.core.errors import CleanerError
-from cleaner.core.records import ScoredBatch, Unreadable
 from cleaner.core.tally import Tally
-from cleaner.core.topk import TopLosses
-from cleaner.scoring import engine
-from cleaner.scoring import ray as spread
-from cleaner.scoring.checkpoint import Part
-from cleaner.scoring.sources.fastai import FastaiSource
+from cleaner.scoring import engine, ray_cluster
+from cleaner.scoring.engine import ScanJob
+from cleaner.scoring.progress import Checkpoint, SplitProgress
 from tests.support.fatal_scan import FATAL_WIDTH, SCANS, Ends
 from tests.support.hosts import wait_until
 from tests.support.images import make_image
 from tests.support.learners import make_folder, make_learner, make_model
+from tests.support.made_up_job import MadeUpDataset, MadeUpScorer, made_up_job
 
 
-class Numbers:
-    """A source whose keys are numbers, from which everything else follows."""
-
-    vocab = ("a", "b", "c")
-    task = "single-label"
-    ways: dict[str, str] = {"exact": "plain"}  # noqa: RUF012 - a fake
-    readers: dict[str, Any] = {}  # noqa: RUF012 - it reads no images
-
-    def score_shard(
-        self, split: str, keys: Sequence[int], consume: Callable[[ScoredBatch], None], *, fast: bool
-    ) -> None:
-        for begin in range(0, len(keys), 3):
-            numbers = np.array(keys[begin : begin + 3], np.int64)
-            unreadable = [Unreadable(split, "a", f"{n}.png", "torn") for n in numbers.tolist() if n % 7 == 0]
-            read = numbers[numbers % 7 != 0]
-            paths = [f"{n}.png" for n in read.tolist()]
-            losses = (read * 37 % 11).astype(float)
-            consume(ScoredBatch(paths, read % 3, losses, read % 2, losses / 11, unreadable))
-
-
-def part_of(k: int) -> Part:
-    return Part("all", TopLosses(3, k), Tally(3))
+def numbers(n: int) -> ScanJob:
+    """A job whose samples follow from their numbers; every seventh is unreadable."""
+    keys = np.arange(n)
+    dataset = MadeUpDataset(keys % 3, unreadable=range(0, n, 7))
+    return made_up_job(dataset, MadeUpScorer((keys * 37 % 11).astype(float)))
 
 
 @given(st.permutations(range(40)), st.integers(1, 9), st.integers(1, 6), st.integers(1, 4), st.randoms())
-def test_what_workers_find_in_shards_merges_to_one_pass(
+def test_the_results_of_shards_merge_to_those_of_one_pass(
     keys: list[int], size: int, k: int, workers: int, random: Any
 ) -> None:
-    whole, merged = part_of(k), part_of(k)
-    Numbers().score_shard("all", keys, whole.update, fast=False)
-    team = [spread.Scorer(Numbers(), k, Path("notes")) for _ in range(workers)]  # type: ignore[arg-type]
+    job = numbers(40)
+    whole, merged = (SplitProgress.empty("all", job.info, k) for _ in range(2))
+    engine.score(job.datasets["all"], job.scorer, keys, whole.update, workers=0)
+    team = [ray_cluster.ShardScorer(job, k, 0, Path("notes")) for _ in range(workers)]
     for number, begin in enumerate(range(0, len(keys), size)):
-        merged.merge(random.choice(team).found(number, "all", keys[begin : begin + size], False))
+        result = random.choice(team).score(number, "all", keys[begin : begin + size], False)
+        assert result.n == len(keys[begin : begin + size])
+        merged.merge(result.survivors, Tally.from_arrays(3, result.counts), result.names)
     assert merged.heaps.result() == whole.heaps.result()
     assert merged.tally.result() == whole.tally.result()
     assert merged.tally.classes() == whole.tally.classes()
@@ -76,15 +59,15 @@ def test_what_workers_find_in_shards_merges_to_one_pass(
 
 
 def test_later_shards_send_only_what_may_be_among_the_highest_losses() -> None:
-    worker = spread.Scorer(Numbers(), 2, Path("notes"))  # type: ignore[arg-type]
-    sent = [len(worker.found(n, "all", range(100 * n, 100 * n + 100), False).survivors.paths) for n in range(20)]
+    worker = ray_cluster.ShardScorer(numbers(2000), 2, 0, Path("notes"))
+    sent = [len(worker.score(n, "all", range(100 * n, 100 * n + 100), False).survivors.paths) for n in range(20)]
     assert sent[0] > 10
     assert max(sent[10:]) < sent[0]
 
 
 @given(count=st.integers(0, 10**10), workers=st.integers(1, 500))
 def test_shards_are_several_for_each_worker_and_never_many(count: int, workers: int) -> None:
-    size = spread.shard_size(count, workers)
+    size = ray_cluster.shard_size(count, workers)
     shards = -(-count // size)
     assert shards <= 4096
     assert shards >= min(count, 4 * workers)
@@ -190,22 +173,18 @@ def test_a_file_that_ends_workers_is_passed_over_and_not_tried_for_ever(
 
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize("end", ["ray", pytest.param("local", marks=pytest.mark.long)])
-def test_a_stopped_spread_scan_goes_on(learn: Any, tmp_path: Path, end: str) -> None:
+def test_a_stopped_scan_of_a_cluster_is_resumed(
+    learn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
     cleaner.scan(learn, tmp_path / "local", k=4, progress=False)
 
-    def source() -> FastaiSource:
-        return FastaiSource.of_learner(learn, ("train", "valid"), None)
+    def stop_soon(checkpoint: Checkpoint, progress: Any) -> None:
+        checkpoint.save(progress)
+        raise KeyboardInterrupt
 
-    def stop_soon(each: Any, part: Part, fast: bool, arrived: Callable[[int], None]) -> None:
-        def count(n: int) -> None:
-            arrived(n)
-            raise KeyboardInterrupt
-
-        spread.take_in(each, part, fast, count)
-
-    run = partial(engine.run, k=4, fast=False, resume=True, progress=False, save_every=0.0)
-    with spread.session(cleaner.Cluster()) as team, pytest.raises(KeyboardInterrupt):
-        run(spread.Spread(source(), team), tmp_path / "spread", take_in=stop_soon)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Checkpoint, "save_if_due", stop_soon)
+        cleaner.scan(learn, tmp_path / "spread", k=4, progress=False, engine="ray")
     assert (tmp_path / "spread" / "checkpoint").exists()
     cleaner.scan(learn, tmp_path / "spread", k=4, progress=False, engine=end)
     assert_same(tmp_path / "spread", tmp_path / "local")
@@ -253,7 +232,7 @@ def test_workers_take_no_more_than_the_machines_have_room_for(
         cluster_resources = staticmethod(lambda: {"CPU": sum(c for c, _ in nodes), "GPU": sum(g for _, g in nodes)})
         nodes = staticmethod(lambda: [{"Alive": True, "Resources": {"CPU": c, "GPU": g}} for c, g in nodes])
 
-    team = spread._team(Ray, cleaner.Cluster(num_workers=workers, gpus_per_worker=gpus))
+    team = ray_cluster._team(Ray, cleaner.Cluster(num_workers=workers, gpus_per_worker=gpus))
     assert (team.workers, team.cpus, team.gpus) == (workers, cpus, gpus)
 
 
@@ -323,5 +302,5 @@ if __name__ == "__main__":
 
 
 def test_ray_is_imported_only_where_it_is_asked_for() -> None:
-    code = "import sys, cleaner.scoring.trained, cleaner.scoring.ray; assert 'ray' not in sys.modules"
+    code = "import sys, cleaner.scoring.api, cleaner.scoring.ray_cluster; assert 'ray' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,59 +1,33 @@
-"""A pass with errors and a second look at its candidates give what an exact pass gives."""
+"""A pass with errors and a second pass over its candidates give what an exact pass gives."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cleaner.core.records import ScoredBatch
-from cleaner.core.tally import Tally
 from cleaner.core.topk import TopLosses
-from cleaner.scoring.checkpoint import Part
-from cleaner.scoring.rescore import Candidates, rescore
+from cleaner.scoring.engine import Engine, score
+from cleaner.scoring.progress import SplitProgress
+from cleaner.scoring.rescore import rescore
+from tests.support.made_up_job import MadeUpDataset, MadeUpScorer, made_up_job
 
 
-class Fake:
-    """A source of made-up losses, whose fast way is off by up to `error`."""
+class FastPass:
+    """A finished fast pass over made-up samples, whose losses are off by `errors`."""
 
-    def __init__(self, labels: np.ndarray, losses: np.ndarray, errors: np.ndarray) -> None:
-        self.root, self.vocab, self.splits = Path(), ("a", "b", "c"), ("all",)
-        self.settings: dict[str, Any] = {}
-        self.ways = {"fast": "int8"}
-        self._labels, self._losses, self._errors = labels, losses, errors
-        self.scored = 0
+    def __init__(self, labels: np.ndarray, losses: np.ndarray, errors: np.ndarray, candidates: int) -> None:
+        self.dataset, self.scorer = MadeUpDataset(labels), MadeUpScorer(losses, errors)
+        self.job = made_up_job(self.dataset, self.scorer)
+        self.progress = SplitProgress.empty("all", self.job.info, candidates)
+        self.scan(self.progress.update, fast=True)
 
-    def identity(self) -> dict[str, Any]:
-        return {}
+    def scan(self, update: object, fast: bool) -> None:
+        score(self.dataset, self.scorer, self.dataset.keys(), update, workers=0, fast=fast)  # type: ignore[arg-type]
+        self.scorer.scored = 0
 
-    def count(self, split: str) -> int:
-        return len(self._labels)
-
-    def paths(self, split: str) -> Iterator[str]:
-        return (f"{i:04d}.jpg" for i in range(len(self._labels)))
-
-    def score(
-        self,
-        split: str,
-        consume: Callable[[ScoredBatch], None],
-        *,
-        skip: int = 0,
-        fast: bool = False,
-        only: Callable[[str, Callable[[], str]], bool] | None = None,
-        candidates: Candidates | None = None,
-    ) -> None:
-        paths = list(self.paths(split))
-        wanted = [
-            i for i, path in enumerate(paths) if only is None or only(path, lambda i=i: self.vocab[self._labels[i]])
-        ]
-        self.scored += len(wanted)
-        for some in np.array_split(np.array(wanted, int), 1 + len(wanted) // 4):
-            losses = self._losses[some] + (self._errors[some] if fast else 0)
-            consume(ScoredBatch([paths[i] for i in some], self._labels[some], losses, self._labels[some], losses * 0))
+    def rescore(self, k: int) -> dict[str, object]:
+        return rescore(Engine(self.job), self.progress, k)
 
 
 @st.composite
@@ -73,51 +47,28 @@ def test_the_best_k_and_their_losses_are_the_exact_ones(
     made: tuple[np.ndarray, np.ndarray, np.ndarray], k: int, extra: int
 ) -> None:
     labels, losses, errors = made
-    source = Fake(labels, losses, errors)
-    exact, part = TopLosses(3, k), Part("all", TopLosses(3, k + extra), Tally(3))
-    source.score("all", exact.update)
-    source.score("all", part.update, fast=True)
-    source.scored = 0
-    seen = rescore(source, part, k)
-    assert part.heaps.result() == exact.result()
-    assert seen["scored_twice"] == round(source.scored / len(labels), 4)
-    assert 0 <= seen["margin"] <= extra
-    assert seen["error"] <= np.abs(errors).max() + 1e-9
+    fast = FastPass(labels, losses, errors, candidates=k + extra)
+    exact = TopLosses(3, k)
+    fast.scan(exact.update, fast=False)
+    statistics = fast.rescore(k)
+    assert fast.progress.heaps.result() == exact.result()
+    assert statistics["scored_twice"] == round(fast.scorer.scored / len(labels), 4)
+    assert 0 <= statistics["margin"] <= extra
+    assert statistics["error"] <= np.abs(errors).max() + 1e-9
 
 
-def test_a_wide_enough_margin_spares_the_second_look_at_whole_classes() -> None:
+def test_a_wide_enough_margin_spares_the_second_pass_over_whole_classes() -> None:
     random = np.random.default_rng(0)
     labels, losses = random.integers(0, 3, 3000), random.exponential(size=3000)
-    source = Fake(labels, losses, random.uniform(-0.01, 0.01, 3000))
-    part = Part("all", TopLosses(3, 40), Tally(3))
-    source.score("all", part.update, fast=True)
-    source.scored = 0
-    seen = rescore(source, part, 20)
-    assert seen["classes_scored_twice"] == []
-    assert 3 * 20 <= source.scored <= 3 * 24
+    fast = FastPass(labels, losses, random.uniform(-0.01, 0.01, 3000), candidates=40)
+    assert fast.rescore(20)["classes_scored_twice"] == []
+    assert 3 * 20 <= fast.scorer.scored <= 3 * 24
 
 
-def test_where_no_lower_precision_is_quicker_nothing_is_scored_twice() -> None:
-    labels, losses = np.array([0, 0, 1]), np.array([1.0, 2.0, 3.0])
-    source = Fake(labels, losses, np.zeros(3))
-    source.ways = {"fast": "traced"}
-    part = Part("all", TopLosses(3, 3), Tally(3))
-    source.score("all", part.update, fast=True)
-    source.scored = 0
-    assert rescore(source, part, 1)["scored_twice"] == 0
-    assert source.scored == 0
-    assert [[kept.path for kept in ranked] for ranked in part.heaps.result()] == [["0001.jpg"], ["0002.jpg"], []]
-
-
-def test_candidates_are_what_the_heaps_have() -> None:
-    heaps, labels = TopLosses(2, 1), np.array([0, 1])
-    candidates = Candidates(heaps)
-
-    def among(paths: list[str], losses: list[float]) -> set[str]:
-        batch = ScoredBatch(paths, labels, np.array(losses), labels, np.zeros(2))
-        heaps.update(batch)
-        return candidates.among(batch)
-
-    assert among(["a", "b"], [3.0, 1.0]) == {"a", "b"}
-    assert (among(["c", "d"], [2.0, 4.0]), candidates.so_far()) == ({"c", "d"}, {"a", "d"})
-    assert (among(["e", "f"], [1.0, 5.0]), candidates.so_far()) == ({"f"}, {"a", "f"})
+def test_if_no_lower_precision_is_faster_nothing_is_scored_twice() -> None:
+    fast = FastPass(np.array([0, 0, 1]), np.array([1.0, 2.0, 3.0]), np.zeros(3), candidates=3)
+    fast.scorer.selector.names["fast"] = "traced"
+    assert fast.rescore(1)["scored_twice"] == 0
+    assert fast.scorer.scored == 0
+    kept = [[kept.path for kept in ranked] for ranked in fast.progress.heaps.result()]
+    assert kept == [["0001.png"], ["0002.png"], []]

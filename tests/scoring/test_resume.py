@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,16 @@ import pytest
 import torch
 
 import cleaner
+from cleaner.core.changed_files import ChangedFiles
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import ScoredLabels, Unreadable
 from cleaner.core.scan import load
 from cleaner.core.tally import Tally
 from cleaner.core.topk import TopLosses
-from cleaner.scoring import checkpoint, engine
-from cleaner.scoring.sources.fastai import FastaiSource
+from cleaner.scoring import engine, progress
+from cleaner.scoring.data.fastai_data import from_folder
+from cleaner.scoring.engine import DatasetInfo, ScanOptions
+from cleaner.scoring.model.fastai_model import fastai_job
 from tests.support.crashes import killed_in
 from tests.support.learners import make_folder, make_learner
 
@@ -37,10 +41,9 @@ def results(scan: Path) -> dict[str, bytes]:
 
 
 def run(learn: Any, data: Path, out: Path, **options: Any) -> None:
-    source = FastaiSource.of_folder(learn, data, workers=0)
-    source.ways["exact"] = "plain"  # the last digits depend on the way, and which is quickest on the moment
-    defaults = {"k": 5, "fast": False, "resume": True, "progress": False, "save_every": 0.0}
-    engine.run(source, out, **{**defaults, **options})
+    job = fastai_job(learn, partial(from_folder, data=data, batch_size=None), workers=0)
+    job.scorer.selector.names["exact"] = "plain"  # the last digits depend on the backend
+    engine.run(job, out, ScanOptions(**{"k": 5, "progress": False, "save_every": 0.0, **options}))
 
 
 @pytest.fixture
@@ -56,7 +59,7 @@ def data(tmp_path: Path) -> Path:
 def always_save(monkeypatch: pytest.MonkeyPatch) -> None:
     """Save after every batch, however long that takes."""
     ticks = itertools.count(step=1000)
-    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: next(ticks))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(ticks))
 
 
 class Stops:
@@ -77,12 +80,14 @@ def test_stopped_after_each_batch(
 ) -> None:
     learn = make_learner(data / "train")
     run(learn, data, tmp_path / "unbroken")
-    update = checkpoint.Part.update
+    update = progress.SplitProgress.update
     for after in range(12):
         stops = Stops(after, error)
         out = tmp_path / f"out{after}"
         with monkeypatch.context() as patch, pytest.raises(error):
-            patch.setattr(checkpoint.Part, "update", lambda part, batch, s=stops: (s(batch), update(part, batch)))
+            patch.setattr(
+                progress.SplitProgress, "update", lambda part, batch, s=stops: (s(batch), update(part, batch))
+            )
             run(learn, data, out)
         assert not (out / "scan.json").exists()
         assert (out / "checkpoint").exists() == (after > 0)
@@ -94,7 +99,7 @@ def test_stopped_after_each_batch(
 def test_what_was_scored_is_not_scored_again(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     learn = make_learner(data / "train")
     seen: list[str] = []
-    update = checkpoint.Part.update
+    update = progress.SplitProgress.update
 
     def counting(part: Any, batch: Any) -> None:
         if len(seen) >= 12 and "stopped" not in seen:
@@ -103,7 +108,7 @@ def test_what_was_scored_is_not_scored_again(data: Path, tmp_path: Path, monkeyp
         seen.extend(batch.paths)
         update(part, batch)
 
-    monkeypatch.setattr(checkpoint.Part, "update", counting)
+    monkeypatch.setattr(progress.SplitProgress, "update", counting)
     with pytest.raises(KeyboardInterrupt):
         run(learn, data, tmp_path / "out")
     run(learn, data, tmp_path / "out")
@@ -112,17 +117,17 @@ def test_what_was_scored_is_not_scored_again(data: Path, tmp_path: Path, monkeyp
 
 
 def stopped(learn: Any, data: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    update = checkpoint.Part.update
+    update = progress.SplitProgress.update
     stops = Stops(3, KeyboardInterrupt)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(checkpoint.Part, "update", lambda part, batch: (stops(batch), update(part, batch)))
+        patch.setattr(progress.SplitProgress, "update", lambda part, batch: (stops(batch), update(part, batch)))
         run(learn, data, out)
 
 
 def stopped_late(learn: Any, data: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> set[str]:
     """Stop a scan in its second split; gives the paths that are in the checkpoint."""
     seen: set[str] = set()
-    update = checkpoint.Part.update
+    update = progress.SplitProgress.update
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
 
         def counting(part: Any, batch: Any) -> None:
@@ -131,7 +136,7 @@ def stopped_late(learn: Any, data: Path, out: Path, monkeypatch: pytest.MonkeyPa
             update(part, batch)
             seen.update(batch.paths, (item.path for item in batch.unreadable))
 
-        patch.setattr(checkpoint.Part, "update", counting)
+        patch.setattr(progress.SplitProgress, "update", counting)
         run(learn, data, out, **options)
     return seen
 
@@ -189,7 +194,9 @@ def test_what_did_not_change_is_not_scored_again(data: Path, tmp_path: Path, mon
     learn, out = make_learner(data / "train"), tmp_path / "out"
     stopped_late(learn, data, out, monkeypatch)
     again: list[str] = []
-    monkeypatch.setattr(checkpoint.Part, "update_again", lambda part, batch, left: again.extend(batch.paths))
+    monkeypatch.setattr(
+        progress.SplitProgress, "update_again", lambda part, batch, uncounted: again.extend(batch.paths)
+    )
     run(learn, data, out)
     assert again == []
     assert "changed_before_resume" not in load(out).settings
@@ -205,7 +212,7 @@ def test_a_file_is_changed_whatever_brought_another_to_its_place(way: str, tmp_p
     for file in tmp_path.rglob("*"):
         os.utime(file, ns=(10**18, 10**18), follow_symlinks=False)
     latest = max(file.lstat().st_ctime_ns for file in tmp_path.rglob("*"))
-    files = checkpoint.ChangedFiles(root, latest)
+    files = ChangedFiles(root, latest)
     names = [file.relative_to(root).as_posix() for file in images]
     assert not any(map(files.has, [*names, "link.png", "sample 7", "train/none.png"]))
 
@@ -218,7 +225,7 @@ def test_a_file_is_changed_whatever_brought_another_to_its_place(way: str, tmp_p
     else:
         (root / part).rename(tmp_path / "old")
         (tmp_path / "other" / part).rename(root / part)
-    files = checkpoint.ChangedFiles(root, latest)
+    files = ChangedFiles(root, latest)
     assert files.has("link.png" if part is None else path.as_posix())
     assert files.has(names[-1]) == (way == "a folder above")
 
@@ -253,7 +260,7 @@ def test_a_checkpoint_of_something_else_is_refused(data: Path, tmp_path: Path, m
 
     path = data / "train/bear/bear_0.png"
     path.rename(path.with_name("bear_00.png"))
-    with pytest.raises(CleanerError, match="not those that the unfinished scan began with"):
+    with pytest.raises(CleanerError, match="not those with which the unfinished scan began"):
         run(learn, data, out)
     run(learn, data, out, resume=False)
     assert (out / "scan.json").exists()
@@ -276,16 +283,18 @@ def test_a_damaged_checkpoint_is_refused(
 SCRIPT = """
 import sys, warnings
 warnings.simplefilter("ignore")
+from functools import partial
 from pathlib import Path
-from cleaner.scoring import checkpoint, engine
+from cleaner.scoring import engine, progress
+from cleaner.scoring.data.fastai_data import from_folder
 from cleaner.scoring.learner_file import load_learner
-from cleaner.scoring.sources.fastai import FastaiSource
+from cleaner.scoring.model.fastai_model import fastai_job
 learner, data, out = map(Path, sys.argv[1:])
-checkpoint._SHARE = 1e9  # save whenever a batch is done
-source = FastaiSource.of_folder(load_learner(learner, trust=True), data, workers=1)
-source.ways["exact"] = "plain"
+progress._MAX_SAVE_SHARE = 1e9  # save whenever a batch is done
+job = fastai_job(load_learner(learner, trust=True), partial(from_folder, data=data, batch_size=None), workers=1)
+job.scorer.selector.names["exact"] = "plain"
 print("scanning", flush=True)
-engine.run(source, out, k=5, fast=False, resume=True, progress=False, save_every=0.0)
+engine.run(job, out, engine.ScanOptions(k=5, progress=False, save_every=0.0))
 """
 
 
@@ -319,8 +328,8 @@ def test_kill_at_random_moments(tmp_path: Path) -> None:
 def test_checkpoints_cost_little(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a save that took a second the next one is due at the latest after `every`, and not before 100 seconds."""
     now = [0.0]
-    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
-    keeper = checkpoint.Keeper(tmp_path / "out", {}, 2, 5)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    keeper = progress.Checkpoint(tmp_path / "out", {}, DatasetInfo(tmp_path, ("a", "b"), ("all",)), 5)
     saves: list[float] = []
 
     def save(*_: object) -> None:
@@ -330,7 +339,7 @@ def test_checkpoints_cost_little(data: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(keeper, "save", save)
     for _ in range(1000):
         now[0] += 0.1
-        keeper.save_if_due([], {}, "")
+        keeper.save_if_due(progress.ScanProgress())
     gaps = [later - earlier for earlier, later in itertools.pairwise(saves)]
     assert saves[0] <= 5.2
     assert min(gaps) >= 0.1 / 0.01
@@ -339,10 +348,10 @@ def test_checkpoints_cost_little(data: Path, tmp_path: Path, monkeypatch: pytest
 
 def test_resuming_by_the_public_function(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     learn = make_learner(data / "train")
-    update = checkpoint.Part.update
+    update = progress.SplitProgress.update
     stops = Stops(3, KeyboardInterrupt)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(checkpoint.Part, "update", lambda part, batch: (stops(batch), update(part, batch)))
+        patch.setattr(progress.SplitProgress, "update", lambda part, batch: (stops(batch), update(part, batch)))
         cleaner.scan(learn, tmp_path / "out", k=3, progress=False)
     assert (tmp_path / "out/checkpoint").exists()
     again = cleaner.scan(learn, tmp_path / "out", k=3, progress=False)
@@ -353,7 +362,7 @@ def test_resuming_by_the_public_function(data: Path, tmp_path: Path, monkeypatch
 
 def test_files_of_several_labels_that_are_scored_again_are_counted_once() -> None:
     """Also one that comes twice, of which the second is scored later."""
-    part = checkpoint.Part("all", TopLosses(3, 5), Tally(3), rows=2)
+    part = progress.SplitProgress("all", TopLosses(3, 5), Tally(3), rows=2)
     gone = Unreadable("all", "", "b.png", "it is torn")
 
     def labels(*paths: str, unreadable: tuple[Unreadable, ...] = ()) -> ScoredLabels:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,10 @@ from torch.nn import functional
 import cleaner
 from cleaner.cli import main
 from cleaner.core.errors import CleanerError
+from cleaner.core.label_table import label_rows
 from cleaner.core.scan import load
+from cleaner.scoring.data.fastai_table import from_table
+from cleaner.scoring.model.targets import targets_of
 from tests.support.learners import VOCAB, make_folder, make_learner, make_model
 
 PER_CLASS = 5
@@ -114,12 +117,12 @@ def test_the_labels_are_those_of_the_table(
     assert scan.settings["label_table"]["file"] == str(table)
 
 
-def test_worker_processes_and_a_fast_scan_and_smaller_pictures_read_the_table_too(data: Path, tmp_path: Path) -> None:
+def test_worker_processes_and_a_fast_scan_read_the_table_too(data: Path, tmp_path: Path) -> None:
     learn, labels = learner_of(from_rows(data)), wrong_labels(data)
     table = write_table(tmp_path / "labels.tsv", {}, "file\tlabel")
     table.write_text("".join(f"{path}\t{label}\n" for path, label in {"file": "label", **labels}.items()))
     expected = pytest.approx(plain_losses(learn, data, labels), abs=1e-5)
-    for options in ({"workers": 2}, {"fast": True}, {"reduced": True}):
+    for options in ({"workers": 2}, {"fast": True}):
         out = tmp_path / next(iter(options))
         scan = cleaner.scan_table(learn, data, table, out, progress=False, **{"workers": 0, **options})
         assert {s.path: s.loss for s in scan.samples} == expected
@@ -182,12 +185,15 @@ def test_the_command_scans_a_table_and_refuses_columns_without_one(
 def test_a_scan_does_not_go_on_with_other_labels(data: Path, tmp_path: Path) -> None:
     learn = make_learner(data)
     table = write_table(tmp_path / "labels.csv", wrong_labels(data))
-    source = cleaner.scoring.sources.fastai.FastaiSource
-    rows = cleaner.core.label_table.label_rows(table)
-    before = source.of_table(learn, data, rows, workers=0).identity()
-    assert source.of_table(learn, data, rows, workers=0).identity() == before
+    rows = label_rows(table)
+
+    def identity() -> Mapping[str, Any]:
+        return from_table(learn, targets_of(learn), data, rows, None).identity
+
+    before = identity()
+    assert identity() == before
     write_table(table, {**wrong_labels(data), "cat/cat_1.png": "bear"})
-    assert source.of_table(learn, data, rows, workers=0).identity() != before
+    assert identity() != before
 
 
 @pytest.mark.parametrize(
@@ -196,13 +202,13 @@ def test_a_scan_does_not_go_on_with_other_labels(data: Path, tmp_path: Path) -> 
         ("file,label\n", "has no rows"),
         ("", "is empty"),
         ("file,label\nbear/bear_0.png,lynx\ncat/cat_0.png,puma\n",
-         r"'lynx' \(of .*bear_0.png'\), 'puma' .* it knows 'bear'"),
+         r"'lynx' \(of .*bear_0.png'\), 'puma' .* It knows 'bear'"),
         ("file,label\nbear/bear_0.png,Bear\n", "does not know: 'Bear'"),
         ("file,label\nbear/bear_0.png,\n", "no label for .*bear_0.png"),
         ("file,label\n,bear\n", "a row with no path"),
         ("file,label\n../labels.csv,bear\n", "not inside"),
         ("file,label\n/etc/passwd,bear\n", "'/etc/passwd', which is not inside"),
-        ("file,label\nnone/1.png,bear\nnone/2.png,cat\n", "none of the 2 files .* is there, such as .*none/1.png"),
+        ("file,label\nnone/1.png,bear\nnone/2.png,cat\n", "none of the files .* exists, such as .*none/1.png"),
         ("file,label\nbear/bear_0.png,bear\ncat/../bear/bear_0.png,cat\n",
          "two rows for .*bear_0.png', with the label 'bear' and 'cat'"),
         ("file,label\nbear/bear_0.png,bear\ncat/cat_0.png,cat\nbear/bear_0.png,bear\n",

@@ -19,9 +19,7 @@ from torch import nn
 import cleaner
 from cleaner.core.errors import CleanerError
 from cleaner.core.tasks import ALL_IMAGES, drawn_file, split_labels
-from cleaner.scoring import engine
-from cleaner.scoring.checkpoint import Keeper, Part
-from cleaner.scoring.sources.fastai import FastaiSource
+from cleaner.scoring.progress import Checkpoint, SplitProgress
 from tests.support.images import make_image
 from tests.support.learners import make_model
 
@@ -142,22 +140,24 @@ def test_the_counts_are_of_how_often_model_and_label_disagree(images: list[Path]
 def test_a_stopped_scan_of_label_sets_goes_on(images: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     root = images[0].parents[1]
     whole = cleaner.scan(learner(from_table(images), make_model()), root / "whole", k=3, progress=False)
-    source = FastaiSource.of_learner(learner(from_table(images), make_model()), ("train", "valid"), None)
-    update, calls = Part.update, iter(range(100))
+    learn = learner(from_table(images), make_model())
+    update, calls = SplitProgress.update, iter(range(100))
 
-    def stopping(part: Part, batch: Any) -> None:
+    def stopping(part: SplitProgress, batch: Any) -> None:
         if next(calls) == 2:
             raise KeyboardInterrupt
         update(part, batch)
 
-    monkeypatch.setattr(Part, "update", stopping)
-    monkeypatch.setattr(Keeper, "save_if_due", Keeper.save)
+    monkeypatch.setattr(SplitProgress, "update", stopping)
+    monkeypatch.setattr(Checkpoint, "save_if_due", Checkpoint.save)
     with pytest.raises(KeyboardInterrupt):
-        engine.run(source, root / "scan", k=3, fast=False, resume=True, progress=False)
+        cleaner.scan(learn, root / "scan", k=3, progress=False)
     assert (root / "scan/checkpoint/progress.npz").exists()
     counted = []
-    monkeypatch.setattr(Part, "update", lambda part, batch: (counted.append(len(batch.paths)), update(part, batch)))
-    again = engine.run(source, root / "scan", k=3, fast=False, resume=True, progress=False)
+    monkeypatch.setattr(
+        SplitProgress, "update", lambda part, batch: (counted.append(len(batch.paths)), update(part, batch))
+    )
+    again = cleaner.scan(learn, root / "scan", k=3, progress=False)
     assert sum(counted) == N - 8  # two batches of four were saved
     for name in ("top_losses.csv", "classes.csv"):
         assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes()
@@ -319,10 +319,10 @@ def one_number(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 BAD = [
-    ({"fast": True}, {}, "a fast scan is for one label an image, and the task is 'multi-label'"),
-    ({}, {"loss_func": one_number}, "the loss gives 1 numbers for . images and 3 labels"),
-    ({}, {"model": make_model(4)}, r"output has shape \(., 4\) and the target \(., 3\)"),
-    ({}, {"vocab": ["cat", "dog", "", "fox"]}, "is empty; give that class a name"),
+    ({"fast": True}, {}, "a fast scan needs one label per image, the task is 'multi-label'"),
+    ({}, {"loss_func": one_number}, "the loss has 1 values for . images and 3 labels"),
+    ({}, {"model": make_model(4)}, r"output has the shape \(., 4\) and the target \(., 3\)"),
+    ({}, {"vocab": ["cat", "dog", "", "fox"]}, "an empty label; give that class a name"),
     ({}, {"vocab": ["cat", "dog", "a;b|c, d", "fox"]}, "the labels contain all of"),
     ({"splits": ("test",)}, {}, "there is no split 'test'"),
 ]
@@ -341,10 +341,8 @@ def test_what_makes_no_sense_is_refused(
 
 def test_other_tasks_refuse_what_needs_labels(images: list[Path], tmp_path: Path) -> None:
     learn = regression(images)
-    with pytest.raises(CleanerError, match="a fast scan is for one label an image, and the task is 'other'"):
+    with pytest.raises(CleanerError, match="a fast scan needs one label per image, the task is 'other'"):
         cleaner.scan(learn, tmp_path / "scan", fast=True, progress=False)
-    with pytest.raises(CleanerError, match="reduced decoding is for learners that classify"):
-        cleaner.scan(learn, tmp_path / "scan", reduced=True, progress=False)
 
 
 def test_a_scan_of_another_task_is_not_overwritten(images: list[Path], tmp_path: Path) -> None:

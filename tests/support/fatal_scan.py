@@ -64,7 +64,7 @@ def scan_torch(ends: Ends, data: str | Path, out: Path, **options: Any) -> clean
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
 
-    from tests.support.torch_scan import make_model
+    from tests.support.torch_models import make_model
 
     steps = [ends, transforms.Resize((16, 16)), transforms.ToTensor(), transforms.Normalize(0.5, 0.25)]
     folder = ImageFolder(data, transforms.Compose(steps))

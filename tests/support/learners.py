@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from fastai.vision import all as fastai
-from torch import nn
 
 from tests.support.images import make_image
-
-VOCAB = ("bear", "cat", "dog")
+from tests.support.torch_models import VOCAB, make_model
 
 
 def make_folder(root: Path, per_class: int = 7, vocab: tuple[str, ...] = VOCAB) -> Path:
@@ -20,15 +17,6 @@ def make_folder(root: Path, per_class: int = 7, vocab: tuple[str, ...] = VOCAB) 
         for n in range(per_class):
             make_image(root / label / f"{label}_{n}.png", seed=100 * number + n, size=(20, 20))
     return root
-
-
-def make_model(n_classes: int = len(VOCAB)) -> nn.Module:
-    """A model with batch normalization and dropout, so that its mode shows in its output; always the same weights."""
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.5),
-        nn.Linear(32, n_classes),
-    )  # fmt: skip
 
 
 def make_learner(root: Path, loss_func: Any = None, **options: Any) -> fastai.Learner:

@@ -15,9 +15,7 @@ from torch.nn import functional
 from torchvision.models import resnet18
 
 import cleaner
-from cleaner.core.errors import CleanerError
-from cleaner.scoring import precision
-from tests.support.images import make_image
+from cleaner.scoring.model import backends
 from tests.support.learners import make_folder, make_learner, plain_losses
 
 
@@ -38,13 +36,13 @@ def losses(prediction: Tensor) -> Tensor:
 
 @pytest.fixture(autouse=True)
 def always_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "_WORTH_IT", 0.0)
+    monkeypatch.setattr(backends, "_MIN_SECONDS_PER_IMAGE", 0.0)
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", precision.EXACT)
+@pytest.mark.parametrize("name", backends.EXACT)
 def test_exact_ways_give_the_same_losses(name: str, model: nn.Module, inputs: list[Tensor]) -> None:
-    way = precision.make(name, model, inputs)
+    way = backends.make(name, model, inputs)
     assert losses(way(*inputs)).numpy() == pytest.approx(losses(model(*inputs)).numpy(), abs=1e-4)
     one = [x[:1] for x in inputs]  # the last batch is smaller
     assert losses(way(*one)).numpy() == pytest.approx(losses(model(*one)).numpy(), abs=1e-4)
@@ -53,24 +51,24 @@ def test_exact_ways_give_the_same_losses(name: str, model: nn.Module, inputs: li
 @torch.no_grad()
 def test_putting_layers_together_is_off_again_for_others(model: nn.Module, inputs: list[Tensor]) -> None:
     before = torch.jit.onednn_fusion_enabled()
-    precision.make("fused", model, inputs)
+    backends.make("fused", model, inputs)
     assert torch.jit.onednn_fusion_enabled() == before
     with pytest.raises(RuntimeError):
-        precision.make("fused", nn.Linear(3, 2), inputs)
+        backends.make("fused", nn.Linear(3, 2), inputs)
     assert torch.jit.onednn_fusion_enabled() == before
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", precision.FAST)
+@pytest.mark.parametrize("name", backends.FAST)
 def test_fast_ways_give_losses_near_them(name: str, model: nn.Module, inputs: list[Tensor]) -> None:
-    way = precision.make(name, model, inputs)
+    way = backends.make(name, model, inputs)
     assert losses(way(*inputs)).numpy() == pytest.approx(losses(model(*inputs)).numpy(), abs=0.5)
 
 
 @torch.no_grad()
 def test_the_model_is_left_alone(model: nn.Module, inputs: list[Tensor]) -> None:
     before = {name: (values.dtype, values.stride(), values.clone()) for name, values in model.state_dict().items()}
-    precision.choose(model, inputs, losses, math.inf, inputs)
+    backends.choose(model, inputs, losses, math.inf, inputs)
     for name, values in model.state_dict().items():
         dtype, stride, found = before[name]
         assert (values.dtype, values.stride()) == (dtype, stride)
@@ -83,9 +81,9 @@ def test_a_way_that_gives_other_losses_is_not_taken(
     model: nn.Module, inputs: list[Tensor], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     wrong = model(*inputs) + torch.tensor([0.0, 0.0, 0.0, 0.0, 0.1])
-    monkeypatch.setattr(precision, "EXACT", {"wrong": lambda *_: lambda x: wrong[: len(x)]})
+    monkeypatch.setattr(backends, "EXACT", {"wrong": lambda *_: lambda x: wrong[: len(x)]})
     with caplog.at_level(logging.WARNING, "cleaner"):
-        way, _ = precision.choose(model, inputs, losses, precision.TOLERANCE)
+        way, _ = backends.choose(model, inputs, losses, backends.TOLERANCE)
     assert way.name == "plain"
     assert "wrong: losses differ by" in caplog.text
 
@@ -95,8 +93,8 @@ def test_a_way_that_gives_nan_is_not_taken(
     model: nn.Module, inputs: list[Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong = model(*inputs) * math.nan
-    monkeypatch.setattr(precision, "EXACT", {"wrong": lambda *_: lambda x: wrong[: len(x)]})
-    way, _ = precision.choose(model, inputs, losses, precision.TOLERANCE)
+    monkeypatch.setattr(backends, "EXACT", {"wrong": lambda *_: lambda x: wrong[: len(x)]})
+    way, _ = backends.choose(model, inputs, losses, backends.TOLERANCE)
     assert way.name == "plain"
 
 
@@ -107,9 +105,9 @@ def test_a_way_that_cannot_be_made_is_left_out(
     def fails(*_: Any) -> Any:
         raise RuntimeError("cannot trace\nthis")
 
-    monkeypatch.setattr(precision, "EXACT", {"fails": fails})
+    monkeypatch.setattr(backends, "EXACT", {"fails": fails})
     with caplog.at_level(logging.INFO, "cleaner"):
-        way, _ = precision.choose(model, inputs, losses, precision.TOLERANCE)
+        way, _ = backends.choose(model, inputs, losses, backends.TOLERANCE)
     assert way.name == "plain"
     assert "fails: not for this model (RuntimeError: cannot trace this)" in caplog.text
 
@@ -119,7 +117,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
-        monkeypatch.setattr(precision, "time", SimpleNamespace(perf_counter=lambda: self.now))
+        monkeypatch.setattr(backends, "time", SimpleNamespace(perf_counter=lambda: self.now))
 
     def model(self, *seconds: float) -> Any:
         """Gives its input, and takes so many seconds for each run of more than two samples, the last from then on."""
@@ -148,8 +146,8 @@ def test_the_first_run_of_a_model_does_not_decide(
     plain: tuple[float, ...], way: tuple[float, ...], taken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(monkeypatch)
-    monkeypatch.setattr(precision, "EXACT", {"way": lambda *_: clock.model(*way)})
-    found, _ = precision.choose(clock.model(*plain), [torch.zeros(4, 5)], losses, precision.TOLERANCE)
+    monkeypatch.setattr(backends, "EXACT", {"way": lambda *_: clock.model(*way)})
+    found, _ = backends.choose(clock.model(*plain), [torch.zeros(4, 5)], losses, backends.TOLERANCE)
     assert found.name == taken
 
 
@@ -158,9 +156,9 @@ def test_the_parts_of_a_batch_do_not_depend_on_the_number_of_examples(
     model: nn.Module, inputs: list[Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = list[int]()
-    monkeypatch.setattr(precision, "in_parts", lambda model, most: (sizes.append(most), model)[1])
+    monkeypatch.setattr(backends, "run_microbatches", lambda model, size: (sizes.append(size), model)[1])
     for examples in ([inputs[0][:1]], inputs):
-        precision.make("int8", model, examples)
+        backends.make("int8", model, examples)
     assert sizes == [8, 8]
 
 
@@ -170,13 +168,13 @@ class Learned:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         self.data = make_folder(folder / "data")
         self.learn = make_learner(self.data)
-        made = {name: {**precision.EXACT, **precision.FAST}[name]}
-        monkeypatch.setattr(precision, "EXACT", made if name in precision.EXACT else {})
-        monkeypatch.setattr(precision, "FAST", made if name in precision.FAST else {})
-        monkeypatch.setattr(precision, "_CLEARLY", math.inf)
+        made = {name: {**backends.EXACT, **backends.FAST}[name]}
+        monkeypatch.setattr(backends, "EXACT", made if name in backends.EXACT else {})
+        monkeypatch.setattr(backends, "FAST", made if name in backends.FAST else {})
+        monkeypatch.setattr(backends, "_CLEARLY_FASTER", math.inf)
 
 
-@pytest.mark.parametrize("name", precision.EXACT)
+@pytest.mark.parametrize("name", backends.EXACT)
 def test_a_scan_in_another_way_has_the_losses_of_get_preds(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,7 +188,7 @@ def test_a_scan_in_another_way_has_the_losses_of_get_preds(
     assert found == pytest.approx(plain_losses(learn, learn.dls.train.items), abs=1e-4)
 
 
-@pytest.mark.parametrize("name", precision.FAST)
+@pytest.mark.parametrize("name", backends.FAST)
 def test_a_fast_scan_keeps_what_an_exact_one_keeps(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     learned = Learned(tmp_path, monkeypatch, name)
     exact = cleaner.scan_folder(learned.learn, learned.data, tmp_path / "exact", k=3, progress=False)
@@ -210,25 +208,3 @@ def test_layers_that_somebody_listens_to_are_run_plain(tmp_path: Path, monkeypat
     scan = cleaner.scan(learn, tmp_path / "scan", progress=False)
     assert scan.settings["ways"] == {}
     assert len(heard) == 6  # batches
-
-
-def test_reduced_decoding_reads_fewer_pixels_and_changes_little(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    for number, label in enumerate(("bear", "cat", "dog")):
-        for n in range(4):
-            make_image(data / label / f"{label}_{n}.jpg", seed=10 * number + n, size=(400, 300))
-    learn = make_learner(data)
-    exact = cleaner.scan_folder(learn, data, tmp_path / "exact", progress=False)
-    reduced = cleaner.scan_folder(learn, data, tmp_path / "reduced", progress=False, reduced=True)
-    assert reduced.settings["reduced_decoding"] is True
-    found, expected = ({s.path: s.loss for s in scan.samples} for scan in (reduced, exact))
-    assert found != expected
-    assert found == pytest.approx(expected, abs=0.2)
-
-
-def test_reduced_decoding_needs_to_know_the_size(tmp_path: Path) -> None:
-    data = make_folder(tmp_path / "data")
-    learn = make_learner(data)
-    learn.dls.valid.after_item.fs.clear()
-    with pytest.raises(CleanerError, match="Resize"):
-        cleaner.scan_folder(learn, data, tmp_path / "scan", reduced=True)

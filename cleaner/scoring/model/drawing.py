@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cleaner.core.terminal import printable
 
-__all__ = ["drawing"]
+__all__ = ["draw_sample"]
 
 _log = logging.getLogger(__name__)
 _INCHES, _DPI = 5.0, 100  # width of a panel
@@ -23,7 +23,7 @@ _WIDE = 1.3  # images wider than this times their height stand above each other
 _QUALITY = 85
 
 
-def drawing(learn: Learner, dl: Any, read: Callable[[], Any]) -> bytes:
+def draw_sample(learn: Learner, dl: Any, read: Callable[[], Any]) -> bytes:
     """A JPEG of one sample beside what the model makes of it, or of the sample alone where that cannot be shown.
 
     Args:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cleaner.scoring.in_parts import in_parts
+from cleaner.scoring.model.threads import run_microbatches
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -28,13 +28,13 @@ def two_threads() -> Iterator[None]:
 @given(n=st.integers(1, 40), size=st.integers(1, 9))
 def test_rows_come_in_the_order_of_the_samples(n: int, size: int) -> None:
     x = torch.arange(float(n)).reshape(n, 1)
-    assert torch.equal(in_parts(lambda x, y: x + y, size)(x, 2 * x), 3 * x)
+    assert torch.equal(run_microbatches(lambda x, y: x + y, size)(x, 2 * x), 3 * x)
 
 
 @pytest.mark.parametrize(("n", "parts"), [(64, [8] * 8), (16, [8, 8]), (6, [3, 3]), (5, [2, 2, 1]), (1, [1])])
 def test_a_small_batch_gives_work_to_all_threads(n: int, parts: list[int]) -> None:
     sizes: list[int] = []
-    in_parts(lambda x: (sizes.append(len(x)), x)[1], 8)(torch.zeros(n, 1))
+    run_microbatches(lambda x: (sizes.append(len(x)), x)[1], 8)(torch.zeros(n, 1))
     assert sorted(sizes, reverse=True) == parts
 
 
@@ -46,12 +46,12 @@ def test_parts_are_computed_at_the_same_time() -> None:
         both.wait(30)
         return x
 
-    in_parts(waits_for_the_other, 3)(torch.zeros(6, 2))
+    run_microbatches(waits_for_the_other, 3)(torch.zeros(6, 2))
 
 
 def test_each_part_has_one_thread_and_others_keep_theirs() -> None:
     x = torch.zeros(8, 1)
-    found = in_parts(lambda x: torch.full_like(x, torch.get_num_threads()), 2)(x)
+    found = run_microbatches(lambda x: torch.full_like(x, torch.get_num_threads()), 2)(x)
     assert found.unique().tolist() == [1]
     later: list[int] = []
     other = Thread(target=lambda: later.append(torch.get_num_threads()))
@@ -63,7 +63,7 @@ def test_each_part_has_one_thread_and_others_keep_theirs() -> None:
 def test_no_gradients_are_kept() -> None:
     weights = torch.ones(1, requires_grad=True)
     with torch.no_grad():
-        assert not in_parts(lambda x: x * weights, 2)(torch.zeros(8, 1)).requires_grad
+        assert not run_microbatches(lambda x: x * weights, 2)(torch.zeros(8, 1)).requires_grad
 
 
 def test_what_fails_in_a_part_is_raised() -> None:
@@ -73,13 +73,13 @@ def test_what_fails_in_a_part_is_raised() -> None:
         return x
 
     with pytest.raises(ValueError, match="seven"):
-        in_parts(fails_at_the_end, 2)(torch.arange(8.0).reshape(8, 1))
+        run_microbatches(fails_at_the_end, 2)(torch.arange(8.0).reshape(8, 1))
 
 
 @pytest.mark.timeout(60)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that are copies of this one")
 def test_a_copy_of_this_process_has_threads_of_its_own() -> None:
-    doubled = in_parts(lambda x: 2 * x, 1)
+    doubled = run_microbatches(lambda x: 2 * x, 1)
     doubled(torch.ones(4, 1))
     with ProcessPoolExecutor(1, multiprocessing.get_context("fork"), initializer=remember, initargs=(doubled,)) as pool:
         assert pool.submit(total_of_remembered).result(30) == 8

@@ -41,12 +41,8 @@ class Address:
     path: str
 
     @classmethod
-    def of(cls, text: str) -> Address:
-        """The address that a user gave.
-
-        Raises:
-            CleanerError: there is no such kind of address, or what it needs is not installed, or it holds a password.
-        """
+    def from_text(cls, text: str) -> Address:
+        """The address that a user gave."""
         if any(urlsplit(part).password for part in text.split("::")):
             raise CleanerError(
                 "the address holds a password, which would stand in the scan; give it where fsspec reads its settings: "
@@ -75,9 +71,6 @@ class Address:
             below: the folder, relative to the address; nothing is yielded where it is not there.
             enter: tells by the relative path of a folder whether to walk it.
             passed_over: as in `core.files.image_files`, with a relative path.
-
-        Raises:
-            CleanerError: a folder cannot be listed; its images would be missing without a word.
         """
         left = [below]
         while left:
@@ -154,11 +147,7 @@ def _copy(source: Any, target: BinaryIO) -> None:
 
 @lru_cache(maxsize=8)
 def _connected(text: str, _process: int) -> tuple[Any, str]:
-    """The file system of an address, and the path there; one for each process, since few survive a fork.
-
-    Raises:
-        CleanerError: as `Address.of`.
-    """
+    """The file system of an address, and the path there; one for each process, since few survive a fork."""
     try:
         from fsspec.core import url_to_fs
 

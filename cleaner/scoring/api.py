@@ -1,0 +1,250 @@
+"""Scans with a trained model: of a fastai learner's own data, a folder, a label table, or with a torch model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cleaner.core.errors import CleanerError
+from cleaner.core.label_table import label_rows
+from cleaner.core.scan import Scan
+from cleaner.scoring.data.checks import check_number
+from cleaner.scoring.data.remote import is_address
+from cleaner.scoring.engine import ScanOptions, run
+
+if TYPE_CHECKING:
+    import torch
+    from fastai.learner import Learner
+    from torch import nn
+
+    from cleaner.scoring.ray_cluster import Cluster
+
+__all__ = ["scan", "scan_folder", "scan_model", "scan_table"]
+
+
+def scan(
+    learn: Learner,
+    out: str | Path,
+    *,
+    k: int = 100,
+    splits: Sequence[str] = ("train", "valid"),
+    root: str | Path | None = None,
+    fast: bool = False,
+    resume: bool = True,
+    progress: bool = True,
+    engine: str | Cluster = "local",
+    decisions_from: str | Path | None = None,
+) -> Scan:
+    """Score the images of a fastai `Learner` and write the scan folder.
+
+    Every split is scored with the validation transforms and the learner's own, unreduced loss, through the learner's
+    own callbacks; the learner is left as it was. The losses are those of
+    `learn.get_preds(dl=learn.dls.test_dl(items, with_labels=True), with_loss=True)`.
+
+    With several labels per image, each image is ranked in the category of every label, by the loss of that label. For
+    any other task, such as segmentation, all images are in one category, ranked by their mean loss, and the kept ones
+    are rendered with their targets.
+
+    Args:
+        learn: a learner of images.
+        out: the scan folder; created, or that of an earlier scan of the same dataset, whose decisions are kept.
+        k: number of samples to keep per split and label.
+        splits: which of the learner's splits to scan, `train` and `valid`.
+        root: the dataset's folder, to which paths are relative; by default the learner's `dls.path` if the images are
+            below it and it is not the current folder, else the common folder of all images.
+        fast: score in lower precision first, then score possible top losses again in full. The kept samples and their
+            losses are the same; the counts of the confusion matrix are those of the first pass. One label per image
+            only.
+        resume: continue an unfinished scan in `out`; False to start over.
+        progress: show a progress bar.
+        engine: `local`, in this process; `ray`, on the Ray cluster that this process is connected to, or on this
+            machine; a `Cluster` to say where and how. The results are the same.
+        decisions_from: the scan folder of an earlier round whose decisions are taken over, if `out` is another one. A
+            decision holds for the bytes that it was about: a file that was relabelled is kept at its new place.
+
+    Raises:
+        CleanerError: an argument or the dataset cannot be used; nothing was written.
+    """
+    from cleaner.scoring.data.fastai_data import from_learner
+    from cleaner.scoring.model.fastai_model import fastai_job
+
+    options = ScanOptions(k=k, fast=fast, resume=resume, progress=progress, decisions_from=decisions_from)
+    _check_splits(splits)
+    job = fastai_job(learn, partial(from_learner, splits=splits, root=root))
+    return run(job, Path(out), options, engine)
+
+
+def scan_folder(
+    learn: Learner,
+    data: str | Path,
+    out: str | Path,
+    *,
+    k: int = 100,
+    fast: bool = False,
+    resume: bool = True,
+    progress: bool = True,
+    workers: int | None = None,
+    batch_size: int | None = None,
+    engine: str | Cluster = "local",
+    decisions_from: str | Path | None = None,
+) -> Scan:
+    """Score the images of a folder or an address with a fastai `Learner`, such as an exported one.
+
+    The labels are those that the learner itself reads from a file's path, such as the name of its folder. Images below
+    `train`, `valid` or `test` are in the split of that name, all others in the split `all`.
+
+    Args:
+        learn: a learner of images, see `scan`.
+        data: the dataset's folder, or an address that fsspec knows, as text, such as `s3://bucket/images`. Each image
+            there is copied to the temporary folder while it is read; those that cannot be are listed as unreadable.
+        out, k, fast, resume, progress, decisions_from: as in `scan`.
+        workers: processes that read images, 0 to read in this one; by default chosen.
+        batch_size: images scored at once; by default that of the learner's own data loader.
+        engine: as in `scan`; the workers must reach the folder at the same path, or the address.
+
+    Raises:
+        CleanerError: an argument or the dataset cannot be used; nothing was written.
+    """
+    from cleaner.scoring.data.fastai_data import from_address, from_folder
+    from cleaner.scoring.model.fastai_model import fastai_job
+
+    options = ScanOptions(k=k, fast=fast, resume=resume, progress=progress, decisions_from=decisions_from)
+    check_number("batch_size", batch_size, min_value=1)
+    if is_address(data):
+        job = fastai_job(learn, partial(from_address, data=str(data), batch_size=batch_size), workers)
+    else:
+        job = fastai_job(learn, partial(from_folder, data=Path(data), batch_size=batch_size), workers)
+    return run(job, Path(out), options, engine)
+
+
+def scan_table(
+    learn: Learner,
+    data: str | Path,
+    labels: str | Path,
+    out: str | Path,
+    *,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    k: int = 100,
+    fast: bool = False,
+    resume: bool = True,
+    progress: bool = True,
+    workers: int | None = None,
+    batch_size: int | None = None,
+    engine: str | Cluster = "local",
+    decisions_from: str | Path | None = None,
+) -> Scan:
+    """Score the images that a label table names, with a fastai `Learner`, such as an exported one.
+
+    The labels are those in the table, whatever the learner was trained from; they are compared with its vocabulary as
+    text, so the `1` of the table is the number 1 of the learner. Splits follow from folders as in `scan_folder`. A row
+    whose file does not exist is listed as unreadable.
+
+    Args:
+        learn: a learner that classifies images with one label each, and opens them from files.
+        data: the dataset's folder.
+        labels: a `.csv`, `.tsv` or `.parquet` file with a row per image. Its paths are relative to the dataset's
+            folder, or, if there is no such file, to that of the table.
+        path_column, label_column: the table's columns of paths and labels; by default those with usual names.
+        out, k, fast, resume, progress, decisions_from: as in `scan`.
+        workers, batch_size, engine: as in `scan_folder`.
+
+    Raises:
+        CleanerError: an argument, the table or the dataset cannot be used; nothing was written.
+    """
+    from cleaner.scoring.data.fastai_table import from_table
+    from cleaner.scoring.model.fastai_model import fastai_job
+
+    options = ScanOptions(k=k, fast=fast, resume=resume, progress=progress, decisions_from=decisions_from)
+    check_number("batch_size", batch_size, min_value=1)
+    if is_address(data):
+        raise CleanerError(
+            f"{str(data)!r} is an address, and a label table needs a folder; pass a copy or mount of the images"
+        )
+    rows = label_rows(Path(labels), path_column, label_column)
+    job = fastai_job(learn, partial(from_table, data=Path(data), rows=rows, batch_size=batch_size), workers)
+    return run(job, Path(out), options, engine)
+
+
+def scan_model(
+    model: nn.Module,
+    dataset: Any,
+    out: str | Path,
+    *,
+    k: int = 100,
+    split: str = "all",
+    loss_fn: Any = None,
+    vocab: Sequence[Any] | None = None,
+    paths: Any = None,
+    root: str | Path | None = None,
+    batch_size: int = 64,
+    workers: int | None = None,
+    device: str | torch.device | None = None,
+    fast: bool = False,
+    resume: bool = True,
+    progress: bool = True,
+    engine: str | Cluster = "local",
+    decisions_from: str | Path | None = None,
+) -> Scan:
+    """Score the images of a plain torch model's dataset and write the scan folder.
+
+    The model runs in evaluation mode and without gradients, and is left as it was. It sees the images as the dataset's
+    own transform makes them; that should be the transform of validation, as random changes show in the losses.
+
+    Args:
+        model: returns logits [n, n_classes] for a batch of images, which are converted to the model's precision.
+        dataset: a map-style dataset of `(image, label)`: a tensor, and the index of its class; or a mapping from the
+            names of splits to datasets.
+        out, k, fast, resume, progress, engine, decisions_from: as in `scan`.
+        split: name of the split of a single dataset.
+        loss_fn: called with logits and targets (int64 [n], indices into the vocabulary). A module or function gives
+            one loss per sample, with the reduction `none` if it takes one. One that returns one number per batch is
+            evaluated one sample at a time, which is slower. By default cross-entropy.
+        vocab: the labels, in the order of the model's outputs; by default the dataset's `classes`.
+        paths: the file of each sample: a sequence, or a function of the sample's index, or a mapping from splits to
+            these. Relative paths are below `root`, or else the current folder. By default those that the dataset lists
+            in `samples`, `imgs` or `filepaths`, also inside of a `Subset`.
+        root: the dataset's folder, to which the paths in the scan are relative; by default the dataset's `root`, or the
+            common folder of all images.
+        batch_size: images scored at once.
+        workers: processes that read images, 0 to read in this one; by default as many as there are cores.
+        device: run a copy of the model there; by default the model runs where it is.
+
+    Raises:
+        CleanerError: an argument or the dataset cannot be used; nothing was written.
+    """
+    from cleaner.scoring.model.torch_model import torch_job
+
+    options = ScanOptions(k=k, fast=fast, resume=resume, progress=progress, decisions_from=decisions_from)
+    datasets = dict(dataset) if isinstance(dataset, Mapping) else {split: dataset}
+    _check_splits(tuple(datasets))
+    job = torch_job(
+        model,
+        datasets,
+        loss_fn=loss_fn,
+        vocab=vocab,
+        paths=_paths_by_split(paths, datasets),
+        root=root,
+        batch_size=batch_size,
+        workers=workers,
+        device=device,
+    )
+    return run(job, Path(out), options, engine)
+
+
+def _paths_by_split(paths: Any, datasets: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    if paths is None or (isinstance(paths, Mapping) and set(paths) == set(datasets)):
+        return paths
+    if len(datasets) == 1 and not isinstance(paths, Mapping):
+        return dict.fromkeys(datasets, paths)
+    raise CleanerError(
+        f"paths is a {type(paths).__name__}{f' of {list(paths)[:20]}' if isinstance(paths, Mapping) else ''}; with the "
+        f"splits {list(datasets)} pass a mapping from each of them to its paths"
+    )
+
+
+def _check_splits(splits: Sequence[str]) -> None:
+    if isinstance(splits, str) or not splits or not all(splits) or len(set(splits)) != len(splits):
+        raise CleanerError(f"splits is {splits!r}; pass a sequence of different names such as ('train', 'valid')")

@@ -1,0 +1,1 @@
+"""Read samples: the `Dataset` contract and the kinds of datasets that keep it."""

@@ -1,0 +1,339 @@
+"""Map-style datasets of `(image, label)`: the files and labels of their samples, and reading them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any, TypeGuard
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import IterableDataset, Subset, default_collate
+
+from cleaner.core.duplicates import DuplicateFinder
+from cleaner.core.errors import CleanerError
+from cleaner.core.files import TRASH
+from cleaner.core.tasks import check_vocab
+from cleaner.core.terminal import abbreviate
+from cleaner.scoring.data.checks import common_root
+from cleaner.scoring.data.reader import SPREAD, Dataset, guarded
+
+__all__ = ["Paths", "TorchDataset", "check_dataset", "common_vocab", "transform_text", "warn_of_random_steps"]
+
+Paths = Sequence[Any] | Callable[[int], Any]
+"""The files of samples, by index."""
+
+# Attributes in which datasets list their files, perhaps with targets, and their targets: torchvision's and usual ones.
+_LISTINGS = ("samples", "imgs", "filepaths", "_samples", "_image_files", "_images")
+_TARGETS = ("targets", "labels", "_labels")
+# First letters of the names of random transforms.
+_RANDOM = ("Rand", "AutoAugment", "TrivialAugment", "AugMix", "ColorJitter", "ScaleJitter", "Elastic", "GaussianNoise")
+# Files whose paths are checked at once.
+_BLOCK = 10_000
+
+_log = logging.getLogger("cleaner")
+
+
+class TorchDataset(Dataset):
+    """The samples of a map-style dataset; keys are indices.
+
+    Args:
+        dataset: returns `(image, label)` for an index; see `check_dataset`.
+        split, vocab, batch_size: as in `Dataset`.
+        paths: file of each sample; None for the files that the dataset lists.
+        below: folder of relative paths.
+
+    Attributes:
+        folders: folders of the files.
+    """
+
+    collate_advice = "Let the dataset's transform return images of one size and number of channels"
+
+    def __init__(
+        self, dataset: Any, split: str, vocab: tuple[str, ...], paths: Paths | None, below: Path, batch_size: int
+    ) -> None:
+        super().__init__(split, vocab, batch_size)
+        self.count = len(dataset)
+        self.spread = Random(0).sample(range(self.count), min(SPREAD, self.count))  # noqa: S311 - not a secret
+        self.folders = set[str]()
+        self._dataset, self._paths, self._below = dataset, paths, below
+        # A property may build the list anew each time.
+        self._listing = _listing(_innermost(dataset)) if paths is None else None
+        self._check_files()
+
+    def listing(self) -> Callable[[], Iterator[int]]:
+        return partial(iter, range(self.count))
+
+    def file(self, key: int) -> str:
+        if self._paths is None:
+            entry = _entry(self._listing, _innermost_index(self._dataset, key))
+            path = entry[0] if isinstance(entry, (tuple, list)) else entry
+        else:
+            path = _entry(self._paths, key)
+        if not isinstance(path, (str, os.PathLike)):
+            raise CleanerError(f"the path of sample {key} of {self.split!r} is {path!r}; pass text or pathlib.Path")
+        return os.path.abspath(os.path.join(self._below, os.fspath(path)))
+
+    def label(self, key: int) -> str:
+        if not _returns_listed_targets(self._dataset) and not (self.fatal and self.name(key) in self.fatal):
+            # A scan lists a sample that raises an error as unreadable.
+            with suppress(Exception), guarded(self.file(key)):
+                _, target = self._dataset[key]
+                return self.vocab[int(target)]
+        return self.label_if_unreadable(key)
+
+    def label_if_unreadable(self, key: int) -> str:
+        """Return the label that the dataset lists, else that of the sample's folder, else an empty text."""
+        target = _listed_target(self._dataset, key)
+        if target is not None and not _target_fault(target, len(self.vocab)):
+            return self.vocab[int(target)]
+        folder = os.path.basename(os.path.dirname(self.file(key)))
+        return folder if folder in self.vocab else ""
+
+    def sample(self, key: int) -> tuple[Tensor, int]:
+        item = self._dataset[key]
+        if not isinstance(item, (tuple, list)) or len(item) != 2:
+            got = f"{len(item)} values" if isinstance(item, (tuple, list)) else f"a {type(item).__name__}"
+            raise CleanerError(f"sample {key} of {self.split!r} is {got}; pass a dataset that returns (image, label)")
+        image, target = item
+        if fault := _target_fault(target, len(self.vocab)):
+            raise CleanerError(f"the label of {self.file(key)!r}, sample {key} of {self.split!r}, is {fault}")
+        return self._tensor(image, key), int(target)
+
+    def collate(self, samples: list[Any]) -> Any:
+        return default_collate(samples)
+
+    def own_root(self) -> Path:
+        """Return the dataset's `root` if all files are below it, else their common folder."""
+        root = getattr(_innermost(self._dataset), "root", None)
+        own = os.path.abspath(os.fspath(root)) if isinstance(root, (str, os.PathLike)) else None
+        return common_root(own, self.folders)
+
+    def _tensor(self, image: Any, key: int) -> Tensor:
+        if isinstance(image, np.ndarray):
+            image = torch.from_numpy(np.ascontiguousarray(image))
+        if not isinstance(image, Tensor) or image.dim() == 0:
+            raise CleanerError(
+                f"the image of sample {key} of {self.split!r} is a {type(image).__module__}.{type(image).__name__}, "
+                "not a tensor for the model; give the dataset a transform that ends in ToTensor() and, if the model "
+                "was trained with it, Normalize(...)"
+            )
+        return image.detach().as_subclass(Tensor)
+
+    def _check_files(self) -> None:
+        """Check all paths, and that some of the files exist; sets `folders`."""
+        if not any(os.path.lexists(self.file(key)) for key in self.spread):
+            raise CleanerError(
+                f"none of {len(self.spread)} files of {self.split!r} exists, such as {self.file(self.spread[0])!r}; "
+                "pass paths=..., relative to root=... or to the current folder"
+            )
+        finder = DuplicateFinder()
+        for start in range(0, self.count, _BLOCK):
+            files = [self.file(key) for key in range(start, min(start + _BLOCK, self.count))]
+            for key, file in enumerate(files, start):
+                if f"{os.sep}{TRASH}{os.sep}" in file:
+                    raise CleanerError(_trash_advice(f"sample {key} of {self.split!r} is {file!r}"))
+            self.folders.update(map(os.path.dirname, files))
+            if (at := finder.update(files)) is None:
+                continue
+            first = next(key for key in self.keys() if self.file(key) == files[at])
+            if first < start + at:  # not only two files with one hash
+                raise CleanerError(
+                    f"samples {first} and {start + at} of {self.split!r} are the same file {files[at]!r}; a file has "
+                    "one label and one decision: leave out one, for example with torch.utils.data.Subset"
+                )
+
+
+def check_dataset(dataset: Any, paths: Any) -> None:
+    """Check, without reading an image, that a dataset is map-style and that its files or `paths` are known."""
+    kind = type(dataset).__name__
+    if isinstance(dataset, IterableDataset) or not _is_sequence(dataset):
+        raise CleanerError(
+            f"expected a map-style dataset with __getitem__ and __len__, got {kind}; of a DataLoader pass its dataset, "
+            "loader.dataset"
+        )
+    if type(_innermost(dataset)).__module__.startswith("timm."):
+        raise CleanerError(
+            f"timm's {kind} replaces an unreadable image by another one: its loss would belong to the wrong file. Use "
+            "torchvision.datasets.ImageFolder with the transform of timm.data.create_transform"
+        )
+    if len(dataset) == 0:
+        raise CleanerError(f"the dataset, of type {kind}, is empty; pass one with samples")
+    if TRASH in (_classes(dataset) or []):
+        raise CleanerError(_trash_advice(f"{TRASH!r} is among the classes of the dataset"))
+    is_list = _is_sequence(paths) and not isinstance(paths, (str, bytes))
+    if paths is not None and not callable(paths) and not (is_list and len(paths) == len(dataset)):
+        raise CleanerError(
+            f"paths is {f'{len(paths)} paths' if is_list else f'a {type(paths).__name__}'}; pass one path for each of "
+            f"the {len(dataset)} samples, in their order, or a function of a sample's index"
+        )
+    if paths is None and _listing(_innermost(dataset)) is None:
+        raise CleanerError(
+            f"the dataset, of type {kind}, lists no files in samples, imgs or filepaths; pass paths=..., one path per "
+            "sample, or a function of a sample's index"
+        )
+
+
+def common_vocab(datasets: Mapping[str, Any], vocab: Any) -> tuple[str, ...]:
+    """Return `vocab`, or if it is None the classes that all datasets list, in the order of their indices."""
+    if vocab is not None:
+        labels = check_vocab(vocab, "vocab")
+        for dataset in datasets.values():
+            _check_order(dataset, labels)
+        return labels
+    owner = "the dataset without vocab=[...]"
+    listed = {split: check_vocab(_classes(dataset), owner) for split, dataset in datasets.items()}
+    if len(set(listed.values())) > 1:
+        texts = "; ".join(f"{split!r} has {abbreviate(map(repr, labels), 20)}" for split, labels in listed.items())
+        raise CleanerError(f"the splits have different labels: {texts}. Give every class a folder in every split")
+    return next(iter(listed.values()))
+
+
+def transform_text(dataset: Any) -> str:
+    """Return a dataset's transform as text, the same in each process."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(repr(_transform(dataset)).split()))
+
+
+def warn_of_random_steps(dataset: Any, split: str) -> None:
+    """Warn if a dataset's transform returns another image each time, as far as the names of its steps show."""
+    names = [name for step in _steps(_transform(dataset)) if (name := type(step).__name__).startswith(_RANDOM)]
+    if names:
+        _log.warning(
+            "the transform of %r has random steps (%s), so that losses differ from scan to scan; give the dataset the "
+            "transform of validation",
+            split,
+            ", ".join(names),
+        )
+
+
+def _check_order(dataset: Any, vocab: tuple[str, ...]) -> None:
+    """Check that a label has the same index in a vocabulary as in the dataset; either may have labels of its own."""
+    classes, converts = _classes(dataset), getattr(_innermost(dataset), "target_transform", None)
+    if classes is None or converts or not _returns_listed_targets(dataset):
+        return
+    indices = {label: index for index, label in enumerate(vocab)}
+    for index, label in enumerate(map(str, classes)):
+        if indices.get(label, index) != index:
+            raise CleanerError(
+                f"{label!r} is class {index} of the dataset and class {indices[label]} of the vocabulary; give the "
+                "dataset a target_transform that converts its index"
+            )
+
+
+def _classes(dataset: Any) -> list[Any] | None:
+    """Return the class names that a dataset lists, in the order of their indices; None if it lists none."""
+    inner = _innermost(dataset)
+    classes = getattr(inner, "classes", None)
+    indices = getattr(inner, "class_to_idx", None)
+    if classes is None and isinstance(indices, Mapping) and sorted(indices.values()) == list(range(len(indices))):
+        classes = sorted(indices, key=lambda name: indices[name])
+    # In some datasets `classes` is their number.
+    return list(classes) if isinstance(classes, Iterable) else None
+
+
+def _transform(dataset: Any) -> Any:
+    inner = _innermost(dataset)
+    # torchvision's datasets have both, and apply the first, which people may have replaced.
+    transform = getattr(inner, "transform", None)
+    return transform if transform is not None else getattr(inner, "transforms", None)
+
+
+def _steps(transform: Any) -> Iterator[Any]:
+    """Yield a transform and all its parts."""
+    if transform is None:
+        return
+    yield transform
+    inner = getattr(transform, "transforms", None) or getattr(transform, "transform", None)
+    if inner is None and isinstance(transform, nn.Module):
+        inner = list(transform.children())
+    for step in inner if isinstance(inner, (list, tuple, nn.ModuleList)) else [inner]:
+        yield from _steps(step)
+
+
+def _innermost(dataset: Any) -> Any:
+    """Return the dataset inside of `Subset`s."""
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    return dataset
+
+
+def _innermost_index(dataset: Any, index: int) -> int:
+    """Return a sample's index in the dataset inside of `Subset`s."""
+    while isinstance(dataset, Subset):
+        dataset, index = dataset.dataset, int(dataset.indices[index])
+    return index
+
+
+def _listing(inner: Any) -> Any:
+    """Return a dataset's list of files, each perhaps with its target; None if it has none."""
+    for name in _LISTINGS:
+        listing = getattr(inner, name, None)
+        if _is_sequence(listing) and len(listing):
+            first = _entry(listing, 0)
+            if isinstance(first[0] if isinstance(first, (tuple, list)) else first, (str, os.PathLike)):
+                return listing
+    return None
+
+
+def _listed_target(dataset: Any, key: int) -> Any:
+    """Return the target that a dataset lists for a sample; None if it lists none."""
+    inner, index = _innermost(dataset), _innermost_index(dataset, key)
+    listing = _listing(inner)
+    entry = None if listing is None else _entry(listing, index)
+    if isinstance(entry, (tuple, list)) and len(entry) == 2:
+        target = entry[1]
+    else:
+        lists = (getattr(inner, name, None) for name in _TARGETS)
+        target = next(
+            (_entry(targets, index) for targets in lists if _is_sequence(targets) and len(targets) > index), None
+        )
+    convert = getattr(inner, "target_transform", None)
+    return target if target is None or convert is None else convert(target)
+
+
+def _returns_listed_targets(dataset: Any) -> bool:
+    """Return whether a sample's target is the listed one, as in torchvision; people's own classes may change it."""
+    while type(dataset) is Subset:
+        dataset = dataset.dataset
+    module = getattr(type(dataset).__getitem__, "__module__", None) or ""
+    return module.startswith("torchvision.") and _listed_target(dataset, 0) is not None
+
+
+def _is_sequence(value: Any) -> TypeGuard[Sequence[Any]]:
+    return hasattr(value, "__getitem__") and hasattr(value, "__len__") and not isinstance(value, Mapping)
+
+
+def _target_fault(target: Any, n_classes: int) -> str:
+    """Return why a target is not an index into the vocabulary; empty if it is."""
+    expected = "expected the index of its class, a whole number"
+    if isinstance(target, (Tensor, np.ndarray, np.generic)):
+        if target.ndim:
+            advice = "If it is one-hot, give the dataset the target_transform lambda target: target.argmax()"
+            return f"of shape {tuple(target.shape)}; {expected}. {advice}"
+        target = target.item()
+    if isinstance(target, bool) or not isinstance(target, int):
+        return f"{target!r}, of type {type(target).__name__}; {expected}"
+    if not 0 <= target < n_classes:
+        return f"{target}, but the vocabulary has {n_classes} labels; {expected} from 0 to {n_classes - 1}"
+    return ""
+
+
+def _entry(sequence: Any, index: int) -> Any:
+    """Return the entry at a position, also of a pandas Series with another index, or the value of a function there."""
+    return sequence(index) if callable(sequence) else getattr(sequence, "iloc", sequence)[index]
+
+
+def _trash_advice(what: str) -> str:
+    return (
+        f"{what}: ImageFolder takes the folder of deleted files for a class, which changes the index of every other "
+        "class. Use a subclass that leaves out hidden folders: def find_classes(self, folder): names = "
+        "[n for n in super().find_classes(folder)[0] if not n.startswith('.')]; "
+        "return names, {n: i for i, n in enumerate(names)}"
+    )

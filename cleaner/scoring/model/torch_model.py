@@ -1,0 +1,257 @@
+"""Plain torch models: a scorer, and the scan of a model with map-style datasets."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cleaner.core.errors import CleanerError
+from cleaner.scoring.data.checks import check_folder, check_number, common_root
+from cleaner.scoring.data.reader import Dataset, PathBatch
+from cleaner.scoring.data.torch_data import (
+    Paths,
+    TorchDataset,
+    check_dataset,
+    common_vocab,
+    transform_text,
+    warn_of_random_steps,
+)
+from cleaner.scoring.engine import DatasetInfo, ScanJob
+from cleaner.scoring.model.backends import Model, has_hooks, load_compilers
+from cleaner.scoring.model.scorer import (
+    Pending,
+    Scorer,
+    kept_modes,
+    loss_name,
+    per_sample,
+    scored_batch,
+    takes_reduction,
+    to_host,
+    weights_digest,
+)
+
+__all__ = ["TorchScorer", "torch_job"]
+
+_HALVES = (torch.float16, torch.bfloat16)
+
+_log = logging.getLogger("cleaner")
+
+
+def torch_job(
+    model: nn.Module,
+    datasets: Mapping[str, Any],
+    *,
+    loss_fn: Callable[..., Any] | None,
+    vocab: Any,
+    paths: Mapping[str, Paths] | None,
+    root: str | Path | None,
+    batch_size: int,
+    workers: int | None,
+    device: str | torch.device | None,
+) -> ScanJob:
+    """Return the scan of a torch model; arguments as in `cleaner.scan_model`, with datasets and paths by split."""
+    check_number("workers", workers, 0)
+    check_number("batch_size", batch_size, 1)
+    files: Mapping[str, Paths | None] = paths or dict.fromkeys(datasets)
+    for split, dataset in datasets.items():
+        check_dataset(dataset, files[split])
+    labels = common_vocab(datasets, vocab)
+    scorer = TorchScorer(model, labels, loss_fn, device)
+    folder = None if root is None else check_folder(Path(root))
+    below = Path() if folder is None or paths is None else folder
+    samples = {s: TorchDataset(dataset, s, labels, files[s], below, batch_size) for s, dataset in datasets.items()}
+    root = folder or common_root(None, [str(dataset.own_root()) for dataset in samples.values()])
+    for split, dataset in samples.items():
+        dataset.root = root
+        if outside := [name for name in dataset.folders if not Path(name).is_relative_to(root)]:
+            raise CleanerError(
+                f"{outside[0]!r} is outside of the dataset's folder {str(root)!r}; pass a root=... above both"
+            )
+        warn_of_random_steps(datasets[split], split)
+    transforms = {split: transform_text(dataset) for split, dataset in datasets.items()}
+    settings = {"source": "torch", "transforms": transforms, "batch_size": batch_size}
+    info = DatasetInfo(root, labels, tuple(datasets))
+    return ScanJob(info, samples, scorer, workers, settings, {"transform": transforms})
+
+
+class TorchScorer(Scorer):
+    """A torch model and its loss.
+
+    Args:
+        model: returns logits [n, n_classes] for images [n, ...].
+        vocab: as in `Scorer`.
+        loss_fn: see `cleaner.scan_model`; None for cross-entropy.
+        device: where to run a copy of the model; None to run the model where it is.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        vocab: tuple[str, ...],
+        loss_fn: Callable[..., Any] | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
+        _check_model(model)
+        self._model, self._device = _placed(model, device)
+        self._dtype = next((p.dtype for p in self._model.parameters() if p.is_floating_point()), None)
+        self._loss = _Loss(loss_fn).to(self._device)
+        super().__init__(vocab, {"loss": self._loss.name, "model": type(model).__name__})
+
+    @property
+    def device(self) -> torch.device:
+        return self._device
+
+    def to(self, device: torch.device) -> None:
+        self._device = device
+        self._model.to(device)
+        self._loss.to(device)
+
+    def identity(self) -> dict[str, Any]:
+        return {"model": weights_digest(self._model), "loss": self._loss.name}
+
+    @contextmanager
+    def session(self, dataset: Dataset, fast: bool) -> Iterator[Callable[[PathBatch], Pending]]:
+        """Run the model in evaluation mode; see `Scorer`. A batch is a pair of inputs and class indices."""
+        if fast:
+            load_compilers()  # while the workers read the first images
+        backend: Model | None = None
+
+        def start(batch: PathBatch) -> Pending:
+            nonlocal backend
+            paths, unreadable, data = batch
+            inputs, targets = self._to_device(data)
+            if backend is None:
+                backend = self._select(dataset, inputs, targets, fast)
+            logits = self._logits(backend(inputs), len(targets))
+            confidences, predicted = torch.softmax(logits, dim=-1).max(dim=-1)
+            arrays = to_host([targets, self._loss(logits, targets), predicted, confidences])
+            return lambda: scored_batch(paths, arrays(), unreadable)
+
+        with kept_modes(self._model), torch.no_grad():
+            self._model.eval()
+            yield start
+
+    def _select(self, dataset: Dataset, inputs: Tensor, targets: Tensor, fast: bool) -> Model:
+        if has_hooks(self._model):
+            return self._model
+
+        def losses(output: Any) -> Tensor:
+            # Backends may be tried on the first samples of the batch only.
+            tried = targets[: len(output)] if isinstance(output, Tensor) and output.dim() else targets
+            values: Tensor = self._loss(self._logits(output, len(tried)), tried)
+            return values
+
+        def spread() -> list[Tensor]:
+            data = dataset.spread_data()
+            return [inputs if data is None else self._to_device(data)[0]]
+
+        return self.selector.select(self._model, [inputs], losses, spread, fast)
+
+    def _to_device(self, data: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+        """Move inputs, in the model's precision, and targets."""
+        inputs, targets = (part.to(self._device, non_blocking=True) for part in data)
+        if self._dtype is not None and inputs.is_floating_point():
+            inputs = inputs.to(self._dtype)
+        return inputs, targets
+
+    def _logits(self, output: Any, n: int) -> Tensor:
+        """Check the model's output for `n` images; return logits [n, n_classes] in at least single precision."""
+        expected = (n, len(self.vocab))
+        if not isinstance(output, Tensor) or output.shape != expected:
+            got = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
+            raise CleanerError(
+                f"expected logits of shape {expected} from the model, got {got}. Pass vocab=[...], the labels that it "
+                "was trained with, in the order of its outputs, or wrap it in a torch.nn.Module that returns logits"
+            )
+        return output.float() if output.dtype in _HALVES else output
+
+
+class _Loss(nn.Module):
+    """A loss function that returns one loss per sample; the caller's function stays as it is."""
+
+    def __init__(self, loss_fn: Callable[..., Any] | None) -> None:
+        super().__init__()
+        function = functional.cross_entropy if loss_fn is None else loss_fn
+        if not callable(function) or inspect.isclass(function):
+            raise CleanerError(
+                f"loss_fn is {function!r}; pass a function of logits and targets, such as torch.nn.CrossEntropyLoss()"
+            )
+        self.name = loss_name(function)
+        self._function = _unreduced(function)
+        self._warned = False
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the losses [n] of logits [n, n_classes] and targets [n]."""
+        loss = self._evaluate(logits, targets)
+        if loss.numel() == 1 < len(targets) and not self._warned:
+            self._warned = True
+            _log.warning(
+                "the loss %s returns one number per batch, whatever the reduction: it is evaluated one sample at a "
+                "time, which is slower. A loss that accepts reduction='none' or returns one loss per sample is faster",
+                self.name,
+            )
+        elif loss.numel() != 1 and len(loss) != len(targets):
+            raise CleanerError(
+                f"the loss {self.name} has shape {tuple(loss.shape)} for {len(targets)} samples; pass one that returns "
+                "one number per sample, or one for all"
+            )
+        return per_sample(loss, len(targets), lambda i: self._evaluate(logits[i : i + 1], targets[i : i + 1]))
+
+    def _evaluate(self, logits: Tensor, targets: Tensor) -> Tensor:
+        try:
+            loss = self._function(logits, targets)
+        except (TypeError, ValueError, RuntimeError) as error:
+            if isinstance(error, torch.cuda.OutOfMemoryError):
+                raise
+            raise CleanerError(
+                f"the loss {self.name} fails for logits {tuple(logits.shape)} and class indices "
+                f"{tuple(targets.shape)} ({type(error).__name__}: {error}); pass one that accepts them"
+            ) from error
+        if not isinstance(loss, Tensor):
+            raise CleanerError(f"the loss {self.name} returns a {type(loss).__name__}; pass one that returns a tensor")
+        return loss.detach()
+
+
+def _unreduced(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function with the reduction `none` if it accepts one; a copy if it has a state."""
+    if isinstance(function, nn.Module) or hasattr(function, "reduction"):
+        function = copy.deepcopy(function)
+    if hasattr(function, "reduction"):
+        function.reduction = "none"
+        return function
+    try:
+        return partial(function, reduction="none") if takes_reduction(function) else function
+    except ValueError:  # a function written in C has no signature
+        return function
+
+
+def _check_model(model: Any) -> None:
+    if not isinstance(model, nn.Module):
+        advice = "scan a Learner with cleaner.scan(learn, out)" if hasattr(model, "dls") else "pass an instance of one"
+        raise CleanerError(f"expected a torch.nn.Module as model, got {type(model).__name__}; {advice}")
+
+
+def _placed(model: nn.Module, device: str | torch.device | None) -> tuple[nn.Module, torch.device]:
+    """Return the model where it is, or a copy on another device, and the device."""
+    own = next(chain(model.parameters(), model.buffers()), torch.empty(0)).device
+    if device is None:
+        return model, own
+    try:
+        wanted = torch.empty(0, device=device).device
+        return (model if wanted == own else copy.deepcopy(model).to(wanted)), wanted
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise CleanerError(
+            f"the model cannot be copied to the device {device!r} ({type(error).__name__}: {error}); pass another "
+            "device, or move the model yourself and pass none"
+        ) from error
