@@ -183,7 +183,9 @@ def _label_index(vocab: Sequence[str]) -> dict[Any, int]:
 
 
 def _find_labels(labels: Sequence[Any], index: dict[Any, int], name_row: _NameRow) -> npt.NDArray[np.int64]:
-    found = [index.get(label, -1) if _is_label(label) else -1 for label in labels]
+    types = set(map(type, labels))  # True and 1.0 would be found as 1
+    refused = {kind for kind in types if issubclass(kind, bool) or not issubclass(kind, (str, Integral))}
+    found = [-1 if type(label) in refused else index.get(label, -1) for label in labels]
     if -1 in found:
         at = found.index(-1)
         raise CleanerError(_label_problem(labels[at], name_row(at), labels, index))
@@ -198,7 +200,7 @@ def _label_problem(label: Any, row: str, labels: Sequence[Any], index: dict[Any,
         unknown = {other for other in labels if isinstance(other, str) and other and other not in index}
         return f"vocab is {quoted(vocab)}, without the labels {quoted(sorted(unknown))}; pass all labels"
     found = f"the label of {row} is {label!r}"
-    if not _is_label(label):
+    if isinstance(label, bool) or not isinstance(label, Integral):
         return f"{found} of type {type(label).__name__}; pass labels as text, or their indices in vocab"
     if 0 in index:
         return f"{found}; pass indices from 0 to {len(vocab) - 1}, or labels as text"
@@ -270,10 +272,6 @@ def _relative(path: Any, root: Path, number: int) -> str:
 
 def _name_row(paths: Sequence[str], first: int, at: int) -> str:
     return f"row {first + at} ({paths[at]!r})"
-
-
-def _is_label(value: Any) -> bool:
-    return isinstance(value, (str, Integral)) and not isinstance(value, bool)
 
 
 def _is_array(values: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def check_vocab(labels: Any, owner: str, min_labels: int = 2) -> tuple[str, ...]
     Raises:
         CleanerError: `labels` is not a sequence of at least `min_labels` labels that differ as text.
     """
-    if isinstance(labels, (str, bytes, Mapping, Set)) or not isinstance(labels, Iterable):
+    if isinstance(labels, (str, bytes, Mapping, set, frozenset)) or not isinstance(labels, Iterable):
         kind = type(labels).__name__
         raise CleanerError(f"{owner} must list its labels in the order of the model's outputs; got {kind}")
     texts = []

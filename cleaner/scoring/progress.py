@@ -50,11 +50,9 @@ class SplitProgress:
     """What was found in one split so far.
 
     Attributes:
-        split: name of the split.
         heaps: the samples with the highest losses.
         tally: counts over all samples.
         rows: rows of heaps and counts per sample: 1, or with several labels per image one for each label.
-        unreadable: samples that could not be read.
         names: fingerprint of the paths that were seen, whatever their order.
         done: whether the split is complete.
     """
@@ -91,12 +89,9 @@ class SplitProgress:
         self.names = fingerprint([*batch.paths, *(item.path for item in batch.unreadable)], self.names)
 
     def forget(self, paths: set[str]) -> Counter[str]:
-        """Drop the results of some files, to score them again.
+        """Drop the results of some files, to score them again; return the rows that each is missing in the counts.
 
-        The counts of those that were scored stay: they are no longer known one by one.
-
-        Returns:
-            the number of count rows that each unreadable file is now missing.
+        The counts of files that were scored stay: they are no longer known one by one.
         """
         unread = Counter(item.path for item in self.unreadable if item.path in paths)
         self.heaps.remove(paths)
@@ -105,12 +100,7 @@ class SplitProgress:
         return Counter({path: n * self.rows for path, n in unread.items()})
 
     def update_again(self, batch: ScoredBatch | ScoredLabels, uncounted: Counter[str]) -> None:
-        """Add files that were forgotten.
-
-        Args:
-            batch: their new results.
-            uncounted: what `forget` returned; these rows are counted and taken off, so that `seen` ends as it was.
-        """
+        """Add files that were forgotten; the rows that `forget` returned are counted and taken off."""
         rows = batch.to_count()
         counted = [at for at, path in enumerate(rows.paths) if _take(uncounted, path, 1)]
         unread = [item for item in batch.unreadable if _take(uncounted, item.path, self.rows)]
@@ -119,13 +109,7 @@ class SplitProgress:
         self.unreadable.extend(batch.unreadable)
 
     def merge(self, survivors: ScoredBatch, tally: Tally, names: int) -> None:
-        """Add a shard that was scored elsewhere.
-
-        Args:
-            survivors: its samples that may be among the highest losses, and all unreadable ones.
-            tally: counts over all its samples.
-            names: fingerprint of its paths.
-        """
+        """Add a shard that was scored elsewhere; see `ShardResult`."""
         self.heaps.update(survivors)
         self.tally.merge(tally)
         self.unreadable.extend(survivors.unreadable)
@@ -145,7 +129,7 @@ class ScanProgress:
     """Progress of a whole scan.
 
     Attributes:
-        splits: of the splits that were begun, in order.
+        splits: progress of the splits that were begun, in order.
         backends: name of the backend that runs the model, by `"exact"` and `"fast"`.
         started: when the scan was first started; UTC, ISO 8601.
         changed: files of each split that changed after they were scored.
@@ -222,9 +206,6 @@ class Checkpoint:
         info: the dataset.
         k: samples in a heap.
         save_every: longest time between two saves, in seconds.
-
-    Attributes:
-        begun: when the scan was first started, in nanoseconds since the epoch.
     """
 
     def __init__(
@@ -236,6 +217,7 @@ class Checkpoint:
         self._info, self._k, self._save_every = info, k, save_every
         self._due = time.monotonic() + min(save_every, 5.0)
         self.begun = time.time_ns()
+        """When the scan was first started, in nanoseconds since the epoch."""
 
     @property
     def folder(self) -> Path:
@@ -271,11 +253,7 @@ class Checkpoint:
         self._due = time.monotonic() + min(self._save_every, max(cost / _MAX_SAVE_SHARE, 1.0))
 
     def save(self, progress: ScanProgress) -> None:
-        """Write the checkpoint, whole or not at all.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+        """Write the checkpoint, whole or not at all."""
         arrays: dict[str, Any] = {}
         entries = []
         for number, split in enumerate(progress.splits):

@@ -11,26 +11,29 @@ import json
 import multiprocessing
 import os
 import pickle
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cleaner.scoring.checkpoint import Part
 
 from cleaner.core.records import ScoredBatch
 from cleaner.core.tally import Tally
-from cleaner.core.topk import TopLosses
-from cleaner.scoring import ray as spread
+from cleaner.scoring import ray_cluster
+from cleaner.scoring.data.reader import PathBatch
+from cleaner.scoring.engine import DatasetInfo, ScanJob
+from cleaner.scoring.model.scorer import Pending
+from cleaner.scoring.progress import SplitProgress
+from cleaner.scoring.ray_cluster import RayEngine, ShardResult, ShardScorer
 from tests.benchmarks import datasets
 from tests.benchmarks.memory import memory_now, reset_peak
+from tests.support.made_up_job import MadeUpDataset, MadeUpScorer
 
 PHOTOS = 10_000
 CLASSES, K = 1000, 100
@@ -39,44 +42,58 @@ WORKERS, SHARD = 64, 4096
 DRIVER_SAMPLES = (5_000_000, 20_000_000, 40_000_000)
 
 
-class Synthetic:
-    """A source of random losses, as many as asked for, each sample named by its number.
-
-    One in ten is taken for a class that is like its own: were it any class, the cells of the confusion matrix, at most
-    as many as classes times classes, would go on to fill up for millions of samples.
-    """
-
-    task, label_delim, address = "single-label", "", ""
-    vocab = tuple(f"class {n}" for n in range(CLASSES))
-    splits = ("all",)
-    root = Path("/")
+class SyntheticDataset(MadeUpDataset):
+    """Samples of which only the paths exist, a whole shard per batch."""
 
     def __init__(self, n: int) -> None:
-        self.n = n
-        self.ways: dict[str, str] = {}
-        self.readers: dict[str, Any] = {}
-        self.settings: dict[str, Any] = {}
+        super().__init__(np.empty(0), batch_size=SHARD)
+        self.count = n
 
-    def count(self, _split: str) -> int:
-        return self.n
+    def __getitems__(self, keys: list[int]) -> PathBatch:
+        return PathBatch([f"folder/image_{key:09d}.jpg" for key in keys], [], np.array(keys))
 
-    def listing(self, _split: str) -> Callable[[], Iterator[int]]:
-        return partial(iter, range(self.n))
 
-    def settle_in(self, _device: Any, _workers: int) -> None:
-        """Nothing to make ready."""
+class SyntheticScorer(MadeUpScorer):
+    """Random losses, with predictions that are confused with similar classes."""
 
-    def score_shard(
-        self, _split: str, keys: Sequence[int], consume: Callable[[ScoredBatch], None], *, fast: bool
-    ) -> None:
-        del fast
-        random = np.random.default_rng(keys[0])
-        labels = random.integers(0, CLASSES, len(keys))
-        alike = (labels + random.integers(1, ALIKE + 1, len(keys))) % CLASSES
-        predicted = np.where(random.random(len(keys)) < 0.9, labels, alike)
-        losses = random.exponential(size=len(keys))
-        paths = [f"folder/image_{key:09d}.jpg" for key in keys]
-        consume(ScoredBatch(paths, labels, losses, predicted, np.full(len(keys), 0.5)))
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    def _start(self, _errs: bool, batch: PathBatch) -> Pending:
+        random = np.random.default_rng(batch.data[0])
+        n = len(batch.paths)
+        labels = random.integers(0, CLASSES, n)
+        similar = (labels + random.integers(1, ALIKE + 1, n)) % CLASSES
+        predicted = np.where(random.random(n) < 0.9, labels, similar)
+        losses = random.exponential(size=n)
+        return lambda: ScoredBatch(batch.paths, labels, losses, predicted, np.full(n, 0.5))
+
+
+def synthetic_job(n: int) -> ScanJob:
+    info = DatasetInfo(Path("data"), tuple(map(str, range(CLASSES))), ("all",))
+    return ScanJob(info, {"all": SyntheticDataset(n)}, SyntheticScorer(), 0, {}, {})
+
+
+def empty_progress(job: ScanJob) -> SplitProgress:
+    return SplitProgress.empty("all", job.info, K)
+
+
+def merge_into(progress: SplitProgress, result: ShardResult) -> None:
+    progress.merge(result.survivors, Tally.from_arrays(progress.tally.n_classes, result.counts), result.names)
+
+
+class MeasuredEngine(RayEngine):
+    """Notes when each shard arrives, and how many bytes it takes."""
+
+    def __init__(self, job: ScanJob, team: Any) -> None:
+        super().__init__(job, team)
+        self.times, self.sent = list[tuple[float, int]](), 0
+
+    def _results(self, shards: Any, k: int) -> Iterator[ShardResult]:
+        for result in super()._results(shards, k):
+            self.times.append((time.perf_counter(), result.n))
+            self.sent += len(zlib.compress(pickle.dumps(result), 1))
+            yield result
 
 
 # Each row in a process of its own.
@@ -86,45 +103,29 @@ def workers(n: int, folder: Path) -> dict[str, Any]:
     """Images/s of `n` workers with one thread each, and what they send to the driver."""
     import ray
 
-    from cleaner.scoring import engine
+    from cleaner.scoring.data.fastai_data import from_folder
+    from cleaner.scoring.model.fastai_model import fastai_job
 
     learn = datasets.photo_learner(folder.with_name("trained"))
     ray.init(num_cpus=n, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    times, sent = list[tuple[float, int]](), 0
-
-    def take_in(source: Any, part: Part, fast: bool, arrived: Callable[[int], None]) -> None:
-        nonlocal sent
-        for found in source.found(part, fast):
-            times.append((time.perf_counter(), found.n))
-            sent += len(zlib.compress(pickle.dumps(found), 1))
-            part.merge(found)
-            arrived(found.n)
-
-    source = spread_source(learn, folder)
-    out = Path(tempfile.mkdtemp())
+    job = fastai_job(learn, partial(from_folder, data=folder, batch_size=None))
+    progress = SplitProgress.empty("all", job.info, 10)
     start = time.perf_counter()
-    with spread.session(spread.Cluster(num_workers=n)) as team:
-        over = spread.Spread(source, team)
-        engine.run(over, out / "scan", k=10, fast=False, resume=False, progress=False, take_in=take_in)
+    with ray_cluster.session(ray_cluster.Cluster(num_workers=n)) as team:
+        engine = MeasuredEngine(job, team)
+        engine.score_remaining(job.datasets["all"], progress, fast=False, report=lambda _n: None)
     seconds = time.perf_counter() - start
-    shutil.rmtree(out)
-    total = sum(count for _, count in times)
+    total = sum(count for _, count in engine.times)
     # The first shards of all workers come with the start of the workers.
-    begun, done = times[n - 1][0], sum(count for _, count in times[n:])
+    begun, done = engine.times[n - 1][0], sum(count for _, count in engine.times[n:])
     return {
         "images": total,
         "seconds": seconds,
         "per_second": total / seconds,
-        "steady_per_second": done / (times[-1][0] - begun),
-        "bytes_per_image": sent / total,
-        "ways": dict(source.ways),
+        "steady_per_second": done / (engine.times[-1][0] - begun),
+        "bytes_per_image": engine.sent / total,
+        "ways": dict(job.scorer.selector.names),
     }
-
-
-def spread_source(learn: Any, folder: Path) -> Any:
-    from cleaner.scoring.sources.fastai import FastaiSource
-
-    return FastaiSource.of_folder(learn, folder)
 
 
 def driver(n: int, _folder: Path) -> dict[str, Any]:
@@ -132,35 +133,34 @@ def driver(n: int, _folder: Path) -> dict[str, Any]:
     import ray
 
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    with spread.session(spread.Cluster()) as team:
-        part = Part("all", TopLosses(CLASSES, K), Tally(CLASSES))
-        source = spread.Spread(Synthetic(n), team)  # type: ignore[arg-type]
-        before, start, sent = reset_peak(), time.perf_counter(), 0
-        for found in source.found(part, fast=False):
-            sent += len(zlib.compress(pickle.dumps(found), 1))
-            part.merge(found)
+    with ray_cluster.session(ray_cluster.Cluster()) as team:
+        job = synthetic_job(n)
+        progress, engine = empty_progress(job), MeasuredEngine(job, team)
+        before, start = reset_peak(), time.perf_counter()
+        engine.score_remaining(job.datasets["all"], progress, fast=False, report=lambda _n: None)
         seconds = time.perf_counter() - start
-    return {"samples": part.seen, "seconds": seconds, "mib": memory_now("VmHWM") - before, "bytes_per_sample": sent / n}
+    mib = memory_now("VmHWM") - before
+    return {"samples": progress.seen, "seconds": seconds, "mib": mib, "bytes_per_sample": engine.sent / n}
 
 
 def merge(n: int, _folder: Path) -> dict[str, Any]:
     """Time and memory of the driver for what `WORKERS` workers find in `n` samples each, without Ray between them."""
-    part = Part("all", TopLosses(CLASSES, K), Tally(CLASSES))
+    progress = empty_progress(synthetic_job(0))
     before, cpu, sent = reset_peak(), time.process_time(), 0
     start = time.perf_counter()
     for parcel in _parcels(-(-n // SHARD)):
         sent += len(parcel)
-        part.merge(pickle.loads(zlib.decompress(parcel)))
+        merge_into(progress, pickle.loads(zlib.decompress(parcel)))
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     return {
-        "samples": part.seen,
+        "samples": progress.seen,
         "clock_seconds": seconds,
         "driver_seconds": cpu,
-        "driver_us_per_sample": cpu / part.seen * 1e6,
+        "driver_us_per_sample": cpu / progress.seen * 1e6,
         "driver_mib": memory_now("VmHWM") - before,
-        "bytes_per_sample": sent / part.seen,
-        "kept": sum(len(part.heaps.of_class(label)) for label in range(CLASSES)),
-        "cells": len(part.tally.result()),
+        "bytes_per_sample": sent / progress.seen,
+        "kept": sum(len(progress.heaps.of_class(label)) for label in range(CLASSES)),
+        "cells": len(progress.tally.result()),
     }
 
 
@@ -180,12 +180,13 @@ def _parcels(rounds: int) -> Iterator[bytes]:
 
 def _play(numbers: range, rounds: int, parcels: Any) -> None:
     """Send what the workers of some numbers find, in turns."""
-    workers = {number: spread.Scorer(Synthetic(0), K, Path("notes")) for number in numbers}  # type: ignore[arg-type]
+    notes = Path(tempfile.mkdtemp())
+    workers = {number: ShardScorer(synthetic_job(0), K, 0, notes / str(number)) for number in numbers}
     for done in range(rounds):
         for number, worker in workers.items():
             shard = done * WORKERS + number
             keys = range(shard * SHARD, (shard + 1) * SHARD)
-            parcels.put(zlib.compress(pickle.dumps(worker.found(shard, "all", keys, False)), 1))
+            parcels.put(zlib.compress(pickle.dumps(worker.score(shard, "all", keys, False)), 1))
 
 
 ROWS: dict[str, Callable[[int, Path], dict[str, Any]]] = {"workers": workers, "driver": driver, "merge": merge}

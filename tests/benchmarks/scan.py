@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def model_alone(learn: Any, _out: Path, quicken: bool = False, fast: bool = Fals
     """The model on one batch again and again, as many images as there are."""
     import torch
 
-    from cleaner.scoring import precision
+    from cleaner.scoring.model import backends
 
     learn.model.eval()
     batch, targets = learn.dls.test_dl(learn.dls[0].dataset.items[:64], with_labels=True).one_batch()
@@ -83,16 +84,16 @@ def model_alone(learn: Any, _out: Path, quicken: bool = False, fast: bool = Fals
         return torch.nn.functional.cross_entropy(out, targets[: len(out)], reduction="none")
 
     with torch.no_grad():
-        way = precision.Way("plain", learn.model)
+        backend = backends.Backend("plain", learn.model)
         if quicken:
-            way = precision.choose(
-                learn.model, [batch[:16]], losses, precision.TOLERANCE, [batch[:16]] if fast else None
+            backend = backends.choose(
+                learn.model, [batch[:16]], losses, backends.TOLERANCE, [batch[:16]] if fast else None
             )[1]
-        way.model(batch)
+        backend.model(batch)
         start = time.perf_counter()
         for _ in range(_count(learn) // 64):
-            way.model(batch)
-    return {"seconds": (time.perf_counter() - start) * _count(learn) / (_count(learn) // 64 * 64), "way": way.name}
+            backend.model(batch)
+    return {"seconds": (time.perf_counter() - start) * _count(learn) / (_count(learn) // 64 * 64), "way": backend.name}
 
 
 def model_quickened(learn: Any, out: Path) -> dict[str, Any]:
@@ -118,21 +119,20 @@ def scan_k100(learn: Any, out: Path) -> dict[str, Any]:
     return scan(learn, out, k=100)
 
 
-def scan_reduced(learn: Any, out: Path) -> dict[str, Any]:
-    return scan(learn, out, reduced=True)
-
-
-def _scan_with(way: str | None, workers: int | None, batch_size: int | None = None) -> Callable[..., dict[str, Any]]:
+def _scan_with(
+    backend: str | None, workers: int | None, batch_size: int | None = None
+) -> Callable[..., dict[str, Any]]:
     def run(learn: Any, out: Path) -> dict[str, Any]:
-        from cleaner.scoring.sources.fastai import FastaiSource
-
         from cleaner.scoring import engine
+        from cleaner.scoring.data.fastai_data import from_folder
+        from cleaner.scoring.model.fastai_model import fastai_job
 
-        source = FastaiSource.of_folder(learn, Path(learn.dls.path), workers, batch_size)
-        if way is not None:
-            source.ways["exact"] = way
-        engine.run(source, out, k=K, fast=False, resume=False, progress=False)
-        return {"ways": source.ways}
+        open_data = partial(from_folder, data=Path(learn.dls.path), batch_size=batch_size)
+        job = fastai_job(learn, open_data, workers)
+        if backend is not None:
+            job.scorer.selector.names["exact"] = backend
+        engine.run(job, out, engine.ScanOptions(k=K, resume=False, progress=False))
+        return {"ways": job.scorer.selector.names}
 
     return run
 
@@ -160,7 +160,6 @@ ROWS: dict[str, Callable[..., dict[str, Any]]] = {
     "cleaner.scan": scan,
     "cleaner.scan, k=100": scan_k100,
     "cleaner.scan, fast": scan_fast,
-    "cleaner.scan, reduced": scan_reduced,
     **CHOICES,
 }
 
@@ -220,11 +219,11 @@ def photo_section(folder: Path) -> dict[str, Any]:
     print(f"\n{PHOTOS} real photos, resnet18 at 224 px, {os.cpu_count()} cores")
     data = datasets.photos(folder / "photos", PHOTOS)
     names = ["fastai ImageClassifierCleaner", "bare loop", "decode alone", "model alone"]
-    names += ["model alone, quickened", "model alone, fast", "cleaner.scan, reduced"]
+    names += ["model alone, quickened", "model alone, fast"]
     rows = {name: row(name, "photos", data) for name in names}
     rows |= rounds(["fastai get_preds", "cleaner.scan", "cleaner.scan, fast"], "photos", data)
     base = rows["fastai get_preds"]["per_second"]
-    for name in ("cleaner.scan", "cleaner.scan, fast", "cleaner.scan, reduced"):
+    for name in ("cleaner.scan", "cleaner.scan, fast"):
         kept = _compare(rows["cleaner.scan"]["out"], rows[name]["out"])
         print(f"  {name}: {rows[name]['per_second'] / base:.2f} x get_preds; {kept}")
     return rows

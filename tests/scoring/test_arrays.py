@@ -1,4 +1,4 @@
-"""Predictions made elsewhere: the losses are those of a plain computation, whatever the pieces they come in."""
+"""Scans of predictions made elsewhere: losses equal a plain computation, however the input is cut into pieces."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ WEIGHTS = st.integers(2, 4).flatmap(
     data=st.data(),
 )
 @settings(max_examples=40, deadline=None)
-def test_what_is_kept_is_the_beginning_of_the_full_sort_whatever_the_pieces(
+def test_kept_samples_are_the_first_of_a_full_sort_however_the_input_is_cut(
     weights: list[list[int]], dtype: Any, ranked_by: str, k: int, data: st.DataObject
 ) -> None:
     probs = np.array([np.array(row) / sum(row) for row in weights]).astype(dtype)
@@ -165,7 +165,7 @@ GIVEN: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", GIVEN)
-def test_however_they_are_given_the_scan_is_the_same(name: str, tmp_path: Path) -> None:
+def test_inputs_of_every_accepted_type_give_the_same_scan(name: str, tmp_path: Path) -> None:
     assert files_of(scan_of(tmp_path, "other", **GIVEN[name])) == files_of(scan_of(tmp_path))
 
 
@@ -210,7 +210,7 @@ def test_whole_numbers_in_the_vocabulary_become_text(tmp_path: Path) -> None:
     assert (scan.vocab, scan.samples[0].label) == (("7", "8", "9"), "7")
 
 
-def test_a_repeated_scan_keeps_the_decisions_and_no_unfinished_scan_stands_in_its_way(tmp_path: Path) -> None:
+def test_a_repeated_scan_keeps_the_decisions_and_removes_an_unfinished_scan(tmp_path: Path) -> None:
     first = scan_of(tmp_path)
     Manifest(first.manifest_path).append(Decision("a.png", Action.KEEP, decided_at=TIME))
     (tmp_path / "scan" / "checkpoint").mkdir()
@@ -356,9 +356,9 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_makes_no_sense_is_refused_and_leaves_the_earlier_scan(name: str, tmp_path: Path) -> None:
+def test_invalid_arguments_are_refused_and_leave_the_earlier_scan(name: str, tmp_path: Path) -> None:
     changes, problem = WRONG[name]
-    # What is an iterator here is gone through once.
+    # Iterators in WRONG can be read only once.
     before = files_of(scan_of(tmp_path)) if "another" in name else None
     with pytest.raises(CleanerError, match=problem):
         scan_of(tmp_path, **changes)
@@ -366,7 +366,7 @@ def test_what_makes_no_sense_is_refused_and_leaves_the_earlier_scan(name: str, t
     assert before is not None or not (tmp_path / "scan").exists()
 
 
-def test_a_sure_prediction_of_the_label_has_no_loss(tmp_path: Path) -> None:
+def test_a_certain_and_correct_prediction_has_a_loss_of_zero(tmp_path: Path) -> None:
     scan = scan_of(tmp_path, labels=[0, 1, 2, 0], pred_probs=np.eye(3)[[0, 1, 2, 0]])
     assert {str(sample.loss) for sample in scan.samples} == {"0.0"}  # and none of them -0.0
 
@@ -415,14 +415,14 @@ def test_memory_does_not_grow_with_the_number_of_pieces(tmp_path: Path) -> None:
         (3, "chunks is a int; pass an iterable of"),
     ],
 )
-def test_chunks_that_make_no_sense_are_refused(chunks: Any, problem: str, tmp_path: Path) -> None:
+def test_invalid_chunks_are_refused(chunks: Any, problem: str, tmp_path: Path) -> None:
     with pytest.raises(CleanerError, match=problem):
         cleaner.scan_chunks(chunks, VOCAB, tmp_path / "scan", root=tmp_path, progress=False)
     assert not (tmp_path / "scan").exists()
 
 
 @given(st.lists(st.lists(st.sampled_from("abcdefghijkl"), max_size=4), max_size=8))
-def test_the_first_text_that_came_before_is_found(batches: list[list[str]]) -> None:
+def test_the_duplicate_finder_returns_the_first_repeated_text(batches: list[list[str]]) -> None:
     finder, seen = DuplicateFinder(), set[str]()
     for batch in batches:
         again = [i for i, text in enumerate(batch) if text in seen or text in batch[:i]]
@@ -529,7 +529,7 @@ def test_planted_label_errors_are_found_applied_and_undone(dataset: Path, capsys
 
 
 @pytest.mark.usefixtures("dataset")
-def test_show_calls_what_samples_are_ranked_by_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_names_its_column_after_the_ranking(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*SCAN, "--ranked-by", "margin", "--split", "test"]) == 0
     capsys.readouterr()
     assert main(["show", "scan", "-n", "1"]) == 0
@@ -538,7 +538,7 @@ def test_show_calls_what_samples_are_ranked_by_by_its_name(capsys: pytest.Captur
 
 
 @pytest.mark.usefixtures("dataset")
-def test_images_that_are_not_there_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_reports_missing_images(capsys: pytest.CaptureFixture[str]) -> None:
     shutil.move("images", "elsewhere")
     assert main(list(SCAN)) == 0
     assert "of the worst images 20 are not in 'images': '" in capsys.readouterr().err
@@ -626,7 +626,7 @@ def test_a_learner_takes_no_options_of_predictions(capsys: pytest.CaptureFixture
     assert "--ranked-by can be given only with --pred-probs" in capsys.readouterr().err
 
 
-def test_numbers_in_the_order_of_both_are_a_vocabulary(dataset: Path) -> None:
+def test_numbers_that_sort_alike_as_text_and_by_value_need_no_vocabulary_file(dataset: Path) -> None:
     (dataset / "labels.csv").write_text(table(["007", "010", "9"] * 20))
     assert main(list(SCAN)) == 2  # 9 is before 10 as a number
     (dataset / "labels.csv").write_text(table(["007", "009", "010"] * 20))

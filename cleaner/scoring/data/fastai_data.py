@@ -84,7 +84,7 @@ class FastaiDataset(Dataset):
     def __init__(self, learn: Learner, split: str, targets: Targets, items: Any, options: Mapping[str, Any]) -> None:
         self.dl = _test_loader(learn, items, options)
         super().__init__(split, targets.vocab, int(self.dl.bs))
-        self.task, self._targets = targets.task, targets
+        self._targets = targets
         self._steps = list(self.dl.dataset.tls[0].tfms.fs)
         self.folders, self.labels = set[str](), set[str]()
 
@@ -104,7 +104,7 @@ class FastaiDataset(Dataset):
         return str(key)
 
     def label(self, key: Key) -> str:
-        if self.task == OTHER:
+        if self._targets.task == OTHER:
             return ALL_IMAGES  # such a target may be a file that cannot be read
         try:
             return self._targets.label_of(self.target(key))
@@ -269,16 +269,14 @@ def from_learner(learn: Learner, targets: Targets, splits: Sequence[str], root: 
     folder = None if root is None else check_folder(Path(root))
     items = {split: _items_of(learn, split) for split in splits}
     datasets = {split: LearnerItems(learn, split, targets, own, {}) for split, own in items.items()}
-    return surveyed(datasets, folder or _root_finder(learn))
+    return surveyed(datasets, folder or partial(common_root, os.path.abspath(learn.dls.path)))
 
 
 def from_folder(learn: Learner, targets: Targets, data: Path, batch_size: int | None) -> FastaiData:
     """Return the images below a folder, labelled as the learner labels paths."""
     root = check_folder(data)
-    listings = {split: FolderListing(root, split) for split in (*SPLIT_FOLDERS, "all")}
-    datasets = _folder_datasets(learn, targets, listings, str(data), batch_size)
-    found = surveyed(datasets, root, one_label_of=str(data))
-    return replace(found, left_out=_left_out(listings.values()))
+    listings = [FolderListing(root, split) for split in (*SPLIT_FOLDERS, "all")]
+    return _from_listings(learn, targets, listings, str(data), batch_size)
 
 
 def from_address(learn: Learner, targets: Targets, data: str, batch_size: int | None) -> FastaiData:
@@ -289,33 +287,41 @@ def from_address(learn: Learner, targets: Targets, data: str, batch_size: int | 
             "files of their own; pass a folder with a copy of the dataset"
         )
     address = Address.from_text(data)
-    listings = {split: FolderListing(address.stand_in, split, address) for split in (*SPLIT_FOLDERS, "all")}
-    datasets = _folder_datasets(learn, targets, listings, data, batch_size)
-    found = surveyed(datasets, address.stand_in, one_label_of=data)
-    return replace(found, root=Path(address.text), address=address.text, left_out=_left_out(listings.values()))
+    listings = [FolderListing(address.stand_in, split, address) for split in (*SPLIT_FOLDERS, "all")]
+    found = _from_listings(learn, targets, listings, data, batch_size)
+    return replace(found, root=Path(address.text), address=address.text)
 
 
-def surveyed(
-    datasets: Mapping[str, FastaiDataset],
-    root: Path | Callable[[Iterable[str]], Path],
-    one_label_of: str = "",
+def _from_listings(
+    learn: Learner, targets: Targets, listings: Sequence[FolderListing], data: str, batch_size: int | None
 ) -> FastaiData:
-    """Survey datasets and set their root.
-
-    Args:
-        datasets: the samples of each split.
-        root: the dataset's folder, or a function that finds it from the folders of all files.
-        one_label_of: where the images are, for the error if all of them have one label; empty to accept that.
-    """
-    for dataset in datasets.values():
-        dataset.survey()
+    """Return the images of listings, without the splits that have none."""
+    with_images = [listing for listing in listings if next(listing(), None) is not None]
+    if not with_images:
+        left_out = as_text(_left_out(listings))
+        also = f", only files that are not known to be images: {left_out}" if left_out else ""
+        raise CleanerError(f"there is no image in {data!r}{also}; pass the folder that holds the images")
+    options = {} if batch_size is None else {"bs": batch_size}
+    datasets = {listing.split: FolderImages(learn, listing, targets, options) for listing in with_images}
+    found = surveyed(datasets, listings[0].root)
     labels = {label for dataset in datasets.values() for label in dataset.labels}
-    task = next(iter(datasets.values())).task
-    if one_label_of and task == SINGLE_LABEL and len(labels) == 1:
+    if targets.task == SINGLE_LABEL and len(labels) == 1:
         raise CleanerError(
-            f"all images in {one_label_of!r} have the label {labels.pop()!r}. "
+            f"all images in {data!r} have the label {labels.pop()!r}. "
             "Pass the folder of the whole dataset, with at least two classes"
         )
+    return replace(found, left_out=_left_out(listings))
+
+
+def _left_out(listings: Iterable[FolderListing]) -> dict[str, int]:
+    """Return the number of files left out of all splits, by suffix."""
+    return dict(sum((Counter(listing.left_out) for listing in listings), Counter[str]()))
+
+
+def surveyed(datasets: Mapping[str, FastaiDataset], root: Path | Callable[[Iterable[str]], Path]) -> FastaiData:
+    """Survey datasets and set their root, which may be found from the folders of all files."""
+    for dataset in datasets.values():
+        dataset.survey()
     if not isinstance(root, Path):
         root = root({os.path.abspath(folder) for dataset in datasets.values() for folder in dataset.folders})
     for dataset in datasets.values():
@@ -341,31 +347,6 @@ def _pad(pad: Callable[..., Any], image: Any, padding: Sequence[int], *args: Any
         image.info = {}  # as padding would; the image is a crop that nobody else holds
         return image
     return pad(image, padding, *args, **kwargs)
-
-
-def _folder_datasets(
-    learn: Learner, targets: Targets, listings: Mapping[str, FolderListing], data: str, batch_size: int | None
-) -> dict[str, FolderImages]:
-    """Return the splits that hold images."""
-    found = {split: listing for split, listing in listings.items() if next(listing(), None) is not None}
-    if not found:
-        left_out = as_text(_left_out(listings.values()))
-        also = f", only files that are not known to be images: {left_out}" if left_out else ""
-        raise CleanerError(f"there is no image in {data!r}{also}; pass the folder that holds the images")
-    options = {} if batch_size is None else {"bs": batch_size}
-    return {split: FolderImages(learn, listing, targets, options) for split, listing in found.items()}
-
-
-def _left_out(listings: Iterable[FolderListing]) -> dict[str, int]:
-    """Return the number of files left out of all splits, by suffix."""
-    total = Counter[str]()
-    for listing in listings:
-        total.update(listing.left_out)
-    return dict(total)
-
-
-def _root_finder(learn: Learner) -> Callable[[Iterable[str]], Path]:
-    return partial(common_root, os.path.abspath(learn.dls.path))
 
 
 def _test_loader(learn: Learner, items: Any, options: Mapping[str, Any]) -> Any:

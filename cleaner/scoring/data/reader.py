@@ -60,13 +60,7 @@ class LoadedSample(NamedTuple):
 
 
 class PathBatch(NamedTuple):
-    """A collated batch with the paths of its samples.
-
-    Attributes:
-        paths: path of each sample in `data`, in order.
-        unreadable: samples of the batch that could not be read.
-        data: what `Dataset.collate` returned; None if `paths` is empty.
-    """
+    """A batch as `Dataset.collate` returned it, with the paths of its samples in order; None if there are none."""
 
     paths: list[str]
     unreadable: list[Unreadable]
@@ -74,9 +68,7 @@ class PathBatch(NamedTuple):
 
 
 class Dataset(ABC):
-    """The samples of one split, each named by a key. Worker processes get a pickled or forked copy.
-
-    Keys must survive JSON, apart from tuples becoming lists: notes on what is being read are kept that way.
+    """The samples of one split, each named by a key that survives JSON. Worker processes get a copy.
 
     Args:
         split: name of the split.
@@ -135,7 +127,7 @@ class Dataset(ABC):
         """Prepare a worker process; nothing outside that process changes."""
 
     def fetched(self, key: Key) -> AbstractContextManager[Key]:
-        """Make a sample's file available on this machine; gives the key by which to read it."""
+        """Bring a sample's file to this machine; gives the key by which to read it."""
         return nullcontext(key)
 
     def label_if_unreadable(self, key: Key) -> str:
@@ -240,16 +232,13 @@ def read(
 ) -> Iterator[PathBatch]:
     """Yield batches of the samples of `keys`, in order. Workers start at once, not with the first batch.
 
-    Keys are handed out as they are needed, so memory does not grow with their number.
-
     Args:
         dataset: the samples.
-        keys: which samples.
+        keys: which samples; taken as they are needed, so that memory does not grow with their number.
         workers: number of processes; None for as many as there are cores, 0 to read in this process.
         pin_memory: read into memory from which a GPU copies asynchronously.
 
     Raises:
-        CleanerError: the dataset cannot be sent to workers; or, while iterating, a sample makes no sense.
         LostReaderError: while iterating: the system ended a worker.
     """
     from torch.utils.data import DataLoader
@@ -258,7 +247,7 @@ def read(
     workers = _cores() if workers is None else workers
     loader: DataLoader[Any] = DataLoader(
         dataset,  # type: ignore[arg-type]  # it has __getitems__, all that torch needs with a batch sampler
-        batch_sampler=_KeyBatches(iter(keys), dataset.batch_size),
+        batch_sampler=_key_batches(iter(keys), dataset.batch_size),
         num_workers=workers,
         prefetch_factor=prefetch_factor(workers, dataset.batch_size),
         collate_fn=_unchanged,
@@ -349,12 +338,6 @@ def _unchanged(batch: Any) -> Any:
     return batch  # `__getitems__` has collated it
 
 
-class _KeyBatches:
-    """Lists of at most `size` keys, taken from an iterator on demand."""
-
-    def __init__(self, keys: Iterator[Key], size: int) -> None:
-        self._keys, self._size = keys, size
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        while batch := list(islice(self._keys, self._size)):
-            yield batch
+def _key_batches(keys: Iterator[Key], size: int) -> Iterator[list[Key]]:
+    while batch := list(islice(keys, size)):
+        yield batch
