@@ -14,6 +14,9 @@ from tests.support.browser_app import CHROMIUM_FLAGS
 from tests.support.images import SHARED_DATA
 from tests.support.scans import make_scan
 
+# Before torch is loaded: its threads would spin while they wait, and other processes need the cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the slow layers, and leave out the long counts unless `-m` names them."""

@@ -34,6 +34,7 @@ from cleaner.core.rounds import history, take_over
 from cleaner.core.scan import Scan, load
 from tests.support.crashes import killed_in
 from tests.support.folders import TIME, make, make_scan, tree
+from tests.support.light_process import in_a_light_process
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 COUNTS = [pytest.param(10, id="short"), pytest.param(200, id="long", marks=pytest.mark.long)]
@@ -87,6 +88,7 @@ def contents(found: dict[str, object]) -> Counter[bytes]:
 
 
 @pytest.mark.parametrize("count", COUNTS)
+@in_a_light_process
 def test_what_was_decided_stays_decided_however_often_the_process_is_killed(count: int, tmp_path: Path) -> None:
     path, chance, said = tmp_path / "decisions.csv", random.Random(1), []
     Manifest(path)
@@ -124,6 +126,7 @@ def steps(place: Place, kind: str) -> tuple[Callable[[], Any], Callable[[], Any]
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("step", ["apply", "undo"])
 @pytest.mark.parametrize("kind", ["folders", "table"])
+@in_a_light_process
 def test_a_run_that_is_killed_at_any_moment_loses_nothing_and_the_next_one_finishes_it(
     kind: str, step: str, count: int, tmp_path: Path
 ) -> None:
@@ -272,6 +275,7 @@ def assert_says(error: Exception, code: int) -> None:
 
 
 @pytest.mark.parametrize("orders", ORDERS)
+@in_a_light_process
 def test_a_disk_that_fails_at_any_write_of_the_manifest_loses_no_decision(orders: int, tmp_path: Path) -> None:
     def check(step: str, at: int, code: int, folder: Path) -> bool:
         path = folder / "decisions.csv"
@@ -297,6 +301,7 @@ def test_a_disk_that_fails_at_any_write_of_the_manifest_loses_no_decision(orders
 
 
 @pytest.mark.parametrize("orders", ORDERS)
+@in_a_light_process
 def test_a_disk_that_fails_while_decisions_are_restored_and_taken_over_loses_none(orders: int, tmp_path: Path) -> None:
     def scanned(folder: Path) -> Scan:
         return Scan(tmp_path, ("cat", "dog"), ("train",), 1, {"train": 0}, (), {"train": {}}, started=TIME).write(
@@ -334,6 +339,7 @@ def test_a_disk_that_fails_while_decisions_are_restored_and_taken_over_loses_non
 
 
 @pytest.mark.parametrize("orders", ORDERS)
+@in_a_light_process
 def test_a_disk_that_fails_at_any_write_of_a_scan_folder_leaves_whole_files(orders: int, tmp_path: Path) -> None:
     def scan(loss: float) -> Scan:
         samples = (Sample("train", "cat", 1, "cat/1.png", loss, "dog", 0.5),)
@@ -412,6 +418,7 @@ def test_a_disk_that_fails_at_any_write_of_journal_or_table_loses_nothing(
 
 
 @pytest.mark.parametrize("orders", ORDERS)
+@in_a_light_process
 def test_a_disk_that_fails_while_the_trash_is_emptied_leaves_an_undo_that_tells_the_truth(
     orders: int, tmp_path: Path
 ) -> None:

@@ -101,6 +101,7 @@ def absent_without_extras(wheel: importlib.metadata.Distribution) -> set[str]:
     return {package for package, names in by_package.items() if needed.isdisjoint(map(normal, names))}
 
 
+@pytest.mark.browser
 @pytest.mark.timeout(300)
 def test_the_page_needs_nothing_but_the_dependencies(
     installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

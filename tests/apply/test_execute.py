@@ -27,6 +27,7 @@ from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision
 from tests.support.crashes import by_links, by_placeholders, in_a_process_that_dies, interrupted, one_step
 from tests.support.folders import TIME, Place, Tree, delete, make, make_scan, relabel, tree
+from tests.support.light_process import in_a_light_process
 
 
 @pytest.fixture
@@ -782,6 +783,7 @@ def test_a_folder_that_cannot_be_synced_is_noted(place: Place, monkeypatch: pyte
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("system", [one_step, by_links, by_placeholders])
+@in_a_light_process
 def test_a_process_that_is_killed_at_any_change_is_made_up_for_by_the_same_call(
     system: Callable[[pytest.MonkeyPatch], None], tmp_path: Path
 ) -> None:
@@ -806,6 +808,7 @@ def test_a_process_that_is_killed_at_any_change_is_made_up_for_by_the_same_call(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("system", [one_step, by_links, by_placeholders])
+@in_a_light_process
 def test_an_apply_that_is_killed_at_any_change_can_be_undone(
     system: Callable[[pytest.MonkeyPatch], None], tmp_path: Path
 ) -> None:

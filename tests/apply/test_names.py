@@ -24,6 +24,7 @@ from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision
 from tests.support.crashes import in_a_process_that_dies, interrupted, one_step
 from tests.support.folders import TIME, delete, make, make_scan, relabel, tree
+from tests.support.light_process import in_a_light_process
 
 PETS = r"(.+)_\d+.jpg$"
 VOCAB = ("Abyssinian", "Bengal", "Egyptian_Mau", "beagle")
@@ -260,6 +261,7 @@ def renamed_and_back(paths: list[str], data: Any) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@in_a_light_process
 def test_a_process_that_is_killed_at_any_change_is_made_up_for_by_the_same_call(tmp_path: Path) -> None:
     at, died = 0, True
     while died:

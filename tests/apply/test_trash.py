@@ -17,6 +17,7 @@ from cleaner.core.journal import State
 from cleaner.core.records import Action, Decision
 from tests.support.crashes import in_a_process_that_dies, one_step
 from tests.support.folders import TIME, Place, delete, make, relabel, tree
+from tests.support.light_process import in_a_light_process
 
 
 @pytest.fixture
@@ -152,6 +153,7 @@ def test_apply_after_it_changes_nothing_and_another_decision_is_told_what_happen
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@in_a_light_process
 def test_a_process_that_is_killed_at_any_change_leaves_an_undo_that_tells_the_truth(tmp_path: Path) -> None:
     at, died = 0, True
     while died:

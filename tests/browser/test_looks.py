@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cleaner.scoring.trained import scan_folder
 
 from cleaner.core.scan import Scan
 from cleaner.demo import make_dataset, train
+from cleaner.scoring.api import scan_folder
 from tests.support.browser_app import App, violations
 from tests.support.hosts import PATIENCE, Host, served
 

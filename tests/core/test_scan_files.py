@@ -20,6 +20,7 @@ from cleaner.core.records import Unreadable
 from cleaner.core.scan import LazyRecords, Scan, load
 from cleaner.core.scan_files import ReplacedScanError, writing
 from cleaner.core.tasks import drawn_file
+from tests.support.light_process import in_a_light_process
 from tests.support.scan_records import as_text, make
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -112,6 +113,7 @@ def tree(folder: Path) -> dict[str, bytes | None]:
 
 
 @needs_fork
+@in_a_light_process
 def test_a_rewrite_that_is_killed_anywhere_leaves_the_old_scan_or_the_new_one(tmp_path: Path) -> None:
     make().write(tmp_path / "before")
     old, new, seen = content(make()), content(later()), []
@@ -131,6 +133,7 @@ def test_a_rewrite_that_is_killed_anywhere_leaves_the_old_scan_or_the_new_one(tm
 
 @needs_fork
 @pytest.mark.parametrize("with_classes", [True, False])
+@in_a_light_process
 def test_a_rewrite_of_a_folder_of_version_0_1_that_is_killed_anywhere(with_classes: bool, tmp_path: Path) -> None:
     before = tmp_path / "before"
     make().write(before)
@@ -147,6 +150,7 @@ def test_a_rewrite_of_a_folder_of_version_0_1_that_is_killed_anywhere(with_class
 
 
 @needs_fork
+@in_a_light_process
 def test_a_first_scan_that_is_killed_anywhere_is_there_or_is_not(tmp_path: Path) -> None:
     (tmp_path / "before").mkdir()
     there = []
@@ -169,6 +173,7 @@ def write_drawn(folder: Path, scan: Scan, drawing: bytes) -> None:
 
 
 @needs_fork
+@in_a_light_process
 def test_drawings_are_those_of_the_scan_that_is_loaded(tmp_path: Path) -> None:
     write_drawn(tmp_path / "before", make(), b"old")
     for _ in kills(lambda folder: write_drawn(folder, later(), b"new"), tmp_path / "before", tmp_path / "scan"):

@@ -26,6 +26,7 @@ from cleaner.review.serve import Secret, notebook_path, review_of_environment, s
 from tests.support.hosts import TOKEN, Host, free_port, voila, wait_until
 
 
+@pytest.mark.browser
 def test_nothing_is_shown_without_the_token(scan: Scan, tmp_path: Path, unused_address: list[str]) -> None:
     with voila(scan.folder, tmp_path):
         address = unused_address[0]
@@ -37,6 +38,7 @@ def test_nothing_is_shown_without_the_token(scan: Scan, tmp_path: Path, unused_a
             urllib.request.urlopen(f"{address}voila/files/review.ipynb?token={TOKEN}")
 
 
+@pytest.mark.browser
 def test_the_token_is_compared_in_constant_time(scan: Scan, tmp_path: Path, unused_address: list[str]) -> None:
     # The running server logs each comparison to a file.
     log = tmp_path / "compared"
@@ -184,6 +186,7 @@ def test_the_reason_why_the_app_cannot_open_is_plain_text_on_the_page(
     assert "not the folder of a finished scan" in review_of_environment().text
 
 
+@pytest.mark.browser
 def test_the_page_forbids_the_browser_to_contact_other_servers(
     scan: Scan, tmp_path: Path, unused_address: list[str]
 ) -> None:
@@ -194,6 +197,7 @@ def test_the_page_forbids_the_browser_to_contact_other_servers(
     assert "*" not in policy
 
 
+@pytest.mark.browser
 def test_a_kernel_whose_page_never_connected_is_ended(scan: Scan, tmp_path: Path, unused_address: list[str]) -> None:
     # Not 1 s: on a busy machine the kernel would be ended while it still makes the page.
     quick = "import cleaner.review.serve as s; s._CULL_AFTER, s._CULL_EVERY = 6, 1"
@@ -229,6 +233,7 @@ def tcp_ports(process: psutil.Process) -> list[int]:
     return [each.laddr.port for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
 
 
+@pytest.mark.browser
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such sockets")
 def test_no_other_user_of_the_machine_can_reach_a_kernel(scan: Scan, tmp_path: Path) -> None:
     with voila(scan.folder, tmp_path) as host:
@@ -262,6 +267,7 @@ def connect_as(become: str, sockets: list[Path]) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.browser
 def test_without_private_sockets_the_messages_of_a_kernel_are_encrypted(scan: Scan, tmp_path: Path) -> None:
     import zmq
     from zmq.utils.monitor import recv_monitor_message

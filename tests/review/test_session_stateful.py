@@ -197,4 +197,4 @@ class Keys(RuleBasedStateMachine):
 
 
 TestKeys = Keys.TestCase
-TestKeys.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestKeys.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)

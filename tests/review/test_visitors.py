@@ -28,6 +28,8 @@ from cleaner.review.frames import PROTOCOL, check_frame
 from tests.support.hosts import TOKEN, Host, served, wait_until
 from tests.support.scans import make_scan
 
+pytestmark = pytest.mark.browser  # all of it asks a server that runs kernels
+
 UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 

@@ -151,17 +151,6 @@ def test_the_first_run_of_a_model_does_not_decide(
     assert found.name == taken
 
 
-@torch.no_grad()
-def test_the_parts_of_a_batch_do_not_depend_on_the_number_of_examples(
-    model: nn.Module, inputs: list[Tensor], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sizes = list[int]()
-    monkeypatch.setattr(backends, "run_microbatches", lambda model, size: (sizes.append(size), model)[1])
-    for examples in ([inputs[0][:1]], inputs):
-        backends.make("int8", model, examples)
-    assert sizes == [8, 8]
-
-
 class Learned:
     """A learner whose every way is tried, with a quickest one of our choice."""
 

@@ -23,10 +23,12 @@ from cleaner.scoring.data.reader import Dataset, PathBatch
 from cleaner.scoring.fatal_files import FatalFiles, LostReaderError, ReadingNotes
 from cleaner.scoring.model import backends
 from cleaner.scoring.progress import Checkpoint, SplitProgress
+from tests.support import fatal_scan
 from tests.support.fatal_scan import FATAL_WIDTH, SCANS, Ends
 from tests.support.hosts import wait_until
 from tests.support.images import make_image
 from tests.support.learners import make_folder
+from tests.support.warm_processes import exit_code, start
 
 REASON = "the process that read it was ended by the system (signal 9), as happens where memory runs out"
 # In batches of four: two in one batch, one in another.
@@ -84,13 +86,12 @@ def test_the_same_command_without_workers_gets_past_them(resume: bool, data: Pat
     make_fatal(data, FATAL)
     expected = SCANS["torch"](ends("raise", tmp_path), data, tmp_path / "expected", workers=0)
     options = json.dumps({"workers": 0, "resume": resume})
-    command = [sys.executable, "-m", "tests.support.fatal_scan", "kill", "torch", data, tmp_path / "scan", options]
-    runs = [subprocess.run(command, capture_output=True, text=True, check=False) for _ in range(2)]
-    assert [run.returncode for run in runs] == [-signal.SIGKILL] * 2  # one for each batch that holds some
-    last = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert last.returncode == 0, last.stderr
-    assert [name for name in IN_ONE_BATCH if repr(name) not in runs[1].stderr] == []
-    assert repr(FATAL[-1]) in last.stderr
+    command = ("kill", "torch", str(data), str(tmp_path / "scan"), options)
+    logs = [tmp_path / f"log{number}" for number in range(3)]
+    codes = [exit_code(fatal_scan.main, *command, log=log) for log in logs]
+    assert codes == [-signal.SIGKILL, -signal.SIGKILL, 0], logs[2].read_text()  # one for each batch that holds some
+    assert [name for name in IN_ONE_BATCH if repr(name) not in logs[1].read_text()] == []
+    assert repr(FATAL[-1]) in logs[2].read_text()
     assert_equals_a_scan_where_they_are_unreadable(tmp_path / "scan", expected)
 
 
@@ -120,14 +121,13 @@ def test_a_scan_that_is_killed_loses_no_image(
     expected = SCANS["torch"](ends("wait", tmp_path), data, tmp_path / "expected", workers=0)
     (tmp_path / "begun").unlink()
     options = json.dumps({"workers": workers})
-    scan = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.fatal_scan", "wait", "torch", data, tmp_path / "scan", options]
-    )
+    command = ("wait", "torch", str(data), str(tmp_path / "scan"), options)
+    scan = start(fatal_scan.main, *command, log=tmp_path / "log")
     wait_until((tmp_path / "begun").exists)
     processes = [*psutil.Process(scan.pid).children(recursive=True), psutil.Process(scan.pid)]
     for process in processes:
         process.kill()
-    scan.wait()
+    scan.join()
     assert list((tmp_path / "scan/checkpoint").glob("reading-*"))
     SCANS["torch"](ends("wait", tmp_path), data, tmp_path / "scan", workers=workers)
     found = cleaner.load(tmp_path / "scan")

@@ -383,7 +383,7 @@ def test_files_of_several_labels_that_are_scored_again_are_counted_once() -> Non
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("count", [pytest.param(5, id="short"), pytest.param(200, id="long", marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [pytest.param(3, id="short"), pytest.param(200, id="long", marks=pytest.mark.long)])
 def test_however_often_a_scan_is_killed_the_folder_has_the_old_or_the_new_one(
     count: int, data: Path, tmp_path: Path
 ) -> None:

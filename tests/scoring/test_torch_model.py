@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import signal
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from cleaner.core.records import Action, Decision
 from cleaner.demo import make_dataset
 from cleaner.scoring.model import backends
 from cleaner.scoring.progress import Checkpoint, SplitProgress
+from tests.support import torch_scan
 from tests.support.learners import make_folder, make_learner
 from tests.support.torch_models import (
     TRANSFORM,
@@ -35,8 +34,7 @@ from tests.support.torch_models import (
     make_model,
     scan_model,
 )
-
-SCRIPT = Path(__file__).parents[1] / "support" / "torch_scan.py"
+from tests.support.warm_processes import exit_code
 
 
 @pytest.fixture
@@ -227,12 +225,11 @@ def test_a_stopped_scan_is_resumed(after: int, data: Path, tmp_path: Path, monke
 
 
 def test_a_killed_scan_is_resumed_and_loads_no_fastai(data: Path, tmp_path: Path) -> None:
-    command = [sys.executable, SCRIPT, data, tmp_path / "scan"]
-    killed = subprocess.run([*command, "3"], capture_output=True, text=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    log = tmp_path / "log"
+    assert exit_code(torch_scan.main, data, tmp_path / "scan", 3, log=log) == -signal.SIGKILL, log.read_text()
     assert (tmp_path / "scan/checkpoint/progress.npz").exists()
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["batches", "3", "fastai", "False"]
+    assert exit_code(torch_scan.main, data, tmp_path / "scan", log=log) == 0, log.read_text()
+    assert log.read_text().split()[-4:] == ["batches", "3", "fastai", "False"]
     scan = cleaner.load(tmp_path / "scan")
     assert losses_by_path(scan) == expected_losses(ImageFolder(data, TRANSFORM), functional.cross_entropy)
 

@@ -73,7 +73,10 @@ def scan_torch(ends: Ends, data: str | Path, out: Path, **options: Any) -> clean
 
 SCANS = {"fastai": scan_fastai, "torch": scan_torch}
 
+
+def main(how: str, source: str, data: str, out: str, options: str = "{}") -> None:
+    SCANS[source](Ends(how, Path(out).with_name("begun")), data, Path(out), **json.loads(options))
+
+
 if __name__ == "__main__":
-    how, source, data, out = sys.argv[1:5]
-    ends = Ends(how, Path(out).with_name("begun"))
-    SCANS[source](ends, data, Path(out), **(json.loads(sys.argv[5]) if sys.argv[5:] else {}))
+    main(*sys.argv[1:])

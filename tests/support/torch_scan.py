@@ -1,4 +1,4 @@
-"""Scan a folder with a plain torch model: `torch_scan.py DATA OUT [N]`; ends itself by a signal before batch N."""
+"""A scan of a folder with a plain torch model that kills its process, for processes without fastai."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from cleaner.scoring.progress import Checkpoint, SplitProgress
 from tests.support.torch_models import TRANSFORM, make_model
 
 
-def main(data: Path, out: Path, stop: int | None) -> None:
+def main(data: Path, out: Path, stop: int | None = None) -> None:
+    """Scan a folder; kill this process before the batch with the number `stop`. Change the classes of this process."""
     taken: list[object] = []
     update = SplitProgress.update
 
@@ -30,7 +31,3 @@ def main(data: Path, out: Path, stop: int | None) -> None:
     folder = ImageFolder(data, TRANSFORM)
     cleaner.scan_model(make_model(), folder, out, batch_size=4, workers=1, progress=False)
     print("batches", len(taken), "fastai", "fastai" in sys.modules)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if sys.argv[3:] else None)

@@ -27,6 +27,7 @@ from cleaner.core.table_journal import read
 from tests.support.crashes import in_a_process_that_dies, one_step
 from tests.support.folders import TIME, delete, make, make_scan, relabel, tree
 from tests.support.label_tables import CSV, Place
+from tests.support.light_process import in_a_light_process
 
 LATER = "2026-02-01T12:00:00Z"
 APPLIED = (
@@ -317,6 +318,7 @@ def test_a_table_that_changes_while_it_is_applied_to_is_left_alone(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@in_a_light_process
 def test_a_process_that_is_killed_at_any_change_is_made_up_for_by_the_same_call(tmp_path: Path) -> None:
     at, died = 0, True
     while died:
@@ -340,6 +342,7 @@ def test_a_process_that_is_killed_at_any_change_is_made_up_for_by_the_same_call(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@in_a_light_process
 def test_what_a_killed_apply_left_half_written_is_removed_by_undo(tmp_path: Path) -> None:
     at, died = 0, True
     while died:

@@ -1,0 +1,31 @@
+"""A process without torch, for tests that fork hundreds of times."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, wraps
+from multiprocessing import get_context, parent_process
+
+
+def in_a_light_process(test: Callable[..., None]) -> Callable[..., None]:
+    """Run a test in another process: a fork of this one, which has loaded torch, takes more than ten times as long.
+
+    The arguments of the test, that is its fixtures and parameters, are pickled.
+    """
+
+    @wraps(test)
+    def run(**arguments: object) -> None:
+        if parent_process() is None:
+            _pool().submit(run, **arguments).result()
+        else:
+            assert "torch" not in sys.modules, f"{test.__module__} loads torch, which makes forks slow"
+            test(**arguments)
+
+    return run
+
+
+@cache
+def _pool() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, get_context("spawn"))
