@@ -32,7 +32,7 @@ from cleaner.core.records import ScoredBatch, ScoredLabels
 from cleaner.core.tally import Tally
 from cleaner.core.topk import TopLosses
 from cleaner.scoring.engine import Engine, ScanJob, check_all_scored, score
-from cleaner.scoring.fatal_files import FatalFiles, warn_of_fatal
+from cleaner.scoring.fatal_files import FatalFiles, warn_if_fatal
 from cleaner.scoring.progress import SplitProgress
 
 if TYPE_CHECKING:
@@ -127,7 +127,8 @@ class RayEngine(Engine):
         listing = _SkippedListing(dataset.listing(), progress.seen)
         for result in self._results(_Shards(listing, dataset.split, size, fast), progress.heaps.k):
             progress.merge(result.survivors, Tally.from_arrays(progress.tally.n_classes, result.counts), result.names)
-            warn_of_fatal(result.survivors.unreadable)
+            for item in result.survivors.unreadable:
+                warn_if_fatal(item.path, item.error)
             report(result.n)
 
     def score_keys(
