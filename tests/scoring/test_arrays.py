@@ -25,13 +25,13 @@ from hypothesis import strategies as st
 import cleaner
 from cleaner.cli import main
 from cleaner.core import prediction_blocks
+from cleaner.core.duplicates import DuplicateFinder
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.prediction_blocks import Column
 from cleaner.core.records import Action, Decision
 from cleaner.core.scan import Scan, load
-from cleaner.core.duplicates import DuplicateFinder
 from tests.support.images import make_image
 from tests.support.loaded_packages import HEAVY, SCREEN, loaded_by
 

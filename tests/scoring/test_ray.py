@@ -193,7 +193,7 @@ def test_a_stopped_scan_of_a_cluster_is_resumed(
 @pytest.mark.usefixtures("cluster")
 def test_what_forbids_to_go_on_is_said_without_a_traceback(learn: Any, tmp_path: Path) -> None:
     learn.model = make_model(n_classes=5)
-    with pytest.raises(CleanerError, match="the model's output has shape"):
+    with pytest.raises(CleanerError, match="the model's output has the shape"):
         cleaner.scan(learn, tmp_path / "spread", progress=False, engine="ray")
 
     class Fail(Callback):  # type: ignore[misc]

@@ -1,13 +1,16 @@
-"""The `Scorer` contract, and what scorers share: weights, modes, losses of single samples, copies to the host."""
+"""The `Scorer` contract, and what scorers share: losses of single samples, copies to the host, modes, weights."""
 
 from __future__ import annotations
 
 import hashlib
 import inspect
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, TypeVar
+from functools import partial
+from itertools import chain, pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +32,8 @@ __all__ = [
     "one_batch_late",
     "per_sample",
     "scored_batch",
-    "takes_reduction",
     "to_host",
+    "unreduced",
     "unscored_batch",
     "weights_digest",
 ]
@@ -39,7 +42,8 @@ Scored = ScoredBatch | ScoredLabels
 Arrays = Sequence[npt.NDArray[Any]]
 Pending = Callable[[], Scored]
 """Waits until the results of a batch are on the host, and returns them."""
-_T = TypeVar("_T")
+
+_log = logging.getLogger("cleaner")
 
 
 class Scorer(ABC):
@@ -88,16 +92,21 @@ class Scorer(ABC):
         """Return a JPEG of a sample with its target, for tasks without labels; empty if it cannot be drawn."""
         return b""
 
+    def warn_if_reduced(self, loss: Tensor, n: int) -> None:
+        """Warn once if a loss function returned one number for a batch of `n` samples."""
+        if loss.numel() < n and "loss_evaluated" not in self.settings:
+            self.settings["loss_evaluated"] = "one sample at a time"
+            _log.warning(
+                "the loss %s returns one number per batch, even with reduction='none', so it is evaluated one sample "
+                "at a time; one that takes `reduction` is faster",
+                self.settings["loss"],
+            )
 
-def one_batch_late(pending: Iterable[Callable[[], _T]]) -> Iterator[_T]:
+
+def one_batch_late(pending: Iterable[Pending]) -> Iterator[Scored]:
     """Yield the result of each batch after the next one was started: a GPU then never waits for a copy to the host."""
-    waiting: Callable[[], _T] | None = None
-    for started in pending:
-        if waiting is not None:
-            yield waiting()
-        waiting = started
-    if waiting is not None:
-        yield waiting()
+    end: Any = None
+    return (started() for started, _next in pairwise(chain(pending, [end])))
 
 
 def to_host(tensors: Sequence[Tensor]) -> Callable[[], list[npt.NDArray[Any]]]:
@@ -120,13 +129,7 @@ def to_host(tensors: Sequence[Tensor]) -> Callable[[], list[npt.NDArray[Any]]]:
 
 
 def scored_batch(paths: Sequence[str], arrays: Arrays, unreadable: Sequence[Unreadable]) -> ScoredBatch:
-    """Return the record of a batch with one label per image.
-
-    Args:
-        paths: n paths.
-        arrays: targets, losses, predicted classes and confidences, each [n].
-        unreadable: samples of the batch that could not be read.
-    """
+    """Return the record of a batch from its targets, losses, predicted classes and confidences, each [n]."""
     labels, losses, predicted, confidences = arrays
     columns = (labels.astype(np.int64), losses.astype(np.float64), predicted.astype(np.int64))
     return ScoredBatch(paths, *columns, confidences.astype(np.float64), unreadable)
@@ -163,18 +166,42 @@ def loss_name(loss_func: Any) -> str:
     return getattr(loss_func, "__name__", None) or type(loss_func).__name__
 
 
-def takes_reduction(loss_func: Callable[..., Any]) -> bool:
-    """Return whether a function accepts `reduction="none"`."""
-    return "reduction" in inspect.signature(loss_func).parameters
+@contextmanager
+def unreduced(loss_func: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """Give a loss function that returns one loss per sample if it can; afterwards the original is as it was."""
+    if not hasattr(loss_func, "reduction"):
+        yield _Unreduced(loss_func) if _takes_reduction(loss_func) else loss_func
+        return
+    reduction = loss_func.reduction
+    loss_func.reduction = "none"
+    try:
+        yield loss_func
+    finally:
+        loss_func.reduction = reduction
+
+
+class _Unreduced(partial):  # type: ignore[type-arg]
+    """A loss function called with `reduction="none"`; it keeps the function's attributes, such as `activation`."""
+
+    def __new__(cls, loss_func: Callable[..., Any]) -> _Unreduced:
+        return super().__new__(cls, loss_func, reduction="none")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.func, name)
+
+
+def _takes_reduction(loss_func: Callable[..., Any]) -> bool:
+    try:
+        function = inspect.unwrap(loss_func)  # fastai's losses wrap a module
+        return "reduction" in inspect.signature(getattr(function, "forward", function)).parameters
+    except ValueError:  # a function written in C has no signature
+        return False
 
 
 def per_sample(loss: Tensor, n: int, evaluate_one: Callable[[int], Tensor]) -> Tensor:
     """Return one loss per sample, [n], from an unreduced loss.
 
-    Args:
-        loss: what the loss function returned for a batch.
-        n: samples in the batch.
-        evaluate_one: returns the loss of the sample with an index; used if the function reduces whatever it is asked.
+    `evaluate_one` returns the loss of the sample with an index; used if the function reduces whatever it is asked.
     """
     if loss.numel() == n:
         return loss.reshape(n)
