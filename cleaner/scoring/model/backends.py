@@ -76,13 +76,12 @@ class BackendSelector:
             model, inputs, losses: as in `choose`.
             dataset: the split; samples from all over it calibrate backends of lower precision.
             to_inputs: returns the model's inputs, and perhaps targets, for collated samples.
-            fast: accept a backend of lower precision.
         """
         kind = "fast" if fast else "exact"
         if kind in self._models:
             return self._models[kind]
         hooks = "_forward_hooks", "_forward_pre_hooks"
-        if any(getattr(layer, kind, None) for layer in model.modules() for kind in hooks):
+        if any(getattr(layer, name, None) for layer in model.modules() for name in hooks):
             return model  # only the plain backend calls them
 
         def spread() -> Sequence[Tensor]:
@@ -106,13 +105,12 @@ class BackendSelector:
 def choose(
     model: nn.Module, inputs: Sequence[Tensor], losses: Losses, spread: Sequence[Tensor] | None = None
 ) -> dict[str, Backend]:
-    """Try backends of a model; return the quickest `exact` one and, given `spread`, the quickest of all, `fast`.
+    """Try backends of a model in evaluation mode; return the quickest `exact` one and, given `spread`, the `fast` one.
 
     A small model, or a backend that is hardly quicker, leaves it at plain: the last digits of a loss depend on the
     backend, and should not change from run to run.
 
     Args:
-        model: the model, in evaluation mode.
         inputs: a real batch, as the model takes it; on a CPU as many of its images are tried as are computed at once.
         losses: see `Losses`.
         spread: inputs from all over the data, by which backends of lower precision are calibrated.

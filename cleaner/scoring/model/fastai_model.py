@@ -25,7 +25,8 @@ from cleaner.scoring.data.reader import Dataset, Key, PathBatch, guarded
 from cleaner.scoring.engine import DatasetInfo, ScanJob
 from cleaner.scoring.model.backends import Model
 from cleaner.scoring.model.drawing import draw_sample
-from cleaner.scoring.model.scorer import Pending, Scorer, kept_modes, loss_name, to_host, unreduced, weights_digest
+from cleaner.scoring.model.losses import loss_name, unreduced, warn_if_reduced
+from cleaner.scoring.model.scorer import Pending, Scorer, kept_modes, to_host, weights_digest
 from cleaner.scoring.model.targets import BatchOutput, Targets, targets_of
 
 __all__ = ["FastaiScorer", "fastai_job"]
@@ -126,7 +127,7 @@ class FastaiScorer(Scorer):
             if learn.pred is not None:  # also if the loss failed, perhaps at an output that does not fit
                 self._targets.check(learn.pred, learn.yb, n)
         loss, prediction, targets = to_detach((learn.loss, learn.pred, learn.yb), cpu=False, gather=False)
-        self.warn_if_reduced(loss, n)
+        warn_if_reduced(loss, n, self.settings)
         results = self._targets.results(BatchOutput(loss, prediction, targets, learn.loss_func))
         arrays = to_host([t.as_subclass(Tensor) for t in results])
         return lambda: self._targets.record(batch.paths, arrays(), batch.unreadable)

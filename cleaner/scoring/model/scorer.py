@@ -1,14 +1,11 @@
-"""The `Scorer` contract, and what scorers share: losses of single samples, copies to the host, modes, weights."""
+"""The `Scorer` contract, and what scorers share: copies to the host, records, weights and modes."""
 
 from __future__ import annotations
 
 import hashlib
-import inspect
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from itertools import chain, pairwise
 from typing import Any
 
@@ -28,12 +25,9 @@ __all__ = [
     "Scored",
     "Scorer",
     "kept_modes",
-    "loss_name",
     "one_batch_late",
-    "per_sample",
     "scored_batch",
     "to_host",
-    "unreduced",
     "unscored_batch",
     "weights_digest",
 ]
@@ -42,8 +36,6 @@ Scored = ScoredBatch | ScoredLabels
 Arrays = Sequence[npt.NDArray[Any]]
 Pending = Callable[[], Scored]
 """Waits until the results of a batch are on the host, and returns them."""
-
-_log = logging.getLogger("cleaner")
 
 
 class Scorer(ABC):
@@ -91,16 +83,6 @@ class Scorer(ABC):
     def draw(self, dataset: Dataset, key: Key) -> bytes:  # noqa: ARG002
         """Return a JPEG of a sample with its target, for tasks without labels; empty if it cannot be drawn."""
         return b""
-
-    def warn_if_reduced(self, loss: Tensor, n: int) -> None:
-        """Warn once if a loss function returned one number for a batch of `n` samples."""
-        if loss.numel() < n and "loss_evaluated" not in self.settings:
-            self.settings["loss_evaluated"] = "one sample at a time"
-            _log.warning(
-                "the loss %s returns one number per batch, even with reduction='none', so it is evaluated one sample "
-                "at a time; one that takes `reduction` is faster",
-                self.settings["loss"],
-            )
 
 
 def one_batch_late(pending: Iterable[Pending]) -> Iterator[Scored]:
@@ -159,52 +141,3 @@ def kept_modes(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
-
-
-def loss_name(loss_func: Any) -> str:
-    """Return the name of a loss function, for people and for comparison."""
-    return getattr(loss_func, "__name__", None) or type(loss_func).__name__
-
-
-@contextmanager
-def unreduced(loss_func: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
-    """Give a loss function that returns one loss per sample if it can; afterwards the original is as it was."""
-    if not hasattr(loss_func, "reduction"):
-        yield _Unreduced(loss_func) if _takes_reduction(loss_func) else loss_func
-        return
-    reduction = loss_func.reduction
-    loss_func.reduction = "none"
-    try:
-        yield loss_func
-    finally:
-        loss_func.reduction = reduction
-
-
-class _Unreduced(partial):  # type: ignore[type-arg]
-    """A loss function called with `reduction="none"`; it keeps the function's attributes, such as `activation`."""
-
-    def __new__(cls, loss_func: Callable[..., Any]) -> _Unreduced:
-        return super().__new__(cls, loss_func, reduction="none")
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.func, name)
-
-
-def _takes_reduction(loss_func: Callable[..., Any]) -> bool:
-    try:
-        function = inspect.unwrap(loss_func)  # fastai's losses wrap a module
-        return "reduction" in inspect.signature(getattr(function, "forward", function)).parameters
-    except ValueError:  # a function written in C has no signature
-        return False
-
-
-def per_sample(loss: Tensor, n: int, evaluate_one: Callable[[int], Tensor]) -> Tensor:
-    """Return one loss per sample, [n], from an unreduced loss.
-
-    `evaluate_one` returns the loss of the sample with an index; used if the function reduces whatever it is asked.
-    """
-    if loss.numel() == n:
-        return loss.reshape(n)
-    if loss.numel() > n and loss.numel() % n == 0:
-        return loss.reshape(n, -1).mean(dim=1)
-    return torch.stack([evaluate_one(i).mean() for i in range(n)])

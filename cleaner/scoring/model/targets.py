@@ -20,7 +20,8 @@ from torch import Tensor
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import ScoredLabels, Unreadable
 from cleaner.core.tasks import ALL_IMAGES, MULTI_LABEL, OTHER, SINGLE_LABEL, check_vocab, delimiter_for, join_labels
-from cleaner.scoring.model.scorer import Arrays, Scored, per_sample, scored_batch
+from cleaner.scoring.model.losses import per_sample
+from cleaner.scoring.model.scorer import Arrays, Scored, scored_batch
 
 __all__ = ["BatchOutput", "Targets", "targets_of"]
 
@@ -64,8 +65,7 @@ class Targets(ABC):
         """Return the losses that rank samples: [n], or [n, c] where each label has a loss of its own."""
 
         def evaluate_one(i: int) -> Tensor:
-            values = (output.prediction, *output.targets)
-            return output.loss_func(*(apply(lambda tensor: tensor[i : i + 1], value) for value in values))
+            return output.loss_func(*apply(lambda tensor: tensor[i : i + 1], (output.prediction, *output.targets)))
 
         return per_sample(output.loss, len(output.targets[0]), evaluate_one)
 
@@ -143,8 +143,7 @@ class OtherTargets(Targets):
 
     def results(self, output: BatchOutput) -> list[Tensor]:
         losses = self.losses(output)
-        zeros = torch.zeros_like(losses)
-        return [zeros, losses, zeros, torch.full_like(losses, math.nan)]
+        return [torch.zeros_like(losses), losses, torch.zeros_like(losses), torch.full_like(losses, math.nan)]
 
 
 def targets_of(learn: Any) -> Targets:
@@ -176,11 +175,10 @@ def targets_of(learn: Any) -> Targets:
     return OtherTargets((ALL_IMAGES,))
 
 
-def _probabilities(output: BatchOutput, default: Callable[[Tensor], Tensor]) -> Tensor:
+def _probabilities(output: BatchOutput, default: Callable[[Tensor], Any]) -> Any:
     """Return probabilities by the loss's own activation, as `get_preds` does, or by a default."""
     activation = getattr(output.loss_func, "activation", None)
-    probabilities: Tensor = default(output.prediction.float()) if activation is None else activation(output.prediction)
-    return probabilities
+    return default(output.prediction.float()) if activation is None else activation(output.prediction)
 
 
 def _check_shapes(prediction: Any, target: Tensor, expected: list[tuple[int, ...]], meaning: str) -> None:

@@ -18,30 +18,12 @@ from torch.nn import functional
 from cleaner.core.errors import CleanerError
 from cleaner.scoring.data.checks import check_folder, check_number, common_root
 from cleaner.scoring.data.reader import Dataset, PathBatch
-from cleaner.scoring.data.torch_data import (
-    Paths,
-    TorchDataset,
-    check_dataset,
-    common_vocab,
-    transform_text,
-    warn_of_random_steps,
-)
+from cleaner.scoring.data.torch_data import Paths, TorchDataset, check_dataset, common_vocab
 from cleaner.scoring.engine import DatasetInfo, ScanJob
-from cleaner.scoring.model.scorer import (
-    Pending,
-    Scorer,
-    kept_modes,
-    loss_name,
-    per_sample,
-    scored_batch,
-    to_host,
-    unreduced,
-    weights_digest,
-)
+from cleaner.scoring.model.losses import loss_name, per_sample, unreduced, warn_if_reduced
+from cleaner.scoring.model.scorer import Pending, Scorer, kept_modes, scored_batch, to_host, weights_digest
 
 __all__ = ["TorchScorer", "torch_job"]
-
-_HALVES = (torch.float16, torch.bfloat16)
 
 
 def torch_job(
@@ -68,14 +50,13 @@ def torch_job(
     below = Path() if folder is None or paths is None else folder
     samples = {s: TorchDataset(dataset, s, labels, files[s], below, batch_size) for s, dataset in datasets.items()}
     root = folder or common_root(None, [str(dataset.own_root()) for dataset in samples.values()])
-    for split, dataset in samples.items():
+    for dataset in samples.values():
         dataset.root = root
         if outside := [name for name in dataset.folders if not Path(name).is_relative_to(root)]:
             raise CleanerError(
                 f"{outside[0]!r} is outside of the dataset's folder {str(root)!r}; pass a root=... above both"
             )
-        warn_of_random_steps(datasets[split], split)
-    transforms = {split: transform_text(dataset) for split, dataset in datasets.items()}
+    transforms = {split: dataset.transform for split, dataset in samples.items()}
     settings = {"source": "torch", "transforms": transforms, "batch_size": batch_size}
     info = DatasetInfo(root, labels, tuple(datasets))
     return ScanJob(info, samples, scorer, workers, settings, {"transform": transforms})
@@ -98,7 +79,6 @@ class TorchScorer(Scorer):
         loss_fn: Callable[..., Any] | None = None,
         device: str | torch.device | None = None,
     ) -> None:
-        _check_model(model)
         self._model, self._device = _placed(model, device)
         self._dtype = next((p.dtype for p in self._model.parameters() if p.is_floating_point()), None)
         self._loss_func = _own_loss(loss_fn, self._device)
@@ -154,7 +134,7 @@ class TorchScorer(Scorer):
                 f"expected logits of shape {expected} from the model, got {got}. Pass vocab=[...], the labels that it "
                 "was trained with, in the order of its outputs, or wrap it in a torch.nn.Module that returns logits"
             )
-        return output.float() if output.dtype in _HALVES else output
+        return output.float() if output.dtype in (torch.float16, torch.bfloat16) else output
 
     def _losses(self, loss_func: Callable[..., Any], logits: Tensor, targets: Tensor) -> Tensor:
         """Return the losses [n] of logits [n, n_classes] and targets [n]."""
@@ -180,7 +160,7 @@ class TorchScorer(Scorer):
                 f"the loss {name} has shape {tuple(loss.shape)} for {n} samples; pass one that returns one number per "
                 "sample, or one for all"
             )
-        self.warn_if_reduced(loss, n)
+        warn_if_reduced(loss, n, self.settings)
         return per_sample(loss, n, lambda i: evaluate(slice(i, i + 1)))
 
 
@@ -194,14 +174,11 @@ def _own_loss(loss_fn: Any, device: torch.device) -> Callable[..., Any]:
     return copy.deepcopy(function).to(device) if isinstance(function, nn.Module) else function
 
 
-def _check_model(model: Any) -> None:
+def _placed(model: Any, device: str | torch.device | None) -> tuple[nn.Module, torch.device]:
+    """Return the model where it is, or a copy on another device, and the device."""
     if not isinstance(model, nn.Module):
         advice = "scan a Learner with cleaner.scan(learn, out)" if hasattr(model, "dls") else "pass an instance of one"
         raise CleanerError(f"expected a torch.nn.Module as model, got {type(model).__name__}; {advice}")
-
-
-def _placed(model: nn.Module, device: str | torch.device | None) -> tuple[nn.Module, torch.device]:
-    """Return the model where it is, or a copy on another device, and the device."""
     own = next(chain(model.parameters(), model.buffers()), torch.empty(0)).device
     if device is None:
         return model, own
