@@ -77,10 +77,11 @@ class TorchDataset(Dataset):
         return partial(iter, range(self.count))
 
     def file(self, key: int) -> str:
-        if self._listing is None:
-            path = _entry(self._paths, key)
+        if self._paths is None:
+            entry = _entry(self._listing, _innermost(self._dataset, key)[1])
+            path = entry[0] if isinstance(entry, (tuple, list)) else entry
         else:
-            path = _path(_entry(self._listing, _innermost(self._dataset, key)[1]))
+            path = _entry(self._paths, key)
         if not isinstance(path, (str, os.PathLike)):
             raise CleanerError(f"the path of sample {key} of {self.split!r} is {path!r}; pass text or pathlib.Path")
         return os.path.abspath(os.path.join(self._below, os.fspath(path)))
@@ -156,9 +157,7 @@ def check_dataset(dataset: Any, paths: Any) -> None:
     """Check, without reading an image, that a dataset is map-style and that its files or `paths` are known."""
     kind = type(dataset).__name__
     if isinstance(dataset, IterableDataset) or not _is_sequence(dataset):
-        raise CleanerError(
-            f"expected a map-style dataset with __len__, got {kind}; a DataLoader has one: loader.dataset"
-        )
+        raise CleanerError(f"expected a map-style dataset with __len__, got {kind}; pass loader.dataset of a loader")
     if len(dataset) == 0:
         raise CleanerError(f"the dataset, of type {kind}, is empty; pass one with samples")
     if type(_innermost(dataset)[0]).__module__.startswith("timm."):
@@ -233,11 +232,9 @@ def _transform_text(dataset: Any, split: str) -> str:
 
 def _steps(transform: Any) -> Iterator[Any]:
     """Yield a transform and all its parts."""
-    if transform is None:
-        return
     yield transform
-    inner = getattr(transform, "transforms", None) or getattr(transform, "transform", None)
-    if inner is None and isinstance(transform, nn.Module):
+    inner = getattr(transform, "transforms", None) or getattr(transform, "transform", None) or []
+    if not inner and isinstance(transform, nn.Module):
         inner = list(transform.children())
     for step in inner if isinstance(inner, (list, tuple, nn.ModuleList)) else [inner]:
         yield from _steps(step)
@@ -255,13 +252,10 @@ def _listing(dataset: Any) -> Any:
     inner, _ = _innermost(dataset)
     for name in _LISTINGS:
         entries = getattr(inner, name, None)
-        if _is_sequence(entries) and len(entries) and isinstance(_path(_entry(entries, 0)), (str, os.PathLike)):
+        first = _entry(entries, 0) if _is_sequence(entries) and len(entries) else None
+        if isinstance(first[0] if isinstance(first, (tuple, list)) else first, (str, os.PathLike)):
             return entries
     return None
-
-
-def _path(entry: Any) -> Any:
-    return entry[0] if isinstance(entry, (tuple, list)) else entry
 
 
 def _listed_target(dataset: Any, key: int) -> Any:
