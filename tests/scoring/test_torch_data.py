@@ -256,7 +256,7 @@ def test_random_transforms_are_warned_of(
             r"bear_0.png', sample 0 of 'all', is 3, but the vocabulary has 3 .* 0 to 2$",
         ),
         (lambda x, y: (x, -1), "is -1, but the vocabulary"),
-        (lambda x, y: (x, torch.tensor([1, 0, 0])), r"of shape \(3,\).*target\.argmax\(\)"),
+        (lambda x, y: (x, torch.tensor([1, 0, 0])), r"of shape \(3,\).*target_transform=lambda t: t\.argmax\(\)"),
         (lambda x, y: ("bear_0.png", y), r"is a builtins\.str, not a tensor.*ToTensor"),
         (lambda x, y: (transforms.ToPILImage()(x), y), r"is a PIL\.Image\.Image, not a tensor.*ToTensor"),
         (lambda x, y: (x[:, :8], y), r"the shapes \(3, 16, 16\), \(3, 8, 16\).*batch size of 1"),

@@ -1,13 +1,13 @@
-"""The `Scorer` contract, and what scorers share: weights, modes, losses of single samples, copies to the host."""
+"""The `Scorer` contract, and what scorers share: copies to the host, records, weights and modes."""
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, TypeVar
+from itertools import chain, pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +25,8 @@ __all__ = [
     "Scored",
     "Scorer",
     "kept_modes",
-    "loss_name",
     "one_batch_late",
-    "per_sample",
     "scored_batch",
-    "takes_reduction",
     "to_host",
     "unscored_batch",
     "weights_digest",
@@ -39,7 +36,6 @@ Scored = ScoredBatch | ScoredLabels
 Arrays = Sequence[npt.NDArray[Any]]
 Pending = Callable[[], Scored]
 """Waits until the results of a batch are on the host, and returns them."""
-_T = TypeVar("_T")
 
 
 class Scorer(ABC):
@@ -89,15 +85,10 @@ class Scorer(ABC):
         return b""
 
 
-def one_batch_late(pending: Iterable[Callable[[], _T]]) -> Iterator[_T]:
+def one_batch_late(pending: Iterable[Pending]) -> Iterator[Scored]:
     """Yield the result of each batch after the next one was started: a GPU then never waits for a copy to the host."""
-    waiting: Callable[[], _T] | None = None
-    for started in pending:
-        if waiting is not None:
-            yield waiting()
-        waiting = started
-    if waiting is not None:
-        yield waiting()
+    end: Any = None
+    return (started() for started, _next in pairwise(chain(pending, [end])))
 
 
 def to_host(tensors: Sequence[Tensor]) -> Callable[[], list[npt.NDArray[Any]]]:
@@ -120,13 +111,7 @@ def to_host(tensors: Sequence[Tensor]) -> Callable[[], list[npt.NDArray[Any]]]:
 
 
 def scored_batch(paths: Sequence[str], arrays: Arrays, unreadable: Sequence[Unreadable]) -> ScoredBatch:
-    """Return the record of a batch with one label per image.
-
-    Args:
-        paths: n paths.
-        arrays: targets, losses, predicted classes and confidences, each [n].
-        unreadable: samples of the batch that could not be read.
-    """
+    """Return the record of a batch from its targets, losses, predicted classes and confidences, each [n]."""
     labels, losses, predicted, confidences = arrays
     columns = (labels.astype(np.int64), losses.astype(np.float64), predicted.astype(np.int64))
     return ScoredBatch(paths, *columns, confidences.astype(np.float64), unreadable)
@@ -156,28 +141,3 @@ def kept_modes(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
-
-
-def loss_name(loss_func: Any) -> str:
-    """Return the name of a loss function, for people and for comparison."""
-    return getattr(loss_func, "__name__", None) or type(loss_func).__name__
-
-
-def takes_reduction(loss_func: Callable[..., Any]) -> bool:
-    """Return whether a function accepts `reduction="none"`."""
-    return "reduction" in inspect.signature(loss_func).parameters
-
-
-def per_sample(loss: Tensor, n: int, evaluate_one: Callable[[int], Tensor]) -> Tensor:
-    """Return one loss per sample, [n], from an unreduced loss.
-
-    Args:
-        loss: what the loss function returned for a batch.
-        n: samples in the batch.
-        evaluate_one: returns the loss of the sample with an index; used if the function reduces whatever it is asked.
-    """
-    if loss.numel() == n:
-        return loss.reshape(n)
-    if loss.numel() > n and loss.numel() % n == 0:
-        return loss.reshape(n, -1).mean(dim=1)
-    return torch.stack([evaluate_one(i).mean() for i in range(n)])
