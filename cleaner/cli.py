@@ -20,10 +20,9 @@ from cleaner.core.terminal import printable
 if TYPE_CHECKING:
     from cleaner.apply.plan import Conflict
     from cleaner.apply.trash import Trash
-    from cleaner.core.journal import Operation
+    from cleaner.core.journal import Operation, RowChange
     from cleaner.core.records import Sample
     from cleaner.core.scan import Scan
-    from cleaner.core.table_journal import RowChange
 
 __all__ = ["main"]
 
@@ -364,7 +363,8 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
 
 
 def _apply(options: argparse.Namespace) -> int:
-    from cleaner.apply.execute import apply, plan
+    from cleaner.apply import apply
+    from cleaner.apply.execute import plan
     from cleaner.core.manifest import Manifest
 
     table = (options.labels, options.path_column, options.label_column)
@@ -399,7 +399,7 @@ def _add_undo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _undo(options: argparse.Namespace) -> int:
     from cleaner.apply.execute import doubt, undo
-    from cleaner.core.journal import is_of_table
+    from cleaner.core.journal import TableJournal, read
 
     asks = doubt(options.journal)
     if asks and not options.yes and not _agreed(f"{asks}. Undo it? "):
@@ -407,7 +407,7 @@ def _undo(options: argparse.Namespace) -> int:
         return 1
     report = undo(options.journal, trust=bool(asks))
     _warn(options.command, (*report.warnings, *report.notes))
-    of_table = is_of_table(Path(options.journal))
+    of_table = isinstance(read(options.journal), TableJournal)
     verb = "changed back" if of_table else "moved back"
     if of_table and report.changed:
         _say(f"{printable(str(report.changed))} was put back:")

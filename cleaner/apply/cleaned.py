@@ -9,18 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from cleaner.apply.labels import Refusal
-from cleaner.apply.plan import checked_file
-from cleaner.apply.run import warnings_of
-from cleaner.apply.tables.naming import Naming
-from cleaner.apply.values import Values, as_one_of, values_of
+from cleaner.apply.item_labels import Values, as_one_of, values_of
+from cleaner.apply.plan import Refusal, identify, manifest_warnings
+from cleaner.apply.table.path_resolver import TablePathResolver
 from cleaner.core.carried_out import carried_out
 from cleaner.core.errors import CleanerError
+from cleaner.core.files import path_from_csv
 from cleaner.core.journal import decision_key
 from cleaner.core.label_table import choose_columns, choose_path_column
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision
-from cleaner.core.scan import Scan, load
+from cleaner.core.scan_header import ScanHeader, read_scan_header
 from cleaner.core.standing import has_bytes_of
 from cleaner.core.tasks import OTHER
 from cleaner.core.terminal import printable
@@ -220,7 +219,7 @@ class _Decided:
     decisions: Mapping[str, Decision]
     root: Path
     given: str
-    scan: Scan | None
+    scan: ScanHeader | None
     label_delim: str | None
     warnings: tuple[str, ...]
     history: frozenset[str]
@@ -234,12 +233,12 @@ class _Decided:
             CleanerError: the manifest makes no sense, or where the dataset is cannot be told.
         """
         found = Manifest.existing(manifest)
-        scan = load(manifest.parent) if (manifest.parent / "scan.json").is_file() else None
+        scan = read_scan_header(manifest.parent)
         folder = scan.root if data is None and scan else data
         if folder is None:
             raise CleanerError(f"no scan beside {str(manifest)!r} says where the dataset is; give its folder as data=")
         if not Path(folder).is_dir():
-            where = scan.place if data is None and scan else str(folder)
+            where = scan.location if data is None and scan else str(folder)
             raise CleanerError(f"the dataset's folder {where!r} is not there; give the folder as data=")
         asking = {path: d for path, d in found.standing().items() if d.action in (Action.DELETE, Action.RELABEL)}
         root, given = Path(os.path.realpath(folder)), os.path.join(os.path.abspath(folder), "")
@@ -247,7 +246,7 @@ class _Decided:
         done = {each.decision[0]: each for each in carried_out(manifest.parent, root) if each.decision in keys}
         back = [path for path, each in done.items() if each.sha256 and has_bytes_of(asking[path], root, path)]
         history = frozenset(done.keys() - set(back))
-        return cls(asking, root, given, scan, label_delim, warnings_of(found), history, frozenset(back))
+        return cls(asking, root, given, scan, label_delim, manifest_warnings(found), history, frozenset(back))
 
     def values(self, values: Iterable[Any] | None) -> Values:
         """How the items have their labels, of which these are the values; None where they are not known.
@@ -266,7 +265,7 @@ class _Decided:
         text = os.fspath(item) if isinstance(item, (str, os.PathLike)) else None
         if not isinstance(text, str):
             raise CleanerError(f"an item is {item!r}, a {type(item).__name__}; paths, as text or Path, are accepted")
-        text = Naming.name_in(text.replace(os.sep, "/"))
+        text = path_from_csv(text.replace(os.sep, "/"))
         if text in wanted:
             return text
         absolute = os.path.abspath(text)
@@ -326,13 +325,13 @@ def _changes(items: Iterable[Any], labels: Sequence[Any] | None, values: Values,
         CleanerError: an item is no path, its labels are of no kind that is accepted, or a folder of the dataset cannot
             be listed.
     """
-    naming = Naming(decided.root, Path(os.getcwd()), decided.decisions)
+    naming = TablePathResolver(decided.root, Path(os.getcwd()), decided.decisions)
     wanted = {name for path in decided.decisions for name in naming.names(path)}
     known = _known(decided.scan, labels, values)
     changes = _Changes()
     for place, item in enumerate(items):
         name = decided.name(item, wanted)
-        meant = naming.meant(name) if name is not None else set()
+        meant = naming.resolve(name) if name is not None else set()
         for path in sorted(meant & decided.decisions.keys()):
             decision = decided.decisions[path]
             changes.found.add(path)
@@ -345,7 +344,7 @@ def _changes(items: Iterable[Any], labels: Sequence[Any] | None, values: Values,
                     continue
                 # A file that is gone, into the trash for example, is none to train on either.
                 if decision.action is Action.RELABEL or os.path.lexists(decided.root / path):
-                    checked_file(decision, decided.root)
+                    identify(decision, decided.root)
             except Refusal as refusal:
                 changes.left[path] = str(refusal)
                 continue
@@ -356,7 +355,7 @@ def _changes(items: Iterable[Any], labels: Sequence[Any] | None, values: Values,
     return changes
 
 
-def _known(scan: Scan | None, labels: Sequence[Any] | None, values: Values) -> frozenset[str] | None:
+def _known(scan: ScanHeader | None, labels: Sequence[Any] | None, values: Values) -> frozenset[str] | None:
     """The labels that an item may get; None where that is not known."""
     if scan is not None:
         return frozenset(scan.vocab)

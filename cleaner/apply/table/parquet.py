@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cleaner.apply.labels import Refusal
+from cleaner.apply.plan import Refusal
 from cleaner.core.errors import CleanerError
 from cleaner.core.label_table import check_parquet_types, import_pyarrow, is_parquet_text
 

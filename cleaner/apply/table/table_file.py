@@ -1,4 +1,4 @@
-"""One label table: its file as it was read, and which of its columns say what."""
+"""One label table: its file as it was read, and its columns of paths and labels."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cleaner.apply.tables.parquet import ParquetTable
-from cleaner.apply.tables.text import TextTable
+from cleaner.apply.table.parquet import ParquetTable
+from cleaner.apply.table.text import TextTable
 from cleaner.core.errors import CleanerError
+from cleaner.core.identity import version_of
 from cleaner.core.label_table import DELIMITERS, choose_columns
 
-__all__ = ["LabelTable", "content_of", "read_table", "sha256_of_bytes", "version_of"]
+__all__ = ["TableFile", "parse_table", "read_table", "sha256_of_bytes"]
 
 
 class _Content(Protocol):
@@ -26,13 +27,13 @@ class _Content(Protocol):
 
 
 @dataclass(frozen=True)
-class LabelTable:
+class TableFile:
     """A label table as it was when it was read.
 
     Attributes:
-        path: the file itself, with no link on the way.
+        path: the file, without links.
         content: its columns and rows.
-        path_column, label_column: which columns have the files and the labels.
+        path_column, label_column: names of the columns of paths and labels.
         status: of the file, taken before it was read.
         data: its bytes.
         sha256: of the bytes.
@@ -47,15 +48,15 @@ class LabelTable:
     sha256: str
 
     def rows(self) -> Iterator[tuple[int, str, str]]:
-        """Of each row the place, the path and the label.
+        """Yield the position, path cell and label of each row.
 
         Raises:
-            CleanerError: the rows make no sense.
+            CleanerError: a row is invalid.
         """
         return self.content.rows(self.path_column, self.label_column)
 
     def check_label(self, label: str) -> None:
-        """Check that the label's column can hold `label`.
+        """Check that the label column can hold `label`.
 
         Raises:
             Refusal: it cannot.
@@ -64,32 +65,26 @@ class LabelTable:
             self.content.check_label(self.label_column, label)
 
     def changed(self, changes: Mapping[int, str | None]) -> bytes:
-        """The file's bytes with other labels in the rows at some places; a row that gets None is dropped."""
+        """Return the file's bytes with other labels at some row positions; a row that gets None is dropped."""
         return self.content.changed(self.label_column, changes)
 
     def is_as_it_was(self) -> bool:
-        """Whether nobody wrote to the file since it was read, as far as the file system says."""
+        """Return whether the file was neither written to nor replaced since it was read."""
         try:
-            now = os.stat(self.path)
+            return version_of(os.stat(self.path)) == version_of(self.status)
         except OSError:
             return False
-        return version_of(now) == version_of(self.status)
 
 
-def version_of(status: os.stat_result) -> tuple[int, ...]:
-    """What changes whenever somebody writes to a file or puts another in its place."""
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def read_table(labels: str | Path, path_column: str | None, label_column: str | None) -> LabelTable:
+def read_table(labels: str | Path, path_column: str | None, label_column: str | None) -> TableFile:
     """Read a label table.
 
     Args:
         labels: a `.csv`, `.tsv` or `.parquet` file.
-        path_column, label_column: names of columns; None where they are to be told by their names.
+        path_column, label_column: names of columns; None to choose those with usual names.
 
     Raises:
-        CleanerError: there is no such file, it makes no sense, or its columns cannot be told.
+        CleanerError: there is no such file, it is invalid, or its columns are ambiguous.
     """
     path = Path(os.path.realpath(labels))
     if not path.is_file():
@@ -98,13 +93,13 @@ def read_table(labels: str | Path, path_column: str | None, label_column: str | 
         status, data = path.stat(), path.read_bytes()
     except OSError as error:
         raise CleanerError(f"the label table {str(path)!r} cannot be read: {error.strerror}") from error
-    content = content_of(path, data)
+    content = parse_table(path, data)
     chosen = choose_columns(str(path), content.columns, path_column, label_column)
-    return LabelTable(path, content, *chosen, status, data, sha256_of_bytes(data))
+    return TableFile(path, content, *chosen, status, data, sha256_of_bytes(data))
 
 
-def content_of(path: Path, data: bytes) -> _Content:
-    """The columns and rows in the bytes of a label table; its name says of which kind it is.
+def parse_table(path: Path, data: bytes) -> _Content:
+    """Parse the bytes of a label table; the suffix of its name tells the format.
 
     Raises:
         CleanerError: the bytes are no such table.
@@ -118,5 +113,5 @@ def content_of(path: Path, data: bytes) -> _Content:
 
 
 def sha256_of_bytes(data: bytes) -> str:
-    """SHA-256, 64 lower-case hexadecimal digits."""
+    """Return the SHA-256 as 64 lower-case hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from cleaner.apply.labels import Refusal
-from cleaner.apply.tables.sets import LabelSets, sets_of
+from cleaner.apply.plan import Refusal
+from cleaner.apply.table.delimiters import LabelDelimiters
 from cleaner.core.errors import CleanerError
-from cleaner.core.scan import Scan
+from cleaner.core.scan_header import ScanHeader
 from cleaner.core.tasks import MULTI_LABEL, OTHER
 
 __all__ = ["NoLabels", "OneLabel", "SeveralLabels", "Values", "as_one_of", "values_of"]
@@ -75,15 +75,15 @@ class SeveralLabels:
         sets: what joins them.
     """
 
-    def __init__(self, sets: LabelSets) -> None:
+    def __init__(self, sets: LabelDelimiters) -> None:
         self._sets = sets
 
     def of_decision(self, text: str) -> frozenset[str]:
-        return frozenset(self._sets.of_decision(text))
+        return frozenset(self._sets.split_decided(text))
 
     def of_item(self, value: Any) -> frozenset[str]:
         if isinstance(value, str):
-            return frozenset(self._sets.of_cell(value))
+            return frozenset(self._sets.split_cell(value))
         if isinstance(value, (list, tuple)):
             return frozenset(map(str, value))
         raise CleanerError(
@@ -95,9 +95,9 @@ class SeveralLabels:
         return {str(each): each for value in values if isinstance(value, (list, tuple)) for each in value}
 
     def after(self, value: Any, new_label: str, held: Callable[[str], Any]) -> Any:
-        new = self._sets.of_decision(new_label)
+        new = self._sets.split_decided(new_label)
         if isinstance(value, str):
-            return held(self._sets.cell_after(value, new))
+            return held(self._sets.replace_in_cell(value, new))
         before = self.of_item(value)
         found = [each for each in value if str(each) in new] + [held(label) for label in new if label not in before]
         return tuple(found) if isinstance(value, tuple) else found
@@ -119,7 +119,7 @@ class NoLabels:
         return value
 
 
-def values_of(scan: Scan | None, label_delim: str | None, values: Iterable[Any] | None) -> Values:
+def values_of(scan: ScanHeader | None, label_delim: str | None, values: Iterable[Any] | None) -> Values:
     """How items have their labels, by the scan and by what is said to join them in text.
 
     Args:
@@ -133,7 +133,7 @@ def values_of(scan: Scan | None, label_delim: str | None, values: Iterable[Any] 
     has_text = any(isinstance(value, str) for value in values or ())
     if scan and scan.task == MULTI_LABEL and label_delim is None and not has_text:
         label_delim = scan.label_delim  # which is looked for nowhere
-    sets = sets_of(scan, label_delim)
+    sets = LabelDelimiters.from_header(scan, label_delim)
     if sets is not None:
         return SeveralLabels(sets)
     return NoLabels() if scan and scan.task == OTHER else OneLabel()
