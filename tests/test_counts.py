@@ -42,10 +42,10 @@ from cleaner.core.suffixes import IMAGE_SUFFIXES
 from cleaner.review import grid, overview
 from cleaner.review.app import Review
 from cleaner.review.thumbnails import make_thumbnail
-from tests.apply.test_damaged_journals import VALUES, places
-from tests.apply.test_execute import TIME, Tree, make, tree
-from tests.odd_images import HARMFUL, HARMLESS, write_harmful_image
-from tests.test_malformed import OF_GRID, OF_OVERVIEW, TABLE, broken
+from tests.support.folders import TIME, Tree, make, tree
+from tests.support.malformed import TABLE, VALUES, broken, places
+from tests.support.messages import OF_GRID, OF_OVERVIEW
+from tests.support.odd_images import HARMFUL, HARMLESS, write_harmful_image
 
 
 def counts(short: int, long: int) -> list[Any]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -13,13 +11,12 @@ from types import ModuleType
 import pytest
 
 import cleaner
+from tests.support.loaded_packages import HEAVY, SCREEN, loaded_by
 
 HOUSE = Path(cleaner.__file__).parent
 FILES = {".".join(path.relative_to(HOUSE.parent).with_suffix("").parts): path for path in sorted(HOUSE.rglob("*.py"))}
 STAGES = {"scoring", "review", "apply", "interpret"}
 KNOW_ALL = {"cli", "demo", "__init__", "__main__"}
-HEAVY = {"torch", "torchvision", "fastai", "fastcore", "ray"}
-SCREEN = {"ipywidgets", "anywidget", "traitlets", "voila", "IPython", "matplotlib"}
 
 # Masks and points are shown by fastai, which does that with matplotlib; into a file, and on no screen.
 DRAWS = "cleaner.scoring.sources.fastai_drawing"
@@ -93,13 +90,6 @@ def test_every_module_is_in_a_room_that_has_rules() -> None:
 )
 def test_the_rules_find_what_they_forbid(module: str, source: str, expected: list[str]) -> None:
     assert trespasses(module, source) == expected
-
-
-def loaded_by(code: str) -> set[str]:
-    """The packages that a new interpreter has loaded after `code`."""
-    code = f"{code}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
 
 
 def test_importing_cleaner_loads_nothing_heavy() -> None:

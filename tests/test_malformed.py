@@ -24,10 +24,10 @@ from cleaner.core.records import Action, Decision, Sample, Unreadable
 from cleaner.core.scan import Scan, load
 from cleaner.review.app import Review
 from cleaner.review.thumbnails import make_thumbnail
-from tests.apply.test_execute import TIME, Tree, make, tree
-from tests.conftest import make_image
-
-TABLE = b'fname,label,note\r\ncat/1.png,cat,"a, b"\r\ncat/2.png,cat,\r\ndog/1.png,dog,x\r\n'
+from tests.support.folders import TIME, Tree, make, tree
+from tests.support.images import make_image
+from tests.support.malformed import TABLE, broken
+from tests.support.messages import OF_GRID, OF_OVERVIEW
 
 
 @pytest.fixture
@@ -45,47 +45,6 @@ def folder(tmp_path: Path) -> Path:
         sha256 = sha256_of(tmp_path / "data" / path)
         manifest.append(Decision(path, action, path[:3], new, sha256=sha256, decided_at=TIME))
     return tmp_path
-
-
-def broken(data: bytes, chance: random.Random) -> Iterator[bytes]:
-    """The bytes of a text file in ways that people, programs and disks break them; most of these make no sense."""
-    lines = data.splitlines(keepends=True)
-    middle = len(data) // 2
-    yield b""
-    yield b"\0" * 64
-    yield b"\xff\xfe" + data
-    yield data.decode().encode("utf-16")
-    yield data[:middle] + b"\xff\xfe\xfd" + data[middle:]
-    yield data[:middle] + b"\0" + data[middle:]
-    yield b"".join(lines[1:])
-    yield lines[0]
-    yield lines[0].replace(b",", b";") + b"".join(lines[1:])
-    yield data + b'"'
-    yield data.replace(b"\n", b"\n\n\n") + b'"never closed\n1,2'
-    yield b"<html><body>404 Not found</body></html>\n"
-    yield b"PK\x03\x04" + bytes(chance.randrange(256) for _ in range(200))
-    yield bytes(chance.randrange(256) for _ in range(300))
-    yield b"[" * 100_000
-    yield b"," * 5000
-    yield data.replace(b",", b"\t")
-    yield data.replace(b'"', b"'")
-    yield lines[0] + b"".join(line.rstrip(b"\r\n") + b",more,and more\n" for line in lines[1:])
-    yield lines[0] + b"".join(line.partition(b",")[2] for line in lines[1:])
-    while True:
-        kind, at = chance.randrange(4), chance.randrange(len(data))
-        if kind == 0:
-            yield data[:at]
-        elif kind == 1:
-            yield data[:at] + bytes([chance.randrange(256)]) + data[at + 1 :]
-        elif kind == 2:
-            until = min(len(data), at + chance.randrange(1, 40))
-            yield data[:at] + data[until:]
-        else:
-            cells = data.split(b",")
-            cells[chance.randrange(len(cells))] = chance.choice(
-                [b"", b"-1", b"1e999", b"../../etc/passwd", b"/etc/passwd", b"x" * 70_000, b"\r", b'"', b"=1+1", b"{}"]
-            )
-            yield b",".join(cells)
 
 
 def manifests(folder: Path) -> tuple[Path, list[list[str]]]:
@@ -153,21 +112,6 @@ def contents_of(found: Tree) -> list[bytes]:
 
 IMAGES = {"png": "PNG", "jpg": "JPEG", "gif": "GIF", "bmp": "BMP", "tif": "TIFF", "webp.png": "WEBP"}
 EACH_IMAGE = 10
-# Messages that make sense, for each of their fields to be put wrong.
-OF_GRID: list[dict[str, Any]] = [
-    {"kind": "turn", "page": 1},
-    {"kind": "filter", "show": "undecided", "predicted": "dog", "text": "cat", "order": "name", "page_size": 7},
-    {"kind": "move", "by": 1, "extend": True},
-    {"kind": "point", "path": "train/cat/cat_02.png", "extend": True, "toggle": True},
-    {"kind": "select", "what": "page"},
-    {"kind": "decide", "path": "train/cat/cat_01.png", "action": "relabel", "new_label": "dog"},
-    {"kind": "act", "serial": 1, "action": "relabel", "new_label": "dog"},
-    {"kind": "keep_rest", "serial": 1},
-    {"kind": "large", "path": "train/cat/cat_01.png"},
-    *({"kind": kind} for kind in ("undo", "redo", "news", "ready")),
-    {"kind": "reviewer", "name": "ben"},
-]
-OF_OVERVIEW: list[dict[str, Any]] = [{"kind": "ready"}, {"kind": "open", "label": "dog", "predicted": "fox"}]
 NO_VALUES: list[Any] = [None, 2.5, math.nan, -(10**30), [], ["page"], {}, {"a": [[[1]]]}, "x" * 10**6, "\0", "../cat"]
 # Where the last two of these make sense.
 ANY_TEXT = ("text", "name")
@@ -266,7 +210,7 @@ def test_a_malformed_input_is_told_and_changes_no_file_of_the_dataset(
 
 def learner_of(folder: Path) -> Path:
     """An exported learner that knows the classes of the dataset."""
-    from tests.scoring.learners import make_folder, make_learner
+    from tests.support.learners import make_folder, make_learner
 
     make_learner(make_folder(folder / "known")).export(folder / "learner.pkl")
     return folder / "learner.pkl"

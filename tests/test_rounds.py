@@ -18,8 +18,8 @@ from cleaner.core.records import Action
 from cleaner.core.rounds import history
 from cleaner.core.scan import Scan
 from cleaner.review.session import Session
-from tests.apply.test_execute import tree
-from tests.scoring.learners import make_model
+from tests.support.folders import tree
+from tests.support.learners import make_model
 
 VOCAB = ("airplane", "automobile", "frog")
 PER_CLASS, WRONG = 60, 6

@@ -12,7 +12,6 @@ import os
 import random
 import select
 import shutil
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -33,7 +32,8 @@ from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Sample
 from cleaner.core.rounds import history, take_over
 from cleaner.core.scan import Scan, load
-from tests.apply.test_execute import TIME, make, make_scan, tree
+from tests.support.crashes import killed_in
+from tests.support.folders import TIME, make, make_scan, tree
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 COUNTS = [pytest.param(10, id="short"), pytest.param(200, id="long", marks=pytest.mark.long)]
@@ -77,27 +77,6 @@ def make_place(folder: Path, count: int = 40) -> Place:
         decisions.append(Decision(path, action, path[:3], new, sha256=sha256_of(root / path), decided_at=TIME))
     Manifest(manifest).append(*decisions)
     return Place(root, manifest, table, tree(root))
-
-
-def killed_in(call: Callable[[], object], seconds: float, begun: Callable[[], bool] = lambda: True) -> bool:
-    """Run a call in a process of its own and kill that some time after it has begun; false if it had ended by then."""
-    child = os.fork()
-    if child == 0:
-        try:
-            call()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    ended, since = (0, 0), None
-    while ended == (0, 0) and (since is None or time.perf_counter() < since + seconds):
-        since = time.perf_counter() if since is None and begun() else since
-        ended = os.waitpid(child, os.WNOHANG)
-    if ended == (0, 0):
-        os.kill(child, signal.SIGKILL)
-        ended = os.waitpid(child, 0)
-    status = os.waitstatus_to_exitcode(ended[1])
-    assert status in (0, -signal.SIGKILL), "the call failed by itself"
-    return status != 0
 
 
 def contents(found: dict[str, object]) -> Counter[bytes]:

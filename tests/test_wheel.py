@@ -10,10 +10,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from hosts import TOKEN, served
 from packaging.requirements import Requirement
 
-from tests.conftest import make_scan
+from tests.support.hosts import TOKEN, served
+from tests.support.scans import make_scan
 
 ROOT = Path(__file__).parents[1]
 CHECK = """

@@ -20,9 +20,9 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision
-from tests.apply.test_execute import TIME, delete, make, make_scan, relabel, tree
-from tests.core.test_standing import Place as ClassFolders
-from tests.scoring.learners import VOCAB, make_folder, make_learner
+from tests.support.class_folders import Place as ClassFolders
+from tests.support.folders import TIME, delete, make, make_scan, relabel, tree
+from tests.support.learners import VOCAB, make_folder, make_learner
 
 FILES = ("cat/1.png", "cat/2.png", "dog/3.png", "dog/4.png", "fox/5.png")
 LABELS = [path.partition("/")[0] for path in FILES]

@@ -26,9 +26,10 @@ from cleaner.core.records import Action, Decision, Sample
 from cleaner.core.scan import Scan
 from cleaner.core.tasks import ALL_IMAGES, OTHER, join_labels
 from cleaner.review.session import Session
-from tests.apply.test_execute import tree
-from tests.conftest import make_image, make_label_scan
-from tests.scoring.learners import make_model
+from tests.support.folders import tree
+from tests.support.images import make_image
+from tests.support.learners import make_model
+from tests.support.scans import make_label_scan
 
 FILES = ["0.png", "1.png", "2.png", "3.png"]
 CELLS = ["", "cat", "dog", "dog cat"]

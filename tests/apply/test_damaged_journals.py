@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -14,12 +13,9 @@ import pytest
 
 from cleaner.apply.execute import apply
 from cleaner.cli import main
-from tests.apply.test_execute import Place, delete, relabel, tree
+from tests.support.folders import Place, delete, relabel, tree
+from tests.support.malformed import VALUES, places
 
-VALUES: list[Any] = [
-    None, True, 1, -1, 1.5, 10**30, math.inf, "x", "\0", "\ud800", "../x", "/", "x" * 5000,
-    [], [1], ["a"], [[]], [None], {}, {"a": 1}, {"a": {"b": []}},
-]  # fmt: skip
 TEXTS = ("new_label", "decided_at", "written", "name", "label", "cell")
 PATHS = ("source", "target", "path")
 NUMBERS = ("size", "modified", "inode", "place", "mode")
@@ -45,14 +41,6 @@ def makes_sense(field: str, value: Any) -> bool:
         return value == "/"
     # An empty state is no field of an operation, but an operation without it is one.
     return field in ANY
-
-
-def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to every field of the lines of a journal."""
-    for key, each in value.items() if isinstance(value, dict) else enumerate(value):
-        yield (*at, key)
-        if isinstance(each, (dict, list)):
-            yield from places(each, (*at, key))
 
 
 def damages(lines: list[Any]) -> Iterator[tuple[tuple[Any, ...], Any, str]]:

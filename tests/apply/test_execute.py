@@ -9,7 +9,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,78 +25,8 @@ from cleaner.core.files import TRASH, sha256_of
 from cleaner.core.journal import State
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision
-from cleaner.core.scan import Scan
-
-TIME = "2026-01-31T12:00:00Z"
-Tree = dict[str, object]
-
-
-def delete(path: str, **changes: Any) -> Decision:
-    return Decision(**{"path": path, "action": Action.DELETE, "decided_at": TIME, **changes})
-
-
-def relabel(path: str, new_label: str, **changes: Any) -> Decision:
-    return Decision(**{"path": path, "action": Action.RELABEL, "new_label": new_label, "decided_at": TIME, **changes})
-
-
-def make(path: Path, content: str = "") -> None:
-    """A file with its own bytes and a time of change long ago."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes((content or str(path)).encode())
-    os.utime(path, ns=(10**18, 10**18 + len(str(path))))
-
-
-def make_scan(root: Path, *vocab: str) -> Path:
-    """An empty scan, so that its labels are known; gives the path of its manifest."""
-    scan = Scan(root, vocab, ("train",), 1, {"train": 0}, (), {"train": {}})
-    return scan.write(root.parent / "scan").manifest_path
-
-
-def tree(root: Path) -> Tree:
-    """What lies below `root`: of files the bytes and the time of change; the trash of any journal is `journal`."""
-    found: Tree = {}
-    for path in sorted(root.rglob("*")):
-        parts = path.relative_to(root).parts
-        name = "/".join(["journal" if part.startswith("journal-") else part for part in parts])
-        found[name] = None if path.is_dir() else (path.read_bytes(), path.stat().st_mtime_ns)
-    return found
-
-
-class Place:
-    """A dataset with a manifest beside it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.root = folder / "data"
-        self.manifest = folder / "scan" / "decisions.csv"
-        for name in ("cat/1", "cat/2", "cat/3", "dog/1", "dog/4", "fox/5"):
-            make(self.root / f"{name}.png")
-        self.before = tree(self.root)
-
-    def decide(self, *decisions: Decision) -> None:
-        """As the app does, which writes the hash of what it shows."""
-        Manifest(self.manifest).append(*(self.with_hash(decision) for decision in decisions))
-
-    def with_hash(self, decision: Decision) -> Decision:
-        file = self.root / decision.path
-        return replace(decision, sha256=decision.sha256 or sha256_of(file)) if file.is_file() else decision
-
-    def decide_all(self) -> None:
-        """Deletes, a name that is taken, a class without a folder, and a decision that cannot be carried out."""
-        make_scan(self.root, "cat", "dog", "fox", "cow")
-        self.decide(
-            delete("cat/1.png"),
-            relabel("dog/1.png", "cat"),
-            relabel("cat/2.png", "cow"),
-            relabel("fox/5.png", "dog"),
-            delete("dog/4.png"),
-            relabel("cat/3.png", "bird"),
-        )
-
-    def apply(self) -> Report:
-        return apply(self.manifest, self.root)
-
-    def journals(self) -> list[Path]:
-        return sorted(self.manifest.parent.glob("journal-*"))
+from tests.support.crashes import by_links, by_placeholders, in_a_process_that_dies, interrupted, one_step
+from tests.support.folders import TIME, Place, Tree, delete, make, make_scan, relabel, tree
 
 
 @pytest.fixture
@@ -244,26 +173,6 @@ def random_decisions(draw: st.DrawFn, root: Path, paths: list[str]) -> list[Deci
             )
         )
     return decisions
-
-
-@contextmanager
-def interrupted(monkeypatch: pytest.MonkeyPatch, at: int, after: bool = False) -> Iterator[None]:
-    """In here the `at`-th move never comes to be, or is the last thing that is done."""
-    count = 0
-    move = moves.move
-
-    def counting(source: Path, target: Path) -> None:
-        nonlocal count
-        count += 1
-        if count == at and not after:
-            raise KeyboardInterrupt
-        move(source, target)
-        if count == at:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(moves, "move", counting)
-        yield
 
 
 SOME_PATHS = st.lists(PATHS, min_size=1, max_size=12, unique=True)
@@ -869,57 +778,6 @@ def test_a_folder_that_cannot_be_synced_is_noted(place: Place, monkeypatch: pyte
     report = place.apply()
     assert (len(report.done), len(report.notes), report.conflicts) == (1, 2, ())
     assert journal.read(report.journal).state is State.FINISHED
-
-
-CHANGING = ("replace", "rename", "link", "unlink", "mkdir", "rmdir", "fsync", "truncate")
-
-
-def in_a_process_that_dies(at: int, call: Callable[[], object], system: Callable[[pytest.MonkeyPatch], None]) -> bool:
-    """Run a call in a process that ends at once before its `at`-th change of a file; true if it came to that."""
-    child = os.fork()
-    if child == 0:
-        count = 0
-
-        def dying(function: Callable[..., Any]) -> Callable[..., Any]:
-            def wrapped(*args: Any, **options: Any) -> Any:
-                nonlocal count
-                count += 1
-                if count == at:
-                    os._exit(9)
-                return function(*args, **options)
-
-            return wrapped
-
-        try:
-            patch = pytest.MonkeyPatch()
-            system(patch)
-            for name in CHANGING:
-                patch.setattr(os, name, dying(getattr(os, name)))
-            if moves._rename_noreplace is not None:
-                patch.setattr(moves, "_rename_noreplace", dying(moves._rename_noreplace))
-            call()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert status in (0, 9)
-    return status == 9
-
-
-def one_step(_: pytest.MonkeyPatch) -> None:
-    """As this system is."""
-
-
-def by_links(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(moves, "_rename_noreplace", None)
-
-
-def by_placeholders(patch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
-
-    by_links(patch)
-    patch.setattr(os, "link", refuse)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -22,17 +22,8 @@ from cleaner.core.files import TRASH, sha256_of
 from cleaner.core.journal import Operation
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision
-from tests.apply.test_execute import (
-    TIME,
-    delete,
-    in_a_process_that_dies,
-    interrupted,
-    make,
-    make_scan,
-    one_step,
-    relabel,
-    tree,
-)
+from tests.support.crashes import in_a_process_that_dies, interrupted, one_step
+from tests.support.folders import TIME, delete, make, make_scan, relabel, tree
 
 PETS = r"(.+)_\d+.jpg$"
 VOCAB = ("Abyssinian", "Bengal", "Egyptian_Mau", "beagle")

@@ -16,7 +16,7 @@ from cleaner.apply.labels import FolderLabels
 from cleaner.apply.plan import Done, Plan, make_plan
 from cleaner.core.files import MOST_BYTES, TRASH, sha256_of
 from cleaner.core.records import Action, Decision
-from tests.odd_images import write_harmful_image
+from tests.support.odd_images import write_harmful_image
 
 TRASH_FOLDER = f"{TRASH}/journal-x"
 TIME = "2026-01-31T12:00:00Z"

@@ -18,7 +18,7 @@ from cleaner.core import journal as journals
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, sha256_of
 from cleaner.core.settings import journal_key, settings_file
-from tests.apply.test_execute import TIME, Place, delete, make, relabel, tree
+from tests.support.folders import TIME, Place, delete, make, relabel, tree
 
 UNKNOWN = "not known to be a journal that you wrote"
 

@@ -15,7 +15,8 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH
 from cleaner.core.journal import State
 from cleaner.core.records import Action, Decision
-from tests.apply.test_execute import TIME, Place, delete, in_a_process_that_dies, make, one_step, relabel, tree
+from tests.support.crashes import in_a_process_that_dies, one_step
+from tests.support.folders import TIME, Place, delete, make, relabel, tree
 
 
 @pytest.fixture

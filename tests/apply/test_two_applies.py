@@ -18,7 +18,7 @@ from cleaner.apply.tables.table import LabelTable
 from cleaner.core.errors import CleanerError
 from cleaner.core.journal import Journal
 from cleaner.core.manifest import Manifest
-from tests.apply.test_execute import Place, delete, relabel, tree
+from tests.support.folders import Place, delete, relabel, tree
 
 fcntl = pytest.importorskip("fcntl")
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.conftest import SHARED_DATA
+from tests.support.images import SHARED_DATA
 
 PHOTO_CLASSES = 10
 SMALL_CLASSES = 1000

@@ -34,8 +34,8 @@ from PIL import Image
 from cleaner.core.records import Sample
 from cleaner.core.scan import Scan
 from tests.benchmarks import datasets
-from tests.browser import hosts
-from tests.conftest import CHROMIUM_FLAGS
+from tests.support import hosts
+from tests.support.browser_app import CHROMIUM_FLAGS
 
 PAGE = 30
 PAUSE = 1.0  # seconds between two actions

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from app import App
-from hosts import PATIENCE, voila
-
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.scan import load
+from tests.support.browser_app import App
+from tests.support.hosts import PATIENCE, voila
 
 PER_CLASS = 1000
 

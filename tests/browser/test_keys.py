@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from app import App
-from hosts import PATIENCE, Host, jupyterlab, notebook7, voila, wait_until
 
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Unreadable
 from cleaner.core.scan import Scan, load
-from tests.conftest import make_scan
+from tests.support.browser_app import App
+from tests.support.hosts import PATIENCE, Host, jupyterlab, notebook7, voila, wait_until
+from tests.support.scans import make_scan
 
 HOSTS = [
     pytest.param(voila, id="voila"),

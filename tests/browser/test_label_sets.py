@@ -10,16 +10,15 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from app import App
-from hosts import PATIENCE, Host, served, voila
-from test_looks import violations
 
 import cleaner
 from cleaner.core.manifest import Manifest
 from cleaner.core.scan import Scan
 from cleaner.core.tasks import ALL_IMAGES
 from cleaner.demo import make_label_sets, make_masks
-from tests.conftest import make_label_scan
+from tests.support.browser_app import App, violations
+from tests.support.hosts import PATIENCE, Host, served, voila
+from tests.support.scans import make_label_scan
 
 
 def train(dls: Any, model: Any, epochs: int, loss_func: Any = None) -> Any:

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
-from app import App
-from hosts import PATIENCE, Host, served
 
 from cleaner.core.scan import Scan
 from cleaner.demo import make_dataset, train
 from cleaner.scoring.trained import scan_folder
+from tests.support.browser_app import App, violations
+from tests.support.hosts import PATIENCE, Host, served
 
 WIDTHS = (1024, 1280, 2400)
 
@@ -55,19 +54,6 @@ def page(themed: tuple[str, Host], digits: Scan, chromium: Any) -> Iterator[Any]
     yield page
     page.goto("about:blank")  # which ends the kernel
     page.close()
-
-
-def violations(page: Any) -> list[str]:
-    """What axe-core finds serious or critical on the page as it is."""
-    script = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
-    page.evaluate(f"() => {{ {script}\n window.axe = axe; }}")
-    found = page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")
-    return [
-        f"{each['impact']} {each['id']}: {node['html'][:200]} {node['failureSummary']}"
-        for each in found["violations"]
-        if each["impact"] in ("serious", "critical")
-        for node in each["nodes"][:3]
-    ]
 
 
 def picture(page: Any, name: str) -> None:

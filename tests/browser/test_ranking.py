@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from app import App
-from hosts import PATIENCE, voila
 
 import cleaner
-from tests.conftest import make_image
+from tests.support.browser_app import App
+from tests.support.hosts import PATIENCE, voila
+from tests.support.images import make_image
 
 PATHS = [f"{label}/{label}_{n}.png" for label in ("cat", "dog") for n in range(4)]
 

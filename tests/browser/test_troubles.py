@@ -13,14 +13,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from app import App
-from hosts import PATIENCE, Host, jupyterlab, voila, wait_until
 
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Unreadable
 from cleaner.core.scan import Scan, load
-from tests.conftest import make_image, make_scan
+from tests.support.browser_app import App
+from tests.support.hosts import PATIENCE, Host, jupyterlab, voila, wait_until
+from tests.support.images import make_image
+from tests.support.scans import make_scan
 
 HOSTS = [pytest.param(voila, id="voila"), pytest.param(jupyterlab, id="jupyterlab")]
 Starter = Callable[[Path, Path], AbstractContextManager[Host]]

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from app import App
 from fastai.vision import all as fastai
-from hosts import PATIENCE, voila
 
 from cleaner.cli import main
 from cleaner.core.files import sha256_of
 from cleaner.core.scan import load
-from tests.apply.test_execute import tree
-from tests.scoring.digits import NAME_PATTERN, digits, in_a_table, in_names, trained_model, write
+from tests.support.browser_app import App
+from tests.support.digits import NAME_PATTERN, digits, in_a_table, in_names, trained_model, write
+from tests.support.folders import tree
+from tests.support.hosts import PATIENCE, voila
 
 OPTIONS: dict[str, Any] = {"bs": 16, "num_workers": 0}
 

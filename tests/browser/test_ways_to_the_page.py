@@ -12,9 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from hosts import PATIENCE, TOKEN, Host, served, voila, wait_until
 
 from cleaner.core.scan import Scan
+from tests.support.hosts import PATIENCE, TOKEN, Host, served, voila, wait_until
 
 PROTOCOL = b"\r\nSec-WebSocket-Protocol:"
 UPGRADE = b"\r\nUpgrade:"

@@ -38,7 +38,7 @@ from cleaner.core.files import (
     temporary_beside,
     write_whole,
 )
-from tests.odd_images import write_harmful_image
+from tests.support.odd_images import write_harmful_image
 
 FORMULAS = ["=1+1.png", "+a.png", "-a.png", "@a.png", "\ta.png", "\ra.png", "=cat/a.png"]
 

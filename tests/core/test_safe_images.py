@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hosts import wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, features
@@ -20,7 +19,8 @@ from PIL import Image, ImageFile, features
 from cleaner.core import safe_images
 from cleaner.core.files import RefusedFile
 from cleaner.core.safe_images import FORMATS, MOST_PIXELS, check_image, opened_image, within_bounds
-from tests.odd_images import (
+from tests.support.hosts import wait_until
+from tests.support.odd_images import (
     HARMFUL,
     HARMLESS,
     KINDS,

@@ -12,7 +12,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -23,6 +22,7 @@ from cleaner.core.manifest import Manifest
 from cleaner.core.records import LOSS_EDGES, Action, ClassLosses, Decision, Sample, Unreadable
 from cleaner.core.scan import Scan, check_out, load, vocab_change
 from cleaner.core.tasks import MULTI_LABEL, SINGLE_LABEL
+from tests.support.scan_records import as_text, make
 
 ODD = ["a,b", 'say "cheese"', "two\nlines", "cr\rlf\r\n", "😀", "=1+1", "<b>bold</b>", " ", "", "nan", "-5", "\u2028"]
 ODD += ["'=1", "''@", "'", "'a", "\n="]
@@ -77,14 +77,6 @@ def scans(draw: st.DrawFn) -> Scan:
     )
 
 
-def as_text(scan: Scan) -> dict[str, str]:
-    """Every field but the folder as text, so that NaN equals NaN; the files hold numbers as float32."""
-    numbers = [(float(np.float32(s.loss)), float(np.float32(s.confidence))) for s in scan.samples]
-    samples = tuple(replace(s, loss=n[0], confidence=n[1]) for s, n in zip(scan.samples, numbers, strict=True))
-    scan = replace(scan, samples=samples, folder=None)
-    return {each.name: repr(getattr(scan, each.name)) for each in fields(scan)}
-
-
 @settings(deadline=None, max_examples=100)
 @given(scan=scans())
 def test_what_is_written_comes_back(scan: Scan) -> None:
@@ -93,34 +85,6 @@ def test_what_is_written_comes_back(scan: Scan) -> None:
         back = load(Path(folder, "new", "scan"))
     assert as_text(back) == as_text(scan)
     assert back.folder == scan.folder == Path(folder, "new", "scan")
-
-
-def make(**changes: Any) -> Scan:
-    """Two splits, three labels, with a tie and a loss that is not finite."""
-    samples = (
-        Sample("train", "cat", 1, "train/cat/n.png", math.nan, "dog", 0.5),
-        Sample("train", "cat", 2, "train/cat/b.png", 3.0, "dog", 0.9),
-        Sample("train", "dog", 1, "train/dog/a.png", 3.0, "cat", 0.8),
-        Sample("train", "dog", 2, "train/dog/c.png", 0.5, "dog", 0.7),
-        Sample("valid", "cat", 1, "valid/cat/i.png", math.inf, "fox", 1.0),
-    )
-    cells = {
-        "train": {("cat", "cat"): 7, ("cat", "dog"): 2, ("dog", "cat"): 2, ("dog", "dog"): 9},
-        "valid": {("cat", "fox"): 5, ("cat", "cat"): 1},
-    }
-    histogram = (6, *[0] * (len(LOSS_EDGES) - 1), 0)
-    histogram = tuple(2 if n and LOSS_EDGES[n - 1] == 5 else count for n, count in enumerate(histogram))
-    values = {
-        "losses": (ClassLosses("train", "cat", 9, 2, 0.5, 1, histogram),),
-        "root": Path("/data"),
-        "vocab": ("cat", "dog", "fox"),
-        "splits": ("train", "valid"),
-        "k": 2,
-        "scored": {"train": 20, "valid": 6},
-        "samples": samples,
-        "cells": cells,
-    }
-    return Scan(**{**values, **changes})
 
 
 def paths(samples: Any) -> list[str]:

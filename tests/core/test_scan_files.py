@@ -20,7 +20,7 @@ from cleaner.core.records import Unreadable
 from cleaner.core.scan import LazyRecords, Scan, load
 from cleaner.core.scan_files import ReplacedScanError, writing
 from cleaner.core.tasks import drawn_file
-from tests.core.test_scan import as_text, make
+from tests.support.scan_records import as_text, make
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 KILLED = 9

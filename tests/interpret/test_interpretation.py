@@ -22,9 +22,9 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.records import Sample
 from cleaner.core.scan import Scan
 from cleaner.interpret.interpretation import Interpretation
-from tests.conftest import make_image
-from tests.odd_images import write_odd_image
-from tests.scoring.learners import make_folder, make_learner
+from tests.support.images import make_image
+from tests.support.learners import make_folder, make_learner
+from tests.support.odd_images import write_odd_image
 
 mpl.use("Agg")
 

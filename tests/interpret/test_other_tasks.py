@@ -21,7 +21,8 @@ from cleaner.core.scan import Scan
 from cleaner.core.tasks import ALL_IMAGES, OTHER, drawn_file
 from cleaner.interpret.interpretation import Interpretation
 from cleaner.review.session import Session
-from tests.conftest import make_image, make_label_scan
+from tests.support.images import make_image
+from tests.support.scans import make_label_scan
 
 mpl.use("Agg")
 

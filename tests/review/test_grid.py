@@ -18,28 +18,9 @@ from cleaner.core.records import Action, Decision, Unreadable
 from cleaner.core.scan import Scan
 from cleaner.review.app import Review
 from cleaner.review.session import UNREADABLE
-from tests.conftest import make_image
-from tests.odd_images import HARMFUL, write_harmful_image
-
-
-class Page:
-    """The side of the browser: sends messages, and has what came back."""
-
-    def __init__(self, scan: Scan) -> None:
-        self.review = Review(scan, reviewer="anna", page_size=5)
-        self.replies: list[tuple[dict[str, Any], list[bytes]]] = []
-        self.review.grid.send = lambda content, buffers=None: self.replies.append((content, buffers or []))
-
-    def say(self, content: object) -> dict[str, Any]:
-        """Send a message and return the one reply to it."""
-        before = len(self.replies)
-        self.review.grid._handle_custom_msg(content, [])
-        (reply,) = self.replies[before:]
-        return reply[0]
-
-    @property
-    def last(self) -> tuple[dict[str, Any], list[bytes]]:
-        return self.replies[-1]
+from tests.support.images import make_image
+from tests.support.odd_images import HARMFUL, write_harmful_image
+from tests.support.review_page import Page
 
 
 @pytest.fixture

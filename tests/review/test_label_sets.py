@@ -20,8 +20,9 @@ from cleaner.core.scan import Scan
 from cleaner.core.tasks import ALL_IMAGES, OTHER, drawn_file
 from cleaner.review.app import Review
 from cleaner.review.session import ABSENT, UNREADABLE, Session
-from tests.conftest import make_image, make_label_scan
-from tests.review.test_grid import Page
+from tests.support.images import make_image
+from tests.support.review_page import Page
+from tests.support.scans import make_label_scan
 
 
 @pytest.fixture

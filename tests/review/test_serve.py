@@ -16,7 +16,6 @@ from typing import Any
 
 import psutil
 import pytest
-from hosts import TOKEN, Host, free_port, voila, wait_until
 
 from cleaner.cli import main
 from cleaner.core.errors import CleanerError
@@ -24,6 +23,7 @@ from cleaner.core.scan import Scan
 from cleaner.review import visitors
 from cleaner.review.app import Notice, Review
 from cleaner.review.serve import Secret, notebook_path, review_of_environment, serve
+from tests.support.hosts import TOKEN, Host, free_port, voila, wait_until
 
 
 def test_it_is_not_served_without_the_token(scan: Scan, tmp_path: Path, unused_address: list[str]) -> None:
@@ -69,7 +69,7 @@ def unused_address(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    monkeypatch.setattr("hosts.free_port", lambda: port)
+    monkeypatch.setattr("tests.support.hosts.free_port", lambda: port)
     return [f"http://127.0.0.1:{port}/"]
 
 

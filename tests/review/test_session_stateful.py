@@ -17,7 +17,7 @@ from cleaner.core.records import Action, Decision, Unreadable
 from cleaner.core.scan import Scan
 from cleaner.review.place import ORDERS, SHOWS
 from cleaner.review.session import UNREADABLE, Session
-from tests.conftest import make_scan
+from tests.support.scans import make_scan
 
 LABELS = ("cat", "dog", "fox")
 

@@ -8,13 +8,13 @@ from threading import Event, Thread
 
 import numpy as np
 import pytest
-from hosts import wait_until
 from PIL import Image
 
 from cleaner.core import images
 from cleaner.review.thumbnails import Thumbnail, Thumbnails, make_thumbnail
-from tests.conftest import make_image
-from tests.odd_images import HARMFUL, HARMLESS, KINDS, UNREADABLE, write_harmful_image, write_odd_image
+from tests.support.hosts import wait_until
+from tests.support.images import make_image
+from tests.support.odd_images import HARMFUL, HARMLESS, KINDS, UNREADABLE, write_harmful_image, write_odd_image
 
 
 def opened(data: bytes) -> Image.Image:

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hosts import TOKEN, Host, served, wait_until
 from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1, serialize_msg_to_ws_v1
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.scan import Scan
 from cleaner.review.frames import PROTOCOL, check_frame
-from tests.conftest import make_scan
+from tests.support.hosts import TOKEN, Host, served, wait_until
+from tests.support.scans import make_scan
 
 UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 

@@ -24,8 +24,8 @@ from cleaner.scoring import checkpoint, engine
 from cleaner.scoring.sources import addresses
 from cleaner.scoring.sources.addresses import Address
 from cleaner.scoring.sources.fastai import FastaiSource
-from tests.conftest import make_image
-from tests.scoring.learners import make_folder, make_learner, make_model
+from tests.support.images import make_image
+from tests.support.learners import make_folder, make_learner, make_model
 
 MEMORY = "memory://bucket/images"
 

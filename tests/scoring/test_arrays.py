@@ -31,8 +31,8 @@ from cleaner.core.records import Action, Decision
 from cleaner.core.scan import Scan, load
 from cleaner.scoring.sources import feeds
 from cleaner.scoring.sources.feeds import Feed, Repeats
-from tests.conftest import make_image
-from tests.test_house import HEAVY, SCREEN, loaded_by
+from tests.support.images import make_image
+from tests.support.loaded_packages import HEAVY, SCREEN, loaded_by
 
 FILES = ("top_losses.csv", "confusion.csv", "classes.csv", "unreadable.csv")
 TIME = "2026-01-31T12:00:00Z"

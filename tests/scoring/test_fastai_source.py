@@ -25,9 +25,9 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.records import Action, Decision
 from cleaner.scoring.sources import loading
 from cleaner.scoring.sources.fastai_loading import leave_out_empty_padding
-from tests.conftest import make_image
-from tests.odd_images import HARMFUL, HARMLESS, KINDS, UNREADABLE, write_harmful_image, write_odd_image
-from tests.scoring.learners import VOCAB, make_folder, make_learner, make_model, plain_losses
+from tests.support.images import make_image
+from tests.support.learners import VOCAB, make_folder, make_learner, make_model, plain_losses
+from tests.support.odd_images import HARMFUL, HARMLESS, KINDS, UNREADABLE, write_harmful_image, write_odd_image
 
 
 def reduces_whatever_it_is_told(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

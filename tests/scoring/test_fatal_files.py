@@ -16,7 +16,6 @@ import psutil
 import pytest
 import torch
 from fastai.vision import all as fastai
-from hosts import wait_until
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
@@ -27,9 +26,10 @@ from cleaner.scoring.checkpoint import Keeper, Part
 from cleaner.scoring.fatal_files import FatalFiles, LostReaderError, ReadingNotes
 from cleaner.scoring.sources import loading
 from cleaner.scoring.sources.torch_dataset import Samples
-from tests.conftest import make_image
-from tests.scoring.fatal_scan import FATAL_WIDTH, SCANS, Ends
-from tests.scoring.learners import make_folder
+from tests.support.fatal_scan import FATAL_WIDTH, SCANS, Ends
+from tests.support.hosts import wait_until
+from tests.support.images import make_image
+from tests.support.learners import make_folder
 
 REASON = "the process that read it was ended by the system (signal 9), as happens where memory runs out"
 # In batches of four: two in one batch, one in another.
@@ -87,7 +87,7 @@ def test_the_same_command_without_workers_gets_past_them(resume: bool, data: Pat
     make_fatal(data, FATAL)
     expected = SCANS["torch"](ends("raise", tmp_path), data, tmp_path / "expected", workers=0)
     options = json.dumps({"workers": 0, "resume": resume})
-    command = [sys.executable, "-m", "tests.scoring.fatal_scan", "kill", "torch", data, tmp_path / "scan", options]
+    command = [sys.executable, "-m", "tests.support.fatal_scan", "kill", "torch", data, tmp_path / "scan", options]
     runs = [subprocess.run(command, capture_output=True, text=True, check=False) for _ in range(2)]
     assert [run.returncode for run in runs] == [-signal.SIGKILL] * 2  # one for each batch that holds some
     last = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -104,7 +104,7 @@ def test_the_same_command_gets_past_a_fatal_image_at_an_address(workers: int, da
     make_fatal(data, FATAL[-1:])
     expected = SCANS["fastai"](ends("raise", tmp_path), f"local://{data}", tmp_path / "expected", workers=0)
     options = json.dumps({"workers": workers})
-    command = [sys.executable, "-m", "tests.scoring.fatal_scan", "kill", "fastai", f"local://{data}"]
+    command = [sys.executable, "-m", "tests.support.fatal_scan", "kill", "fastai", f"local://{data}"]
     codes = []
     while not codes or (codes[-1] and len(codes) < 3):
         run = subprocess.run([*command, tmp_path / "scan", options], capture_output=True, text=True, check=False)
@@ -124,7 +124,7 @@ def test_a_scan_that_is_killed_loses_no_image(
     (tmp_path / "begun").unlink()
     options = json.dumps({"workers": workers})
     scan = subprocess.Popen(
-        [sys.executable, "-m", "tests.scoring.fatal_scan", "wait", "torch", data, tmp_path / "scan", options]
+        [sys.executable, "-m", "tests.support.fatal_scan", "wait", "torch", data, tmp_path / "scan", options]
     )
     wait_until((tmp_path / "begun").exists)
     processes = [*psutil.Process(scan.pid).children(recursive=True), psutil.Process(scan.pid)]

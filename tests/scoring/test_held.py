@@ -13,7 +13,7 @@ from cleaner.core.records import ScoredBatch
 from cleaner.scoring import precision
 from cleaner.scoring.sources import loading
 from cleaner.scoring.sources.held import Held
-from tests.scoring.learners import make_folder, make_learner
+from tests.support.learners import make_folder, make_learner
 
 BYTES = 12  # of an input of three float32
 

@@ -23,8 +23,8 @@ from cleaner.core.files import sha256_of
 from cleaner.core.scan import load
 from cleaner.scoring.learner_file import load_learner
 from cleaner.scoring.trusted import is_trusted, remember, trusted_learners_path
-from tests.conftest import make_image
-from tests.scoring.learners import make_folder, make_learner, make_model
+from tests.support.images import make_image
+from tests.support.learners import make_folder, make_learner, make_model
 
 
 @pytest.fixture(autouse=True)

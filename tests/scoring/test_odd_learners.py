@@ -19,7 +19,7 @@ from torch.nn import functional
 
 import cleaner
 from cleaner.core.errors import CleanerError
-from tests.scoring.learners import VOCAB, make_folder, make_learner, make_model, plain_losses
+from tests.support.learners import VOCAB, make_folder, make_learner, make_model, plain_losses
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from torchvision.models import resnet18
 import cleaner
 from cleaner.core.errors import CleanerError
 from cleaner.scoring import precision
-from tests.conftest import make_image
-from tests.scoring.learners import make_folder, make_learner, plain_losses
+from tests.support.images import make_image
+from tests.support.learners import make_folder, make_learner, plain_losses
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ import numpy as np
 import psutil
 import pytest
 from fastai.learner import Callback
-from hosts import wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,9 +29,10 @@ from cleaner.scoring import engine
 from cleaner.scoring import ray as spread
 from cleaner.scoring.checkpoint import Part
 from cleaner.scoring.sources.fastai import FastaiSource
-from tests.conftest import make_image
-from tests.scoring.fatal_scan import FATAL_WIDTH, SCANS, Ends
-from tests.scoring.learners import make_folder, make_learner, make_model
+from tests.support.fatal_scan import FATAL_WIDTH, SCANS, Ends
+from tests.support.hosts import wait_until
+from tests.support.images import make_image
+from tests.support.learners import make_folder, make_learner, make_model
 
 
 class Numbers:
@@ -300,7 +300,7 @@ import sys
 import cleaner
 from pathlib import Path
 from fastai.learner import Callback
-from tests.scoring.learners import make_folder, make_learner
+from tests.support.learners import make_folder, make_learner
 class Wait(Callback):
     def __init__(self, begun):
         self.begun = begun

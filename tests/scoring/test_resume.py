@@ -26,8 +26,8 @@ from cleaner.core.tally import Tally
 from cleaner.core.topk import TopLosses
 from cleaner.scoring import checkpoint, engine
 from cleaner.scoring.sources.fastai import FastaiSource
-from tests.scoring.learners import make_folder, make_learner
-from tests.test_safety import killed_in
+from tests.support.crashes import killed_in
+from tests.support.learners import make_folder, make_learner
 
 RESULTS = ("top_losses.csv", "confusion.csv", "classes.csv", "unreadable.csv")
 

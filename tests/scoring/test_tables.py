@@ -17,7 +17,7 @@ import cleaner
 from cleaner.cli import main
 from cleaner.core.errors import CleanerError
 from cleaner.core.scan import load
-from tests.scoring.learners import VOCAB, make_folder, make_learner, make_model
+from tests.support.learners import VOCAB, make_folder, make_learner, make_model
 
 PER_CLASS = 5
 

@@ -22,8 +22,8 @@ from cleaner.core.tasks import ALL_IMAGES, drawn_file, split_labels
 from cleaner.scoring import engine
 from cleaner.scoring.checkpoint import Keeper, Part
 from cleaner.scoring.sources.fastai import FastaiSource
-from tests.conftest import make_image
-from tests.scoring.learners import make_model
+from tests.support.images import make_image
+from tests.support.learners import make_model
 
 N = 12
 LABELS = ("cat", "dog", "fox")

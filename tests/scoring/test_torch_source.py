@@ -34,13 +34,13 @@ from cleaner.scoring import precision
 from cleaner.scoring.checkpoint import Part
 from cleaner.scoring.sources import loading
 from cleaner.scoring.sources.torch_dataset import Samples
-from tests.conftest import make_image
-from tests.odd_images import KINDS, write_harmful_image, write_odd_image
-from tests.odd_images import UNREADABLE as BROKEN_KINDS
-from tests.scoring.learners import VOCAB, make_folder, make_model
+from tests.support.images import make_image
+from tests.support.learners import VOCAB, make_folder, make_model
+from tests.support.odd_images import KINDS, write_harmful_image, write_odd_image
+from tests.support.odd_images import UNREADABLE as BROKEN_KINDS
 
 TRANSFORM = transforms.Compose([transforms.Resize((16, 16)), transforms.ToTensor(), transforms.Normalize(0.5, 0.25)])
-SCRIPT = Path(__file__).with_name("torch_scan.py")
+SCRIPT = Path(__file__).parents[1] / "support" / "torch_scan.py"
 
 Losses = dict[str, float]
 
@@ -598,7 +598,7 @@ def test_splits_with_different_labels_are_refused(data: Path, tmp_path: Path) ->
 
 
 def test_a_learner_is_told_of_its_own_function(data: Path, tmp_path: Path) -> None:
-    from tests.scoring.learners import make_learner
+    from tests.support.learners import make_learner
 
     with pytest.raises(CleanerError, match=r"a Learner.*cleaner\.scan\(learn, out\)"):
         scan_of(ImageFolder(data, TRANSFORM), tmp_path / "scan", make_learner(data))

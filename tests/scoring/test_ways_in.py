@@ -16,8 +16,7 @@ import cleaner
 from cleaner.core.files import sha256_of
 from cleaner.core.records import Action, Decision
 from cleaner.core.scan import Scan
-from tests.apply.test_execute import tree
-from tests.scoring.digits import (
+from tests.support.digits import (
     NAME_PATTERN,
     VOCAB,
     Digit,
@@ -29,6 +28,7 @@ from tests.scoring.digits import (
     trained_model,
     write,
 )
+from tests.support.folders import tree
 
 TIME = "2026-01-31T12:00:00Z"
 

@@ -14,8 +14,8 @@ from cleaner.apply.execute import apply, undo
 from cleaner.apply.tables.table import read_table
 from cleaner.core.errors import CleanerError
 from cleaner.core.manifest import Manifest
-from tests.apply.tables.test_tables import Place
-from tests.apply.test_execute import delete, make_scan, relabel, tree
+from tests.support.folders import delete, make_scan, relabel, tree
+from tests.support.label_tables import Place
 
 PATHS = ["train/1.png", "train/2.png", "train/3.png", "valid/1.png"]
 

@@ -21,7 +21,7 @@ from cleaner.core.records import Action, Decision
 from cleaner.core.scan import Scan, load
 from cleaner.core.tasks import OTHER, join_labels
 from cleaner.review.session import Session
-from tests.conftest import make_label_scan, make_scan
+from tests.support.scans import make_label_scan, make_scan
 
 TABLE = (
     b"\xef\xbb\xbffname,tags,note\r\n"

@@ -6,7 +6,6 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +24,11 @@ from cleaner.core.journal import State
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision
 from cleaner.core.table_journal import read
-from tests.apply.test_execute import TIME, delete, in_a_process_that_dies, make, make_scan, one_step, relabel, tree
+from tests.support.crashes import in_a_process_that_dies, one_step
+from tests.support.folders import TIME, delete, make, make_scan, relabel, tree
+from tests.support.label_tables import CSV, Place
 
 LATER = "2026-02-01T12:00:00Z"
-CSV = (
-    b"\xef\xbb\xbfid,fname,label,note\r\n"
-    b'1,train/1.png,cat,"a, ""b"""\r\n'
-    b'2,"train/2.png","dog",\n'
-    b"3,train/3.png,cat,two \xc3\xa9\r\n"
-    b"\r\n"
-    b"4,valid/1.png,fox,\r\n"
-    b"5,./=5.png,dog,"
-)
 APPLIED = (
     b"\xef\xbb\xbfid,fname,label,note\r\n"
     b'2,"train/2.png","fox",\n'
@@ -44,47 +36,6 @@ APPLIED = (
     b"\r\n"
     b"4,valid/1.png,fox,\r\n"
 )
-
-
-class Place:
-    """A dataset with a label table in it, and a manifest beside it."""
-
-    def __init__(self, folder: Path, content: bytes = CSV, table: str = "data/labels.csv") -> None:
-        self.root = folder / "data"
-        self.table = folder / table
-        self.manifest = folder / "scan" / "decisions.csv"
-        for path in ("train/1.png", "train/2.png", "train/3.png", "valid/1.png", "=5.png"):
-            make(self.root / path)
-        self.table.write_bytes(content)
-        self.table.chmod(0o640)
-        os.utime(self.table, ns=(10**18, 10**18 + 7))
-        self.before = tree(self.root)
-
-    def decide(self, *decisions: Decision) -> None:
-        """As the app does, which writes the hash of what it shows."""
-        for decision in decisions:
-            file = self.root / decision.path
-            sha256 = decision.sha256 or (sha256_of(file) if file.is_file() else "")
-            Manifest(self.manifest).append(replace(decision, sha256=sha256))
-
-    def decide_all(self) -> None:
-        make_scan(self.root, "cat", "dog", "fox", "a, b")
-        self.decide(
-            delete("train/1.png", label="cat"),
-            relabel("train/2.png", "fox", label="dog"),
-            relabel("train/3.png", "dog"),
-            delete("=5.png"),
-            relabel("valid/1.png", "bird"),
-        )
-
-    def apply(self, **columns: Any) -> Report:
-        return apply(self.manifest, self.root, labels=self.table, **columns)
-
-    def reasons(self) -> dict[str, str]:
-        planned = plan(self.manifest, self.root, labels=self.table)
-        assert tree(self.root) == self.before
-        assert planned.operations == ()
-        return {conflict.path: conflict.reason for conflict in planned.conflicts}
 
 
 @pytest.fixture

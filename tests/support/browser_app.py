@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from typing import Any
 
-from hosts import PATIENCE
+from tests.support.hosts import PATIENCE
 
 
 class App:
@@ -62,3 +63,28 @@ class App:
             "[...document.querySelectorAll('.cleaner-picture img')].every(i => i.complete && i.naturalWidth > 0)",
             timeout=PATIENCE,
         )
+
+
+CHROMIUM_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def violations(page: Any) -> list[str]:
+    """What axe-core finds serious or critical on the page as it is."""
+    script = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
+    page.evaluate(f"() => {{ {script}\n window.axe = axe; }}")
+    found = page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")
+    return [
+        f"{each['impact']} {each['id']}: {node['html'][:200]} {node['failureSummary']}"
+        for each in found["violations"]
+        if each["impact"] in ("serious", "critical")
+        for node in each["nodes"][:3]
+    ]

@@ -53,7 +53,7 @@ class Ends:
 def scan_fastai(ends: Ends, data: str | Path, out: Path, **options: Any) -> cleaner.Scan:
     from fastai.vision.all import Transform
 
-    from tests.scoring.learners import make_learner
+    from tests.support.learners import make_learner
 
     learn = make_learner(Path(str(data).removeprefix("local://")))
     learn.dls.valid.after_item.fs.insert(0, Transform(ends))
@@ -64,7 +64,7 @@ def scan_torch(ends: Ends, data: str | Path, out: Path, **options: Any) -> clean
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
 
-    from tests.scoring.torch_scan import make_model
+    from tests.support.torch_scan import make_model
 
     steps = [ends, transforms.Resize((16, 16)), transforms.ToTensor(), transforms.Normalize(0.5, 0.25)]
     folder = ImageFolder(data, transforms.Compose(steps))

@@ -9,7 +9,7 @@ import torch
 from fastai.vision import all as fastai
 from torch import nn
 
-from tests.conftest import make_image
+from tests.support.images import make_image
 
 VOCAB = ("bear", "cat", "dog")
 

@@ -18,7 +18,7 @@ from cleaner.scoring.checkpoint import Keeper, Part
 
 
 def make_model(n_classes: int) -> nn.Module:
-    """That of `tests.scoring.learners`, which knows fastai."""
+    """That of `tests.support.learners`, which knows fastai."""
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.5),

@@ -1,0 +1,1 @@
+"""Datasets, learners, scans and pages that several test modules use."""
