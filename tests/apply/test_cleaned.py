@@ -15,7 +15,7 @@ import torch
 from fastai.vision import all as fastai
 
 import cleaner
-from cleaner.apply.execute import apply
+from cleaner.apply import apply
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest

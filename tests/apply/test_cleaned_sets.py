@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cleaner
-from cleaner.apply.tables.sets import LabelSets
-from cleaner.apply.values import SeveralLabels
+from cleaner.apply.item_labels import SeveralLabels
+from cleaner.apply.table.delimiters import LabelDelimiters
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
@@ -197,7 +197,7 @@ def test_paths_alone_lose_the_deleted_and_cannot_say_new_labels(scan: Scan) -> N
         cleaner.cleaned(FILES, scan.manifest_path)
 
 
-NEEDED = "the decisions are about images with several labels; say what joins them in a cell of the table, with label_d"
+NEEDED = "the decisions are about images with several labels; give the delimiter of labels in a cell"
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_without_a_scan_the_delimiter_says_that_there_are_several(decided: Scan)
 def test_those_that_stay_keep_their_order_and_the_set_is_the_new_one(
     before: list[str], new: set[str], is_text: bool
 ) -> None:
-    values = SeveralLabels(LabelSets(";", "+"))
+    values = SeveralLabels(LabelDelimiters(";", "+"))
     found = values.after("+".join(before) if is_text else before, join_labels(sorted(new), ";"), str)
     labels = (found.split("+") if found else []) if is_text else found
     assert labels == [label for label in before if label in new] + sorted(new - set(before))
@@ -286,7 +286,7 @@ def test_without_labels_none_can_be_given(unlabelled: Scan) -> None:
     Manifest(unlabelled.manifest_path).append(Decision("2.png", Action.RELABEL, new_label=ALL_IMAGES))
     with pytest.warns(UserWarning, match="'2.png': the images of this scan carry no labels"):
         assert cleaner.cleaned(FILES, unlabelled.manifest_path) == ["0.png", "2.png", "3.png"]
-    with pytest.raises(CleanerError, match="the task 'other', without label sets; leave it out"):
+    with pytest.raises(CleanerError, match="a scan of the task 'other' has no label sets; leave it out"):
         cleaner.cleaned(pd.DataFrame({"image": FILES}), unlabelled.manifest_path, label_delim=" ")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cleaner.apply.execute import apply
+from cleaner.apply import apply
 from cleaner.cli import main
 from tests.support.folders import Place, delete, relabel, tree
 from tests.support.malformed import VALUES, places

@@ -17,12 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cleaner
-from cleaner.apply import execute, moves
-from cleaner.apply.execute import Report, apply, plan, undo
-from cleaner.core import journal
+from cleaner.apply import apply, dataset_paths, locks, moves
+from cleaner.apply.execute import Report, plan, undo
+from cleaner.core import journal, journal_lines
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, sha256_of
 from cleaner.core.journal import State
+from cleaner.core.journal_lines import parse_lines
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision
 from tests.support.crashes import by_links, by_placeholders, in_a_process_that_dies, interrupted, one_step
@@ -91,6 +92,29 @@ def test_a_dry_run_says_what_would_be_done_and_changes_nothing(place: Place) -> 
     assert [o.source for o in planned.operations] == [o.source for o in report.done]
     assert [o.target for o in planned.operations if TRASH not in o.target] == ["cat/1_1.png", "cow/2.png", "dog/5.png"]
     assert planned.conflicts == report.conflicts
+
+
+def test_a_damaged_table_of_the_scan_stops_neither_apply_nor_undo_nor_cleaned(place: Place) -> None:
+    place.decide_all()
+    (place.manifest.parent / "top_losses.csv").write_text("damaged")
+    assert cleaner.cleaned(["cat/1.png", "fox/5.png"], place.manifest, labels=["cat", "fox"]) == (
+        ["fox/5.png"],
+        ["dog"],
+    )
+    assert len(plan(place.manifest, place.root).operations) == 5
+    done = place.apply().journal
+    assert tree(place.root) == applied(place.before)
+    undo(done)
+    assert tree(place.root) == place.before
+
+
+def test_a_journal_is_parsed_once_for_one_undo(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.decide_all()
+    done = place.apply().journal
+    parsed = []
+    monkeypatch.setattr(journal, "parse_lines", lambda content: (parsed.append(1), parse_lines(content))[1])
+    undo(done)
+    assert parsed == [1]
 
 
 def test_nothing_to_do_leaves_no_journal(place: Place) -> None:
@@ -351,8 +375,8 @@ def test_a_journal_that_cannot_be_written_moves_nothing(place: Place, monkeypatc
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     place.decide_all()
-    monkeypatch.setattr(journal, "write_whole", full)
-    with pytest.raises(CleanerError, match="nothing was moved"):
+    monkeypatch.setattr(journal_lines, "write_whole", full)
+    with pytest.raises(CleanerError, match="nothing was changed"):
         place.apply()
     assert tree(place.root) == place.before
 
@@ -362,7 +386,7 @@ def test_the_moves_are_on_the_disk_before_the_journal_says_finished(
 ) -> None:
     synced: list[str] = []
     mark = journal.Journal.mark
-    monkeypatch.setattr(execute, "sync_folder", lambda folder: synced.append(folder.name))
+    monkeypatch.setattr(dataset_paths, "sync_folder", lambda folder: synced.append(folder.name))
     monkeypatch.setattr(journal.Journal, "mark", lambda *given, **more: (synced.append("mark"), mark(*given, **more)))
     place.decide(relabel("cat/1.png", "fox"))
     done = place.apply().journal
@@ -731,9 +755,9 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_says_what_to_do(
 
     place.decide_all()
     done = place.apply().journal
-    monkeypatch.setattr("cleaner.apply.run.FileLock.acquire", refuse)
+    monkeypatch.setattr(locks.FileLock, "acquire", refuse)
     for call in (place.apply, lambda: undo(done)):
-        with pytest.raises(CleanerError, match=r"cannot be written .*make it writable"):
+        with pytest.raises(CleanerError, match=r"cannot be written.*make it writable"):
             call()
     assert tree(place.root) == applied(place.before)
 
@@ -759,7 +783,7 @@ def test_a_journal_that_cannot_be_marked_at_the_end_is_a_warning_and_the_same_ca
     assert place.apply().done == ()
     with monkeypatch.context() as patch:
         patch.setattr(journal.Journal, "mark", full_at(State.UNDOING))
-        with pytest.raises(CleanerError, match="the disk is full; nothing was moved"):
+        with pytest.raises(CleanerError, match="the disk is full; nothing was changed"):
             undo(report.journal)
         assert tree(place.root) == applied(place.before)
         patch.setattr(journal.Journal, "mark", full_at(State.UNDONE))
@@ -773,7 +797,7 @@ def test_a_folder_that_cannot_be_synced_is_noted(place: Place, monkeypatch: pyte
     def refuse(_: Path) -> None:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
-    monkeypatch.setattr(execute, "sync_folder", refuse)
+    monkeypatch.setattr(dataset_paths, "sync_folder", refuse)
     place.decide(relabel("cat/1.png", "fox"))
     report = place.apply()
     assert (len(report.done), len(report.notes), report.conflicts) == (1, 2, ())

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cleaner
-from cleaner.apply.execute import Report, apply, plan, undo
-from cleaner.apply.labels import NameLabels
+from cleaner.apply import apply
+from cleaner.apply.execute import Report, plan, undo
+from cleaner.apply.names import NameLabels
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, sha256_of
 from cleaner.core.journal import Operation
@@ -194,7 +195,7 @@ def test_without_a_scan_the_labels_are_those_that_the_pattern_finds(tmp_path: Pa
         ({"name_pattern": ""}, "no group"),
         ({"name_pattern": r".+_\d+.jpg"}, "no group"),
         ({"name_pattern": 7}, "no regular expression"),
-        ({"name_pattern": PETS, "labels": "labels.csv"}, "name one"),
+        ({"name_pattern": PETS, "labels": "labels.csv"}, "got both"),
     ],
 )
 @pytest.mark.parametrize("ask", [apply, plan])
@@ -281,8 +282,8 @@ def test_names_are_looked_for_once_each(tmp_path: Path) -> None:
     """Of a class with many numbers the free one is found without trying all of them."""
     for n in range(1, 200):
         make(tmp_path / f"Bengal_{n}.jpg", "x")
-    labels = NameLabels.of(tmp_path, PETS, VOCAB)
-    names = labels.targets(relabel("Abyssinian_12.jpg", "Bengal"), TRASH)
+    labels = NameLabels.from_vocab(tmp_path, PETS, VOCAB)
+    names = labels.relabelled(relabel("Abyssinian_12.jpg", "Bengal"))
     tried = 0
     for name in names:
         tried += 1

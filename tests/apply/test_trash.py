@@ -10,7 +10,7 @@ import pytest
 
 from cleaner.apply.execute import plan, undo
 from cleaner.apply.trash import empty, trash
-from cleaner.core import journal
+from cleaner.core import journal, journal_lines
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH
 from cleaner.core.journal import State
@@ -124,7 +124,7 @@ def test_a_journal_that_cannot_be_written_removes_nothing(
     def full(*_: Any) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(journal, "write_whole", full)
+    monkeypatch.setattr(journal_lines, "write_whole", full)
     with pytest.raises(CleanerError, match="nothing was removed"):
         empty(done)
     assert len(in_trash(place)) == 2

@@ -46,7 +46,7 @@ class LabelDelimiters:
             raise CleanerError(f"label_delim is {label_delim!r}; the text between two labels in a cell is accepted")
         if header is not None and not is_multi:
             raise CleanerError(
-                f"got label_delim, but the scan's task is {header.task!r}, with one label per image; leave it out"
+                f"got label_delim, but a scan of the task {header.task!r} has no label sets; leave it out"
             )
         return cls(header.label_delim if header else label_delim, label_delim)
 

@@ -14,16 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cleaner
-from cleaner.apply.execute import Report, apply, plan, undo
-from cleaner.apply.tables import execute
+from cleaner.apply import apply
+from cleaner.apply.execute import Report, plan, undo
+from cleaner.apply.table import rewrite
 from cleaner.apply.trash import trash
-from cleaner.core import journal as journals
+from cleaner.core import journal_lines
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
-from cleaner.core.journal import State
+from cleaner.core.journal import State, read
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision
-from cleaner.core.table_journal import read
 from tests.support.crashes import in_a_process_that_dies, one_step
 from tests.support.folders import TIME, delete, make, make_scan, relabel, tree
 from tests.support.label_tables import CSV, Place
@@ -269,14 +269,14 @@ def test_folders_and_a_table_beside_each_other_do_not_mix(place: Place) -> None:
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, name: str, after: bool) -> None:
-    real = getattr(execute, name)
+    real = getattr(rewrite, name)
 
     def stop(*given: Any, **options: Any) -> Any:
         if after:
             real(*given, **options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(execute, name, stop)
+    monkeypatch.setattr(rewrite, name, stop)
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -302,14 +302,14 @@ def test_a_table_that_changes_while_it_is_applied_to_is_left_alone(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.decide_all()
-    write = journals.write_lines
+    write = journal_lines.write_lines
 
     def change(*given: Any, **options: Any) -> None:
         write(*given, **options)
         place.table.write_bytes(CSV + b"x")
 
     with monkeypatch.context() as patch:
-        patch.setattr("cleaner.core.table_journal.write_lines", change)
+        patch.setattr("cleaner.core.journal.write_lines", change)
         with pytest.raises(CleanerError, match="somebody changed"):
             place.apply()
     assert place.table.read_bytes() == CSV + b"x"
@@ -458,14 +458,14 @@ def test_a_damaged_journal_is_an_error_that_names_it(lines: list[Any], place: Pl
 def test_a_table_that_changes_while_it_is_put_back_is_left_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.decide_all()
     done = place.apply().journal
-    mark = execute.TableJournal.mark
+    mark = rewrite.TableJournal.mark
 
     def change(journal: Any, state: State, *left: Any) -> None:
         mark(journal, state, *left)
         place.table.write_bytes(APPLIED + b"x")
 
     with monkeypatch.context() as patch:
-        patch.setattr(execute.TableJournal, "mark", change)
+        patch.setattr(rewrite.TableJournal, "mark", change)
         assert "just now" in undo(done).conflicts[0].reason
     assert place.table.read_bytes() == APPLIED + b"x"
     place.table.write_bytes(APPLIED)
