@@ -1,149 +1,202 @@
-"""What an item of a list or DataFrame has for its labels: one value, several, or a target that is none."""
+"""The labels of one image in a table cell or an item: how they are compared with a decision, and changed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from cleaner.apply.plan import Refusal
-from cleaner.apply.table.delimiters import LabelDelimiters
 from cleaner.core.errors import CleanerError
+from cleaner.core.records import Action, Decision
 from cleaner.core.scan_header import ScanHeader
-from cleaner.core.tasks import MULTI_LABEL, OTHER
+from cleaner.core.tasks import MULTI_LABEL, OTHER, join_labels, split_labels
 
-__all__ = ["NoLabels", "OneLabel", "SeveralLabels", "Values", "as_one_of", "values_of"]
-
-
-class Values(Protocol):
-    """How the labels of an item are compared with those of a decision, and changed."""
-
-    def of_decision(self, text: str) -> frozenset[str]:
-        """The labels in the `label` or `new_label` of a decision.
-
-        Raises:
-            Refusal: a decision can have none.
-        """
-
-    def of_item(self, value: Any) -> frozenset[str] | None:
-        """The labels of an item, as text; None where that is nothing to compare.
-
-        Raises:
-            CleanerError: the value is of another kind.
-        """
-
-    def known(self, values: Iterable[Any]) -> dict[str, Any]:
-        """What single labels there are as values that may not be text, by what is written for them."""
-
-    def after(self, value: Any, new_label: str, held: Callable[[str], Any]) -> Any:
-        """What an item has instead of `value` after a decision.
-
-        Args:
-            value: what it has.
-            new_label: that of the decision.
-            held: makes the value that is held in this place out of text.
-
-        Raises:
-            Refusal: it cannot be held there.
-        """
+__all__ = ["ItemLabels", "SeveralLabels", "is_left_to_do", "labels_of_cells", "labels_of_items", "to_value"]
 
 
 class OneLabel:
-    """Each item has one label, of any type that can be written."""
+    """Each item has one label, of any type that can be written as text."""
 
-    def of_decision(self, text: str) -> frozenset[str]:
-        return frozenset([text])
+    def split_decided(self, text: str) -> tuple[str, ...]:
+        """Return the labels in the `label` or `new_label` of a decision."""
+        return (text,)
 
-    def of_item(self, value: Any) -> frozenset[str]:
+    def split(self, value: Any) -> tuple[str, ...] | None:
+        """Return the labels of an item as text; None if it has nothing to compare.
+
+        Raises:
+            CleanerError: the value has another type.
+        """
         if isinstance(value, (list, tuple)):
             raise CleanerError(
-                f"an item has the labels {value!r}, and the decisions are taken to be about one label an image; where "
-                "they are about several, and no scan beside the manifest says so, give what joins them as label_delim="
+                f"an item has the labels {value!r}, and the decisions are about one label per image. If they are about "
+                "several, and no scan beside the manifest says so, give the delimiter as label_delim="
             )
-        return frozenset([str(value)])
+        return (str(value),)
+
+    def as_decided(self, cell: str) -> str:
+        """Return a table cell as a decision would write it."""
+        return cell
 
     def known(self, values: Iterable[Any]) -> dict[str, Any]:
+        """Return single labels, which may not be text, by their text."""
         return {str(value): value for value in values}
 
-    def after(self, value: Any, new_label: str, held: Callable[[str], Any]) -> Any:  # noqa: ARG002 - it is replaced
-        return held(new_label)
+    def changed(self, value: Any, new_label: str, convert: Callable[[str], Any]) -> Any:  # noqa: ARG002 - replaced
+        """Return the value of an item after a decision.
+
+        Args:
+            value: the value before.
+            new_label: of the decision.
+            convert: makes a value of the item's type from text.
+
+        Raises:
+            Refusal: the item cannot hold the label.
+        """
+        return convert(new_label)
 
 
-class SeveralLabels:
+@dataclass(frozen=True)
+class SeveralLabels(OneLabel):
     """Each item has any number of labels: text in which they are joined, or a list or tuple of them.
 
-    Args:
-        sets: what joins them.
+    Attributes:
+        in_manifest: delimiter in the decisions.
+        in_items: delimiter in the cells of a table or the text of items.
     """
 
-    def __init__(self, sets: LabelDelimiters) -> None:
-        self._sets = sets
+    in_manifest: str
+    in_items: str
 
-    def of_decision(self, text: str) -> frozenset[str]:
-        return frozenset(self._sets.split_decided(text))
+    def split_decided(self, text: str) -> tuple[str, ...]:
+        return split_labels(text, self.in_manifest)
 
-    def of_item(self, value: Any) -> frozenset[str]:
+    def split(self, value: Any) -> tuple[str, ...]:
         if isinstance(value, str):
-            return frozenset(self._sets.split_cell(value))
+            return tuple(value.split(self.in_items)) if value else ()
         if isinstance(value, (list, tuple)):
-            return frozenset(map(str, value))
+            return tuple(map(str, value))
         raise CleanerError(
             f"an item has {value!r}, a {type(value).__name__}, for its labels; text in which label_delim joins them, "
             "or a list or tuple of them, is accepted"
         )
 
+    def as_decided(self, cell: str) -> str:
+        return join_labels(self.split(cell), self.in_manifest)
+
     def known(self, values: Iterable[Any]) -> dict[str, Any]:
-        return {str(each): each for value in values if isinstance(value, (list, tuple)) for each in value}
+        return {str(label): label for value in values if isinstance(value, (list, tuple)) for label in value}
 
-    def after(self, value: Any, new_label: str, held: Callable[[str], Any]) -> Any:
-        new = self._sets.split_decided(new_label)
-        if isinstance(value, str):
-            return held(self._sets.replace_in_cell(value, new))
-        before = self.of_item(value)
-        found = [each for each in value if str(each) in new] + [held(label) for label in new if label not in before]
-        return tuple(found) if isinstance(value, tuple) else found
+    def changed(self, value: Any, new_label: str, convert: Callable[[str], Any]) -> Any:
+        """See `OneLabel`; labels that stay keep their order, new ones come last."""
+        before, new = self.split(value), self.split_decided(new_label)
+        added = [label for label in new if label not in before]
+        if not isinstance(value, str):
+            labels = [label for label in value if str(label) in new] + [convert(label) for label in added]
+            return tuple(labels) if isinstance(value, tuple) else labels
+        for label in added:
+            if self.in_items in label or not label:
+                raise Refusal(f"the label {label!r} cannot stand in a cell whose labels {self.in_items!r} joins")
+        return convert(self.in_items.join([*(label for label in before if label in new), *added]))
 
 
-class NoLabels:
-    """Items have targets, of any kind, that no decision is about."""
+class UnlabelledItems(OneLabel):
+    """Items have targets of any kind that no decision is about."""
 
-    def of_decision(self, text: str) -> frozenset[str]:
+    def split_decided(self, text: str) -> tuple[str, ...]:
         raise Refusal(f"the images of this scan carry no labels, so it cannot get {text!r}")
 
-    def of_item(self, value: Any) -> frozenset[str] | None:  # noqa: ARG002 - whatever it is
+    def split(self, value: Any) -> None:  # noqa: ARG002 - whatever it is
         return None
 
     def known(self, values: Iterable[Any]) -> dict[str, Any]:  # noqa: ARG002 - whatever they are
         return {}
 
-    def after(self, value: Any, new_label: str, held: Callable[[str], Any]) -> Any:  # noqa: ARG002 - as it was
-        return value
+
+ItemLabels = OneLabel
+"""Each kind of labels has the methods of `OneLabel`."""
 
 
-def values_of(scan: ScanHeader | None, label_delim: str | None, values: Iterable[Any] | None) -> Values:
-    """How items have their labels, by the scan and by what is said to join them in text.
+def labels_of_cells(header: ScanHeader | None, label_delim: str | None) -> ItemLabels:
+    """Return how the cells of a table have their labels.
+
+    Without a scan the manifest is assumed to have the table's delimiter.
 
     Args:
-        scan: None where there is none; then a delimiter says that there are several.
-        label_delim: what joins the labels of an item whose value is text.
-        values: those of the items; None where they are not known.
+        header: of the scan beside the manifest; None without a scan.
+        label_delim: delimiter of several labels in a cell; None if each image has one.
 
     Raises:
-        CleanerError: the scan and the delimiter contradict each other, or there is text and no delimiter.
+        CleanerError: the scan and the delimiter contradict each other.
+    """
+    is_multi = header is not None and header.task == MULTI_LABEL
+    if is_multi and not label_delim:
+        raise CleanerError(
+            "the decisions are about images with several labels; give the delimiter of labels in a cell of the "
+            "table with label_delim (--label-delim), such as ' ' or ','"
+        )
+    if label_delim is None:
+        return OneLabel()
+    if not label_delim or any(c in label_delim for c in '\n\r"'):
+        raise CleanerError(f"label_delim is {label_delim!r}; the text between two labels in a cell is accepted")
+    if header is not None and not is_multi:
+        raise CleanerError(f"got label_delim, but a scan of the task {header.task!r} has no label sets; leave it out")
+    return SeveralLabels(header.label_delim if header else label_delim, label_delim)
+
+
+def labels_of_items(header: ScanHeader | None, label_delim: str | None, values: Iterable[Any] | None) -> ItemLabels:
+    """Return how items have their labels.
+
+    Args:
+        header, label_delim: as for `labels_of_cells`.
+        values: of the items; None if they are unknown.
+
+    Raises:
+        CleanerError: the scan and the delimiter contradict each other, or text has no delimiter.
     """
     has_text = any(isinstance(value, str) for value in values or ())
-    if scan and scan.task == MULTI_LABEL and label_delim is None and not has_text:
-        label_delim = scan.label_delim  # which is looked for nowhere
-    sets = LabelDelimiters.from_header(scan, label_delim)
-    if sets is not None:
-        return SeveralLabels(sets)
-    return NoLabels() if scan and scan.task == OTHER else OneLabel()
+    if header and header.task == MULTI_LABEL and label_delim is None and not has_text:
+        label_delim = header.label_delim  # no text is split by it
+    if header and header.task == OTHER and label_delim is None:
+        return UnlabelledItems()
+    return labels_of_cells(header, label_delim)
 
 
-def as_one_of(label: str, known: Mapping[str, Any]) -> Any:
-    """The value that is written as the label is; or, where all are text, the label.
+def is_left_to_do(
+    decision: Decision, labels: ItemLabels, before: Iterable[str] | None, known: Container[str] | None
+) -> bool:
+    """Return whether an image does not yet have the labels that a decision gives it.
+
+    Args:
+        decision: to delete or relabel.
+        labels: how labels are written.
+        before: labels of the image; None if they are unknown.
+        known: labels that an image may get; None if they are unknown.
 
     Raises:
-        Refusal: there is none, and the values are not text.
+        Refusal: the image has other labels than when it was decided, or would get an unknown one.
+    """
+    current = None if before is None else set(before)
+    if decision.action is Action.RELABEL:
+        new = labels.split_decided(decision.new_label)
+        if current == set(new):
+            return False
+        for label in new:
+            if known is not None and label not in known:
+                raise Refusal(f"there is no class {label!r}")
+    if current is not None and decision.label and current != set(labels.split_decided(decision.label)):
+        listed = ", ".join(map(repr, sorted(current))) or "none"
+        which = "its label is" if len(current) == 1 else "its labels are"
+        raise Refusal(f"{which} {listed}, and the decision was about {decision.label!r}")
+    return True
+
+
+def to_value(label: str, known: Mapping[str, Any]) -> Any:
+    """Return the value that is written as a label; the label itself if all values are text.
+
+    Raises:
+        Refusal: there is no such value, and the values are not text.
     """
     if label in known:
         return known[label]

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 import cleaner
 from cleaner.apply.item_labels import SeveralLabels
-from cleaner.apply.table.delimiters import LabelDelimiters
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
@@ -227,7 +226,7 @@ def test_without_a_scan_the_delimiter_says_that_there_are_several(decided: Scan)
     with pytest.warns(UserWarning, match=r"'2.png': its labels are 'dog', 'fox'"):
         found = cleaner.cleaned(items, manifest, data=decided.root, label_delim=" ")
     assert found["labels"].tolist() == ["cat fox", "", "dog fox", "dog fox"]
-    with pytest.raises(CleanerError, match="give what joins them as label_delim="):
+    with pytest.raises(CleanerError, match="give the delimiter as label_delim="):
         cleaner.cleaned(FILES, manifest, data=decided.root, labels=LISTS)
 
 
@@ -235,11 +234,11 @@ def test_without_a_scan_the_delimiter_says_that_there_are_several(decided: Scan)
 def test_those_that_stay_keep_their_order_and_the_set_is_the_new_one(
     before: list[str], new: set[str], is_text: bool
 ) -> None:
-    values = SeveralLabels(LabelDelimiters(";", "+"))
-    found = values.after("+".join(before) if is_text else before, join_labels(sorted(new), ";"), str)
+    values = SeveralLabels(";", "+")
+    found = values.changed("+".join(before) if is_text else before, join_labels(sorted(new), ";"), str)
     labels = (found.split("+") if found else []) if is_text else found
     assert labels == [label for label in before if label in new] + sorted(new - set(before))
-    assert values.of_item(found) == new
+    assert set(values.split(found)) == new
 
 
 # Without labels.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from cleaner.apply.item_labels import labels_of_cells
 from cleaner.apply.plan import (
     AppliedChange,
     Conflict,
@@ -21,7 +22,6 @@ from cleaner.apply.plan import (
     asks_for_change,
     interrupted_undo,
 )
-from cleaner.apply.table.delimiters import LabelDelimiters
 from cleaner.apply.table.path_resolver import TablePathResolver
 from cleaner.apply.table.row_plan import RowPlanner, Rows, find_rows
 from cleaner.apply.table.table_file import TableFile, parse_table, read_table, sha256_of_bytes
@@ -69,7 +69,7 @@ class TableStore:
         Raises:
             CleanerError: the table cannot be used or cannot hold the labels, or an undo was interrupted.
         """
-        delimiters = LabelDelimiters.from_header(context.header, self.label_delim)
+        labels = labels_of_cells(context.header, self.label_delim)
         table = read_table(self.table, self.path_column, self.label_column)
         _check_is_of_no_scan(table.path, context.manifest.path)
         journals = _journals_of(table.path, context.journals)
@@ -78,7 +78,7 @@ class TableStore:
         rows = find_rows(table, resolver, paths, (change.name for j in journals for change in j.operations))
         earlier = [_settled(journal, table, rows) for journal in journals]
         applied = {change.path: AppliedChange(change, j.path) for j in earlier for change in j.carried_out}
-        planner = RowPlanner(self.root, table, rows, resolver, context.vocab, applied, delimiters)
+        planner = RowPlanner(self.root, table, rows, resolver, context.vocab, applied, labels)
         plan = planner.plan(context.decisions.values())
         unsettled = [(old, new) for old, new in zip(journals, earlier, strict=True) if old.state is not new.state]
         unused = [new.path for old, new in unsettled if (old.state, new.state) == (State.APPLYING, State.UNDONE)]

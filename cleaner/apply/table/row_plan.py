@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from cleaner.apply.item_labels import ItemLabels, is_left_to_do
 from cleaner.apply.plan import AppliedChange, Plan, Refusal, asks_for_change, identify, plan_changes
-from cleaner.apply.table.delimiters import LabelDelimiters
 from cleaner.apply.table.path_resolver import TablePathResolver
 from cleaner.apply.table.table_file import TableFile
 from cleaner.core.files import path_from_csv
@@ -67,7 +67,7 @@ class RowPlanner:
         resolver: finds the files of the table's paths.
         vocab: the labels that the scan knows; None without a scan: then those in the table are known.
         earlier: the last change of an earlier apply, by path.
-        delimiters: of several labels in a cell; None if each image has one label.
+        labels: how cells have their labels.
     """
 
     root: Path
@@ -76,7 +76,7 @@ class RowPlanner:
     resolver: TablePathResolver
     vocab: Sequence[str] | None
     earlier: Mapping[str, AppliedChange]
-    delimiters: LabelDelimiters | None = None
+    labels: ItemLabels
 
     def plan(self, decisions: Iterable[Decision]) -> Plan:
         """Plan a change of a row for each decision that asks for one.
@@ -88,18 +88,22 @@ class RowPlanner:
         return Plan(*plan_changes(decisions, self._change))
 
     def _change(self, decision: Decision) -> RowChange | None:
-        if not self._is_left_to_do(decision) or not asks_for_change(decision):
+        if not self._agrees_with_earlier(decision) or not asks_for_change(decision):
             return None
         identify(decision, self.root)
         name, position, cell = self._row(decision)
-        if self.delimiters is None:
-            before, after = self._one_label(decision, cell), None
-        else:
-            before, after = self._several_labels(decision, cell, self.delimiters)
+        labels, after = self.labels, None
+        before = labels.as_decided(cell)
+        if not is_left_to_do(decision, labels, labels.split(cell), self._known):
+            raise Refusal(f"it has the label {before!r} already")
+        if decision.action is Action.RELABEL:
+            after = labels.changed(cell, decision.new_label, str)
+            self.table.check_label(after)
         action, new_label = decision.action.value, decision.new_label
+        after = None if after == new_label else after
         return RowChange(decision.path, name, action, before, new_label, decision.decided_at, position, after)
 
-    def _is_left_to_do(self, decision: Decision) -> bool:
+    def _agrees_with_earlier(self, decision: Decision) -> bool:
         """Return whether an earlier change leaves a decision to do.
 
         Raises:
@@ -136,44 +140,11 @@ class RowPlanner:
             raise Refusal(f"it is {len(matches)} times in the table; leave one row of it")
         return matches[0]
 
-    def _one_label(self, decision: Decision, label: str) -> str:
-        """Check a decision about a row with one label; return that label."""
-        if decision.label and label != decision.label:
-            raise Refusal(f"the table has the label {label!r} for it, and the decision was about {decision.label!r}")
-        if decision.action is Action.RELABEL:
-            if label == decision.new_label:
-                raise Refusal(f"it has the label {label!r} already")
-            self._check_known([decision.new_label])
-            self.table.check_label(decision.new_label)
-        return label
-
-    def _several_labels(self, decision: Decision, cell: str, delimiters: LabelDelimiters) -> tuple[str, str | None]:
-        """Return the labels before as a decision writes them, and the cell after; None if the row is dropped."""
-        before, labels = delimiters.as_decided(cell), set(delimiters.split_cell(cell))
-        if decision.label and set(delimiters.split_decided(decision.label)) != labels:
-            raise Refusal(f"the table has the labels {before!r} for it, and the decision was about {decision.label!r}")
-        if decision.action is Action.DELETE:
-            return before, None
-        new = delimiters.split_decided(decision.new_label)
-        if set(new) == labels:
-            raise Refusal(f"it has the labels {before!r} already")
-        self._check_known(new)
-        after = delimiters.replace_in_cell(cell, new)
-        self.table.check_label(after)
-        return before, after
-
-    def _check_known(self, labels: Iterable[str]) -> None:
-        for label in labels:
-            if label not in self._known:
-                raise Refusal(f"there is no class {label!r}")
-
     @cached_property
     def _known(self) -> frozenset[str]:
         if self.vocab is not None:
             return frozenset(self.vocab)
-        if self.delimiters is None:
-            return self.rows.labels
-        return frozenset(label for cell in self.rows.labels for label in self.delimiters.split_cell(cell))
+        return frozenset(label for cell in self.rows.labels for label in self.labels.split(cell) or ())
 
 
 def _is_about(decision: Decision, change: RowChange) -> bool:

@@ -166,7 +166,7 @@ def test_what_cannot_be_carried_out_is_left_alone_and_says_why(place: Place) -> 
     )
     assert place.reasons() == {
         "train/1.png": "it is 2 times in the table; leave one row of it",
-        "train/2.png": "the table has the label 'dog' for it, and the decision was about 'cat'",
+        "train/2.png": "its label is 'dog', and the decision was about 'cat'",
         "train/3.png": "it is not in the table",
         "gone.png": "the file is gone",
         "valid/1.png": "its bytes changed since the decision; look at it again",

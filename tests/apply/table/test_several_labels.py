@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cleaner.apply import apply
 from cleaner.apply.execute import Report, plan, undo
-from cleaner.apply.table.delimiters import LabelDelimiters
+from cleaner.apply.item_labels import SeveralLabels
 from cleaner.cli import main
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
@@ -98,9 +98,9 @@ def test_the_review_says_what_is_applied(scan: Scan) -> None:
 
 
 CONFLICTS = [
-    (("0.png", Action.RELABEL, ("cat",), ("dog",)), "the table has the labels ';' for it, and the decision was about"),
-    (("3.png", Action.RELABEL, ("cat",), ("dog",)), "the table has the labels 'dog;cat' for it"),
-    (("3.png", Action.DELETE, ("cat",), None), "the table has the labels 'dog;cat' for it"),
+    (("0.png", Action.RELABEL, ("cat",), ("dog",)), "its labels are none, and the decision was about 'cat'"),
+    (("3.png", Action.RELABEL, ("cat",), ("dog",)), "its labels are 'cat', 'dog', and the decision was about 'cat'"),
+    (("3.png", Action.DELETE, ("cat",), None), "its labels are 'cat', 'dog', and the decision was about 'cat'"),
     (("3.png", Action.RELABEL, ("cat", "dog"), ("cow",)), "there is no class 'cow'"),
     (("9.png", Action.DELETE, ("cat",), None), "the file is gone"),
 ]
@@ -214,8 +214,8 @@ LABEL = st.sampled_from(["a", "b", "c", "d"])
 def test_labels_that_stay_keep_their_order_and_new_ones_come_last(
     before: list[str], new: set[str], delimiter: str
 ) -> None:
-    delimiters = LabelDelimiters(";", delimiter)
-    after = delimiters.split_cell(delimiters.replace_in_cell(delimiter.join(before), sorted(new)))
+    labels = SeveralLabels(";", delimiter)
+    after = labels.split(labels.changed(delimiter.join(before), join_labels(sorted(new), ";"), str))
     stays = [label for label in before if label in new]
     assert list(after[: len(stays)]) == stays
     assert set(after) == new
