@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from cleaner.apply.item_labels import ItemLabels, is_left_to_do
+from cleaner.apply.item_labels import ItemLabels, SeveralLabels, is_left_to_do
 from cleaner.apply.plan import AppliedChange, Plan, Refusal, asks_for_change, identify, plan_changes
 from cleaner.apply.table.path_resolver import TablePathResolver
 from cleaner.apply.table.table_file import TableFile
@@ -93,15 +93,16 @@ class RowPlanner:
         identify(decision, self.root)
         name, position, cell = self._row(decision)
         labels, after = self.labels, None
+        has_several = isinstance(labels, SeveralLabels)
         before = labels.as_decided(cell)
         if not is_left_to_do(decision, labels, labels.split(cell), self._known):
-            raise Refusal(f"it has the label {before!r} already")
+            raise Refusal(f"it has the label{'s' * has_several} {before!r} already")
         if decision.action is Action.RELABEL:
             after = labels.changed(cell, decision.new_label, str)
             self.table.check_label(after)
         action, new_label = decision.action.value, decision.new_label
-        after = None if after == new_label else after
-        return RowChange(decision.path, name, action, before, new_label, decision.decided_at, position, after)
+        cell = after if has_several else None
+        return RowChange(decision.path, name, action, before, new_label, decision.decided_at, position, cell)
 
     def _agrees_with_earlier(self, decision: Decision) -> bool:
         """Return whether an earlier change leaves a decision to do.
