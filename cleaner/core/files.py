@@ -23,7 +23,7 @@ else:
     import fcntl
 
 __all__ = [
-    "MOST_BYTES",
+    "MAX_BYTES",
     "TRASH",
     "RefusedFile",
     "cell_from_csv",
@@ -45,7 +45,7 @@ __all__ = [
 TRASH = ".cleaner-trash"
 """Name of the folder inside a dataset that holds what was deleted from it; hidden, so that fastai does not list it."""
 
-MOST_BYTES = 2**31
+MAX_BYTES = 2**31
 """Bytes of the largest file of a dataset that is read: what the largest image takes, of eight bytes a pixel."""
 
 _PART_SUFFIX = ".cleaner.part"
@@ -221,7 +221,7 @@ def _check_is_regular(status: os.stat_result) -> None:
         raise RefusedFile(f"it is {_KINDS.get(stat.S_IFMT(status.st_mode), 'something')} and no regular file")
 
 
-def sha256_of(path: Path, most: int | None = MOST_BYTES) -> str:
+def sha256_of(path: Path, max_bytes: int | None = MAX_BYTES) -> str:
     """SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.
 
     Args:
@@ -234,8 +234,8 @@ def sha256_of(path: Path, most: int | None = MOST_BYTES) -> str:
     """
     handle, status = regular_handle(path)
     with os.fdopen(handle, "rb") as file:
-        if most is not None and status.st_size > most:
-            raise RefusedFile(f"it has {status.st_size} bytes; files of up to {most} are read")
+        if max_bytes is not None and status.st_size > max_bytes:
+            raise RefusedFile(f"it has {status.st_size} bytes; files of up to {max_bytes} are read")
         digest, left = hashlib.sha256(), status.st_size
         # Not to the end of the file, which somebody may write to as fast as it is read here.
         while left >= 0 and (block := file.read(1 << 20)):

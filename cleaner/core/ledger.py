@@ -16,7 +16,7 @@ from pathlib import Path
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import write_whole
 from cleaner.core.manifest_rows import COLUMNS, ManifestRows
-from cleaner.core.records import Decision, face_of, parse_time
+from cleaner.core.records import Decision, decision_revision, parse_time
 
 __all__ = ["Edits", "Ledger"]
 
@@ -90,7 +90,7 @@ class Ledger:
         """
         if self._is_beginning(rows):
             unknown = rows.repeated(begin=rows.number_at(self._agreed))
-            return Edits(reordered=tuple(path for path in unknown if _runs_backwards(rows.of(path))))
+            return Edits(reordered=tuple(path for path in unknown if _runs_backwards(rows.all_for(path))))
         version = rows.count, self._size
         if self._edits is None or self._edits[0] != version:
             self._edits = version, _compared(self._acknowledged(), rows)
@@ -182,7 +182,7 @@ class Ledger:
     def _acknowledged(self) -> ManifestRows:
         found = ManifestRows(str(self.path))
         try:
-            found.take_in(self.path.read_bytes() if self._inode else b"")
+            found.add(self.path.read_bytes() if self._inode else b"")
         except CleanerError as error:
             raise CleanerError(
                 f"{error}; delete that file to go on without knowing which decisions were lost"
@@ -192,7 +192,7 @@ class Ledger:
 
 def _id(decision: Decision) -> tuple[str, ...]:
     """Identify a decision by what spreadsheets leave as it is; they write losses in other digits."""
-    return decision.path, *face_of(decision)
+    return decision.path, *decision_revision(decision)
 
 
 def _compared(known: ManifestRows, rows: ManifestRows) -> Edits:
@@ -205,8 +205,8 @@ def _compared(known: ManifestRows, rows: ManifestRows) -> Edits:
             lost.append(decision)
     missing = {decision.path for decision in lost}
     unknown = {path for (path, *_), count in there.items() if count > 0}
-    reordered = [path for path in known.repeated() if not _is_in_order(known.of(path), rows.of(path))]
-    reordered += [path for path in rows.repeated() if path in unknown and _runs_backwards(rows.of(path))]
+    reordered = [path for path in known.repeated() if not _is_in_order(known.all_for(path), rows.all_for(path))]
+    reordered += [path for path in rows.repeated() if path in unknown and _runs_backwards(rows.all_for(path))]
     return Edits(tuple(lost), tuple(path for path in dict.fromkeys(reordered) if path not in missing))
 
 
@@ -218,9 +218,9 @@ def _is_in_order(known: Sequence[Decision], found: Sequence[Decision]) -> bool:
 
 def _in_order(known: ManifestRows, rows: ManifestRows, path: str) -> list[Decision]:
     """All decisions about a path: the acknowledged ones in their order, others between them by their time."""
-    decisions = known.of(path)
+    decisions = known.all_for(path)
     left = Counter(map(_id, decisions))
-    for decision in sorted(rows.of(path), key=_time):
+    for decision in sorted(rows.all_for(path), key=_time):
         left[_id(decision)] -= 1
         if left[_id(decision)] < 0:
             later = (at for at, other in enumerate(decisions) if _time(other) > _time(decision))

@@ -18,7 +18,7 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.files import cell_to_csv, number_to_csv, path_to_csv, remove_leftovers, sync_folder, write_whole
 from cleaner.core.ledger import Edits, Ledger
 from cleaner.core.manifest_rows import COLUMNS, Lines, ManifestRows
-from cleaner.core.records import Decision, face_of
+from cleaner.core.records import Decision, decision_revision
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -168,23 +168,23 @@ class Manifest:
         frame: pd.DataFrame = pd.DataFrame(columns | {"action": [decision.action.value for decision in standing]})
         return frame
 
-    def append(self, *decisions: Decision, believed: Mapping[str, Decision | None] | None = None) -> None:
+    def append(self, *decisions: Decision, expected: Mapping[str, Decision | None] | None = None) -> None:
         """Add decisions to the file; when this returns they are on the disk.
 
         Args:
             decisions: what to add.
-            believed: what the caller takes to stand for paths, None where nothing; all is added or, where another
+            expected: what the caller takes to stand for paths, None where nothing; all is added or, where another
                 process was quicker, nothing. By default it does not matter what stands.
 
         Raises:
-            CleanerError: the file as it stands makes no sense, or something else stands than was believed; nothing
+            CleanerError: the file as it stands makes no sense, or something else stands than was expected; nothing
                 was added.
             OSError: the disk is full, or the file may not be written; nothing was added.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._lock:
             self._read()
-            self._check_stands(believed or {})
+            self._check_stands(expected or {})
             self._set_aside()
             self._widen()
             before = self._edits_before()
@@ -265,11 +265,11 @@ class Manifest:
         is_this = os.path.realpath(out) == os.path.realpath(self.path)
         return not is_of_a_scan and not is_this and out.is_file() and _is_export(out)
 
-    def _check_stands(self, believed: Mapping[str, Decision | None]) -> None:
-        """Refuse where something else stands than is believed; only under the lock does that remain so."""
-        for path, decision in believed.items():
+    def _check_stands(self, expected: Mapping[str, Decision | None]) -> None:
+        """Refuse where something else stands than is expected; only under the lock does that remain so."""
+        for path, decision in expected.items():
             now = self._rows.get(path)
-            if face_of(now) != face_of(decision):
+            if decision_revision(now) != decision_revision(decision):
                 raise overtaken(path, now)
 
     def _widen(self) -> None:
@@ -313,7 +313,7 @@ class Manifest:
         if new is None:
             rows, new = ManifestRows(str(self.path)), _bytes_of(self.path) if now else b""
         # Where it makes no sense, what was read before still stands, and is read on from there once it is mended.
-        self._torn = rows.take_in(new)
+        self._torn = rows.add(new)
         self._rows = rows
         # As the file was before it was read: what others write in the meantime is found by the next call.
         self._place = now

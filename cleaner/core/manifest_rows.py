@@ -49,7 +49,7 @@ class ManifestRows(Mapping[str, Decision]):
         self._first: dict[str, int] = {}
         self._later: dict[int, list[int]] = {}
         self._undone: set[int] = set()
-        self._made: dict[int, Decision] = {}
+        self._decisions: dict[int, Decision] = {}
 
     def __getitem__(self, path: str) -> Decision:
         if path not in self:
@@ -73,10 +73,12 @@ class ManifestRows(Mapping[str, Decision]):
 
     def row(self, number: int) -> Decision:
         """The row of that number, counted from 0."""
-        if number not in self._made:
+        if number not in self._decisions:
             text = io.StringIO(self.text(number).decode(), newline="\n")
-            self._made[number] = _decision(dict(zip(self.columns, next(csv.reader(text, strict=True)), strict=False)))
-        return self._made[number]
+            self._decisions[number] = _decision(
+                dict(zip(self.columns, next(csv.reader(text, strict=True)), strict=False))
+            )
+        return self._decisions[number]
 
     def text(self, number: int) -> bytes:
         """The bytes of the row of that number."""
@@ -97,7 +99,7 @@ class ManifestRows(Mapping[str, Decision]):
         """The paths of several rows, one of which at least has this number or a higher one."""
         return (self.row(first).path for first, later in self._later.items() if later[-1] >= begin)
 
-    def of(self, path: str) -> list[Decision]:
+    def all_for(self, path: str) -> list[Decision]:
         """All rows of a path, in the order of the file."""
         return [self.row(number) for number in self._numbers(path)]
 
@@ -105,7 +107,7 @@ class ManifestRows(Mapping[str, Decision]):
         """For each path its last row, also one that takes it back to undecided."""
         return {path: self.row(self._numbers(path)[-1]) for path in self._first}
 
-    def take_in(self, data: bytes) -> bytes:
+    def add(self, data: bytes) -> bytes:
         """Add the records in `data`, which follow those that are there; returns what is torn at the end.
 
         Raises:

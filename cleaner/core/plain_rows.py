@@ -50,7 +50,7 @@ def plain_rows(block: bytes, columns: Sequence[str]) -> PlainRows | None:
     """
     if not block.endswith(b"\n") or b'"' in block or b"\0" in block:
         return None
-    cells = _Cells.of(block, columns)
+    cells = _Cells.from_block(block, columns)
     if cells is None or not (_actions_are_plain(cells) and _texts_are_plain(cells) and _times_are_plain(cells)):
         return None
     try:
@@ -79,7 +79,7 @@ class _Cells:
     ends: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, block: bytes, columns: Sequence[str]) -> _Cells | None:
+    def from_block(cls, block: bytes, columns: Sequence[str]) -> _Cells | None:
         """None where the rows have not as many cells as there are columns."""
         codes = np.frombuffer(block, np.uint8)
         flat = np.flatnonzero((codes == _COMMA) | (codes == _LINE_END))
@@ -108,7 +108,7 @@ class _Cells:
         widths: npt.NDArray[np.int64] = self.ends[:, at] - self.begins[:, at]
         return widths
 
-    def of_width(self, name: str, width: int) -> npt.NDArray[np.uint8]:
+    def with_width(self, name: str, width: int) -> npt.NDArray[np.uint8]:
         """uint8 [m, width], the cells of a column that have this size."""
         at = self.columns.index(name)
         begins = self.begins[self.widths(name) == width, at]
@@ -129,13 +129,13 @@ def _texts_are_plain(cells: _Cells) -> bool:
         list(map(float, filter(None, cells.texts("loss"))))
     except ValueError:
         return False
-    digests = cells.of_width("sha256", 64)
+    digests = cells.with_width("sha256", 64)
     known = len(digests) + np.count_nonzero(cells.widths("sha256") == 0)
     return known == len(cells.begins) and not digests.tobytes().translate(None, _HEXADECIMAL)
 
 
 def _times_are_plain(cells: _Cells) -> bool:
-    times = [(shape, cells.of_width("decided_at", len(shape))) for shape in _TIMES]
+    times = [(shape, cells.with_width("decided_at", len(shape))) for shape in _TIMES]
     known = sum(len(found) for _, found in times) + np.count_nonzero(cells.widths("decided_at") == 0)
     return known == len(cells.begins) and all(_are_times(found, shape) for shape, found in times)
 

@@ -24,7 +24,7 @@ __all__ = [
     "ScoredBatch",
     "ScoredLabels",
     "Unreadable",
-    "face_of",
+    "decision_revision",
     "now",
     "parse_action",
     "parse_time",
@@ -195,7 +195,7 @@ class Decision:
             check_utc(self.decided_at)
 
 
-def face_of(decision: Decision | None) -> tuple[str, str, str, str]:
+def decision_revision(decision: Decision | None) -> tuple[str, str, str, str]:
     """What tells a decision from another one: what was decided, by whom and when; empty texts for none."""
     if decision is None:
         return ("", "", "", "")
@@ -278,7 +278,7 @@ class ScoredBatch:
         if len(set(lengths.values())) > 1:
             raise CleanerError(f"a batch needs as many values of each kind as paths; got {lengths}")
 
-    def some(self, positions: Sequence[int] | npt.NDArray[np.intp]) -> ScoredBatch:
+    def select(self, positions: Sequence[int] | npt.NDArray[np.intp]) -> ScoredBatch:
         """The samples at some positions, and all that could not be read."""
         at = np.asarray(positions, np.intp)
         return ScoredBatch(

@@ -136,7 +136,7 @@ def take_over(scan: Scan, old: str | Path) -> int:
     rows = Manifest(before.manifest_path).standing()
     samples = scan.by_path()
     standing = Standing(samples, scan.task, scan.label_delim, scan.root, before.manifest_path.parent)
-    standing.take_in(rows)
+    standing.update(rows)
     known = manifest.latest()
     found = list(standing.values())
     carried = carried_out(before.manifest_path.parent, scan.root)
@@ -161,7 +161,7 @@ def take_over(scan: Scan, old: str | Path) -> int:
 
 def _kept(carried: CarriedOut, rows: ManifestRows, scan: Scan) -> Decision | None:
     """The keep of a relabelled file that the new scan has not among its highest losses; None where it is another."""
-    decision = next((row for row in rows.of(carried.decision[0]) if decision_key(row) == carried.decision), None)
+    decision = next((row for row in rows.all_for(carried.decision[0]) if decision_key(row) == carried.decision), None)
     if decision is None or not carried.new_label or not carried.sha256:
         return None
     keep = replace(decision, path=carried.target, action=Action.KEEP, label=carried.new_label, new_label="")

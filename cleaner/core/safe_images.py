@@ -19,9 +19,9 @@ from typing import IO, Any
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from cleaner.core.files import MOST_BYTES, RefusedFile, regular_handle
+from cleaner.core.files import MAX_BYTES, RefusedFile, regular_handle
 
-__all__ = ["FORMATS", "MOST_PIXELS", "check_image", "opened_image", "within_bounds"]
+__all__ = ["FORMATS", "MAX_PIXELS", "check_image", "opened_image", "within_bounds"]
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM", "JPEG2000", "PCX", "TGA")
 """The formats that are opened, as Pillow calls them; JPEG includes MPO.
@@ -30,7 +30,7 @@ Left out are containers, whose content no check here sees (BLP, DCX, EPS, FITS, 
 which 46 bytes can cost another decoding of the whole picture, and what is hardly found in datasets.
 """
 
-MOST_PIXELS = 2**28
+MAX_PIXELS = 2**28
 """Pixels of the largest image that is decoded, 16384 x 16384.
 
 Photos have up to 200 million; Pillow by itself stops at 179. It takes 2 GiB to decode one as RGB, in some formats 4.
@@ -105,7 +105,7 @@ def opened_image(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
 
     Raises:
         RefusedFile: as in `check_image`, or its format is none of `FORMATS`, or it is too much for the decoder.
-        Image.DecompressionBombError: it has more than `MOST_PIXELS` pixels.
+        Image.DecompressionBombError: it has more than `MAX_PIXELS` pixels.
         OSError: it cannot be opened, or is no image.
     """
     handle, status = regular_handle(path)
@@ -137,18 +137,18 @@ def within_bounds() -> Iterator[None]:
 
 @contextmanager
 def _bounded_pixels() -> Iterator[None]:
-    """With Pillow refusing images above `MOST_PIXELS`, unless somebody set another bound for this process."""
+    """With Pillow refusing images above `MAX_PIXELS`, unless somebody set another bound for this process."""
     global _inside
     with _lock:
         if Image.MAX_IMAGE_PIXELS == _PILLOWS_OWN:
-            Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2
+            Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
         _inside += 1
     try:
         yield
     finally:
         with _lock:
             _inside -= 1
-            if not _inside and Image.MAX_IMAGE_PIXELS == MOST_PIXELS // 2:
+            if not _inside and Image.MAX_IMAGE_PIXELS == MAX_PIXELS // 2:
                 Image.MAX_IMAGE_PIXELS = _PILLOWS_OWN
 
 
@@ -247,8 +247,8 @@ def _check_opened(image: Image.Image) -> None:
 
 def _check_file(file: IO[bytes], size: int) -> bytes:
     """`_check_content` of a file of so many bytes."""
-    if size > MOST_BYTES:
-        raise RefusedFile(f"it has {size} bytes; files of up to {MOST_BYTES} are read")
+    if size > MAX_BYTES:
+        raise RefusedFile(f"it has {size} bytes; files of up to {MAX_BYTES} are read")
     return _check_content(file)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cleaner.core.scan import _read_description
 from cleaner.core.scan_files import DESCRIPTION
+from cleaner.core.scan_json import read_description
 
 __all__ = ["ScanHeader", "read_scan_header"]
 
@@ -37,7 +37,7 @@ def read_scan_header(folder: Path) -> ScanHeader | None:
     """
     if not (folder / DESCRIPTION).is_file():
         return None
-    description = _read_description(folder)
+    description = read_description(folder)
     root = description["root"]
     return ScanHeader(
         root=Path(root),

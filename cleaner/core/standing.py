@@ -87,18 +87,18 @@ class Standing(Mapping[str, Decision]):
         """Say how many of the decisions were carried out, and when; empty for none."""
         return carried_out_note(each for key, each in self._carried.items() if self._is_latest(key))
 
-    def take_in(self, rows: ManifestRows) -> None:
+    def update(self, rows: ManifestRows) -> None:
         """Take in the rows of the manifest that came since, or all of them where the file or a journal changed."""
         if self._read_journals() or rows is not self._rows:
             self._rows, self._taken = rows, rows.count
             self._decisions.clear()
             self._notes.clear()
-            self.look_again(path for path in self._samples if rows.of(path) or path in self._arrived)
+            self.refresh(path for path in self._samples if rows.all_for(path) or path in self._arrived)
         else:
-            self.look_again(dict.fromkeys(rows.row(number).path for number in range(self._taken, rows.count)))
+            self.refresh(dict.fromkeys(rows.row(number).path for number in range(self._taken, rows.count)))
             self._taken = rows.count
 
-    def look_again(self, paths: Iterable[str]) -> None:
+    def refresh(self, paths: Iterable[str]) -> None:
         """Hold the decisions about some paths against their files as they are now."""
         for path in paths:
             sample = self._samples.get(path)
@@ -158,7 +158,7 @@ class Standing(Mapping[str, Decision]):
 
     def _of_arrived(self, arrived: CarriedOut, sample: Sample) -> Verdict:
         """Judge the decision that had a file moved to the path of a sample."""
-        rows = [row for row in self._rows.of(arrived.decision[0]) if decision_key(row) == arrived.decision]
+        rows = [row for row in self._rows.all_for(arrived.decision[0]) if decision_key(row) == arrived.decision]
         if not rows or not self._is_same(arrived.new_label, self._label_of(sample)):
             return Verdict(None)
         # An apply moves only the file decided about, so its hash is the one in its journal.
@@ -178,7 +178,7 @@ class Standing(Mapping[str, Decision]):
         return Verdict(kept, note)
 
     def _is_decided_since(self, arrived: CarriedOut) -> bool:
-        rows = self._rows.of(arrived.target)
+        rows = self._rows.all_for(arrived.target)
         return bool(rows) and _moment(rows[-1].decided_at) > _moment(arrived.at)
 
     def _label_of(self, sample: Sample) -> str:

@@ -1,23 +1,27 @@
-"""Text that came from files, as it may be printed to a terminal."""
+"""Text for messages: lists cut short, and text from files made safe to print."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
-__all__ = ["printable"]
+__all__ = ["abbreviate", "printable"]
 
-# Control characters (C0, DEL and C1), formats such as the bidi controls, the separators of lines and paragraphs, and
-# halves of characters.
+# Control characters (C0, DEL and C1), format characters such as the bidi controls, separators of lines and paragraphs,
+# and surrogates.
 _ESCAPED = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
-# They join or part letters in Persian, in Indic scripts and in emoji, and are in ordinary names.
+# Zero-width joiners occur in ordinary names: in Persian, in Indic scripts and in emoji.
 _JOINERS = frozenset("\u200c\u200d")
 
 
-def printable(text: str) -> str:
-    """One line of text, with escapes such as `\\x1b` for all that could steer a terminal or change the order of a line.
+def abbreviate(names: Iterable[object], shown: int = 5) -> str:
+    """Return the first `shown` names and how many more there are, such as `a, b and 3 more`."""
+    texts = list(map(str, names))
+    return ", ".join(texts[:shown]) + (f" and {len(texts) - shown} more" if len(texts) > shown else "")
 
-    Other characters stay, whatever their script.
-    """
+
+def printable(text: str) -> str:
+    """Return text for one line, with characters that could control a terminal escaped, as in `\\x1b`."""
     if text.isprintable():
         return text
     return "".join(c.encode("unicode_escape").decode() if _is_escaped(c) else c for c in text)

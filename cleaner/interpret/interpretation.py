@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 import numpy.typing as npt
 
-from cleaner.core.confusion import most_confused
+from cleaner.core.confusion import most_confused_labels
 from cleaner.core.errors import CleanerError
 from cleaner.core.images import read_image
 from cleaner.core.records import Sample
@@ -194,7 +194,7 @@ class Interpretation:
             CleanerError: the scan is not of one label an image.
         """
         check_has_confusion(self.scan.task)
-        cells = Cells.of(self.scan.cells[self.split], self.vocab)
+        cells = Cells.from_counts(self.scan.cells[self.split], self.vocab)
         matrix = np.zeros((len(self.vocab), len(self.vocab)), np.int64)
         matrix[cells.label, cells.predicted] = cells.count
         return matrix
@@ -232,14 +232,14 @@ class Interpretation:
 
         check_has_confusion(self.scan.task)
         whole = len(self.vocab) <= _WITH_COUNTS
-        labels = most_confused(self.scan.cells[self.split], self.vocab, _WITH_COUNTS if whole else _BLOCK)
+        labels = most_confused_labels(self.scan.cells[self.split], self.vocab, _WITH_COUNTS if whole else _BLOCK)
         # Where nothing is confused there is no block beside the picture.
         n_axes = 1 if whole or not labels else 2
         side = 3.0 + 0.42 * (len(labels) or _BLOCK)
         figure = plt.figure(**{"figsize": (n_axes * side, side), "layout": "constrained", **kwargs})
         axes = tuple(figure.subplots(1, n_axes, squeeze=False).flat)
         if not whole:
-            draw_wrong(axes[0], Cells.of(self.scan.cells[self.split], self.vocab), self.vocab, cmap)
+            draw_wrong(axes[0], Cells.from_counts(self.scan.cells[self.split], self.vocab), self.vocab, cmap)
         if labels:
             values = self._block(labels, normalize)
             form = f".{norm_dec}f" if normalize else "d"
@@ -284,7 +284,7 @@ class Interpretation:
         check_has_confusion(self.scan.task)
         if not self.scan.cells[self.split]:
             raise CleanerError(f"no sample of {self.split!r} was scored; there is nothing to report on")
-        return report(Cells.of(self.scan.cells[self.split], self.vocab), self.vocab)
+        return report(Cells.from_counts(self.scan.cells[self.split], self.vocab), self.vocab)
 
     def print_classification_report(self) -> None:
         """Print what `report` gives.

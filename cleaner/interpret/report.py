@@ -22,7 +22,7 @@ class Cells:
     count: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, cells: Mapping[tuple[str, str], int], vocab: Sequence[str]) -> Cells:
+    def from_counts(cls, cells: Mapping[tuple[str, str], int], vocab: Sequence[str]) -> Cells:
         """The cells of a scan: `(label, predicted) -> count`."""
         number = {label: n for n, label in enumerate(vocab)}
         rows = [(number[given], number[other], count) for (given, other), count in cells.items()]

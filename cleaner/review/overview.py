@@ -33,7 +33,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from cleaner.core.confusion import most_confused
+from cleaner.core.confusion import most_confused_labels
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import LOSS_EDGES, ClassLosses
 from cleaner.core.tasks import OTHER, SINGLE_LABEL
@@ -173,7 +173,7 @@ def _matrix(session: Session) -> dict[str, Any] | None:
     if session.scan.task != SINGLE_LABEL:
         return None
     cells = session.scan.cells[session.split]
-    labels = most_confused(cells, session.scan.vocab, _MATRIX_LABELS)
+    labels = most_confused_labels(cells, session.scan.vocab, _MATRIX_LABELS)
     number = {label: at for at, label in enumerate(labels)}
     kept: dict[tuple[str, str], int] = {}
     for label in labels:

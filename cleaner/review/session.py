@@ -11,7 +11,7 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.opinions import other_opinions
-from cleaner.core.records import Action, Decision, Sample, face_of, now, parse_action
+from cleaner.core.records import Action, Decision, Sample, decision_revision, now, parse_action
 from cleaner.core.scan import Scan
 from cleaner.core.standing import Standing
 from cleaner.core.tasks import MULTI_LABEL, OTHER, join_labels, split_labels
@@ -52,7 +52,7 @@ class Card:
     @property
     def face(self) -> tuple[str, str, str, str]:
         """What tells a decision from another one: what was decided, by whom and when; empty texts where undecided."""
-        return face_of(self.decision)
+        return decision_revision(self.decision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -579,7 +579,7 @@ class Session:
             self.selected, self._anchor = frozenset(), cursor
 
     def _card(self, sample: Sample) -> Card:
-        self.standing.look_again([sample.path])
+        self.standing.refresh([sample.path])
         decision, note = self.standing.get(sample.path), self.standing.note(sample.path)
         error = self._errors[sample.path] if self._is_unread(sample) else ""
         others = () if note and decision is None else self._other_opinions(sample.path, decision)
@@ -587,7 +587,7 @@ class Session:
 
     def _other_opinions(self, path: str, standing: Decision | None) -> tuple[Decision, ...]:
         """What other reviewers decided about the same bytes, where that is something else than what stands."""
-        rows = self.manifest.standing().of(path)
+        rows = self.manifest.standing().all_for(path)
         if standing and standing.sha256:
             rows = [row for row in rows if row.sha256 in ("", standing.sha256)]
         return other_opinions(rows, standing)
@@ -668,10 +668,10 @@ class Session:
         if not decisions:
             raise CleanerError("there is no card on this page to decide about; choose another page or filter")
         standing = self.manifest.standing()
-        believed = {decision.path: standing.get(decision.path) for decision in decisions}
+        expected = {decision.path: standing.get(decision.path) for decision in decisions}
         # A keep that stands through a journal has no row; an undo writes one, so that it stands again.
-        before = {path: decision or self.standing.get(path) for path, decision in believed.items()}
-        self._append(decisions, believed)
+        before = {path: decision or self.standing.get(path) for path, decision in expected.items()}
+        self._append(decisions, expected)
         split, label = self._class_of(decisions[0].path)
         self._done.append(_Step(split, label, before, {d.path: _standing_after(d) for d in decisions}))
         self._undone.clear()
@@ -695,7 +695,11 @@ class Session:
         self.refresh()
         step = steps[-1]
         standing = self.manifest.standing()
-        mine = [path for path, after in step.after.items() if face_of(standing.get(path)) == face_of(after)]
+        mine = [
+            path
+            for path, after in step.after.items()
+            if decision_revision(standing.get(path)) == decision_revision(after)
+        ]
         left = [path for path in step.after if path not in mine]
         if mine:
             now = {path: standing.get(path) for path in mine}
@@ -729,16 +733,16 @@ class Session:
             self.turn_to(page)
         self._put_cursor(cursor, extend=False)
 
-    def _append(self, decisions: list[Decision], believed: Mapping[str, Decision | None]) -> None:
+    def _append(self, decisions: list[Decision], expected: Mapping[str, Decision | None]) -> None:
         """Write what was decided, if there still stands what this session knows of."""
         try:
-            self.manifest.append(*decisions, believed=believed)
+            self.manifest.append(*decisions, expected=expected)
         finally:
             # Where somebody else was quicker, their decision was taken in, and is shown.
             self._recount()
 
     def _recount(self) -> None:
-        self.standing.take_in(self.manifest.standing())
+        self.standing.update(self.manifest.standing())
         try:
             self.edited = self.manifest.edits.message(self.manifest.path.name)
             self.ledger_trouble = ""

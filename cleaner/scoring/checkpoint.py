@@ -124,7 +124,7 @@ class Part:
         counted = [at for at, path in enumerate(rows.paths) if _taken(left, path, 1)]
         unread = [item for item in batch.unreadable if _taken(left, item.path, self.rows)]
         self.heaps.update(batch.to_rank())
-        self.tally.update(replace(rows.some(counted), unreadable=unread))
+        self.tally.update(replace(rows.select(counted), unreadable=unread))
         self.unreadable.extend(batch.unreadable)
 
     def merge(self, found: Found) -> None:

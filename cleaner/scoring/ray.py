@@ -411,7 +411,7 @@ class Scorer:
         def consume(batch: ScoredBatch | ScoredLabels) -> None:
             nonlocal names, n
             rows = batch.to_rank()
-            survivors.append(rows.some(heaps.reached(rows)))
+            survivors.append(rows.select(heaps.reached(rows)))
             heaps.update(rows)
             tally.update(batch.to_count())
             names = fingerprint([*batch.paths, *(item.path for item in batch.unreadable)], names)

@@ -143,7 +143,7 @@ def test_rows_that_are_checked_together_are_those_that_are_read_one_by_one(
     def read() -> object:
         rows = ManifestRows("file")
         try:
-            torn = rows.take_in(header.encode()) + rows.take_in(text.encode())
+            torn = rows.add(header.encode()) + rows.add(text.encode())
         except CleanerError as error:
             return str(error)
         return as_text([rows.row(n) for n in range(rows.count)]), as_text(list(rows.values())), torn
@@ -180,7 +180,9 @@ def test_a_manifest_of_many_blocks(odd: Decision | None, path: Path, monkeypatch
     for manifest in (grown, Manifest(path)):
         standing = manifest.standing()
         assert as_text(manifest.rows()) == as_text(rows)
-        assert {name: as_text(standing.of(name)) for name in by_path} == {n: as_text(r) for n, r in by_path.items()}
+        assert {name: as_text(standing.all_for(name)) for name in by_path} == {
+            n: as_text(r) for n, r in by_path.items()
+        }
         assert as_text(list(manifest.latest().values())) == as_text(last)
         assert as_text(list(standing.values())) == as_text([row for row in last if row.action is not Action.UNDO])
         assert len(standing) == len(list(standing))
@@ -663,7 +665,7 @@ sys.stdin.readline()
 won = 0
 for n in range(int(count)):
     try:
-        manifest.append(Decision(f"{n}.png", Action.KEEP, reviewer=name), believed={f"{n}.png": None})
+        manifest.append(Decision(f"{n}.png", Action.KEEP, reviewer=name), expected={f"{n}.png": None})
         won += 1
     except CleanerError as error:
         assert "meanwhile" in str(error), error
@@ -697,21 +699,21 @@ def test_of_processes_that_decide_on_one_card_at_once_one_is_heard_and_the_other
 
 def test_what_is_believed_to_stand_is_compared_with_the_file(path: Path) -> None:
     manifest, other = Manifest(path), Manifest(path)
-    manifest.append(keep("a.png", loss=math.nan, predicted="x"), believed={"a.png": None, "b.png": None})
+    manifest.append(keep("a.png", loss=math.nan, predicted="x"), expected={"a.png": None, "b.png": None})
     stands = manifest.standing()["a.png"]
     edit(path, path.read_bytes().replace(b"\r", b""))  # the same decision, read anew
-    manifest.append(keep("b.png"), believed={"a.png": stands})
+    manifest.append(keep("b.png"), expected={"a.png": stands})
     other.append(keep("a.png", action=Action.DELETE, reviewer="ben"))
     before = path.read_bytes()
     for believed in ({"a.png": stands}, {"a.png": None}, {"c.png": None, "a.png": stands}, {"c.png": stands}):
         with pytest.raises(CleanerError, match="meanwhile"):
-            manifest.append(keep("c.png"), keep("a.png"), believed=believed)
+            manifest.append(keep("c.png"), keep("a.png"), expected=believed)
         assert path.read_bytes() == before
     assert manifest.standing()["a.png"].reviewer == "ben"
     other.append(keep("a.png", action=Action.UNDO))
     with pytest.raises(CleanerError, match="took back"):
-        manifest.append(keep("a.png"), believed={"a.png": manifest.standing()["a.png"]})
-    manifest.append(keep("a.png"), believed={"a.png": None})
+        manifest.append(keep("a.png"), expected={"a.png": manifest.standing()["a.png"]})
+    manifest.append(keep("a.png"), expected={"a.png": None})
 
 
 class FullDisk:

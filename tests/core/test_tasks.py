@@ -14,7 +14,16 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Sample, ScoredLabels
 from cleaner.core.scan import Scan, load
-from cleaner.core.tasks import DELIMITERS, MULTI_LABEL, OTHER, delimiter_for, drawn_file, join_labels, split_labels
+from cleaner.core.tasks import (
+    DELIMITERS,
+    MULTI_LABEL,
+    OTHER,
+    check_vocab,
+    delimiter_for,
+    drawn_file,
+    join_labels,
+    split_labels,
+)
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0\r\n"), min_size=1, max_size=6)
 
@@ -79,13 +88,13 @@ def test_a_scan_that_does_not_say_its_task_is_of_one_label_an_image(tmp_path: Pa
 
 
 BAD = [
-    ({"task": "detection"}, "the task is 'detection'; accepted are single-label, multi-label, other"),
+    ({"task": "detection"}, "the task is 'detection'; expected one of single-label, multi-label, other"),
     ({"label_delim": ""}, "label_delim is '' for the task 'multi-label'"),
     ({"label_delim": "#"}, "label_delim is '#'"),
     ({"task": OTHER}, "label_delim is ';' for the task 'other'"),
     ({"vocab": ["cat;x", "dog"]}, "the label 'cat;x' is empty or contains ';'"),
     ({"vocab": ["", "dog"]}, "the label '' is empty or contains ';'"),
-    ({"task": 1}, "task is 1; a str is expected"),
+    ({"task": 1}, "task is 1; expected type str"),
 ]
 
 
@@ -142,3 +151,29 @@ def test_a_drawing_lies_in_the_scan_folder_whatever_the_path(tmp_path: Path) -> 
         file = drawn_file(tmp_path, path)
         assert file.parent == tmp_path / "drawn"
         assert len(file.name) == 68
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        ("cat", "vocab must list its labels in the order of the model.s outputs; got str"),
+        ({"cat", "dog"}, "outputs; got set"),
+        (3, "outputs; got int"),
+        ([1.0, 2.0], "vocab has the label 1.0 of type float; labels are text or whole numbers"),
+        ([True, "x"], "vocab has the label True of type bool"),
+        ([np.bool_(True), "x"], "vocab has the label .*True.* of type bool"),
+        (["cat", ""], "vocab has an empty label"),
+        (["cat", "dog", "cat"], "vocab has more than one label 'cat'; labels must differ as text"),
+        ([1, "1"], "vocab has more than one label '1'"),
+        (["cat"], r"vocab has the labels \['cat'\]; expected at least 2"),
+    ],
+)
+def test_a_vocabulary_that_is_no_list_of_different_labels_is_refused(labels: object, reason: str) -> None:
+    with pytest.raises(CleanerError, match=reason):
+        check_vocab(labels, "vocab")
+
+
+def test_whole_numbers_in_a_vocabulary_become_text() -> None:
+    assert check_vocab(np.array([3, 1]), "the dataset") == ("3", "1")
+    assert check_vocab(iter(["b", 2]), "vocab") == ("b", "2")
+    assert check_vocab(["only"], "the learner", min_labels=1) == ("only",)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cleaner.core.confusion import most_confused
+from cleaner.core.confusion import most_confused_labels
 from cleaner.core.records import LOSS_EDGES, Action, ClassLosses, Unreadable
 from cleaner.core.scan import Scan
 from cleaner.review.app import Review
@@ -125,9 +125,9 @@ def test_what_makes_no_sense_gets_an_error_and_opens_nothing(page: Page, message
 
 def test_of_many_classes_the_most_confused_are_shown() -> None:
     cells = {("a", "b"): 5, ("b", "c"): 4, ("c", "d"): 3, ("a", "a"): 100}
-    assert most_confused(cells, "abcd", n=4) == ["a", "b", "c", "d"]
-    assert most_confused(cells, "abcdefgh", n=3) == ["a", "b", "c"]
-    assert most_confused({}, "abcdefgh", n=3) == []
+    assert most_confused_labels(cells, "abcd", max_labels=4) == ["a", "b", "c", "d"]
+    assert most_confused_labels(cells, "abcdefgh", max_labels=3) == ["a", "b", "c"]
+    assert most_confused_labels({}, "abcdefgh", max_labels=3) == []
 
 
 def opened(scan: Scan) -> tuple[Review, list[dict[str, Any]]]:

@@ -512,7 +512,7 @@ def test_show_calls_what_samples_are_ranked_by_by_its_name(capsys: pytest.Captur
 def test_images_that_are_not_there_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     shutil.move("images", "elsewhere")
     assert main(list(SCAN)) == 0
-    assert "of the worst images 20 are not in 'images': '" in capsys.readouterr().err
+    assert "20 of the images with the highest losses are missing in 'images': '" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("dataset")

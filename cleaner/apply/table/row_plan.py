@@ -91,18 +91,17 @@ class RowPlanner:
         if not self._agrees_with_earlier(decision) or not asks_for_change(decision):
             return None
         identify(decision, self.root)
-        name, position, cell = self._row(decision)
-        labels, after = self.labels, None
+        name, position, text = self._row(decision)
+        labels = self.labels
         has_several = isinstance(labels, SeveralLabels)
-        before = labels.as_decided(cell)
-        if not is_left_to_do(decision, labels, labels.split(cell), self._known):
+        before, action, new_label = labels.as_decided(text), decision.action, decision.new_label
+        if not is_left_to_do(decision, labels, labels.split(text), self._known):
             raise Refusal(f"it has the label{'s' * has_several} {before!r} already")
-        if decision.action is Action.RELABEL:
-            after = labels.changed(cell, decision.new_label, str)
+        after = labels.changed(text, new_label, str) if action is Action.RELABEL else None
+        if after is not None:
             self.table.check_label(after)
-        action, new_label = decision.action.value, decision.new_label
         cell = after if has_several else None
-        return RowChange(decision.path, name, action, before, new_label, decision.decided_at, position, cell)
+        return RowChange(decision.path, name, action.value, before, new_label, decision.decided_at, position, cell)
 
     def _agrees_with_earlier(self, decision: Decision) -> bool:
         """Return whether an earlier change leaves a decision to do.
