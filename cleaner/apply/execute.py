@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cleaner.apply.file_moves import FileStore, plan_file_undo
+from cleaner.apply.file_moves import FileStore
+from cleaner.apply.file_undo import plan_file_undo
 from cleaner.apply.locks import locked
 from cleaner.apply.plan import Conflict, LabelStore, Plan, PlanContext, Run, manifest_warnings
 from cleaner.apply.table.rewrite import TableStore, plan_table_undo

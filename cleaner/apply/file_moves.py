@@ -1,23 +1,18 @@
-"""Apply and undo where the labels of a dataset are in its paths: files are moved, never over another file."""
+"""Apply where the labels of a dataset are in its paths: files are moved, never over another file."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from cleaner.apply import moves
-from cleaner.apply.dataset_paths import (
-    RealPaths,
-    remove_empty_folders,
-    sync_folders,
-    target_folders,
-    trash_folders,
-)
+from cleaner.apply.dataset_paths import RealPaths, numbered, remove_empty_folders, sync_folders, target_folders
 from cleaner.apply.folders import FolderLabels
-from cleaner.apply.move_plan import PathLabels, plan_moves
 from cleaner.apply.names import NameLabels
 from cleaner.apply.plan import (
     AppliedChange,
@@ -27,15 +22,32 @@ from cleaner.apply.plan import (
     PlanContext,
     Refusal,
     Run,
+    asks_for_change,
+    identify,
     interrupted_undo,
+    plan_changes,
 )
-from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, remove_leftovers
-from cleaner.core.journal import Journal, Operation, State, new_journal_path
+from cleaner.core.journal import Journal, Operation, State, decision_key, new_journal_path
 from cleaner.core.records import Action, Decision
 from cleaner.core.tasks import MULTI_LABEL
 
-__all__ = ["FileStore", "plan_file_undo"]
+__all__ = ["FileStore", "move_each", "move_file", "plan_moves", "remove_halves", "settled", "sync_moves"]
+
+
+class PathLabels(Protocol):
+    """A dataset whose paths contain the labels."""
+
+    @property
+    def root(self) -> Path:
+        """The dataset's folder."""
+
+    def relabelled(self, decision: Decision) -> Iterator[str]:
+        """Yield paths with the new label of a decision, relative to the root: all in one folder, best first.
+
+        Raises:
+            Refusal: the decision does not fit the current label; also while the paths are taken.
+        """
 
 
 @dataclass(frozen=True)
@@ -58,7 +70,7 @@ class FileStore:
     def clean_up(self, context: PlanContext) -> tuple[str, ...]:
         """Remove what half-done moves of interrupted applies left; return notes."""
         begun = (journal for journal in self._journals(context) if journal.state is State.APPLYING)
-        return tuple(note for journal in begun for note in _remove_halves(journal.operations, self.root))
+        return tuple(note for journal in begun for note in remove_halves(journal.operations, self.root))
 
     def plan_apply(self, context: PlanContext) -> Run:
         """Plan the moves of an apply; an interrupted apply goes on in its own journal.
@@ -66,7 +78,7 @@ class FileStore:
         Raises:
             CleanerError: the name pattern cannot be used, or an undo was interrupted.
         """
-        earlier = [_settled(journal, self.root) for journal in self._journals(context)]
+        earlier = [settled(journal, self.root) for journal in self._journals(context)]
         begun = [journal for journal in earlier if journal.state is State.APPLYING]
         journal = begun[-1] if begun else Journal(path=new_journal_path(context.manifest.path.parent), data=self.root)
         decisions, refused = _movable(context)
@@ -105,33 +117,106 @@ class FileStore:
         return NameLabels.from_vocab(self.root, self.name_pattern, context.vocab)
 
 
-def plan_file_undo(journal: Journal) -> Run:
-    """Plan the moves that take an apply back; what a half-done move left is removed at once.
+def plan_moves(
+    decisions: Iterable[Decision], labels: PathLabels, trash: str, earlier: Sequence[AppliedChange] = ()
+) -> Plan:
+    """Plan a move of a file for each decision that asks for one.
 
-    Raises:
-        CleanerError: the dataset is gone.
+    Args:
+        decisions: the last about each path, also those that ask for no move: they may contradict an earlier move.
+        labels: how paths contain labels.
+        trash: folder for deleted files, relative to the dataset's.
+        earlier: moves of earlier applies, oldest first.
     """
-    root = journal.data
-    if not os.path.isdir(root):
-        raise CleanerError(f"the journal's dataset {str(root)!r} is not there; put it back first; nothing was changed")
-    done = journal.carried_out
-    notes: tuple[str, ...] = ()
-    if journal.state is State.APPLYING:
-        notes = _remove_halves(journal.operations, root)
-        done = _settled(journal, root).operations
-    elif journal.state is State.UNDOING:
-        notes = _remove_halves(map(_reversed, done), root)
-    todo = tuple(map(_reversed, reversed(done)))
-    not_done = {operation.target for operation in journal.operations} - {operation.source for operation in todo}
-    return Run(
-        journal=journal,
-        plan=Plan(todo, notes=notes),
-        goal=State.UNDONE,
-        changed=root,
-        is_due=bool(todo) or journal.state is not State.UNDONE,
-        begin=partial(journal.mark, State.UNDOING, not_done),
-        change=partial(_move_all_back, journal, todo),
-    )
+    decisions = list(decisions)
+    planner = _MovePlanner(decisions, labels, trash, earlier)
+    operations, conflicts = plan_changes(decisions, planner.move)
+    missing = (folder for folder in target_folders(operations) if not os.path.exists(labels.root / folder))
+    return Plan(operations, conflicts, tuple(sorted(missing)))
+
+
+class _MovePlanner:
+    """Plans one move after the other; remembers which paths are taken."""
+
+    def __init__(
+        self, decisions: Sequence[Decision], labels: PathLabels, trash: str, earlier: Sequence[AppliedChange]
+    ) -> None:
+        self._labels = labels
+        self._trash = trash
+        self._paths = RealPaths(labels.root)
+        self._departed = defaultdict(list)
+        self._arrived = {applied.change.key: applied for applied in earlier}
+        for applied in earlier:
+            self._departed[applied.change.path].append(applied)
+        # The source of an earlier move stays reserved: undo may put its file back at any time.
+        self._taken = {self._paths.resolve(path) for path in (*self._departed, *self._arrived)}
+        self._decided_paths = defaultdict(list)
+        for decision in decisions:
+            if decision.action is not Action.UNDO:
+                self._decided_paths[self._paths.resolve(decision.path)].append(decision.path)
+
+    def move(self, decision: Decision) -> Operation | None:
+        """Return the move for a decision; None if nothing is left to do.
+
+        Raises:
+            Refusal: the decision cannot be carried out.
+        """
+        if not self._is_left_to_do(decision) or not asks_for_change(decision):
+            return None
+        self._check_is_meant(decision)
+        is_delete = decision.action is Action.DELETE
+        targets = numbered(f"{self._trash}/{decision.path}") if is_delete else self._labels.relabelled(decision)
+        self._paths.check(decision.path)
+        self._check_has_one_path(decision)
+        file = identify(decision, self._labels.root)
+        target = next(path for path in targets if self._is_free(path))
+        self._paths.check(target)
+        self._taken.add(self._paths.resolve(target))
+        return Operation(decision.path, target, decision.action.value, decision.new_label, decision.decided_at, file)
+
+    def _is_left_to_do(self, decision: Decision) -> bool:
+        """Return whether earlier moves leave a decision to do.
+
+        Raises:
+            Refusal: an earlier move contradicts the decision.
+        """
+        before = self._departed.get(decision.path)
+        if not before:
+            return True
+        last, root = before[-1], self._labels.root
+        is_there = os.path.lexists(root / decision.path)
+        if any(applied.change.decision == decision_key(decision) for applied in before):
+            # The decision is not about another file that came later. The same file may be back on purpose.
+            if is_there and isinstance(last.change, Operation) and last.change.file.is_at(root / decision.path):
+                raise Refusal(f"it {last.outcome}, and there is a file again; look at it and decide again")
+            return False
+        if not is_there and last.emptied and not os.path.lexists(root / last.change.key):
+            raise Refusal(f"it {last.outcome} and is gone for good: `cleaner trash --empty` removed it")
+        if not is_there:
+            raise last.must_be_undone()
+        return True
+
+    def _check_is_meant(self, decision: Decision) -> None:
+        """Refuse a decision that may be about another file than the one that an earlier apply moved to its path."""
+        arrived = self._arrived.get(decision.path)
+        if arrived and not decision.sha256:
+            raise Refusal(
+                f"the file there is {arrived.change.path!r}, which {arrived.journal.name!r} moved there; a decision "
+                "without a sha256 may be about another file. Add the sha256, or decide again"
+            )
+
+    def _check_has_one_path(self, decision: Decision) -> None:
+        """Refuse a decision about a file that was also decided about by another path."""
+        paths = self._decided_paths[self._paths.resolve(decision.path)]
+        if others := [path for path in paths if path != decision.path]:
+            raise Refusal(
+                f"it is also called {others[0]!r}, through a folder that is a link, and there is a decision about that "
+                "too; take one of the two back"
+            )
+
+    def _is_free(self, path: str) -> bool:
+        real = self._paths.resolve(path)
+        return real not in self._taken and not os.path.lexists(real)
 
 
 def _moves_of(plan: Plan) -> tuple[Operation, ...]:
@@ -149,7 +234,7 @@ def _movable(context: PlanContext) -> tuple[list[Decision], list[Conflict]]:
     return [decision for decision in decisions if decision.action is not Action.RELABEL], refused
 
 
-def _settled(journal: Journal, root: Path) -> Journal:
+def settled(journal: Journal, root: Path) -> Journal:
     """Return a journal with the operations that were done, as the files show if the apply was interrupted.
 
     Raises:
@@ -181,7 +266,7 @@ def _lost(journal: Journal, root: Path) -> Iterator[Conflict]:
             yield Conflict(operation.source, operation.action, reason)
 
 
-def _remove_halves(operations: Iterable[Operation], root: Path) -> tuple[str, ...]:
+def remove_halves(operations: Iterable[Operation], root: Path) -> tuple[str, ...]:
     """Remove what half-done moves left; return notes on files at their targets that may be the user's."""
     paths = RealPaths(root)
     inside = [o for o in operations if paths.contains(o.source) and paths.contains(o.target)]
@@ -206,8 +291,8 @@ def _move_all(journal: Journal, todo: tuple[Operation, ...], shared_folders: set
         shared_folders: folders that other applies created.
     """
     root = journal.data
-    done, conflicts = _each(todo, partial(_carry_out, root=root))
-    notes = _sync(journal)
+    done, conflicts = move_each(todo, partial(_carry_out, root=root))
+    notes = sync_moves(journal)
     failed = {conflict.path for conflict in conflicts}
     left = tuple(o.target for o in todo if o.source in failed and not o.file.is_at(root / o.target))
     if len(left) < len(journal.operations):
@@ -220,13 +305,7 @@ def _move_all(journal: Journal, todo: tuple[Operation, ...], shared_folders: set
     return Outcome(done, conflicts, notes, left=None, has_journal=False)
 
 
-def _move_all_back(journal: Journal, todo: tuple[Operation, ...]) -> Outcome:
-    done, conflicts = _each(todo, partial(_take_back, journal=journal, paths=RealPaths(journal.data)))
-    notes = (*_sync(journal), *remove_empty_folders({*journal.folders, *trash_folders(journal)}, journal.data))
-    return Outcome(done, conflicts, notes, tuple(conflict.path for conflict in conflicts))
-
-
-def _each(
+def move_each(
     operations: Iterable[Operation], step: Callable[[Operation], bool]
 ) -> tuple[tuple[Operation, ...], tuple[Conflict, ...]]:
     """Take a step for each operation, which returns whether it moved the file; a step that fails is a conflict."""
@@ -247,30 +326,10 @@ def _each(
 def _carry_out(operation: Operation, root: Path) -> bool:
     if not operation.file.is_at(root / operation.source):
         raise Refusal("it is gone or its bytes changed since this began; look at it again")
-    return _move(operation, root)
+    return move_file(operation, root)
 
 
-def _take_back(operation: Operation, journal: Journal, paths: RealPaths) -> bool:
-    """Put a file back; `operation` is the reverse of the one in the journal."""
-    paths.check(operation.target)
-    # Users may keep their trash on another disk, behind a link. Their own journal identifies the files there.
-    if journal.doubt or operation.action != "delete":
-        paths.check(operation.source)
-    source, target = journal.data / operation.source, journal.data / operation.target
-    if not operation.file.is_exactly_at(source) and operation.file.is_exactly_at(target):
-        return False  # put back by an interrupted undo, or by hand
-    if operation.file.is_at(source):
-        return _move(operation, journal.data)
-    if operation.file.is_at(target):
-        return False
-    if os.path.lexists(source):
-        raise Refusal("it is not the file that was moved here, or its bytes changed since; put it back by hand")
-    if operation.source in journal.removed:
-        raise Refusal("it is gone for good: `cleaner trash --empty` removed it")
-    raise Refusal(f"it is no longer here, nor is it at {operation.target!r}")
-
-
-def _move(operation: Operation, root: Path) -> bool:
+def move_file(operation: Operation, root: Path) -> bool:
     source, target = root / operation.source, root / operation.target
     if not target.parent.is_dir():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -278,11 +337,7 @@ def _move(operation: Operation, root: Path) -> bool:
     return True
 
 
-def _sync(journal: Journal) -> tuple[str, ...]:
+def sync_moves(journal: Journal) -> tuple[str, ...]:
     """Sync the folders of all operations: moves before an interruption may not be on the disk yet."""
     paths = (*(path for o in journal.operations for path in (o.source, o.target)), *journal.folders)
     return sync_folders({path.rpartition("/")[0] for path in paths}, journal.data, "moves")
-
-
-def _reversed(operation: Operation) -> Operation:
-    return replace(operation, source=operation.target, target=operation.source)

@@ -32,7 +32,7 @@ class FolderLabels:
         return cls(root, None if vocab is None else frozenset(vocab))
 
     def relabelled(self, decision: Decision) -> Iterator[str]:
-        """See `cleaner.apply.move_plan.PathLabels`."""
+        """See `cleaner.apply.file_moves.PathLabels`."""
         path = PurePosixPath(decision.path)
         if decision.label and path.parent.name != decision.label:
             raise Refusal(

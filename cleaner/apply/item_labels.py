@@ -15,8 +15,8 @@ from cleaner.core.tasks import MULTI_LABEL, OTHER, join_labels, split_labels
 __all__ = ["ItemLabels", "SeveralLabels", "is_left_to_do", "labels_of_cells", "labels_of_items", "to_value"]
 
 
-class OneLabel:
-    """Each item has one label, of any type that can be written as text."""
+class ItemLabels:
+    """Items with one label each, of any type that can be written as text; subclasses are the other kinds of items."""
 
     def split_decided(self, text: str) -> tuple[str, ...]:
         """Return the labels in the `label` or `new_label` of a decision."""
@@ -58,8 +58,8 @@ class OneLabel:
 
 
 @dataclass(frozen=True)
-class SeveralLabels(OneLabel):
-    """Each item has any number of labels: text in which they are joined, or a list or tuple of them.
+class SeveralLabels(ItemLabels):
+    """Items with any number of labels: text in which they are joined, or a list or tuple of them.
 
     Attributes:
         in_manifest: delimiter in the decisions.
@@ -89,7 +89,7 @@ class SeveralLabels(OneLabel):
         return {str(label): label for value in values if isinstance(value, (list, tuple)) for label in value}
 
     def changed(self, value: Any, new_label: str, convert: Callable[[str], Any]) -> Any:
-        """See `OneLabel`; labels that stay keep their order, new ones come last."""
+        """See `ItemLabels`; labels that stay keep their order, new ones come last."""
         before, new = self.split(value), self.split_decided(new_label)
         added = [label for label in new if label not in before]
         if not isinstance(value, str):
@@ -101,7 +101,7 @@ class SeveralLabels(OneLabel):
         return convert(self.in_items.join([*(label for label in before if label in new), *added]))
 
 
-class UnlabelledItems(OneLabel):
+class UnlabelledItems(ItemLabels):
     """Items have targets of any kind that no decision is about."""
 
     def split_decided(self, text: str) -> tuple[str, ...]:
@@ -112,10 +112,6 @@ class UnlabelledItems(OneLabel):
 
     def known(self, values: Iterable[Any]) -> dict[str, Any]:  # noqa: ARG002 - whatever they are
         return {}
-
-
-ItemLabels = OneLabel
-"""Each kind of labels has the methods of `OneLabel`."""
 
 
 def labels_of_cells(header: ScanHeader | None, label_delim: str | None) -> ItemLabels:
@@ -137,7 +133,7 @@ def labels_of_cells(header: ScanHeader | None, label_delim: str | None) -> ItemL
             "table with label_delim (--label-delim), such as ' ' or ','"
         )
     if label_delim is None:
-        return OneLabel()
+        return ItemLabels()
     if not label_delim or any(c in label_delim for c in '\n\r"'):
         raise CleanerError(f"label_delim is {label_delim!r}; the text between two labels in a cell is accepted")
     if header is not None and not is_multi:

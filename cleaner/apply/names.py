@@ -56,7 +56,7 @@ class NameLabels:
         return cls(root, compiled, frozenset(label for path in paths if (label := labels._read(path)) is not None))
 
     def relabelled(self, decision: Decision) -> Iterator[str]:
-        """See `cleaner.apply.move_plan.PathLabels`."""
+        """See `cleaner.apply.file_moves.PathLabels`."""
         begin, end = self._span(decision)
         if decision.new_label not in self.known:
             raise Refusal(f"there is no class {decision.new_label!r}")

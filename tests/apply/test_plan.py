@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cleaner.apply import plan as plan_module
+from cleaner.apply.file_moves import plan_moves
 from cleaner.apply.folders import FolderLabels
-from cleaner.apply.move_plan import plan_moves
 from cleaner.apply.plan import AppliedChange, Plan
 from cleaner.core.files import MAX_BYTES, TRASH, sha256_of
 from cleaner.core.records import Action, Decision

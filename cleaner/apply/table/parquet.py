@@ -1,4 +1,4 @@
-"""Label tables in Parquet, through pyarrow."""
+"""Label tables in Parquet, read and written with pyarrow."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class ParquetTable:
 
     Args:
         data: the file's bytes.
-        name: of the file, for messages.
+        name: the file's name, for messages.
 
     Raises:
-        CleanerError: pyarrow is not installed, or it is not a Parquet file.
+        CleanerError: pyarrow is not installed, or the bytes are no Parquet file.
     """
 
     def __init__(self, data: bytes, name: str) -> None:
@@ -37,7 +37,7 @@ class ParquetTable:
         self._groups = [file.metadata.row_group(n) for n in range(file.metadata.num_row_groups)]
 
     def rows(self, path_column: str, label_column: str) -> Iterator[tuple[int, str, str]]:
-        """Of each row the place, the path and the label; where there is none, the empty text.
+        """Yield the position, path and label of each row; missing values are empty texts.
 
         Raises:
             CleanerError: the paths are not text, or the labels neither text nor whole numbers.
@@ -46,9 +46,9 @@ class ParquetTable:
         try:
             columns = [self._table.column(name).to_pylist() for name in (path_column, label_column)]
         except UnicodeDecodeError as error:
-            raise CleanerError(f"{self._name!r} has text that is not UTF-8, so that it is damaged: {error}") from error
-        for place, (path, label) in enumerate(zip(*columns, strict=True)):
-            yield place, path or "", "" if label is None else str(label)
+            raise CleanerError(f"{self._name!r} is damaged: it has text that is not UTF-8: {error}") from error
+        for position, (path, label) in enumerate(zip(*columns, strict=True)):
+            yield position, path or "", "" if label is None else str(label)
 
     def check_label(self, label_column: str, label: str) -> None:
         """Check that the column can hold a label.
@@ -59,20 +59,20 @@ class ParquetTable:
         self._value(label_column, label)
 
     def changed(self, label_column: str, changes: Mapping[int, str | None]) -> bytes:
-        """The file's bytes with other labels in the rows at some places; a row that gets None is dropped.
+        """Return the file's bytes with other labels at some row positions; a row that gets None is dropped.
 
         Raises:
-            CleanerError: Parquet cannot hold it.
+            CleanerError: Parquet cannot hold the labels.
         """
         table = self._table
-        position = table.column_names.index(label_column)
-        field = table.schema.field(position)
-        values = table.column(position).to_pylist()
-        for place, label in changes.items():
-            values[place] = values[place] if label is None else self._value(label_column, label)
-        kept = [changes.get(place, "") is not None for place in range(table.num_rows)]
+        column = table.column_names.index(label_column)
+        field = table.schema.field(column)
+        values = table.column(column).to_pylist()
+        for position, label in changes.items():
+            values[position] = values[position] if label is None else self._value(label_column, label)
+        kept = [changes.get(position, "") is not None for position in range(table.num_rows)]
         try:
-            table = table.set_column(position, field, self._column(values, table.column(position), field.type))
+            table = table.set_column(column, field, self._column(values, table.column(column), field.type))
             return self._written(table.filter(self._pa.array(kept)))
         except (self._pa.ArrowException, UnicodeDecodeError) as error:
             raise CleanerError(f"{self._name!r} cannot hold the new labels: {error}; nothing was changed") from error
@@ -81,7 +81,7 @@ class ParquetTable:
         pa = self._pa
         if not pa.types.is_dictionary(kind):
             return pa.array(values, kind)
-        # The categories that there were keep their order, also those that no row has.
+        # Old categories keep their order, also unused ones.
         known = pa.concat_arrays(before.chunks).dictionary.to_pylist() if before.num_chunks else []
         codes = {value: code for code, value in enumerate(v for v in dict.fromkeys([*known, *values]) if v is not None)}
         indices = pa.array([None if value is None else codes[value] for value in values], kind.index_type)
