@@ -75,7 +75,7 @@ def cleaned(scan: Scan, items: Any, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("delimiter", [" ", ";", ", ", "|"])
-def test_cells_get_the_new_sets_and_those_that_stay_keep_their_order(delimiter: str, decided: Scan) -> None:
+def test_cells_get_the_new_sets_and_remaining_labels_keep_their_order(delimiter: str, decided: Scan) -> None:
     before = frame(labels=[cell.replace(" ", delimiter) for cell in CELLS], note=list("abcd"))
     items = before.copy()
     items.index = pd.Index([4, 4, 2, 1])
@@ -115,7 +115,7 @@ def test_lists_of_one_length_are_one_value_each(paths: list[str], scan: Scan) ->
     assert found["labels"].tolist() == expected
 
 
-def test_it_is_what_apply_makes_of_the_table(decided: Scan, tmp_path: Path) -> None:
+def test_cleaned_items_equal_the_table_after_apply(decided: Scan, tmp_path: Path) -> None:
     table = tmp_path / "labels.csv"
     frame().to_csv(table, index=False)
     found = cleaned(decided, pd.read_csv(table), label_delim=" ").fillna("")
@@ -213,7 +213,7 @@ NEEDED = "the decisions are about images with several labels; give the delimiter
         (frame(labels=[1, 2, 3, 4]), {"label_delim": " "}, r"an item has 1, a int, for its labels"),
     ],
 )
-def test_what_cannot_be_split_is_refused(items: Any, options: Any, message: str, decided: Scan) -> None:
+def test_labels_that_cannot_be_split_are_refused(items: Any, options: Any, message: str, decided: Scan) -> None:
     with pytest.raises(CleanerError, match=message):
         cleaner.cleaned(items, decided.manifest_path, **options)
 
@@ -231,7 +231,7 @@ def test_without_a_scan_the_delimiter_says_that_there_are_several(decided: Scan)
 
 
 @given(st.lists(st.sampled_from("abcde"), unique=True), st.sets(st.sampled_from("abcde")), st.booleans())
-def test_those_that_stay_keep_their_order_and_the_set_is_the_new_one(
+def test_remaining_labels_keep_their_order_and_the_set_is_the_new_one(
     before: list[str], new: set[str], is_text: bool
 ) -> None:
     values = SeveralLabels(";", "+")

@@ -74,7 +74,7 @@ def test_apply_moves_files_as_decided_and_undo_puts_all_back(place: Place) -> No
     assert [operation.target for operation in back.done] == list(APPLIED.values())[-2::-1]
 
 
-def test_the_package_itself_applies(place: Place) -> None:
+def test_the_public_functions_apply_and_undo(place: Place) -> None:
     place.decide_all()
     report = cleaner.apply(str(place.manifest), data=str(place.root))
     assert tree(place.root) == applied(place.before)
@@ -150,7 +150,7 @@ def test_a_file_that_comes_back_is_not_moved_again_until_it_is_decided_again(pla
     assert tree(place.root)["cat/1.png"] == place.before["cat/1.png"]
 
 
-def test_what_was_undone_can_be_applied_again(place: Place) -> None:
+def test_an_undone_apply_can_be_applied_again(place: Place) -> None:
     place.decide_all()
     for _ in range(3):
         undo(place.apply().journal)
@@ -160,7 +160,7 @@ def test_what_was_undone_can_be_applied_again(place: Place) -> None:
     assert len(place.journals()) == 4
 
 
-def test_undo_twice_is_undo(place: Place) -> None:
+def test_a_second_undo_changes_nothing(place: Place) -> None:
     place.decide_all()
     report = place.apply()
     undo(report.journal)
@@ -298,7 +298,7 @@ def test_an_apply_that_was_interrupted_can_be_undone(at: int, place: Place, monk
 
 
 @pytest.mark.parametrize("state", ["finished", "undone"])
-def test_an_end_before_the_journal_is_marked_is_made_up_for(
+def test_a_run_interrupted_before_the_journal_is_marked_is_finished_by_the_same_call(
     state: str, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: object, **__: object) -> None:
@@ -317,7 +317,7 @@ def test_an_end_before_the_journal_is_marked_is_made_up_for(
     assert journal.read(place.journals()[0]).state == state
 
 
-def test_a_last_line_of_the_journal_that_is_torn_is_written_again(place: Place) -> None:
+def test_a_torn_last_line_of_the_journal_is_written_again(place: Place) -> None:
     place.decide_all()
     path = place.apply().journal
     whole = path.read_bytes()
@@ -453,7 +453,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, name: str, code: int) -> Iterator[N
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EXDEV, errno.ENOSPC, errno.EIO])
-def test_what_cannot_be_moved_is_a_conflict_the_rest_is_done_and_it_is_tried_again(
+def test_a_failed_move_is_a_conflict_the_others_are_done_and_it_is_retried(
     code: int, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.decide_all()
@@ -598,7 +598,7 @@ def test_a_file_that_is_nowhere_after_an_interruption_is_a_conflict_and_stays_in
 
 
 @pytest.mark.parametrize("action", [Action.KEEP, Action.UNSURE, Action.UNDO])
-def test_what_was_decided_anew_after_an_interruption_is_not_carried_out(
+def test_a_decision_overruled_after_an_interruption_is_not_carried_out(
     action: Action, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.decide(*(delete(f"cat/{n}.png") for n in (1, 2, 3)))
@@ -649,7 +649,7 @@ def test_a_row_about_a_file_that_was_not_there_is_not_carried_out_on_one_that_is
     assert [o.source for o in place.apply().done] == ["dog/2.png"]
 
 
-def test_undo_of_what_is_undone_leaves_a_later_apply_alone(place: Place) -> None:
+def test_a_second_undo_leaves_a_later_apply_alone(place: Place) -> None:
     place.decide_all()
     first = place.apply().journal
     undo(first)
@@ -681,7 +681,7 @@ def test_undo_knows_a_file_by_its_bytes_where_the_dataset_was_copied_to_another_
     assert tree(place.root) == place.before
 
 
-def test_what_an_undo_with_a_conflict_put_back_is_carried_out_again(place: Place) -> None:
+def test_files_that_an_undo_with_a_conflict_put_back_are_moved_again(place: Place) -> None:
     place.decide(delete("cat/1.png"), delete("cat/2.png"))
     first = place.apply().journal
     make(place.root / "cat/1.png", "of somebody else")
@@ -806,7 +806,7 @@ def test_a_folder_that_cannot_be_synced_is_noted(place: Place, monkeypatch: pyte
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("system", [one_step, by_links, by_placeholders])
-def test_a_process_that_is_killed_at_any_change_is_made_up_for_by_the_same_call(
+def test_the_same_call_finishes_the_work_of_a_process_killed_at_any_change(
     system: Callable[[pytest.MonkeyPatch], None], tmp_path: Path
 ) -> None:
     at, died = 0, True

@@ -151,7 +151,7 @@ def test_only_the_label_is_changed_and_a_taken_name_gets_another_number(
         (delete("images/Abyssinian_1.jpg", sha256="0" * 64), "its bytes changed"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_renamed_is_left_alone(decision: Decision, reason: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_renamed_is_left_alone(decision: Decision, reason: str, tmp_path: Path) -> None:
     odd = ("../x", "a\\b", ".hidden", "two\nlines", "B_2.jpg\n")
     pets = Pets(tmp_path, vocab=(*VOCAB, *odd))
     # As by hand, so that whatever stands in it is what is refused.
@@ -261,7 +261,7 @@ def renamed_and_back(paths: list[str], data: Any) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_process_that_is_killed_at_any_change_is_made_up_for_by_the_same_call(tmp_path: Path) -> None:
+def test_the_same_call_finishes_the_work_of_a_process_killed_at_any_change(tmp_path: Path) -> None:
     at, died = 0, True
     while died:
         at += 1
@@ -278,7 +278,7 @@ def test_a_process_that_is_killed_at_any_change_is_made_up_for_by_the_same_call(
     assert at > 15
 
 
-def test_names_are_looked_for_once_each(tmp_path: Path) -> None:
+def test_a_free_number_is_found_without_trying_all(tmp_path: Path) -> None:
     """Of a class with many numbers the free one is found without trying all of them."""
     for n in range(1, 200):
         make(tmp_path / f"Bengal_{n}.jpg", "x")

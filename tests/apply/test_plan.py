@@ -88,7 +88,7 @@ def test_only_delete_and_relabel_move_anything(root: Path) -> None:
     assert plan_of(root, *others) == Plan(())
 
 
-def test_what_an_earlier_apply_did_is_left_out(root: Path) -> None:
+def test_a_decision_that_was_carried_out_before_is_not_planned_again(root: Path) -> None:
     decision = as_decided(root, delete("train/cat/1.png"))
     done = carry_out(root, decision)
     assert plan_of(root, decision, earlier=(done,)) == Plan(())
@@ -118,9 +118,7 @@ def test_a_file_that_came_back_is_left_alone_until_it_is_decided_about_again(roo
         relabel("train/cat/1.png", "dog", decided_at="2026-02-01T12:00:00Z"),
     ],
 )
-def test_a_decision_about_a_file_that_was_moved_is_a_conflict_that_says_how_to_go_back(
-    later: Decision, root: Path
-) -> None:
+def test_a_conflict_about_a_moved_file_names_the_undo_command(later: Decision, root: Path) -> None:
     done = carry_out(root, relabel("train/cat/1.png", "dog"))
     plan = plan_of(root, later, earlier=(done,))
     assert plan.operations == ()
@@ -137,7 +135,7 @@ def test_a_name_that_an_earlier_apply_made_free_is_not_given_to_another_file(roo
     assert targets(plan) == {"train/dog/1.png": "train/cat/1_1.png"}
 
 
-def test_what_could_not_be_read_when_it_was_decided_and_now_can_is_left_alone(root: Path) -> None:
+def test_a_file_that_became_readable_since_the_decision_is_left_alone(root: Path) -> None:
     unseen = delete("train/cat/1.png")
     by_hand = delete("train/cat/2.png", decided_at="")
     plan = plan_moves([unseen, by_hand], FolderLabels.from_vocab(root, None), TRASH_FOLDER)
@@ -145,7 +143,9 @@ def test_what_could_not_be_read_when_it_was_decided_and_now_can_is_left_alone(ro
     assert "could not be read when it was decided" in plan.conflicts[0].reason
 
 
-def test_what_can_still_not_be_read_is_moved_as_decided(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_unreadable_now_and_was_when_decided_is_moved(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(_: Path) -> str:
         raise OSError(5, "Input/output error")
 
@@ -232,7 +232,7 @@ def test_a_file_that_cannot_be_read_is_left_alone(root: Path, monkeypatch: pytes
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", ["pipe.png", "zero.png"])
-def test_what_becomes_a_pipe_or_a_device_meanwhile_is_left_alone(
+def test_a_file_that_becomes_a_pipe_or_a_device_during_the_check_is_left_alone(
     name: str, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_harmful_image(name, root)

@@ -130,7 +130,7 @@ def test_a_journal_that_cannot_be_written_removes_nothing(
     assert len(in_trash(place)) == 2
 
 
-def test_what_cannot_be_removed_is_left_and_undo_puts_it_back(
+def test_a_trashed_file_that_cannot_be_removed_stays_and_undo_puts_it_back(
     place: Place, done: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path) -> None:

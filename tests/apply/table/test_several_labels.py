@@ -107,7 +107,7 @@ CONFLICTS = [
 
 
 @pytest.mark.parametrize(("row", "reason"), CONFLICTS)
-def test_what_does_not_fit_is_left_alone_and_listed(
+def test_decisions_that_do_not_fit_the_labels_are_left_alone_and_listed(
     row: tuple[str, Action, Sequence[str], Sequence[str] | None], reason: str, scan: Scan
 ) -> None:
     decide(scan, *row)
@@ -211,7 +211,7 @@ LABEL = st.sampled_from(["a", "b", "c", "d"])
 
 @given(st.lists(LABEL, unique=True), st.sets(LABEL), st.sampled_from([" ", ",", "|", ", "]))
 @settings(deadline=None)
-def test_labels_that_stay_keep_their_order_and_new_ones_come_last(
+def test_remaining_labels_keep_their_order_and_new_ones_come_last(
     before: list[str], new: set[str], delimiter: str
 ) -> None:
     labels = SeveralLabels(";", delimiter)

@@ -69,7 +69,7 @@ def test_apply_changes_rows_as_decided_and_undo_restores_the_table_with_its_time
     assert undo(report.journal) == Report(report.journal, (), ())
 
 
-def test_the_package_itself_applies_to_a_table(place: Place) -> None:
+def test_the_public_functions_apply_to_a_table_and_undo(place: Place) -> None:
     place.decide_all()
     report = cleaner.apply(str(place.manifest), str(place.root), labels=str(place.table))
     assert place.table.read_bytes() == APPLIED
@@ -130,7 +130,7 @@ def test_a_table_put_back_by_hand_is_undone(place: Place) -> None:
 
 
 @pytest.mark.parametrize("action", [Action.KEEP, Action.UNSURE, Action.UNDO])
-def test_a_change_of_mind_is_told_how_to_go_back(action: Action, place: Place) -> None:
+def test_a_conflict_with_an_earlier_apply_names_the_undo_command(action: Action, place: Place) -> None:
     place.decide_all()
     done = place.apply().journal
     place.decide(*(Decision(path, action, decided_at=LATER) for path in ("train/1.png", "train/2.png")))
@@ -151,7 +151,7 @@ def test_a_label_that_was_decided_before_the_table_changed_is_told_apart(place: 
     assert [c.path for c in place.apply().conflicts] == ["valid/1.png"]
 
 
-def test_what_cannot_be_carried_out_is_left_alone_and_says_why(place: Place) -> None:
+def test_row_conflicts_are_left_alone_with_a_reason(place: Place) -> None:
     content = CSV + b"\n6,train/1.png,cat,\n7,gone.png,cat,\n8,train/3,cat,\n"
     place.table.write_bytes(content.replace(b"3,train/3.png,cat,two \xc3\xa9\r\n", b""))
     place.before = tree(place.root)
@@ -242,7 +242,7 @@ def test_a_table_with_tabs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["decisions.csv", "top_losses.csv"])
-def test_what_a_scan_wrote_is_no_label_table(name: str, place: Place) -> None:
+def test_a_table_that_a_scan_wrote_is_refused_as_label_table(name: str, place: Place) -> None:
     place.decide_all()
     with pytest.raises(CleanerError, match="the table that the dataset has"):
         apply(place.manifest, place.root, labels=place.manifest.with_name(name))
@@ -317,7 +317,7 @@ def test_a_table_that_changes_while_it_is_applied_to_is_left_alone(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_process_that_is_killed_at_any_change_is_made_up_for_by_the_same_call(tmp_path: Path) -> None:
+def test_the_same_call_finishes_the_work_of_a_process_killed_at_any_change(tmp_path: Path) -> None:
     at, died = 0, True
     while died:
         at += 1
@@ -340,7 +340,7 @@ def test_a_process_that_is_killed_at_any_change_is_made_up_for_by_the_same_call(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_what_a_killed_apply_left_half_written_is_removed_by_undo(tmp_path: Path) -> None:
+def test_undo_removes_the_half_written_files_of_a_killed_apply(tmp_path: Path) -> None:
     at, died = 0, True
     while died:
         at += 1
