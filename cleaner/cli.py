@@ -398,11 +398,8 @@ def _confirmed(question: str) -> bool:
 
 def _print_trash(trash: Trash, verb: str) -> None:
     if trash.files:
-        _say(
-            _table(
-                ("bytes", "from", "in the trash"), [(item.file.size, item.source, item.path) for item in trash.files]
-            )
-        )
+        rows = [(move.file.size, move.target, move.source) for move in trash.files]
+        _say(_table(("bytes", "from", "in the trash"), rows))
     _say(f"{len(trash.files)} files with {trash.size} bytes {verb}, {len(trash.left)} left alone")
     if trash.left:
         _say(_table(("path", "left alone because"), [(item.path, item.reason) for item in trash.left]))

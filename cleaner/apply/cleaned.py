@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from cleaner.apply.item_labels import ItemLabels, is_left_to_do, labels_of_items, to_value
+from cleaner.apply.item_labels import ItemLabels, is_left_to_do, known_labels, labels_of_items, to_value
 from cleaner.apply.plan import Refusal, asks_for_change, identify, manifest_warnings
 from cleaner.apply.table.path_resolver import TablePathResolver
 from cleaner.core.carried_out import carried_out
@@ -23,7 +23,7 @@ from cleaner.core.records import Action, Decision
 from cleaner.core.scan_header import ScanHeader, read_scan_header
 from cleaner.core.standing import has_bytes_of
 from cleaner.core.tasks import OTHER
-from cleaner.core.terminal import printable
+from cleaner.core.terminal import abbreviate, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -232,19 +232,18 @@ class _DecidedDataset:
         history, faults = frozenset(done.keys() - returned), manifest_warnings(manifest)
         return cls(decisions, root, given, header, label_delim, faults, history, frozenset(returned))
 
-    def name_of(self, item: Any, names: set[str]) -> str | None:
-        """Return the one of `names` that an item has; None if it has none of them."""
-        text = os.fspath(item) if isinstance(item, (str, os.PathLike)) else None
-        if not isinstance(text, str):
-            raise CleanerError(f"an item is {item!r}, a {type(item).__name__}; paths, as text or Path, are accepted")
-        text = path_from_csv(text.replace(os.sep, "/"))
-        if text in names:
-            return text
-        absolute = os.path.abspath(text)
-        if not absolute.startswith(self.given):
-            return None
-        below = str(self.root / absolute[len(self.given) :])
-        return below if below in names else None
+    def is_due(
+        self, decision: Decision, kind: ItemLabels, labels: tuple[str, ...] | None, known: frozenset[str] | None
+    ) -> bool:
+        """Return whether an item with these labels lacks the result of a decision; see `is_left_to_do`."""
+        if decision.path in self.returned:
+            raise Refusal("that was carried out, and the file is there again; look at it and decide again")
+        if not is_left_to_do(decision, kind, labels, known):
+            return False
+        # A file that is gone, perhaps into the trash, is not trained on either.
+        if decision.action is Action.RELABEL or os.path.lexists(self.root / decision.path):
+            identify(decision, self.root)
+        return True
 
 
 @dataclass
@@ -286,7 +285,7 @@ class _Edits:
             which = "is about a file" if len(absent) == 1 else "are about files"
             texts.append(
                 f"{len(absent)} of {len(decided.decisions)} decisions to delete or relabel {which} that no item is: "
-                f"{', '.join(absent[:_MAX_LISTED])}{', …' if len(absent) > _MAX_LISTED else ''}"
+                f"{abbreviate(absent)}"
             )
         return texts
 
@@ -296,40 +295,30 @@ def _find_edits(
 ) -> _Edits:
     """Find what the decisions change in items; `values` has their labels, None if they are unknown."""
     resolver = TablePathResolver(decided.root, Path(os.getcwd()), decided.decisions)
-    names = {name for path in decided.decisions for name in resolver.names(path)}
-    known: frozenset[str] | None = None
-    if decided.header is not None:
-        known = frozenset(decided.header.vocab)
-    elif values is not None:
-        known = frozenset(label for value in values for label in kind.split(value) or ())
+    names = {name: name for path in decided.decisions for name in resolver.names(path)}
+    names |= {decided.given + path: str(decided.root / path) for path in decided.decisions}
+    known = known_labels(kind, None if decided.header is None else decided.header.vocab, values)
     edits = _Edits()
     for index, item in enumerate(items):
-        name = decided.name_of(item, names)
-        files = resolver.resolve(name) if name is not None else set()
-        for path in sorted(files & decided.decisions.keys()):
-            decision = decided.decisions[path]
+        text = _path_of(item)
+        name = names.get(text) or names.get(os.path.abspath(text), "")
+        for path in sorted(resolver.resolve(name) & decided.decisions.keys()) if name else ():
             edits.matched.add(path)
-            labels = None if values is None else kind.split(values[index])
+            decision, labels = decided.decisions[path], None if values is None else kind.split(values[index])
             try:
-                _check_is_one(name, files)
-                if path in decided.returned:
-                    raise Refusal("that was carried out, and the file is there again; look at it and decide again")
-                if not is_left_to_do(decision, kind, labels, known):
-                    continue
-                # A file that is gone, perhaps into the trash, is not trained on either.
-                if decision.action is Action.RELABEL or os.path.lexists(decided.root / path):
-                    identify(decision, decided.root)
+                is_due = resolver.is_name_of(name, path) and decided.is_due(decision, kind, labels, known)
             except Refusal as refusal:
                 edits.left[path] = str(refusal)
                 continue
-            if decision.action is Action.DELETE:
+            if is_due and decision.action is Action.DELETE:
                 edits.dropped.add(index)
-            else:
+            elif is_due:
                 edits.relabelled[index] = decision
     return edits
 
 
-def _check_is_one(name: str | None, files: set[str]) -> None:
-    if len(files) > 1:
-        one, other, *_ = sorted(files)
-        raise Refusal(f"{name!r} may be {one!r} or {other!r}; write the whole path there")
+def _path_of(item: Any) -> str:
+    text = os.fspath(item) if isinstance(item, (str, os.PathLike)) else None
+    if not isinstance(text, str):
+        raise CleanerError(f"an item is {item!r}, a {type(item).__name__}; paths, as text or Path, are accepted")
+    return path_from_csv(text.replace(os.sep, "/"))

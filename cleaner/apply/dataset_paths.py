@@ -15,7 +15,6 @@ from cleaner.core.journal import Journal, Operation
 __all__ = [
     "RealPaths",
     "numbered",
-    "parents_of",
     "remove_empty_folders",
     "split_suffix",
     "sync_folders",
@@ -28,11 +27,7 @@ _NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR)
 
 
 class RealPaths:
-    """Resolves the links of a dataset's folders, each folder once.
-
-    Args:
-        root: the dataset's folder.
-    """
+    """Resolves the links of the folders of the dataset in `root`, each folder once."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -49,11 +44,7 @@ class RealPaths:
         return self._resolved(path.rpartition("/")[0])[1]
 
     def check(self, path: str) -> None:
-        """Check that a move from or to `path` stays in the dataset.
-
-        Raises:
-            Refusal: its folder is a link that leads out of the dataset.
-        """
+        """Refuse a move from or to `path` if its folder is a link that leads out of the dataset."""
         if not self.contains(path):
             folder = path.rpartition("/")[0]
             raise Refusal(f"the folder {os.path.join(self._root, folder)!r} is a link that leads out of the dataset")
@@ -65,14 +56,9 @@ class RealPaths:
         return self._folders[folder]
 
 
-def parents_of(path: str) -> list[str]:
-    """Return the folders above a relative path, the topmost first."""
-    return [str(parent) for parent in reversed(PurePosixPath(path).parents)][1:]
-
-
 def target_folders(operations: Iterable[Operation]) -> set[str]:
     """Return the folders that moves end in, and all folders above them below the dataset's folder."""
-    return {folder for operation in operations for folder in parents_of(operation.target)}
+    return {str(folder) for o in operations for folder in PurePosixPath(o.target).parents} - {"."}
 
 
 def trash_folders(journal: Journal) -> set[str]:
@@ -104,13 +90,7 @@ def _is_empty(folder: Path) -> bool:
 
 
 def sync_folders(folders: Iterable[str], root: Path, what: str) -> tuple[str, ...]:
-    """Make changes in folders durable; return a note for each folder where that fails.
-
-    Args:
-        folders: relative to the dataset's folder; those that do not exist are left out.
-        root: the dataset's folder.
-        what: the changes, for the note.
-    """
+    """Make the changes `what` in those folders of a dataset that exist durable; return a note for each failure."""
     notes = []
     for folder in filter(os.path.isdir, [root / folder for folder in sorted(set(folders))]):
         try:

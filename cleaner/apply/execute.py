@@ -14,7 +14,7 @@ from pathlib import Path
 from cleaner.apply.file_moves import FileStore
 from cleaner.apply.file_undo import plan_file_undo
 from cleaner.apply.locks import locked
-from cleaner.apply.plan import Conflict, LabelStore, Plan, PlanContext, Run, manifest_warnings
+from cleaner.apply.plan import Conflict, Plan, PlanContext, Run, manifest_warnings
 from cleaner.apply.table.rewrite import TableStore, plan_table_undo
 from cleaner.core.carried_out import carried_out_note, from_journal
 from cleaner.core.errors import CleanerError
@@ -25,6 +25,8 @@ from cleaner.core.scan_header import ScanHeader, read_scan_header
 from cleaner.core.settings import journal_key
 
 __all__ = ["LabelOptions", "Report", "carry_out", "check_trust", "doubt", "doubt_text", "plan", "undo"]
+
+_Store = FileStore | TableStore
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,7 @@ class Report:
 
 @dataclass(frozen=True)
 class LabelOptions:
-    """Where a dataset keeps its labels; the attributes are the arguments of `cleaner.apply`.
-
-    Raises:
-        CleanerError: the options contradict each other.
-    """
+    """Where a dataset keeps its labels; the attributes are the arguments of `cleaner.apply`."""
 
     data: str | Path
     labels: str | Path | None = None
@@ -69,12 +67,8 @@ class LabelOptions:
         if self.labels is None and (self.path_column or self.label_column or self.label_delim is not None):
             raise CleanerError("got a column or delimiter, but no label table; give the table too, with labels")
 
-    def store(self) -> LabelStore:
-        """Return the store of the labels; its paths have no links, so that a journal outlives a link.
-
-        Raises:
-            CleanerError: the dataset's folder is not there.
-        """
+    def store(self) -> _Store:
+        """Return the store of the labels; its paths have no links, so that a journal outlives a link."""
         root = Path(os.path.realpath(self.data))
         if not root.is_dir():
             raise CleanerError(
@@ -93,8 +87,8 @@ def carry_out(manifest: str | Path, options: LabelOptions, accept_edited: bool =
     with locked(decisions.path, store.folder):
         decisions.refresh()
         _check_edits(decisions, accept_edited)
-        context = _read_context(decisions)
-        notes = store.clean_up(context)
+        context = _read_context(decisions, store)
+        notes = store.clean_up(context) if isinstance(store, FileStore) else ()
         run = _planned(store, context)
         run = replace(run, plan=replace(run.plan, notes=(*run.plan.notes, *notes)))
         report = _run(run)
@@ -110,14 +104,10 @@ def plan(
     name_pattern: str | None = None,
     label_delim: str | None = None,
 ) -> Plan:
-    """Return what `cleaner.apply` would do, also after an interrupted run; change nothing.
-
-    Raises:
-        CleanerError: the manifest, the folder, the table or the pattern cannot be used, or an undo was interrupted.
-    """
+    """Return what `cleaner.apply` would do, also after an interrupted run; change nothing."""
     options = LabelOptions(data, labels, path_column, label_column, name_pattern, label_delim)
-    context = _read_context(Manifest.existing(os.path.abspath(manifest)))
-    return _planned(options.store(), context).plan
+    decisions, store = Manifest.existing(os.path.abspath(manifest)), options.store()
+    return _planned(store, _read_context(decisions, store)).plan
 
 
 def undo(journal: str | Path, trust: bool = False) -> Report:
@@ -143,11 +133,7 @@ def undo(journal: str | Path, trust: bool = False) -> Report:
 
 
 def doubt(journal: str | Path) -> str:
-    """Say why a journal may not be yours, and what an undo of it would change; empty if it is yours.
-
-    Raises:
-        CleanerError: the journal cannot be used.
-    """
+    """Say why a journal may not be yours, and what an undo of it would change; empty if it is yours."""
     return _doubt(read(journal))
 
 
@@ -158,15 +144,7 @@ def doubt_text(journal: AnyJournal, effect: str) -> str:
 
 
 def check_trust(doubt: str, trust: bool) -> None:
-    """Refuse a journal that may not be this user's, unless they trust it.
-
-    Args:
-        doubt: result of `doubt_text`.
-        trust: whether the user trusts the journal whoever wrote it.
-
-    Raises:
-        CleanerError: there is a doubt and no trust; nothing was changed.
-    """
+    """Refuse a journal that may not be this user's, as `doubt_text` says, unless they trust it."""
     if doubt and not trust:
         raise CleanerError(f"{doubt}; give --yes (in Python trust=True) if that is what you want; nothing was changed")
 
@@ -186,12 +164,12 @@ def _check_edits(manifest: Manifest, accept_edited: bool) -> None:
         raise CleanerError(f"{manifest.edited} (accept_edited=True). Nothing was changed")
 
 
-def _read_context(manifest: Manifest) -> PlanContext:
+def _read_context(manifest: Manifest, store: _Store) -> PlanContext:
     folder = manifest.path.parent
-    return PlanContext(manifest, manifest.latest(), read_scan_header(folder), journals_in(folder))
+    return PlanContext(manifest, manifest.latest(), read_scan_header(folder), journals_in(folder, store.journal_kind))
 
 
-def _planned(store: LabelStore, context: PlanContext) -> Run:
+def _planned(store: _Store, context: PlanContext) -> Run:
     """Plan an apply, with the warnings and notes that do not depend on where the labels are."""
     run = store.plan_apply(context)
     unchecked = [change.path for change in run.plan.operations if not context.decisions[change.path].sha256]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Protocol
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
 from cleaner.apply import moves
 from cleaner.apply.dataset_paths import RealPaths, numbered, remove_empty_folders, sync_folders, target_folders
-from cleaner.apply.folders import FolderLabels
 from cleaner.apply.names import NameLabels
 from cleaner.apply.plan import (
     AppliedChange,
@@ -25,34 +24,19 @@ from cleaner.apply.plan import (
     asks_for_change,
     identify,
     interrupted_undo,
-    plan_changes,
+    try_each,
 )
 from cleaner.core.files import TRASH, remove_leftovers
-from cleaner.core.journal import Journal, Operation, State, decision_key, new_journal_path
+from cleaner.core.journal import AnyJournal, Journal, Operation, State, decision_key, new_journal_path
 from cleaner.core.records import Action, Decision
 from cleaner.core.tasks import MULTI_LABEL
 
-__all__ = ["FileStore", "move_each", "move_file", "plan_moves", "remove_halves", "settled", "sync_moves"]
-
-
-class PathLabels(Protocol):
-    """A dataset whose paths contain the labels."""
-
-    @property
-    def root(self) -> Path:
-        """The dataset's folder."""
-
-    def relabelled(self, decision: Decision) -> Iterator[str]:
-        """Yield paths with the new label of a decision, relative to the root: all in one folder, best first.
-
-        Raises:
-            Refusal: the decision does not fit the current label; also while the paths are taken.
-        """
+__all__ = ["FileStore", "FolderLabels", "MovePlanner", "move_file", "remove_halves", "settled", "sync_moves"]
 
 
 @dataclass(frozen=True)
 class FileStore:
-    """A dataset whose paths contain its labels; see `cleaner.apply.plan.LabelStore`.
+    """A dataset whose paths contain its labels.
 
     Attributes:
         root: the dataset's folder, without links.
@@ -61,6 +45,7 @@ class FileStore:
 
     root: Path
     name_pattern: str | None = None
+    journal_kind: ClassVar[type[AnyJournal]] = Journal
 
     @property
     def folder(self) -> Path:
@@ -73,23 +58,15 @@ class FileStore:
         return tuple(note for journal in begun for note in remove_halves(journal.operations, self.root))
 
     def plan_apply(self, context: PlanContext) -> Run:
-        """Plan the moves of an apply; an interrupted apply goes on in its own journal.
-
-        Raises:
-            CleanerError: the name pattern cannot be used, or an undo was interrupted.
-        """
+        """Plan the moves of an apply; an interrupted apply goes on in its own journal."""
         earlier = [settled(journal, self.root) for journal in self._journals(context)]
         begun = [journal for journal in earlier if journal.state is State.APPLYING]
         journal = begun[-1] if begun else Journal(path=new_journal_path(context.manifest.path.parent), data=self.root)
         decisions, refused = _movable(context)
-        plan = plan_moves(
-            decisions,
-            self._labels(context),
-            trash=f"{TRASH}/{journal.path.stem}",
-            earlier=[AppliedChange(o, j.path, o.target in j.removed) for j in earlier for o in j.carried_out],
-        )
+        applied = [AppliedChange(o, j.path, o.target in j.removed) for j in earlier for o in j.carried_out]
+        plan = MovePlanner(decisions, self._labels(context), f"{TRASH}/{journal.path.stem}", applied).plan()
         lost = (conflict for each in begun for conflict in _lost(each, self.root))
-        todo = _moves_of(plan)
+        todo = tuple(o for o in plan.operations if isinstance(o, Operation))
         # A folder that an earlier apply created is removed with the last file that any apply moved there.
         shared = target_folders(todo) & {folder for each in earlier for folder in each.folders}
         folders = tuple(dict.fromkeys((*journal.folders, *sorted(shared), *plan.folders)))
@@ -111,36 +88,71 @@ class FileStore:
             if isinstance(journal, Journal) and os.path.realpath(journal.data) == str(self.root):
                 yield journal
 
-    def _labels(self, context: PlanContext) -> PathLabels:
+    def _labels(self, context: PlanContext) -> FolderLabels | NameLabels:
         if self.name_pattern is None:
-            return FolderLabels.from_vocab(self.root, context.vocab)
+            return FolderLabels(self.root, context.vocab)
         return NameLabels.from_vocab(self.root, self.name_pattern, context.vocab)
 
 
-def plan_moves(
-    decisions: Iterable[Decision], labels: PathLabels, trash: str, earlier: Sequence[AppliedChange] = ()
-) -> Plan:
-    """Plan a move of a file for each decision that asks for one.
+@dataclass(frozen=True)
+class FolderLabels:
+    """A dataset in which the label of an image is the name of its folder.
+
+    Attributes:
+        root: the dataset's folder.
+        known: labels that may get a new folder; None if only existing folders are classes.
+    """
+
+    root: Path
+    known: Collection[str] | None = None
+
+    def relabelled(self, decision: Decision) -> Iterator[str]:
+        """Yield paths with the new label of a decision, relative to the root: all in one folder, best first."""
+        path = PurePosixPath(decision.path)
+        if decision.label and path.parent.name != decision.label:
+            raise Refusal(
+                f"its folder is {path.parent.name!r}, not its label {decision.label!r}: folder names are not the "
+                "labels here. If file names contain the label, give --name-pattern (name_pattern=); if a table has "
+                "it, give --labels (labels=); else train on the items that cleaner.cleaned returns"
+            )
+        if path.parent.name == decision.new_label:
+            raise Refusal(f"it has the label {decision.new_label!r} already")
+        if len(path.parts) < 2:
+            raise Refusal("it lies in the dataset's folder itself, which is no class")
+        self._check_class(path, decision.new_label)
+        return numbered((path.parent.parent / decision.new_label / path.name).as_posix())
+
+    def _check_class(self, path: PurePosixPath, label: str) -> None:
+        # A hidden folder, such as the trash, is no class: its images are not listed.
+        if not label or label.startswith(".") or any(c in label for c in "/\\\0"):
+            raise Refusal(f"no folder can be called {label!r}")
+        folder = self.root / path.parent.parent / label
+        if os.path.isdir(folder):
+            return
+        if self.known is None or label not in self.known:
+            raise Refusal(f"there is no class {label!r} beside it: {os.fspath(folder)!r} does not exist")
+        if path.parent.name not in self.known:
+            raise Refusal(f"its folder is {path.parent.name!r}, which is no class; nor is there {os.fspath(folder)!r}")
+
+
+class MovePlanner:
+    """Plans one move after the other; remembers which paths are taken.
 
     Args:
-        decisions: the last about each path, also those that ask for no move: they may contradict an earlier move.
+        decisions: the last about each path; one that asks for no move may contradict a move of an earlier apply.
         labels: how paths contain labels.
         trash: folder for deleted files, relative to the dataset's.
         earlier: moves of earlier applies, oldest first.
     """
-    decisions = list(decisions)
-    planner = _MovePlanner(decisions, labels, trash, earlier)
-    operations, conflicts = plan_changes(decisions, planner.move)
-    missing = (folder for folder in target_folders(operations) if not os.path.exists(labels.root / folder))
-    return Plan(operations, conflicts, tuple(sorted(missing)))
-
-
-class _MovePlanner:
-    """Plans one move after the other; remembers which paths are taken."""
 
     def __init__(
-        self, decisions: Sequence[Decision], labels: PathLabels, trash: str, earlier: Sequence[AppliedChange]
+        self,
+        decisions: Sequence[Decision],
+        labels: FolderLabels | NameLabels,
+        trash: str,
+        earlier: Sequence[AppliedChange] = (),
     ) -> None:
+        self._decisions = decisions
         self._labels = labels
         self._trash = trash
         self._paths = RealPaths(labels.root)
@@ -155,12 +167,14 @@ class _MovePlanner:
             if decision.action is not Action.UNDO:
                 self._decided_paths[self._paths.resolve(decision.path)].append(decision.path)
 
-    def move(self, decision: Decision) -> Operation | None:
-        """Return the move for a decision; None if nothing is left to do.
+    def plan(self) -> Plan:
+        """Plan a move for each decision that asks for one."""
+        operations, conflicts = try_each(self._decisions, self._move)
+        missing = (folder for folder in target_folders(operations) if not os.path.exists(self._labels.root / folder))
+        return Plan(operations, conflicts, tuple(sorted(missing)))
 
-        Raises:
-            Refusal: the decision cannot be carried out.
-        """
+    def _move(self, decision: Decision) -> Operation | None:
+        """Return the move for a decision; None if nothing is left to do."""
         if not self._is_left_to_do(decision) or not asks_for_change(decision):
             return None
         self._check_is_meant(decision)
@@ -175,17 +189,13 @@ class _MovePlanner:
         return Operation(decision.path, target, decision.action.value, decision.new_label, decision.decided_at, file)
 
     def _is_left_to_do(self, decision: Decision) -> bool:
-        """Return whether earlier moves leave a decision to do.
-
-        Raises:
-            Refusal: an earlier move contradicts the decision.
-        """
+        """Return whether earlier moves leave a decision to do; refuse one that contradicts the last of them."""
         before = self._departed.get(decision.path)
         if not before:
             return True
         last, root = before[-1], self._labels.root
         is_there = os.path.lexists(root / decision.path)
-        if any(applied.change.decision == decision_key(decision) for applied in before):
+        if any(decision_key(applied.change) == decision_key(decision) for applied in before):
             # The decision is not about another file that came later. The same file may be back on purpose.
             if is_there and isinstance(last.change, Operation) and last.change.file.is_at(root / decision.path):
                 raise Refusal(f"it {last.outcome}, and there is a file again; look at it and decide again")
@@ -219,10 +229,6 @@ class _MovePlanner:
         return real not in self._taken and not os.path.lexists(real)
 
 
-def _moves_of(plan: Plan) -> tuple[Operation, ...]:
-    return tuple(operation for operation in plan.operations if isinstance(operation, Operation))
-
-
 def _movable(context: PlanContext) -> tuple[list[Decision], list[Conflict]]:
     """Return the decisions that a move can carry out, and refuse those that give an image several labels."""
     decisions = list(context.decisions.values())
@@ -235,11 +241,7 @@ def _movable(context: PlanContext) -> tuple[list[Decision], list[Conflict]]:
 
 
 def settled(journal: Journal, root: Path) -> Journal:
-    """Return a journal with the operations that were done, as the files show if the apply was interrupted.
-
-    Raises:
-        CleanerError: an undo was interrupted, so that the goal of the files is unknown.
-    """
+    """Return a journal with the operations that were done, as the files show if the apply was interrupted."""
     if journal.state is State.UNDOING:
         raise interrupted_undo(journal)
     if journal.state is not State.APPLYING:
@@ -283,15 +285,9 @@ def remove_halves(operations: Iterable[Operation], root: Path) -> tuple[str, ...
 
 
 def _move_all(journal: Journal, todo: tuple[Operation, ...], shared_folders: set[str]) -> Outcome:
-    """Move the files of an apply; remove its journal and folders if nothing was moved.
-
-    Args:
-        journal: with the operations of an interrupted apply and those to do.
-        todo: operations to do.
-        shared_folders: folders that other applies created.
-    """
+    """Move the files of an apply; if nothing was moved, remove its journal and folders that no other apply created."""
     root = journal.data
-    done, conflicts = move_each(todo, partial(_carry_out, root=root))
+    done, conflicts = try_each(todo, partial(_carry_out, root=root))
     notes = sync_moves(journal)
     failed = {conflict.path for conflict in conflicts}
     left = tuple(o.target for o in todo if o.source in failed and not o.file.is_at(root / o.target))
@@ -305,36 +301,22 @@ def _move_all(journal: Journal, todo: tuple[Operation, ...], shared_folders: set
     return Outcome(done, conflicts, notes, left=None, has_journal=False)
 
 
-def move_each(
-    operations: Iterable[Operation], step: Callable[[Operation], bool]
-) -> tuple[tuple[Operation, ...], tuple[Conflict, ...]]:
-    """Take a step for each operation, which returns whether it moved the file; a step that fails is a conflict."""
-    done: list[Operation] = []
-    conflicts: list[Conflict] = []
-    for operation in operations:
-        try:
-            if step(operation):
-                done.append(operation)
-        except Refusal as refusal:
-            conflicts.append(Conflict(operation.source, operation.action, str(refusal)))
-        except OSError as error:
-            reason = f"it could not be moved to {operation.target!r}: {error.strerror}"
-            conflicts.append(Conflict(operation.source, operation.action, reason))
-    return tuple(done), tuple(conflicts)
-
-
-def _carry_out(operation: Operation, root: Path) -> bool:
+def _carry_out(operation: Operation, root: Path) -> Operation:
     if not operation.file.is_at(root / operation.source):
         raise Refusal("it is gone or its bytes changed since this began; look at it again")
     return move_file(operation, root)
 
 
-def move_file(operation: Operation, root: Path) -> bool:
-    source, target = root / operation.source, root / operation.target
-    if not target.parent.is_dir():
-        target.parent.mkdir(parents=True, exist_ok=True)
-    moves.move(source, target)
-    return True
+def move_file(operation: Operation, root: Path) -> Operation:
+    """Move a file and return the operation; refuse it if that fails."""
+    target = root / operation.target
+    try:
+        if not target.parent.is_dir():
+            target.parent.mkdir(parents=True, exist_ok=True)
+        moves.move(root / operation.source, target)
+    except OSError as error:
+        raise Refusal(f"it could not be moved to {operation.target!r}: {error.strerror}") from error
+    return operation
 
 
 def sync_moves(journal: Journal) -> tuple[str, ...]:

@@ -12,7 +12,15 @@ from cleaner.core.records import Action, Decision
 from cleaner.core.scan_header import ScanHeader
 from cleaner.core.tasks import MULTI_LABEL, OTHER, join_labels, split_labels
 
-__all__ = ["ItemLabels", "SeveralLabels", "is_left_to_do", "labels_of_cells", "labels_of_items", "to_value"]
+__all__ = [
+    "ItemLabels",
+    "SeveralLabels",
+    "is_left_to_do",
+    "known_labels",
+    "labels_of_cells",
+    "labels_of_items",
+    "to_value",
+]
 
 
 class ItemLabels:
@@ -23,11 +31,7 @@ class ItemLabels:
         return (text,)
 
     def split(self, value: Any) -> tuple[str, ...] | None:
-        """Return the labels of an item as text; None if it has nothing to compare.
-
-        Raises:
-            CleanerError: the value has another type.
-        """
+        """Return the labels of an item as text; None if it has nothing to compare."""
         if isinstance(value, (list, tuple)):
             raise CleanerError(
                 f"an item has the labels {value!r}, and the decisions are about one label per image. If they are about "
@@ -44,16 +48,7 @@ class ItemLabels:
         return {str(value): value for value in values}
 
     def changed(self, value: Any, new_label: str, convert: Callable[[str], Any]) -> Any:  # noqa: ARG002 - replaced
-        """Return the value of an item after a decision.
-
-        Args:
-            value: the value before.
-            new_label: of the decision.
-            convert: makes a value of the item's type from text.
-
-        Raises:
-            Refusal: the item cannot hold the label.
-        """
+        """Return the value of an item after a decision; `convert` makes a value of its type from text."""
         return convert(new_label)
 
 
@@ -117,14 +112,7 @@ class UnlabelledItems(ItemLabels):
 def labels_of_cells(header: ScanHeader | None, label_delim: str | None) -> ItemLabels:
     """Return how the cells of a table have their labels.
 
-    Without a scan the manifest is assumed to have the table's delimiter.
-
-    Args:
-        header: of the scan beside the manifest; None without a scan.
-        label_delim: delimiter of several labels in a cell; None if each image has one.
-
-    Raises:
-        CleanerError: the scan and the delimiter contradict each other.
+    Without a scan (None) the manifest is assumed to have the table's delimiter.
     """
     is_multi = header is not None and header.task == MULTI_LABEL
     if is_multi and not label_delim:
@@ -142,15 +130,7 @@ def labels_of_cells(header: ScanHeader | None, label_delim: str | None) -> ItemL
 
 
 def labels_of_items(header: ScanHeader | None, label_delim: str | None, values: Iterable[Any] | None) -> ItemLabels:
-    """Return how items have their labels.
-
-    Args:
-        header, label_delim: as for `labels_of_cells`.
-        values: of the items; None if they are unknown.
-
-    Raises:
-        CleanerError: the scan and the delimiter contradict each other, or text has no delimiter.
-    """
+    """Return how items with these values, None if they are unknown, have their labels; see `labels_of_cells`."""
     has_text = any(isinstance(value, str) for value in values or ())
     if header and header.task == MULTI_LABEL and label_delim is None and not has_text:
         label_delim = header.label_delim  # no text is split by it
@@ -159,19 +139,22 @@ def labels_of_items(header: ScanHeader | None, label_delim: str | None, values: 
     return labels_of_cells(header, label_delim)
 
 
+def known_labels(
+    labels: ItemLabels, vocab: Iterable[str] | None, values: Iterable[Any] | None
+) -> frozenset[str] | None:
+    """Return the labels of the scan, without one those in all values, and None without these either."""
+    if vocab is not None:
+        return frozenset(vocab)
+    return None if values is None else frozenset(label for value in values for label in labels.split(value) or ())
+
+
 def is_left_to_do(
     decision: Decision, labels: ItemLabels, before: Iterable[str] | None, known: Container[str] | None
 ) -> bool:
-    """Return whether an image does not yet have the labels that a decision gives it.
+    """Return whether an image with the labels `before` does not yet have those that a decision gives it.
 
-    Args:
-        decision: to delete or relabel.
-        labels: how labels are written.
-        before: labels of the image; None if they are unknown.
-        known: labels that an image may get; None if they are unknown.
-
-    Raises:
-        Refusal: the image has other labels than when it was decided, or would get an unknown one.
+    A decision about an image that had other labels then, or that would get a label not in `known`, is refused. None
+    stands for labels that are unknown.
     """
     current = None if before is None else set(before)
     if decision.action is Action.RELABEL:
@@ -189,11 +172,7 @@ def is_left_to_do(
 
 
 def to_value(label: str, known: Mapping[str, Any]) -> Any:
-    """Return the value that is written as a label; the label itself if all values are text.
-
-    Raises:
-        Refusal: there is no such value, and the values are not text.
-    """
+    """Return the value that is written as a label; the label itself if all known values are text."""
     if label in known:
         return known[label]
     kinds = sorted({type(value).__name__ for value in known.values()} - {"str"})

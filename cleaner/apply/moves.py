@@ -22,10 +22,6 @@ def move(source: Path, target: Path) -> None:
     """Rename `source` to `target`; fail if there is a file at `target`.
 
     On systems that cannot do this in one step, an interruption leaves a placeholder for `take_back_half`.
-
-    Raises:
-        FileExistsError: the target is taken.
-        OSError: the file cannot be moved; nothing was changed.
     """
     if os.name == "nt":
         os.rename(source, target)  # which on Windows refuses to overwrite
@@ -34,13 +30,9 @@ def move(source: Path, target: Path) -> None:
 
 
 def take_back_half(source: Path, target: Path) -> bool:
-    """Remove the placeholder of an interrupted move from `target`; the file is still at `source`.
+    """Remove the placeholder of an interrupted move, known by its bytes; return whether `target` is free now.
 
-    The placeholder is recognized by its bytes. Any other file at `target`, also an empty one, may be the user's and
-    stays.
-
-    Returns:
-        whether `target` is free now.
+    The file is still at `source`. Any other file at `target`, also an empty one, may be the user's and stays.
     """
     if os.path.lexists(source) and _is_placeholder(target):
         os.unlink(target)

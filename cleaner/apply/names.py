@@ -38,11 +38,7 @@ class NameLabels:
 
     @classmethod
     def from_vocab(cls, root: Path, pattern: str, vocab: Iterable[str] | None) -> NameLabels:
-        """Return the labels of a dataset whose scan has the labels `vocab`; without a scan (None), of its file names.
-
-        Raises:
-            CleanerError: the pattern is no regular expression with a group.
-        """
+        """Return the labels of a dataset whose scan has the labels `vocab`; None takes those of file names."""
         try:
             compiled = re.compile(pattern)
         except (re.error, TypeError) as error:
@@ -56,7 +52,7 @@ class NameLabels:
         return cls(root, compiled, frozenset(label for path in paths if (label := labels._read(path)) is not None))
 
     def relabelled(self, decision: Decision) -> Iterator[str]:
-        """See `cleaner.apply.file_moves.PathLabels`."""
+        """Yield paths with the new label of a decision, relative to the root: all in one folder, best first."""
         begin, end = self._span(decision)
         if decision.new_label not in self.known:
             raise Refusal(f"there is no class {decision.new_label!r}")

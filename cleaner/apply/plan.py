@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
@@ -20,7 +20,6 @@ from cleaner.core.scan_header import ScanHeader
 __all__ = [
     "AppliedChange",
     "Conflict",
-    "LabelStore",
     "Outcome",
     "Plan",
     "PlanContext",
@@ -30,10 +29,11 @@ __all__ = [
     "identify",
     "interrupted_undo",
     "manifest_warnings",
-    "plan_changes",
+    "try_each",
 ]
 
-_Item = TypeVar("_Item")
+_Item = TypeVar("_Item", Decision, Operation)
+_Result = TypeVar("_Result")
 _Changes = tuple[Operation, ...] | tuple[RowChange, ...]
 
 
@@ -77,7 +77,7 @@ class PlanContext:
         manifest: the manifest.
         decisions: the last row about each path, including `undo`.
         header: header of the scan beside the manifest; None without a scan.
-        journals: all journals beside the manifest, oldest first.
+        journals: those beside the manifest about folders, or those about tables, oldest first.
     """
 
     manifest: Manifest
@@ -135,28 +135,6 @@ class Run:
     earlier: Sequence[AnyJournal] = ()
 
 
-class LabelStore(Protocol):
-    """Where a dataset keeps its labels: in paths or in a table."""
-
-    @property
-    def root(self) -> Path:
-        """The dataset's folder, without links."""
-
-    @property
-    def folder(self) -> Path:
-        """The folder to lock: all that changes lies in it."""
-
-    def clean_up(self, context: PlanContext) -> tuple[str, ...]:
-        """Remove half-done steps of interrupted applies; return notes."""
-
-    def plan_apply(self, context: PlanContext) -> Run:
-        """Plan an apply; change nothing.
-
-        Raises:
-            CleanerError: the dataset cannot be used, or an undo was interrupted.
-        """
-
-
 @dataclass(frozen=True, slots=True)
 class AppliedChange:
     """A change that an earlier apply made and nobody took back.
@@ -174,7 +152,11 @@ class AppliedChange:
     @property
     def outcome(self) -> str:
         """What happened to the image, and the journal that says so."""
-        return f"{self.change.outcome} by {self.journal.name!r}"
+        done = "was deleted"
+        if self.change.action != "delete":
+            is_move = isinstance(self.change, Operation)
+            done = f"was moved to {self.change.key!r}" if is_move else f"was relabelled to {self.change.new_label!r}"
+        return f"{done} by {self.journal.name!r}"
 
     def must_be_undone(self) -> Refusal:
         """Return the refusal of a decision that contradicts this change."""
@@ -198,34 +180,25 @@ def asks_for_change(decision: Decision) -> bool:
     return decision.action in (Action.DELETE, Action.RELABEL)
 
 
-def plan_changes(
-    decisions: Iterable[Decision], plan_one: Callable[[Decision], _Item | None]
-) -> tuple[tuple[_Item, ...], tuple[Conflict, ...]]:
-    """Plan each decision by itself; a decision that is refused becomes a conflict.
-
-    Args:
-        decisions: at most one per path.
-        plan_one: returns the change for a decision, None if nothing is left to do, or raises Refusal.
-    """
-    changes: list[_Item] = []
+def try_each(
+    items: Iterable[_Item], step: Callable[[_Item], _Result | None]
+) -> tuple[tuple[_Result, ...], tuple[Conflict, ...]]:
+    """Take a step for each decision or operation; return the results that are not None, and a conflict per refusal."""
+    results: list[_Result] = []
     conflicts: list[Conflict] = []
-    for decision in decisions:
+    for item in items:
         try:
-            change = plan_one(decision)
+            result = step(item)
         except Refusal as refusal:
-            conflicts.append(Conflict(decision.path, decision.action.value, str(refusal)))
+            conflicts.append(Conflict(item.path, Action(item.action).value, str(refusal)))
         else:
-            if change is not None:
-                changes.append(change)
-    return tuple(changes), tuple(conflicts)
+            if result is not None:
+                results.append(result)
+    return tuple(results), tuple(conflicts)
 
 
 def identify(decision: Decision, root: Path) -> Identity:
-    """Return the identity of a decision's file, which must be the file that was decided about.
-
-    Raises:
-        Refusal: the file is gone, cannot be read, or is another one.
-    """
+    """Return the identity of a decision's file; refuse one that is not the file that was decided about."""
     path = root / decision.path
     if not os.path.lexists(path):
         raise Refusal("the file is gone")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cleaner.core.journal import AnyJournal, Operation, State, journals_in
+from cleaner.core.journal import AnyJournal, Journal, Operation, State, TableJournal, decision_key, journals_in
 
 __all__ = ["CarriedOut", "carried_out", "carried_out_note", "from_journal"]
 
@@ -32,26 +32,24 @@ class CarriedOut:
 
 
 def carried_out(folder: Path, root: Path) -> list[CarriedOut]:
-    """Read the journals in a scan folder that are about the dataset in the folder `root`, oldest apply first.
-
-    Raises:
-        CleanerError: a journal is invalid.
-    """
+    """Read the journals in a scan folder that are about the dataset in the folder `root`, oldest apply first."""
     real = os.path.realpath(root)
-    return [
+    journals: list[AnyJournal] = [*journals_in(folder, Journal), *journals_in(folder, TableJournal)]
+    records = [
         record
-        for journal in journals_in(folder)
+        for journal in journals
         # An interrupted run is settled when its command is given again.
         if journal.state in (State.FINISHED, State.UNDONE) and os.path.realpath(journal.data) == real
         for record in from_journal(journal)
     ]
+    return sorted(records, key=lambda record: record.at)
 
 
 def from_journal(journal: AnyJournal) -> Iterator[CarriedOut]:
     """Yield what one journal records as carried out and not taken back."""
     for change in journal.carried_out:
         sha256 = change.file.sha256 if isinstance(change, Operation) else ""
-        yield CarriedOut(change.decision, change.key, change.new_label, sha256, journal.written)
+        yield CarriedOut(decision_key(change), change.key, change.new_label, sha256, journal.written)
 
 
 def carried_out_note(records: Iterable[CarriedOut]) -> str:

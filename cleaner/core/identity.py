@@ -21,9 +21,6 @@ class Identity:
     Attributes:
         size, modified, inode: from the file system; a move inside it keeps all three.
         sha256: of the file's bytes, or of a link's target path; empty if the bytes could not be read.
-
-    Raises:
-        FieldError: a field is invalid.
     """
 
     size: int
@@ -39,23 +36,16 @@ class Identity:
 
     @classmethod
     def from_status(cls, path: Path, status: os.stat_result, sha256: str) -> Identity:
-        """Return the identity of the file or link at `path`.
-
-        Args:
-            path: the file.
-            status: `os.lstat` of the path, taken before the bytes were read.
-            sha256: of the bytes.
-
-        Raises:
-            OSError: the link cannot be read.
-        """
+        """Return the identity of the file or link at `path` from its `os.lstat`, taken before its bytes were read."""
         digest = _digest(path, status) if stat.S_ISLNK(status.st_mode) else sha256
         return cls(status.st_size, status.st_mtime_ns, status.st_ino, digest)
 
     def is_exactly_at(self, path: Path) -> bool:
         """Return whether this very file lies at `path`, unchanged; reads no bytes."""
         status = _status(path)
-        return status is not None and self._fits(status)
+        return status is not None and (
+            (status.st_size, status.st_mtime_ns, status.st_ino) == (self.size, self.modified, self.inode)
+        )
 
     def is_at(self, path: Path) -> bool:
         """Return whether this file, or one with the same bytes (as after a copy and back), lies at `path`."""
@@ -64,14 +54,10 @@ class Identity:
     def has_bytes_at(self, path: Path) -> bool:
         """Return whether the file at `path` has this size and these bytes; always reads them."""
         status = _status(path)
-        return status is not None and status.st_size == self.size and self._has_bytes_of(path, status)
-
-    def _fits(self, status: os.stat_result) -> bool:
-        return (status.st_size, status.st_mtime_ns, status.st_ino) == (self.size, self.modified, self.inode)
-
-    def _has_bytes_of(self, path: Path, status: os.stat_result) -> bool:
+        if status is None or status.st_size != self.size or not self.sha256:
+            return False
         try:
-            return bool(self.sha256) and _digest(path, status) == self.sha256
+            return _digest(path, status) == self.sha256
         except OSError:
             return False  # an unreadable file is not known to be the same
 

@@ -23,7 +23,7 @@ from cleaner.core.files import check_path
 from cleaner.core.identity import Identity, version_of
 from cleaner.core.journal_lines import append_line, doubt_of, parse_lines, read_content, write_lines
 from cleaner.core.label_table import TABLE_SUFFIXES
-from cleaner.core.records import Decision
+from cleaner.core.records import Action, Decision
 
 __all__ = [
     "AnyJournal",
@@ -55,11 +55,7 @@ class State(str, enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """The move of one file, with the decision that asked for it. Paths are relative to the dataset's folder.
-
-    Raises:
-        FieldError: a field is invalid, such as a path outside the dataset.
-    """
+    """The move of one file, with the decision that asked for it. Paths are relative to the dataset's folder."""
 
     source: str
     target: str
@@ -86,16 +82,6 @@ class Operation:
         """Name of this operation in the journal's state lines."""
         return self.target
 
-    @property
-    def decision(self) -> tuple[str, str, str, str]:
-        """Identity of the decision; see `decision_key`."""
-        return self.source, self.action, self.new_label, self.decided_at
-
-    @property
-    def outcome(self) -> str:
-        """What happened to the image, for messages."""
-        return "was deleted" if self.action == "delete" else f"was moved to {self.target!r}"
-
 
 @dataclass(frozen=True, slots=True)
 class RowChange:
@@ -110,9 +96,6 @@ class RowChange:
         decided_at: time of the decision.
         place: position of the row in the table before the change.
         cell: text of the label cell after the change where a cell may hold several labels; None if it is `new_label`.
-
-    Raises:
-        FieldError: a field is invalid.
     """
 
     path: str
@@ -144,16 +127,6 @@ class RowChange:
         """Name of this change in the journal's state lines."""
         return self.path
 
-    @property
-    def decision(self) -> tuple[str, str, str, str]:
-        """Identity of the decision; see `decision_key`."""
-        return self.path, self.action, self.new_label, self.decided_at
-
-    @property
-    def outcome(self) -> str:
-        """What happened to the image, for messages."""
-        return "was deleted" if self.action == "delete" else f"was relabelled to {self.new_label!r}"
-
 
 Change = Operation | RowChange
 _ChangeT = TypeVar("_ChangeT", bound=Change)
@@ -164,9 +137,9 @@ def _check_action(action: object) -> None:
         raise FieldError("action", action, "delete and relabel are accepted")
 
 
-def decision_key(decision: Decision) -> tuple[str, str, str, str]:
-    """Identify one of several decisions about a path; equals `decision` of the operation that it asked for."""
-    return decision.path, decision.action.value, decision.new_label, decision.decided_at
+def decision_key(decision: Decision | Change) -> tuple[str, str, str, str]:
+    """Identify one of several decisions about a path, also from the change that it asked for."""
+    return decision.path, Action(decision.action).value, decision.new_label, decision.decided_at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,20 +181,12 @@ class _JournalBase(ABC, Generic[_ChangeT]):
         """Return the fields of the first line between `data` and `written`."""
 
     def write(self) -> None:
-        """Write the journal before the dataset changes; sign it unless its origin is in doubt.
-
-        Raises:
-            CleanerError: the file cannot be written; it is unchanged.
-        """
+        """Write the journal before the dataset changes; sign it unless its origin is in doubt."""
         header = {"format": _FORMAT, "data": self.data.as_posix(), **self._header(), "written": self.written}
         write_lines(self.path, header, map(asdict, self.operations), signed=not self.doubt)
 
     def mark(self, state: State, left: Iterable[str] = ()) -> None:
-        """Record that all operations reached a state, except those with a key in `left`.
-
-        Raises:
-            CleanerError: the file cannot be written; it is unchanged.
-        """
+        """Record that all operations reached a state, except those with a key in `left`."""
         append_line(self.path, {"state": state.value, "left": sorted(left), "at": _now()})
 
 
@@ -232,9 +197,6 @@ class Journal(_JournalBase[Operation]):
     Attributes:
         folders: folders that the apply creates, deepest last; undo removes them.
         removed: files of the trash that were, or were about to be, removed for good.
-
-    Raises:
-        FieldError: a field is invalid.
     """
 
     folders: tuple[str, ...] = ()
@@ -252,21 +214,13 @@ class Journal(_JournalBase[Operation]):
         return {"folders": self.folders}
 
     def mark_removed(self, targets: Iterable[str]) -> None:
-        """Record which files of the trash are about to be removed for good.
-
-        Raises:
-            CleanerError: the file cannot be written; it is unchanged.
-        """
+        """Record which files of the trash are about to be removed for good."""
         append_line(self.path, {"removed": sorted(targets), "at": _now()})
 
 
 @dataclass(frozen=True, slots=True)
 class TableVersion:
-    """The bytes of a table before an apply; undo restores `modified` and `mode` too.
-
-    Raises:
-        FieldError: a field is invalid.
-    """
+    """The bytes of a table before an apply; undo restores `modified` and `mode` too."""
 
     sha256: str
     size: int
@@ -288,9 +242,6 @@ class TableJournal(_JournalBase[RowChange]):
         table: the label table.
         before: the table before the apply.
         after: SHA-256 of the table after the apply.
-
-    Raises:
-        FieldError: a field is invalid, such as a table whose suffix is not that of a table.
     """
 
     table: Path
@@ -317,6 +268,7 @@ class TableJournal(_JournalBase[RowChange]):
 
 
 AnyJournal = Journal | TableJournal
+_JournalT = TypeVar("_JournalT", bound=Journal | TableJournal)
 
 
 def new_journal_path(folder: Path) -> Path:
@@ -326,22 +278,23 @@ def new_journal_path(folder: Path) -> Path:
     return next(folder / name for name in names if not (folder / name).exists())
 
 
-def journals_in(folder: Path) -> list[AnyJournal]:
-    """Read all journals in a scan folder, oldest first.
+def journals_in(folder: Path, kind: type[_JournalT]) -> list[_JournalT]:
+    """Read the journals of one kind in a scan folder, oldest first; one that may be of this kind must be undamaged."""
+    found = [read(path) for path in sorted(folder.glob(f"{_PREFIX}*.jsonl")) if not _is_of_other_kind(path, kind)]
+    return sorted((j for j in found if isinstance(j, kind)), key=lambda journal: journal.written)
 
-    Raises:
-        CleanerError: one of the journals is invalid.
-    """
-    found = [read(path) for path in sorted(folder.glob(f"{_PREFIX}*.jsonl"))]
-    return sorted(found, key=lambda journal: journal.written)
+
+def _is_of_other_kind(path: Path, kind: type) -> bool:
+    try:
+        header = parse_lines(read_content(path).partition(b"\n")[0] + b"\n")[0]
+    except (OSError, ValueError, RecursionError):
+        return False
+    is_of_table, is_of_folders = "table" in header, "folders" in header
+    return is_of_table is not is_of_folders and is_of_table is (kind is Journal)
 
 
 def read(path: str | Path, known: AnyJournal | None = None) -> AnyJournal:
-    """Read a journal.
-
-    Args:
-        path: the journal's file.
-        known: the journal as it was read before; it is returned if the file did not change.
+    """Read a journal; return `known`, the journal as it was read before, if the file did not change.
 
     Raises:
         CleanerError: the file is not a journal, or cannot be read.
@@ -355,14 +308,14 @@ def read(path: str | Path, known: AnyJournal | None = None) -> AnyJournal:
         header, *lines = parse_lines(content)
         if header["format"] != _FORMAT:
             raise ValueError(f"format {header['format']!r}; this version reads format {_FORMAT}")
-        states = [_state_of(line) for line in lines if "state" in line]
-        state, left = states[-1] if states else (State.APPLYING, frozenset[str]())
+        states = [(State(line["state"]), _texts("left", line["left"])) for line in lines if "state" in line]
+        state, left = states[-1] if states else (State.APPLYING, [])
         common = {
             "path": path,
             "data": Path(check_absolute("data", header["data"])),
             "written": header["written"],
             "state": state,
-            "left": left,
+            "left": frozenset(left),
             "doubt": doubt_of(content),
             "version": version,
         }
@@ -403,10 +356,6 @@ def _table_journal(header: Mapping[str, Any], lines: _Lines, common: Mapping[str
 def _operation(line: Mapping[str, Any]) -> Operation:
     file = line["file"]
     return Operation(**{**line, "file": Identity(**file) if isinstance(file, dict) else file})
-
-
-def _state_of(line: Mapping[str, Any]) -> tuple[State, frozenset[str]]:
-    return State(line["state"]), frozenset(_texts("left", line["left"]))
 
 
 def _texts(name: str, values: object) -> list[str]:

@@ -22,27 +22,13 @@ _SIGNATURE = "signature"
 def write_lines(
     path: Path, header: Mapping[str, object], lines: Iterable[Mapping[str, object]], *, signed: bool
 ) -> None:
-    """Write the lines of a journal, whole or not at all.
-
-    Args:
-        path: the journal's file.
-        header: the first line.
-        lines: all other lines.
-        signed: whether to sign the journal; without a readable key it is written unsigned.
-
-    Raises:
-        CleanerError: the file cannot be written; it is unchanged.
-    """
+    """Write the lines of a journal, whole or not at all; without a readable key it is written unsigned."""
     content = b"".join(map(_line, (header, *lines)))
     _write(path, _signed(content) if signed else content)
 
 
 def append_line(path: Path, line: Mapping[str, object]) -> None:
-    """Add a line to a journal, whole or not at all; sign it again if its signature was valid.
-
-    Raises:
-        CleanerError: the file cannot be read or written; it is unchanged.
-    """
+    """Add a line to a journal, whole or not at all; sign it again if its signature was valid."""
     try:
         whole = read_content(path)
     except OSError as error:
@@ -53,22 +39,14 @@ def append_line(path: Path, line: Mapping[str, object]) -> None:
 
 
 def read_content(path: Path) -> bytes:
-    """Return the bytes of a journal.
-
-    Raises:
-        OSError: the file cannot be read, or is not a regular file.
-    """
+    """Return the bytes of a journal, which must be a regular file."""
     handle, _ = regular_handle(path)
     with os.fdopen(handle, "rb") as file:
         return file.read()
 
 
 def parse_lines(content: bytes) -> list[dict[str, Any]]:
-    """Parse the lines of a journal.
-
-    Raises:
-        ValueError, RecursionError: the content is not JSON lines.
-    """
+    """Parse the lines of a journal; raise ValueError or RecursionError if they are not JSON objects."""
     # A torn last line can only be a state that was not reached: operations are written whole before they are done.
     return [_parsed(line) for line in content.decode("utf-8").split("\n")[:-1]]
 

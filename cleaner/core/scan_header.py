@@ -30,11 +30,7 @@ class ScanHeader:
 
 
 def read_scan_header(folder: Path) -> ScanHeader | None:
-    """Read the header of the scan in a folder; None if there is no `scan.json`.
-
-    Raises:
-        CleanerError: `scan.json` is invalid.
-    """
+    """Read the header of the scan in a folder; None if there is no `scan.json`."""
     if not (folder / DESCRIPTION).is_file():
         return None
     description = read_description(folder)

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cleaner.apply import plan as plan_module
-from cleaner.apply.file_moves import plan_moves
-from cleaner.apply.folders import FolderLabels
+from cleaner.apply.file_moves import FolderLabels, MovePlanner
 from cleaner.apply.plan import AppliedChange, Plan
 from cleaner.core.files import MAX_BYTES, TRASH, sha256_of
 from cleaner.core.records import Action, Decision
@@ -57,7 +56,7 @@ def plan_of(
     root: Path, *decisions: Decision, known: tuple[str, ...] | None = None, earlier: tuple[AppliedChange, ...] = ()
 ) -> Plan:
     decided = [as_decided(root, decision) for decision in decisions]
-    return plan_moves(decided, FolderLabels.from_vocab(root, known), TRASH_FOLDER, earlier)
+    return MovePlanner(decided, FolderLabels(root, known), TRASH_FOLDER, earlier).plan()
 
 
 def carry_out(root: Path, decision: Decision) -> AppliedChange:
@@ -138,7 +137,7 @@ def test_a_name_that_an_earlier_apply_made_free_is_not_given_to_another_file(roo
 def test_a_file_that_became_readable_since_the_decision_is_left_alone(root: Path) -> None:
     unseen = delete("train/cat/1.png")
     by_hand = delete("train/cat/2.png", decided_at="")
-    plan = plan_moves([unseen, by_hand], FolderLabels.from_vocab(root, None), TRASH_FOLDER)
+    plan = MovePlanner([unseen, by_hand], FolderLabels(root, None), TRASH_FOLDER).plan()
     assert list(targets(plan)) == ["train/cat/2.png"]
     assert "could not be read when it was decided" in plan.conflicts[0].reason
 
@@ -150,7 +149,7 @@ def test_a_file_that_is_unreadable_now_and_was_when_decided_is_moved(
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(plan_module, "sha256_of", refuse)
-    plan = plan_moves([delete("train/cat/1.png")], FolderLabels.from_vocab(root, None), TRASH_FOLDER)
+    plan = MovePlanner([delete("train/cat/1.png")], FolderLabels(root, None), TRASH_FOLDER).plan()
     assert list(targets(plan)) == ["train/cat/1.png"]
 
 
@@ -243,7 +242,7 @@ def test_a_file_that_becomes_a_pipe_or_a_device_during_the_check_is_left_alone(
 
 def test_a_file_that_is_too_large_to_be_looked_at_is_moved_as_decided(root: Path) -> None:
     os.truncate(root / "0.png", MAX_BYTES + 1)
-    assert list(targets(plan_moves([delete("0.png")], FolderLabels.from_vocab(root, None), TRASH_FOLDER))) == ["0.png"]
+    assert list(targets(MovePlanner([delete("0.png")], FolderLabels(root, None), TRASH_FOLDER).plan())) == ["0.png"]
     plan = plan_of(root, delete("0.png", sha256="0" * 64))
     assert "it cannot be read: it has" in plan.conflicts[0].reason
 

@@ -38,15 +38,15 @@ def in_trash(place: Place) -> list[str]:
 def test_the_trash_is_listed_with_its_bytes_and_nothing_changes(place: Place, done: Path) -> None:
     before = tree(place.root.parent)
     found = trash(done)
-    assert [each.source for each in found.files] == ["cat/1.png", "dog/4.png"]
-    assert found.size == sum(len(place.before[each.source][0]) for each in found.files)
+    assert [each.target for each in found.files] == ["cat/1.png", "dog/4.png"]
+    assert found.size == sum(len(place.before[each.target][0]) for each in found.files)
     assert found.left == ()
     assert tree(place.root.parent) == before
 
 
 def test_what_was_deleted_is_removed_for_good_and_undo_says_so_and_restores_the_rest(place: Place, done: Path) -> None:
     emptied = empty(done)
-    assert ([each.source for each in emptied.files], emptied.left) == (["cat/1.png", "dog/4.png"], ())
+    assert ([each.target for each in emptied.files], emptied.left) == (["cat/1.png", "dog/4.png"], ())
     assert not (place.root / TRASH).exists()
     assert (trash(done).files, empty(done).files) == ((), ())
     for moved in (1, 0):
@@ -63,7 +63,7 @@ def test_other_files_in_the_trash_stay_and_are_listed(place: Place, done: Path) 
     make(other / "cat" / "of somebody else.png")
     (other / "dog" / "4.png").write_bytes(b"changed")
     emptied = empty(done)
-    assert [each.source for each in emptied.files] == ["cat/1.png"]
+    assert [each.target for each in emptied.files] == ["cat/1.png"]
     assert [conflict.path for conflict in emptied.left] == [f"{TRASH}/{done.stem}/dog/4.png"]
     assert in_trash(place) == ["cat/of somebody else.png", "dog/4.png"]
 

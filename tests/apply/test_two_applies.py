@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -160,6 +161,13 @@ def test_where_folders_cannot_be_locked_a_hidden_file_is(
     place.decide(relabel("cat/1.png", "dog"))
     assert len(apply(place.manifest, place.root, labels=table).done) == 1
     assert set(os.listdir(place.root)) - {".cleaner.lock"} == {"cat", "dog", "fox", "labels.csv"}
-    monkeypatch.setattr(locks, "_hidden_lock", lambda folder: (_ for _ in ()).throw(CleanerError("cannot be locked")))
-    with pytest.raises(CleanerError, match="cannot be locked"):
+    acquire = locks.FileLock.acquire
+
+    def refuse(lock: locks.FileLock) -> object:
+        if Path(lock.lock_file).parent == place.root:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return acquire(lock)
+
+    monkeypatch.setattr(locks.FileLock, "acquire", refuse)
+    with pytest.raises(CleanerError, match="cannot be locked; make it writable"):
         apply(place.manifest, place.root, labels=table)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
+from cleaner.apply.plan import Refusal
 from cleaner.core.files import image_files
 
 __all__ = ["TablePathResolver"]
@@ -38,9 +39,6 @@ class TablePathResolver:
         """Return the files that a table may mean by a name, relative to the dataset's folder.
 
         A name is taken for one without its folders only if no file lies at the name itself.
-
-        Raises:
-            CleanerError: a folder of the dataset cannot be listed.
         """
         absolute = {os.path.normpath(os.path.join(base, name)) for base in (self._root, self._folder)}
         beginning = os.path.join(self._root, "")
@@ -49,6 +47,14 @@ class TablePathResolver:
             return {path[len(beginning) :].replace(os.sep, "/") for path in existing}
         paths = self._by_file_name.get(name.rpartition("/")[2], ())
         return {path for path in paths if f"/{path}".endswith(f"/{name}")}
+
+    def is_name_of(self, name: str, path: str) -> bool:
+        """Return whether a table means the file at `path` by a name; refuse a name that may mean another file too."""
+        files = self.resolve(name)
+        if path in files and len(files) > 1:
+            one, other, *_ = sorted(files)
+            raise Refusal(f"the name {name!r} may be {one!r} or {other!r}; write the whole path")
+        return path in files
 
     @cached_property
     def _by_file_name(self) -> dict[str, set[str]]:

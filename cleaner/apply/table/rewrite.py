@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
-from cleaner.apply.item_labels import labels_of_cells
+from cleaner.apply.item_labels import known_labels, labels_of_cells
 from cleaner.apply.plan import (
     AppliedChange,
     Conflict,
@@ -21,14 +22,14 @@ from cleaner.apply.plan import (
     Run,
     asks_for_change,
     interrupted_undo,
+    try_each,
 )
 from cleaner.apply.table.path_resolver import TablePathResolver
 from cleaner.apply.table.row_plan import RowPlanner, Rows, find_rows
-from cleaner.apply.table.table_file import TableFile, parse_table, read_table, sha256_of_bytes
+from cleaner.apply.table.table_file import TableFile, file_version, parse_table, read_table, sha256_of_bytes
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import remove_leftovers, write_whole
-from cleaner.core.identity import version_of
-from cleaner.core.journal import RowChange, State, TableJournal, TableVersion, journals_in, new_journal_path
+from cleaner.core.journal import AnyJournal, RowChange, State, TableJournal, TableVersion, journals_in, new_journal_path
 from cleaner.core.scan_files import DESCRIPTION
 
 __all__ = ["TableStore", "plan_table_undo"]
@@ -39,7 +40,7 @@ _SCAN_TABLES = ("top_losses.csv", "confusion.csv", "unreadable.csv", "classes.cs
 
 @dataclass(frozen=True)
 class TableStore:
-    """A dataset with a label table; see `cleaner.apply.plan.LabelStore`.
+    """A dataset with a label table.
 
     Attributes:
         root: the dataset's folder, without links.
@@ -53,33 +54,27 @@ class TableStore:
     path_column: str | None = None
     label_column: str | None = None
     label_delim: str | None = None
+    journal_kind: ClassVar[type[AnyJournal]] = TableJournal
 
     @property
     def folder(self) -> Path:
         """The folder to lock; not the table itself, which another file replaces."""
         return Path(os.path.realpath(self.table)).parent
 
-    def clean_up(self, context: PlanContext) -> tuple[str, ...]:  # noqa: ARG002 - one step leaves nothing half done
-        """Return no notes: the table is replaced in one step."""
-        return ()
-
     def plan_apply(self, context: PlanContext) -> Run:
-        """Plan the row changes of an apply.
-
-        Raises:
-            CleanerError: the table cannot be used or cannot hold the labels, or an undo was interrupted.
-        """
+        """Plan the row changes of an apply."""
         labels = labels_of_cells(context.header, self.label_delim)
         table = read_table(self.table, self.path_column, self.label_column)
         _check_is_of_no_scan(table.path, context.manifest.path)
-        journals = _journals_of(table.path, context.journals)
+        journals = list(_journals_of(table.path, context.journals))
         paths = [path for path, decision in context.decisions.items() if asks_for_change(decision)]
         resolver = TablePathResolver(self.root, table.path.parent, paths)
         rows = find_rows(table, resolver, paths, (change.name for j in journals for change in j.operations))
         earlier = [_settled(journal, table, rows) for journal in journals]
         applied = {change.path: AppliedChange(change, j.path) for j in earlier for change in j.carried_out}
-        planner = RowPlanner(self.root, table, rows, resolver, context.vocab, applied, labels)
-        plan = planner.plan(context.decisions.values())
+        known = known_labels(labels, context.vocab, rows.labels)
+        planner = RowPlanner(self.root, table, rows, resolver, known, applied, labels)
+        plan = Plan(*try_each(context.decisions.values(), planner.change))
         unsettled = [(old, new) for old, new in zip(journals, earlier, strict=True) if old.state is not new.state]
         unused = [new.path for old, new in unsettled if (old.state, new.state) == (State.APPLYING, State.UNDONE)]
         path = unused[-1] if unused else new_journal_path(context.manifest.path.parent)
@@ -97,11 +92,7 @@ class TableStore:
 
 
 def plan_table_undo(journal: TableJournal) -> Run:
-    """Plan to put the old table back, byte for byte and with its time of change.
-
-    Raises:
-        CleanerError: the table or its copy is a link, no regular file, or cannot be read; nothing was changed.
-    """
+    """Plan to put the old table back, byte for byte and with its time of change."""
     changes = tuple(replace(change, label=change.new_label, new_label=change.label) for change in journal.operations)
     run = Run(
         journal=journal,
@@ -116,7 +107,7 @@ def plan_table_undo(journal: TableJournal) -> Run:
         return replace(run, plan=Plan(()), is_due=False)
     remove_leftovers(journal.table.parent)
     _check_is_regular(journal.table)
-    version, current = _version_of(journal.table), _bytes_of(journal.table)
+    version, current = file_version(journal.table), _bytes_of(journal.table)
     if current is not None and sha256_of_bytes(current) == journal.before.sha256:
         # The apply was not begun, or an undo was interrupted after its one step.
         return replace(run, plan=Plan(()), begin=lambda: None)
@@ -124,13 +115,15 @@ def plan_table_undo(journal: TableJournal) -> Run:
     old = _bytes_of(journal.kept)
     reason = _reason_to_leave(journal, current, old)
     if reason or old is None:
-        return replace(run, plan=Plan((), (_undo_conflict(journal, reason),)), is_due=False)
+        return replace(run, plan=Plan((), (Conflict(str(journal.table), "undo", reason),)), is_due=False)
     parse_table(journal.kept, old)
     return replace(run, change=partial(_put_back, journal, old, version, changes[::-1]))
 
 
-def _journals_of(table: Path, journals: Sequence[object]) -> list[TableJournal]:
-    return [j for j in journals if isinstance(j, TableJournal) and os.path.realpath(j.table) == str(table)]
+def _journals_of(table: Path, journals: Iterable[AnyJournal]) -> Iterator[TableJournal]:
+    for journal in journals:
+        if isinstance(journal, TableJournal) and os.path.realpath(journal.table) == str(table):
+            yield journal
 
 
 def _check_is_of_no_scan(table: Path, manifest: Path) -> None:
@@ -140,11 +133,7 @@ def _check_is_of_no_scan(table: Path, manifest: Path) -> None:
 
 
 def _settled(journal: TableJournal, table: TableFile, rows: Rows) -> TableJournal:
-    """Return the journal of an interrupted run with the state that the table shows.
-
-    Raises:
-        CleanerError: an undo was interrupted before it changed the table.
-    """
+    """Return the journal of an interrupted run with the state that the table shows."""
     if journal.state in (State.FINISHED, State.UNDONE):
         return journal
     is_after = table.sha256 == journal.after
@@ -167,11 +156,7 @@ def _new_journal(path: Path, root: Path, table: TableFile, plan: Plan) -> tuple[
 
 
 def _begin(unsettled: Sequence[TableJournal], journal: TableJournal, table: TableFile) -> None:
-    """Record the result of interrupted runs, then write the journal and the copy of the old table.
-
-    Raises:
-        CleanerError: a file cannot be written, or somebody changed the table; it is unchanged.
-    """
+    """Record the result of interrupted runs, then write the journal and the copy of the old table."""
     for settled in unsettled:
         remove_leftovers(settled.table.parent)
         settled.mark(settled.state, settled.left)
@@ -199,14 +184,10 @@ def _replace_table(journal: TableJournal, data: bytes) -> Outcome:
 def _put_back(
     journal: TableJournal, old: bytes, version: tuple[int, ...] | None, changes: tuple[RowChange, ...]
 ) -> Outcome:
-    if _version_of(journal.table) != version:
-        conflict = _undo_conflict(journal, "somebody changed the table just now; give the command again")
-        return Outcome((), (conflict,), left=None)
+    if file_version(journal.table) != version:
+        reason = "somebody changed the table just now; give the command again"
+        return Outcome((), (Conflict(str(journal.table), "undo", reason),), left=None)
     return Outcome(changes, notes=_rewrite(journal, old, journal.before.modified))
-
-
-def _undo_conflict(journal: TableJournal, reason: str) -> Conflict:
-    return Conflict(str(journal.table), "undo", reason)
 
 
 def _reason_to_leave(journal: TableJournal, current: bytes | None, old: bytes | None) -> str:
@@ -218,7 +199,7 @@ def _reason_to_leave(journal: TableJournal, current: bytes | None, old: bytes | 
     sha256 = sha256_of_bytes(current)
     if sha256 == journal.after:
         return ""
-    for later in _journals_of(Path(os.path.realpath(journal.table)), journals_in(journal.path.parent)):
+    for later in _journals_of(Path(os.path.realpath(journal.table)), journals_in(journal.path.parent, TableJournal)):
         if later.after == sha256 and later.path != journal.path and later.state is not State.UNDONE:
             undo = shlex.join(["cleaner", "undo", str(later.path)])
             return f"a later apply changed the table; `{undo}` comes first"
@@ -232,11 +213,7 @@ def _check_is_regular(path: Path) -> None:
 
 
 def _rewrite(journal: TableJournal, data: bytes, modified: int | None) -> tuple[str, ...]:
-    """Give the table other bytes; return notes.
-
-    Raises:
-        CleanerError: the table cannot be written; it is unchanged.
-    """
+    """Give the table other bytes; return notes. If that fails, the table is unchanged."""
     remove_leftovers(journal.table.parent)
     try:
         write_whole(journal.table, data, journal.before.mode, modified)
@@ -252,13 +229,6 @@ def _rewrite(journal: TableJournal, data: bytes, modified: int | None) -> tuple[
 
 def _message(error: Exception) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-
-
-def _version_of(path: Path) -> tuple[int, ...] | None:
-    try:
-        return version_of(os.stat(path))
-    except OSError:
-        return None
 
 
 def _bytes_of(path: Path) -> bytes | None:

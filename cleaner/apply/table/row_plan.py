@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from cleaner.apply.item_labels import ItemLabels, SeveralLabels, is_left_to_do
-from cleaner.apply.plan import AppliedChange, Plan, Refusal, asks_for_change, identify, plan_changes
+from cleaner.apply.plan import AppliedChange, Refusal, asks_for_change, identify
 from cleaner.apply.table.path_resolver import TablePathResolver
 from cleaner.apply.table.table_file import TableFile
 from cleaner.core.files import path_from_csv
@@ -33,18 +32,12 @@ class Rows:
 
     def shows(self, change: RowChange) -> bool:
         """Return whether the table has the result of a change."""
-        rows = self.by_name.get(change.name, ())
-        if change.action == "delete":
-            return not rows
-        return [label for _, label in rows] == [change.becomes]
+        labels = [label for _, label in self.by_name.get(change.name, ())]
+        return not labels if change.action == "delete" else labels == [change.becomes]
 
 
 def find_rows(table: TableFile, resolver: TablePathResolver, paths: Iterable[str], names: Iterable[str]) -> Rows:
-    """Find the rows of the files at `paths`, and those with one of `names`.
-
-    Raises:
-        CleanerError: the table is invalid.
-    """
+    """Find the rows of the files at `paths`, and those with one of `names`."""
     wanted = {name for path in paths for name in resolver.names(path)} | set(names)
     by_name: dict[str, list[tuple[int, str]]] = defaultdict(list)
     labels: set[str] = set()
@@ -60,12 +53,14 @@ def find_rows(table: TableFile, resolver: TablePathResolver, paths: Iterable[str
 class RowPlanner:
     """Plans the row changes of decisions.
 
+    A row means one file, and there is one decision about a file: no two changes are of one row.
+
     Attributes:
         root: the dataset's folder.
         table: the label table.
         rows: its rows about the decisions and about earlier changes.
         resolver: finds the files of the table's paths.
-        vocab: the labels that the scan knows; None without a scan: then those in the table are known.
+        known: labels that an image may get.
         earlier: the last change of an earlier apply, by path.
         labels: how cells have their labels.
     """
@@ -74,20 +69,12 @@ class RowPlanner:
     table: TableFile
     rows: Rows
     resolver: TablePathResolver
-    vocab: Sequence[str] | None
+    known: Container[str] | None
     earlier: Mapping[str, AppliedChange]
     labels: ItemLabels
 
-    def plan(self, decisions: Iterable[Decision]) -> Plan:
-        """Plan a change of a row for each decision that asks for one.
-
-        Args:
-            decisions: the last about each path, also those that ask for no change: they may contradict an earlier one.
-        """
-        # A row means one file, and there is one decision about a file: no two changes are of one row.
-        return Plan(*plan_changes(decisions, self._change))
-
-    def _change(self, decision: Decision) -> RowChange | None:
+    def change(self, decision: Decision) -> RowChange | None:
+        """Return the change for a decision; None if nothing is left to do."""
         if not self._agrees_with_earlier(decision) or not asks_for_change(decision):
             return None
         identify(decision, self.root)
@@ -95,7 +82,7 @@ class RowPlanner:
         labels = self.labels
         has_several = isinstance(labels, SeveralLabels)
         before, action, new_label = labels.as_decided(text), decision.action, decision.new_label
-        if not is_left_to_do(decision, labels, labels.split(text), self._known):
+        if not is_left_to_do(decision, labels, labels.split(text), self.known):
             raise Refusal(f"it has the label{'s' * has_several} {before!r} already")
         after = labels.changed(text, new_label, str) if action is Action.RELABEL else None
         if after is not None:
@@ -104,53 +91,30 @@ class RowPlanner:
         return RowChange(decision.path, name, action.value, before, new_label, decision.decided_at, position, cell)
 
     def _agrees_with_earlier(self, decision: Decision) -> bool:
-        """Return whether an earlier change leaves a decision to do.
-
-        Raises:
-            Refusal: an earlier change contradicts the decision.
-        """
+        """Return whether an earlier change leaves a decision to do; refuse a decision that contradicts it."""
         before = self.earlier.get(decision.path)
         if before is None or not isinstance(before.change, RowChange):
             return True
-        if before.change.decision == decision_key(decision):
-            if self.rows.shows(before.change):
+        is_shown = self.rows.shows(before.change)
+        if decision_key(before.change) == decision_key(decision):
+            if is_shown:
                 return False
             raise Refusal(f"it {before.outcome}, and the table says otherwise again; look at it and decide again")
-        if self.rows.shows(before.change) and not _is_about(decision, before.change):
+        is_about_result = decision.label == before.change.new_label if decision.label else asks_for_change(decision)
+        if is_shown and (before.change.action == "delete" or not is_about_result):
             raise before.must_be_undone()
         return True
 
     def _row(self, decision: Decision) -> tuple[str, int, str]:
         """Return the name, position and label cell of a decision's row."""
-        matches: list[tuple[str, int, str]] = []
-        for name in sorted(self.resolver.names(decision.path)):
-            rows = self.rows.by_name.get(name, ())
-            files = self.resolver.resolve(name) if rows else set()
-            if decision.path not in files:
-                continue
-            if len(files) > 1:
-                others = sorted(files - {decision.path})
-                raise Refusal(
-                    f"the table calls it {name!r}, which may also be {others[0]!r}; write the whole path there"
-                )
-            matches += [(name, position, label) for position, label in rows]
-        if not matches:
+        rows = [
+            (name, position, label)
+            for name in sorted(self.resolver.names(decision.path) & self.rows.by_name.keys())
+            if self.resolver.is_name_of(name, decision.path)
+            for position, label in self.rows.by_name[name]
+        ]
+        if not rows:
             raise Refusal("it is not in the table")
-        if len(matches) > 1:
-            raise Refusal(f"it is {len(matches)} times in the table; leave one row of it")
-        return matches[0]
-
-    @cached_property
-    def _known(self) -> frozenset[str]:
-        if self.vocab is not None:
-            return frozenset(self.vocab)
-        return frozenset(label for cell in self.rows.labels for label in self.labels.split(cell) or ())
-
-
-def _is_about(decision: Decision, change: RowChange) -> bool:
-    """Return whether a decision was made about a row as an earlier change left it."""
-    if change.action == "delete":
-        return False
-    if decision.label:
-        return decision.label == change.new_label
-    return asks_for_change(decision)
+        if len(rows) > 1:
+            raise Refusal(f"it is {len(rows)} times in the table; leave one row of it")
+        return rows[0]

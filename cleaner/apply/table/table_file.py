@@ -7,23 +7,14 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from cleaner.apply.table.parquet import ParquetTable
 from cleaner.apply.table.text import TextTable
 from cleaner.core.errors import CleanerError
 from cleaner.core.identity import version_of
-from cleaner.core.label_table import DELIMITERS, choose_columns
+from cleaner.core.label_table import DELIMITERS, check_is_table, choose_columns
 
-__all__ = ["TableFile", "parse_table", "read_table", "sha256_of_bytes"]
-
-
-class _Content(Protocol):
-    columns: tuple[str, ...]
-
-    def rows(self, path_column: str, label_column: str) -> Iterator[tuple[int, str, str]]: ...
-
-    def changed(self, label_column: str, changes: Mapping[int, str | None]) -> bytes: ...
+__all__ = ["TableFile", "file_version", "parse_table", "read_table", "sha256_of_bytes"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +31,7 @@ class TableFile:
     """
 
     path: Path
-    content: _Content
+    content: TextTable | ParquetTable
     path_column: str
     label_column: str
     status: os.stat_result
@@ -48,21 +39,13 @@ class TableFile:
     sha256: str
 
     def rows(self) -> Iterator[tuple[int, str, str]]:
-        """Yield the position, path cell and label of each row.
-
-        Raises:
-            CleanerError: a row is invalid.
-        """
+        """Yield the position, path cell and label of each row."""
         return self.content.rows(self.path_column, self.label_column)
 
     def check_label(self, label: str) -> None:
-        """Check that the label column can hold `label`.
-
-        Raises:
-            Refusal: it cannot.
-        """
+        """Refuse a label that the label column cannot hold."""
         if isinstance(self.content, ParquetTable):
-            self.content.check_label(self.label_column, label)
+            self.content.to_value(self.label_column, label)
 
     def changed(self, changes: Mapping[int, str | None]) -> bytes:
         """Return the file's bytes with other labels at some row positions; a row that gets None is dropped."""
@@ -70,25 +53,13 @@ class TableFile:
 
     def is_as_it_was(self) -> bool:
         """Return whether the file was neither written to nor replaced since it was read."""
-        try:
-            return version_of(os.stat(self.path)) == version_of(self.status)
-        except OSError:
-            return False
+        return file_version(self.path) == version_of(self.status)
 
 
 def read_table(labels: str | Path, path_column: str | None, label_column: str | None) -> TableFile:
-    """Read a label table.
-
-    Args:
-        labels: a `.csv`, `.tsv` or `.parquet` file.
-        path_column, label_column: names of columns; None to choose those with usual names.
-
-    Raises:
-        CleanerError: there is no such file, it is invalid, or its columns are ambiguous.
-    """
+    """Read a label table; without names of columns, choose those with usual names."""
     path = Path(os.path.realpath(labels))
-    if not path.is_file():
-        raise CleanerError(f"there is no label table {str(labels)!r}; a .csv, .tsv or .parquet file is accepted")
+    check_is_table(path)
     try:
         status, data = path.stat(), path.read_bytes()
     except OSError as error:
@@ -98,18 +69,18 @@ def read_table(labels: str | Path, path_column: str | None, label_column: str | 
     return TableFile(path, content, *chosen, status, data, sha256_of_bytes(data))
 
 
-def parse_table(path: Path, data: bytes) -> _Content:
-    """Parse the bytes of a label table; the suffix of its name tells the format.
+def parse_table(path: Path, data: bytes) -> TextTable | ParquetTable:
+    """Parse the bytes of a label table; the suffix of its name tells the format."""
+    delimiter = DELIMITERS.get(path.suffix.lower())
+    return TextTable(data, delimiter, str(path)) if delimiter else ParquetTable(data, str(path))
 
-    Raises:
-        CleanerError: the bytes are no such table.
-    """
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        return ParquetTable(data, str(path))
-    if suffix not in DELIMITERS:
-        raise CleanerError(f"the label table is {str(path)!r}; a .csv, .tsv or .parquet file is accepted")
-    return TextTable(data, DELIMITERS[suffix], str(path))
+
+def file_version(path: Path) -> tuple[int, ...] | None:
+    """Return numbers that change whenever a file is written to or replaced; None if it cannot be looked at."""
+    try:
+        return version_of(os.stat(path))
+    except OSError:
+        return None
 
 
 def sha256_of_bytes(data: bytes) -> str:

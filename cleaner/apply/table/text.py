@@ -16,16 +16,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 class TextTable:
-    """A table in CSV or TSV, UTF-8 with or without BOM; the first row names the columns.
-
-    Args:
-        data: the file's bytes.
-        delimiter: between cells.
-        name: the file's name, for messages.
-
-    Raises:
-        CleanerError: the bytes are not UTF-8, or the header is missing or invalid.
-    """
+    """A table in CSV or TSV, UTF-8 with or without BOM, from the file's bytes; the first row names the columns."""
 
     def __init__(self, data: bytes, delimiter: str, name: str) -> None:
         self._data = data
@@ -47,11 +38,7 @@ class TextTable:
             self._row = re.compile(self._delimiter.join([cell] * len(self.columns)) + rb"(\r\n|\n|\r|\Z)")
 
     def rows(self, path_column: str, label_column: str) -> Iterator[tuple[int, str, str]]:
-        """Yield the byte position, path and label of each row; empty lines are skipped.
-
-        Raises:
-            CleanerError: a row has more or fewer cells than the header, or invalid quotes.
-        """
+        """Yield the byte position, path and label of each row; empty lines are skipped."""
         path, label, width = self.columns.index(path_column), self.columns.index(label_column), len(self.columns)
         records = self._records()
         next(records)

@@ -209,7 +209,7 @@ def test_a_name_that_may_be_of_two_files_is_left_alone(tmp_path: Path) -> None:
     place.decide(delete("train/1.png"), delete("train/2.png"))
     report = place.apply()
     assert [change.path for change in report.done] == ["train/2.png"]
-    assert "may also be 'valid/1.png'" in report.conflicts[0].reason
+    assert "'1.png' may be 'train/1.png' or 'valid/1.png'" in report.conflicts[0].reason
     assert place.table.read_bytes() == b"fname,label\n1.png,cat\n"
 
 
