@@ -121,7 +121,7 @@ def test_the_address_stands_in_the_scan_as_it_was_given(learn: Any, data: Path, 
 @pytest.mark.usefixtures("memory")
 def test_review_and_apply_take_a_copy_of_the_images_and_say_so(learn: Any, data: Path, tmp_path: Path) -> None:
     found = scan(learn, MEMORY, tmp_path / "out")
-    with pytest.raises(CleanerError, match=f"scanned at '{MEMORY}', and the review shows files: give .* --data DIR"):
+    with pytest.raises(CleanerError, match=f"scanned at '{MEMORY}', and the review needs files; give .* --data DIR"):
         Session(found)
     with pytest.raises(CleanerError, match=f"scanned at '{MEMORY}'; give a folder"):
         cleaner.Interpretation(found)[0]
@@ -291,7 +291,7 @@ def test_what_takes_a_folder_only_says_so(learn: Any, data: Path, tmp_path: Path
     regression = fastai.Learner(
         loaders, nn.Sequential(nn.Flatten(), nn.Linear(3 * 256, 1)), loss_func=fastai.MSELossFlat()
     )
-    with pytest.raises(CleanerError, match="are for learners that classify"):
+    with pytest.raises(CleanerError, match="need a learner that classifies"):
         scan(regression, MEMORY, tmp_path / "out")
 
 

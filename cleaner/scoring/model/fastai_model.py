@@ -26,7 +26,7 @@ from cleaner.scoring.engine import DatasetInfo, ScanJob
 from cleaner.scoring.model.backends import Model
 from cleaner.scoring.model.drawing import draw_sample
 from cleaner.scoring.model.losses import loss_name, unreduced, warn_if_reduced
-from cleaner.scoring.model.scorer import Pending, Scorer, kept_modes, to_host, weights_digest
+from cleaner.scoring.model.scorer import Scorer, Started, kept_modes, weights_digest
 from cleaner.scoring.model.targets import BatchOutput, Targets, targets_of
 
 __all__ = ["FastaiScorer", "fastai_job"]
@@ -79,7 +79,7 @@ class FastaiScorer(Scorer):
         return {"learner": weights_digest(self._learn.model), "loss": self.settings["loss"]}
 
     @contextmanager
-    def session(self, dataset: Dataset, fast: bool) -> Iterator[Callable[[PathBatch], Pending]]:
+    def session(self, dataset: Dataset, fast: bool) -> Iterator[Callable[[PathBatch], Started]]:
         """Validate batch by batch, with the learner's own events; see `Scorer`."""
         if fast:  # import what takes most of a second while the workers read the first images
             from torch.ao.quantization import quantize_fx  # noqa: F401
@@ -113,8 +113,8 @@ class FastaiScorer(Scorer):
         with _without_training(self._learn):
             return draw_sample(self._learn, dl, read)
 
-    def _start(self, dl: Any, numbers: Iterator[int], batch: PathBatch) -> Pending:
-        """Run `one_batch`, and start to copy the results to the host."""
+    def _start(self, dl: Any, numbers: Iterator[int], batch: PathBatch) -> Started:
+        """Run `one_batch`, and return its results."""
         learn, n = self._learn, len(batch.paths)
         learn.pred = learn.loss = None
         data = self._transformed(dl, batch.data)
@@ -129,8 +129,8 @@ class FastaiScorer(Scorer):
         loss, prediction, targets = to_detach((learn.loss, learn.pred, learn.yb), cpu=False, gather=False)
         warn_if_reduced(loss, n, self.settings)
         results = self._targets.results(BatchOutput(loss, prediction, targets, learn.loss_func))
-        arrays = to_host([t.as_subclass(Tensor) for t in results])
-        return lambda: self._targets.record(batch.paths, arrays(), batch.unreadable)
+        record = partial(self._targets.record, batch.paths, batch.unreadable)
+        return Started([t.as_subclass(Tensor) for t in results], record)
 
     def _transformed(self, dl: Any, data: Any) -> Any:
         """Apply the batch transforms. From pinned memory the copy to a GPU runs beside the batch before."""

@@ -1,13 +1,12 @@
-"""The `Scorer` contract, and what scorers share: copies to the host, records, weights and modes."""
+"""The `Scorer` contract, and what scorers share: records, weights and modes."""
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from itertools import chain, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,21 +20,28 @@ from cleaner.scoring.model.backends import BackendSelector
 
 __all__ = [
     "Arrays",
-    "Pending",
     "Scored",
     "Scorer",
+    "Started",
     "kept_modes",
-    "one_batch_late",
     "scored_batch",
-    "to_host",
-    "unscored_batch",
     "weights_digest",
 ]
 
 Scored = ScoredBatch | ScoredLabels
 Arrays = Sequence[npt.NDArray[Any]]
-Pending = Callable[[], Scored]
-"""Waits until the results of a batch are on the host, and returns them."""
+
+
+class Started(NamedTuple):
+    """A batch that the model has scored, on its device still.
+
+    Attributes:
+        results: tensors with a row per sample.
+        record: returns the record of the batch from these as arrays on the host.
+    """
+
+    results: Sequence[Tensor]
+    record: Callable[[Arrays], Scored]
 
 
 class Scorer(ABC):
@@ -69,7 +75,7 @@ class Scorer(ABC):
         """Return what must be equal for a scan to be resumed, such as a digest of the weights."""
 
     @abstractmethod
-    def session(self, dataset: Dataset, fast: bool) -> AbstractContextManager[Callable[[PathBatch], Pending]]:
+    def session(self, dataset: Dataset, fast: bool) -> AbstractContextManager[Callable[[PathBatch], Started]]:
         """Prepare the model for validation, without gradients; afterwards it is as it was, also after an error.
 
         Args:
@@ -85,41 +91,11 @@ class Scorer(ABC):
         return b""
 
 
-def one_batch_late(pending: Iterable[Pending]) -> Iterator[Scored]:
-    """Yield the result of each batch after the next one was started: a GPU then never waits for a copy to the host."""
-    end: Any = None
-    return (started() for started, _next in pairwise(chain(pending, [end])))
-
-
-def to_host(tensors: Sequence[Tensor]) -> Callable[[], list[npt.NDArray[Any]]]:
-    """Start to copy tensors to the host; the function that is returned waits for the copies."""
-    if not tensors[0].is_cuda:
-        halves = (torch.bfloat16, torch.float16)
-        on_host = [t.cpu().float() if t.dtype in halves else t.cpu() for t in tensors]
-        return lambda: [t.numpy() for t in on_host]
-    on_host = [torch.empty(t.shape, dtype=torch.float64, pin_memory=True) for t in tensors]
-    for host, device in zip(on_host, tensors, strict=True):
-        host.copy_(device.double(), non_blocking=True)
-    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    event.record(torch.cuda.current_stream(tensors[0].device))
-
-    def arrays() -> list[npt.NDArray[Any]]:
-        event.synchronize()
-        return [t.numpy() for t in on_host]
-
-    return arrays
-
-
-def scored_batch(paths: Sequence[str], arrays: Arrays, unreadable: Sequence[Unreadable]) -> ScoredBatch:
+def scored_batch(paths: Sequence[str], unreadable: Sequence[Unreadable], arrays: Arrays) -> ScoredBatch:
     """Return the record of a batch from its targets, losses, predicted classes and confidences, each [n]."""
     labels, losses, predicted, confidences = arrays
     columns = (labels.astype(np.int64), losses.astype(np.float64), predicted.astype(np.int64))
     return ScoredBatch(paths, *columns, confidences.astype(np.float64), unreadable)
-
-
-def unscored_batch(unreadable: Sequence[Unreadable]) -> ScoredBatch:
-    """Return the record of a batch without a readable sample."""
-    return scored_batch([], [np.empty(0)] * 4, unreadable)
 
 
 def weights_digest(model: nn.Module) -> str:

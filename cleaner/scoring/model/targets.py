@@ -69,9 +69,9 @@ class Targets(ABC):
 
         return per_sample(output.loss, len(output.targets[0]), evaluate_one)
 
-    def record(self, paths: Sequence[str], arrays: Arrays, unreadable: Sequence[Unreadable]) -> Scored:
+    def record(self, paths: Sequence[str], unreadable: Sequence[Unreadable], arrays: Arrays) -> Scored:
         """Return the record of a batch from the arrays of its `results`."""
-        return scored_batch(paths, arrays, unreadable)
+        return scored_batch(paths, unreadable, arrays)
 
 
 class SingleLabelTargets(Targets):
@@ -119,7 +119,7 @@ class MultiLabelTargets(Targets):
     def results(self, output: BatchOutput) -> list[Tensor]:
         return [output.targets[0], self.losses(output), _probabilities(output, torch.sigmoid)]
 
-    def record(self, paths: Sequence[str], arrays: Arrays, unreadable: Sequence[Unreadable]) -> Scored:
+    def record(self, paths: Sequence[str], unreadable: Sequence[Unreadable], arrays: Arrays) -> Scored:
         carried, losses, probabilities = (array.astype(np.float64) for array in arrays)
         predicted = probabilities > self._threshold  # above, not at: as fastai's losses decode
         confidences = np.where(predicted, probabilities, 1 - probabilities)

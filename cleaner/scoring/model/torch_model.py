@@ -21,7 +21,7 @@ from cleaner.scoring.data.reader import Dataset, PathBatch
 from cleaner.scoring.data.torch_data import Paths, TorchDataset, check_dataset, common_vocab
 from cleaner.scoring.engine import DatasetInfo, ScanJob
 from cleaner.scoring.model.losses import loss_name, per_sample, unreduced, warn_if_reduced
-from cleaner.scoring.model.scorer import Pending, Scorer, kept_modes, scored_batch, to_host, weights_digest
+from cleaner.scoring.model.scorer import Scorer, Started, kept_modes, scored_batch, weights_digest
 
 __all__ = ["TorchScorer", "torch_job"]
 
@@ -97,7 +97,7 @@ class TorchScorer(Scorer):
         return {"model": weights_digest(self._model), "loss": self.settings["loss"]}
 
     @contextmanager
-    def session(self, dataset: Dataset, fast: bool) -> Iterator[Callable[[PathBatch], Pending]]:
+    def session(self, dataset: Dataset, fast: bool) -> Iterator[Callable[[PathBatch], Started]]:
         """Run the model in evaluation mode; see `Scorer`. A batch is a pair of inputs and class indices."""
         if fast:  # import what takes most of a second while the workers read the first images
             from torch.ao.quantization import quantize_fx  # noqa: F401
@@ -105,8 +105,8 @@ class TorchScorer(Scorer):
             self._model.eval()
             yield partial(self._start, dataset, fast, loss_func)
 
-    def _start(self, dataset: Dataset, fast: bool, loss_func: Callable[..., Any], batch: PathBatch) -> Pending:
-        """Run the model, and start to copy the results to the host."""
+    def _start(self, dataset: Dataset, fast: bool, loss_func: Callable[..., Any], batch: PathBatch) -> Started:
+        """Run the model on a batch."""
         inputs, targets = self._to_device(batch.data)
 
         def losses(output: Any, n: int) -> Tensor:
@@ -115,8 +115,8 @@ class TorchScorer(Scorer):
         backend = self.selector.select(self._model, [inputs], losses, dataset, self._to_device, fast)
         logits = self._logits(backend(inputs), len(targets))
         confidences, predicted = torch.softmax(logits, dim=-1).max(dim=-1)
-        arrays = to_host([targets, self._losses(loss_func, logits, targets), predicted, confidences])
-        return lambda: scored_batch(batch.paths, arrays(), batch.unreadable)
+        results = [targets, self._losses(loss_func, logits, targets), predicted, confidences]
+        return Started(results, partial(scored_batch, batch.paths, batch.unreadable))
 
     def _to_device(self, data: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
         """Move inputs, in the model's precision, and targets."""
