@@ -221,7 +221,7 @@ def test_a_listing_is_in_order_and_no_more_than_a_folder_at_a_time(monkeypatch: 
         return [{"name": f"{path}/", "type": "directory", "size": 0}, *reversed(ls(self, path, **options))]
 
     monkeypatch.setattr(type(fsspec.filesystem("memory")), "ls", counting)
-    walk = Address.from_text(MEMORY).image_files("", lambda folder: "train" in folder)
+    walk = Address.from_text(MEMORY).image_files("", lambda folder: "train" in folder, lambda _path: None)
     first = next(walk)
     assert first == "train/bear/bear_0.png"
     assert len(listed) == 3
