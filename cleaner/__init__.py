@@ -1,8 +1,8 @@
-"""Find wrong labels and bad images in a dataset, review them, and clean the dataset so that it can be undone.
+"""Find wrong labels and bad images in a dataset, review them, and clean the dataset reversibly.
 
-Three stages that meet only in files: `scan` scores every image with a trained learner and keeps the highest losses of
-each class in a scan folder; `Review` shows them and writes decisions to a manifest; `apply` carries the manifest out
-and `undo` takes that back.
+Three stages exchange only files: `scan` scores every image with a trained learner and keeps the highest losses of each
+class in a scan folder; `Review` shows them and writes decisions to a manifest; `apply` applies the manifest to the
+dataset and `undo` reverts that.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = [
     "undo",
 ]
 
-# Imported when first used: `import cleaner` must not load torch, fastai, pandas or ipywidgets.
+# Imported on first use, so that `import cleaner` loads no torch, fastai, pandas or ipywidgets.
 _HOMES = {
     "CleanerError": "cleaner.core.errors",
     "Cluster": "cleaner.scoring.ray_cluster",

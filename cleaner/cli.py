@@ -1,4 +1,4 @@
-"""The command `cleaner`: parses, calls one function, prints."""
+"""The command `cleaner`: parses the command line, calls one function and prints its result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cleaner import __version__
 from cleaner.core.errors import CleanerError
@@ -36,29 +36,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A name that the terminal's encoding does not have must not end the command.
+            # The terminal's encoding may lack a character of a file name.
             stream.reconfigure(errors="backslashreplace")
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
     except BrokenPipeError:
         _mute()
         return 1
-    except CleanerError as error:
+    except (CleanerError, OSError) as error:
         _warn(options.command, [str(error)])
-        return 2
-    except OSError as error:
-        _warn(options.command, [str(error)])
-        return 1
+        return 2 if isinstance(error, CleanerError) else 1
     except KeyboardInterrupt:
         print(f"\ncleaner {options.command}: stopped", file=sys.stderr)
         return 130
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors can name files that a shell found, whatever they are called."""
+    """A parser that escapes control characters in its errors, which can name any file."""
 
     def error(self, message: str) -> NoReturn:
         super().error(printable(message))
@@ -70,25 +66,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"cleaner {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (
-        _add_demo,
-        _add_scan,
-        _add_show,
-        _add_history,
-        _add_serve,
-        _add_export,
-        _add_apply,
-        _add_undo,
-        _add_trash,
-    ):
-        add(commands)
+    _add_demo(commands.add_parser("demo", help="train, scan and review a small real dataset with known wrong labels"))
+    _add_scan(commands.add_parser("scan", help="score images with an exported fastai learner, or rank predictions"))
+    _add_show(commands.add_parser("show", help="print the highest losses of a scan"))
+    columns = "scanned, found, changed, mean loss"
+    _add_history(commands.add_parser("history", help=f"print the rounds of a scan folder: {columns}"))
+    _add_serve(commands.add_parser("serve", help="serve the review of a scan as a web page"))
+    _add_export(commands.add_parser("export", help="write the current decisions, one row per path"))
+    _add_apply(commands.add_parser("apply", help="apply the decisions to class folders, file names or a label table"))
+    _add_undo(commands.add_parser("undo", help="undo an apply: move files back and restore the label table"))
+    _add_trash(commands.add_parser("trash", help="list the files that an apply deleted, or remove them for good"))
     return parser
 
 
-def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("demo", help="a small real dataset with known wrong labels, from training to review")
+def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dir", default="cleaner-demo", help="folder to make (default: %(default)s)")
-    parser.add_argument("--no-serve", action="store_true", help="end after the scan instead of serving the review")
+    parser.add_argument("--no-serve", action="store_true", help="stop after the scan")
     parser.add_argument("--port", type=int, default=8866, help="port of the page (default: %(default)s)")
     parser.set_defaults(run=_demo)
 
@@ -99,45 +92,42 @@ def _demo(options: argparse.Namespace) -> int:
     return demo(options.dir, serve=not options.no_serve, port=options.port)
 
 
-def _add_scan(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("scan", help="score images with an exported fastai learner, or rank predictions")
-    way = parser.add_mutually_exclusive_group(required=True)
-    way.add_argument("--learner", metavar="FILE", help="what learn.export() wrote")
-    way.add_argument("--pred-probs", metavar="FILE", help="predictions made elsewhere, an .npy [images, classes]")
-    parser.add_argument(
-        "--data", required=True, metavar="DIR", help="the dataset's folder, or an address such as s3://bucket/images"
-    )
+def _add_scan(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--learner", metavar="FILE", help="a learner saved by learn.export()")
+    source.add_argument("--pred-probs", metavar="FILE", help="predictions made elsewhere, an .npy [images, classes]")
+    data_help = "the dataset's folder, or an address such as s3://bucket/images"
+    parser.add_argument("--data", required=True, metavar="DIR", help=data_help)
     parser.add_argument("--out", required=True, metavar="SCAN", help="the scan folder to write")
     _add_table(parser)
-    parser.add_argument("-k", type=int, default=100, help="samples to keep of each class (default: %(default)s)")
-    parser.add_argument(
-        "--decisions-from",
-        metavar="OLD_SCAN",
-        help="take over the decisions of an earlier round in another scan folder",
-    )
+    parser.add_argument("-k", type=int, default=100, help="samples to keep per class (default: %(default)s)")
+    old_help = "an earlier scan folder whose decisions are carried over"
+    parser.add_argument("--decisions-from", metavar="OLD_SCAN", help=old_help)
     learner = parser.add_argument_group("with --learner")
-    learner.add_argument(
-        "--trust", action="store_true", help="load the learner, which can run any code; once for each file"
-    )
-    learner.add_argument("--fast", action="store_true", help="lower precision first, then the highest losses in full")
-    learner.add_argument("--no-resume", action="store_true", help="start over instead of going on with a stopped scan")
-    learner.add_argument("--workers", type=int, metavar="N", help="processes that read images")
-    learner.add_argument("--batch-size", type=int, metavar="N", help="images scored at once")
-    learner.add_argument("--engine", choices=("local", "ray"), help="ray: spread over a cluster (default: local)")
+    trust_help = "load the learner, which can run any code; needed once per file"
+    learner.add_argument("--trust", action="store_true", help=trust_help)
+    fast_help = "score in low precision, then the highest losses again in full precision"
+    learner.add_argument("--fast", action="store_true", help=fast_help)
+    learner.add_argument("--no-resume", action="store_true", help="start over instead of resuming a stopped scan")
+    learner.add_argument("--workers", type=int, metavar="N", help="number of processes that read images")
+    learner.add_argument("--batch-size", type=int, metavar="N", help="number of images scored at once")
+    learner.add_argument("--engine", choices=("local", "ray"), help="ray: scan on a Ray cluster (default: local)")
     cluster = parser.add_argument_group("with --engine ray")
-    cluster.add_argument("--address", metavar="ADDR", help="of a running cluster (default: start one on this machine)")
-    cluster.add_argument("--num-workers", type=int, metavar="N", help="default: one a GPU, or else one a core")
-    cluster.add_argument("--gpus-per-worker", type=float, metavar="G", help="0.5 for two workers a GPU (default: 1)")
-    made = parser.add_argument_group("with --pred-probs")
-    made.add_argument("--vocab", metavar="FILE", help="the label of each column, one a line (default: sorted)")
-    made.add_argument("--split", help="what to call the images as a whole (default: all)")
-    made.add_argument("--ranked-by", choices=("loss", "margin"), help="what the images are ranked by (default: loss)")
+    cluster.add_argument("--address", metavar="ADDR", help="a running cluster (default: start one on this machine)")
+    cluster.add_argument("--num-workers", type=int, metavar="N", help="default: one per GPU, or one per core without")
+    cluster.add_argument("--gpus-per-worker", type=float, metavar="G", help="0.5: two workers per GPU (default: 1)")
+    predictions = parser.add_argument_group("with --pred-probs")
+    vocab_help = "labels of the columns, one per line (default: the sorted labels)"
+    predictions.add_argument("--vocab", metavar="FILE", help=vocab_help)
+    predictions.add_argument("--split", help="name of the split that the images form (default: all)")
+    predictions.add_argument("--ranked-by", choices=("loss", "margin"), help="score to rank by (default: loss)")
     parser.set_defaults(run=_scan)
 
 
 _WITH_RAY = ("address", "num_workers", "gpus_per_worker")
 _WITH_LEARNER = ("trust", "fast", "no_resume", "workers", "batch_size", "engine", *_WITH_RAY)
 _WITH_PREDICTIONS = ("vocab", "split", "ranked_by")
+_WITH_EACH = ("k", "labels", "path_column", "label_column", "decisions_from")
 
 
 def _scan(options: argparse.Namespace) -> int:
@@ -148,11 +138,15 @@ def _scan(options: argparse.Namespace) -> int:
     return _scan_predictions(options)
 
 
-def _check_unused(options: argparse.Namespace, names: Iterable[str], way: str) -> None:
+def _check_unused(options: argparse.Namespace, names: Iterable[str], required: str) -> None:
     given = [name for name in names if getattr(options, name) is not None and getattr(options, name) is not False]
     if given:
         named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise CleanerError(f"{named} can be given only with {way}")
+        raise CleanerError(f"{named} can be given only with {required}")
+
+
+def _chosen(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in names}
 
 
 def _scan_learner(options: argparse.Namespace) -> int:
@@ -169,22 +163,14 @@ def _scan_learner(options: argparse.Namespace) -> int:
         options.learner,
         options.data,
         options.out,
-        k=options.k,
-        trust=options.trust,
-        fast=options.fast,
         resume=not options.no_resume,
-        workers=options.workers,
-        batch_size=options.batch_size,
-        labels=options.labels,
-        path_column=options.path_column,
-        label_column=options.label_column,
         engine=engine,
-        decisions_from=options.decisions_from,
+        **_chosen(options, (*_WITH_EACH, "trust", "fast", "workers", "batch_size")),
     )
     left_out = f", left out {as_text(result.left_out)}" if result.left_out else ""
     _say(f"{sum(result.scored.values())} images scored, {len(result.unreadable)} unreadable{left_out}: {options.out}")
-    there = " --data DIR, with a copy or mount of the images in DIR" if result.address else ""
-    _say(f"Review them: {shlex.join(['cleaner', 'serve', options.out])}{there}")
+    data = " --data DIR, with a copy or mount of the images in DIR" if result.address else ""
+    _say(f"Review them: {shlex.join(['cleaner', 'serve', options.out])}{data}")
     return 0
 
 
@@ -192,34 +178,30 @@ def _scan_predictions(options: argparse.Namespace) -> int:
     from cleaner.scoring.predictions import agreeing, missing_images, scan_prediction_files
 
     if options.labels is None:
-        raise CleanerError("--pred-probs needs the labels and paths too; give their table with --labels FILE")
+        raise CleanerError("--pred-probs needs a table with the paths and labels; give --labels FILE")
     result = scan_prediction_files(
         options.pred_probs,
-        options.labels,
-        options.data,
-        options.out,
-        k=options.k,
-        path_column=options.path_column,
-        label_column=options.label_column,
+        data=options.data,
+        out=options.out,
         vocab=options.vocab,
         split=options.split or "all",
         ranked_by=options.ranked_by or "loss",
-        decisions_from=options.decisions_from,
+        **_chosen(options, _WITH_EACH),
     )
     if missing := missing_images(result):
-        _warn(options.command, [f"of the worst images {len(missing)} are not in {options.data!r}: {missing[0]!r} …"])
+        warning = f"{len(missing)} of the images with the highest losses are missing in {options.data!r}"
+        _warn(options.command, [f"{warning}: {missing[0]!r} …"])
     scored = sum(result.scored.values())
     _say(f"{scored} predictions ranked, {agreeing(result) / scored:.1%} of them are the label: {options.out}")
     _say(f"Review them: {shlex.join(['cleaner', 'serve', options.out])}")
     return 0
 
 
-def _add_show(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("show", help="print the highest losses of a scan")
+def _add_show(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scan", metavar="SCAN", help="the scan folder")
     parser.add_argument("--split", help="only this split")
     parser.add_argument("--label", help="only this label")
-    parser.add_argument("-n", type=int, default=20, help="how many (default: %(default)s)")
+    parser.add_argument("-n", type=int, default=20, help="number of samples (default: %(default)s)")
     parser.set_defaults(run=_show)
 
 
@@ -236,10 +218,7 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _add_history(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "history", help="print the rounds of a scan folder: scanned, found, changed, mean loss"
-    )
+def _add_history(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scan", metavar="SCAN", help="the scan folder")
     parser.set_defaults(run=_history)
 
@@ -248,25 +227,18 @@ def _history(options: argparse.Namespace) -> int:
     from cleaner.core.rounds import history
     from cleaner.core.scan import load
 
-    columns = ("scanned on", "images", "unreadable", "found", "changed", "mean loss", "predicted otherwise")
-    rows = [
-        (
-            each.finished[:16].replace("T", " "),
-            each.scanned,
-            each.unreadable,
-            each.found,
-            each.changed,
-            f"{each.mean_loss:.4f}",
-            f"{each.predicted_otherwise:.1%}",
-        )
-        for each in history(load(options.scan))
-    ]
-    _say(_table(columns, rows))
+    rows: list[tuple[object, ...]] = []
+    for item in history(load(options.scan)):
+        counts = (item.scanned, item.unreadable, item.found, item.changed)
+        shares = (f"{item.mean_loss:.4f}", f"{item.predicted_otherwise:.1%}")
+        rows.append((item.finished[:16].replace("T", " "), *counts, *shares))
+    header = ("scanned on", "images", "unreadable", "found", "changed", "mean loss", "predicted otherwise")
+    _say(_table(header, rows))
     return 0
 
 
 def _columns_of(scan: Scan) -> dict[str, Callable[[Sample], object]]:
-    """What is shown of a sample, by the names of the columns."""
+    """Return the columns that `show` prints, by name, each as a function of a sample."""
     from cleaner.core.tasks import MULTI_LABEL, OTHER
 
     columns: dict[str, Callable[[Sample], object]] = {
@@ -279,47 +251,35 @@ def _columns_of(scan: Scan) -> dict[str, Callable[[Sample], object]]:
         "confidence": lambda sample: f"{sample.confidence:.3f}",
         "path": lambda sample: sample.path,
     }
-    left_out = {MULTI_LABEL: (), OTHER: ("label", "given", "predicted", "confidence")}.get(scan.task, ("given",))
-    return {name: cell for name, cell in columns.items() if name not in left_out}
+    hidden = {MULTI_LABEL: (), OTHER: ("label", "given", "predicted", "confidence")}.get(scan.task, ("given",))
+    return {name: cell for name, cell in columns.items() if name not in hidden}
 
 
-def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("serve", help="serve the review of a scan as a web page")
+def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scan", metavar="SCAN", help="the scan folder")
-    parser.add_argument("--data", metavar="DIR", help="the dataset's folder, where it is not at the place of the scan")
+    parser.add_argument("--data", metavar="DIR", help="the dataset's folder, if it was moved since the scan")
     parser.add_argument("--port", type=int, default=8866, help="port to listen on (default: %(default)s)")
     parser.add_argument("--ip", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
-    parser.add_argument("--token", help="secret of the address, 8 characters or more; a random one by default")
+    parser.add_argument("--token", help="secret part of the page's URL, at least 8 characters (default: random)")
     parser.add_argument("--theme", default="light", choices=("light", "dark"), help="default: %(default)s")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
-    parser.add_argument(
-        "--max-visitors",
-        type=int,
-        metavar="N",
-        help="pages that may be open at once (default: as many as half of the free memory is enough for). Each has a "
-        "process of its own: 70 MB, and 57 MB more per 100,000 rows of the scan",
+    visitors_help = (
+        "maximum number of open pages (default: as many as fit in half of the free memory). Each page has a process "
+        "of 70 MB, plus 57 MB per 100,000 rows of the scan"
     )
+    parser.add_argument("--max-visitors", type=int, metavar="N", help=visitors_help)
     parser.set_defaults(run=_serve)
 
 
 def _serve(options: argparse.Namespace) -> int:
     from cleaner.review.serve import serve
 
-    serve(
-        options.scan,
-        data=options.data,
-        port=options.port,
-        ip=options.ip,
-        token=options.token,
-        theme=options.theme,
-        open_browser=not options.no_browser,
-        max_visitors=options.max_visitors,
-    )
+    passed_on = _chosen(options, ("data", "port", "ip", "token", "theme", "max_visitors"))
+    serve(options.scan, open_browser=not options.no_browser, **passed_on)
     return 0
 
 
-def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("export", help="write the decisions that stand, one row a path")
+def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("manifest", metavar="MANIFEST", help="the decisions.csv of a scan folder")
     parser.add_argument("--out", required=True, metavar="FILE", help="the CSV file to write")
     parser.set_defaults(run=_export)
@@ -336,31 +296,24 @@ def _export(options: argparse.Namespace) -> int:
     return 1 if warnings else 0
 
 
-def _add_apply(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("apply", help="carry out the decisions on class folders, file names or a label table")
+def _add_apply(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("manifest", metavar="MANIFEST", help="the decisions.csv of a scan folder")
     parser.add_argument("--data", required=True, metavar="DIR", help="the dataset's folder")
     _add_table(parser)
-    parser.add_argument("--label-delim", metavar="D", help="what joins several labels in a cell of the table")
-    parser.add_argument(
-        "--name-pattern",
-        metavar="REGEX",
-        help="finds the label, its first group, in the names of the files, as it was given to fastai's from_name_re",
-    )
-    parser.add_argument("--dry-run", action="store_true", help="show what would be done; change nothing")
-    parser.add_argument(
-        "--accept-edited",
-        action="store_true",
-        help="go on although decisions were removed from the manifest, or put into another order, outside of cleaner",
-    )
+    parser.add_argument("--label-delim", metavar="D", help="separator of several labels in a cell of the table")
+    pattern_help = "regular expression whose first group is the label in a file's name, as for fastai's from_name_re"
+    parser.add_argument("--name-pattern", metavar="REGEX", help=pattern_help)
+    parser.add_argument("--dry-run", action="store_true", help="print the changes without making them")
+    accept_help = "apply a manifest from which other programs removed decisions, or whose rows they reordered"
+    parser.add_argument("--accept-edited", action="store_true", help=accept_help)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=_apply)
 
 
 def _add_table(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--labels", metavar="FILE", help="the table with the labels, where they stand in one")
-    parser.add_argument("--path-column", metavar="C", help="the table's column with the paths (default: by its name)")
-    parser.add_argument("--label-column", metavar="C", help="the table's column with the labels (default: by its name)")
+    parser.add_argument("--labels", metavar="FILE", help="the label table, if a table holds the labels")
+    parser.add_argument("--path-column", metavar="C", help="column of the paths (default: found by its name)")
+    parser.add_argument("--label-column", metavar="C", help="column of the labels (default: found by its name)")
 
 
 def _apply(options: argparse.Namespace) -> int:
@@ -368,32 +321,27 @@ def _apply(options: argparse.Namespace) -> int:
     from cleaner.core.manifest import Manifest
 
     table = (options.labels, options.path_column, options.label_column)
-    places = {"label_delim": options.label_delim, "name_pattern": options.name_pattern}
-    # What decisions stand is not sure in an edited manifest, so that nothing is moved by them.
+    forms = _chosen(options, ("label_delim", "name_pattern"))
+    # Which decisions are current is uncertain in an edited manifest, so nothing is changed.
     is_doubtful = not options.accept_edited and bool(Manifest.existing(options.manifest).edits)
     if options.dry_run or is_doubtful:
-        planned = plan(options.manifest, options.data, *table, **places)
+        planned = plan(options.manifest, options.data, *table, **forms)
         _warn(options.command, (*planned.warnings, *planned.notes))
-        _print_done(
-            None,
-            planned.operations,
-            planned.conflicts,
-            "would change" if options.labels else "would move",
-            options.json,
-        )
+        verb = "would change" if options.labels else "would move"
+        _print_changes(None, planned.operations, planned.conflicts, verb, options.json)
         return 1 if planned.conflicts or planned.warnings else 0
-    report = apply(options.manifest, options.data, *table, **places, accept_edited=options.accept_edited)
+    report = apply(options.manifest, options.data, *table, **forms, accept_edited=options.accept_edited)
     _warn(options.command, (*report.warnings, *report.notes))
-    _print_done(report.journal, report.done, report.conflicts, "changed" if options.labels else "moved", options.json)
+    verb = "changed" if options.labels else "moved"
+    _print_changes(report.journal, report.done, report.conflicts, verb, options.json)
     if report.journal and not options.json:
         _say(f"To take it back: {shlex.join(['cleaner', 'undo', str(report.journal)])}")
     return 1 if report.conflicts or report.warnings else 0
 
 
-def _add_undo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("undo", help="put everything back that an apply moved or changed")
-    parser.add_argument("journal", metavar="JOURNAL", help="the journal that `cleaner apply` named")
-    parser.add_argument("--yes", action="store_true", help="do not ask, also where you did not write the journal")
+def _add_undo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("journal", metavar="JOURNAL", help="the journal that `cleaner apply` printed")
+    parser.add_argument("--yes", action="store_true", help="do not ask, even if another user wrote the journal")
     parser.set_defaults(run=_undo)
 
 
@@ -401,24 +349,23 @@ def _undo(options: argparse.Namespace) -> int:
     from cleaner.apply.execute import doubt, undo
     from cleaner.core.journal import is_of_table
 
-    asks = doubt(options.journal)
-    if asks and not options.yes and not _agreed(f"{asks}. Undo it? "):
+    doubts = doubt(options.journal)
+    if doubts and not options.yes and not _confirmed(f"{doubts}. Undo it? "):
         _say("nothing was changed")
         return 1
-    report = undo(options.journal, trust=bool(asks))
+    report = undo(options.journal, trust=bool(doubts))
     _warn(options.command, (*report.warnings, *report.notes))
     of_table = is_of_table(Path(options.journal))
     verb = "changed back" if of_table else "moved back"
     if of_table and report.changed:
-        _say(f"{printable(str(report.changed))} was put back:")
-    _print_done(report.journal, report.done, report.conflicts, verb, as_json=False)
+        _say(f"{printable(str(report.changed))} was restored:")
+    _print_changes(report.journal, report.done, report.conflicts, verb, as_json=False)
     return 1 if report.conflicts or report.warnings else 0
 
 
-def _add_trash(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("trash", help="list what an apply put into the trash, or remove it for good")
-    parser.add_argument("journal", metavar="JOURNAL", help="the journal that `cleaner apply` named")
-    parser.add_argument("--empty", action="store_true", help="remove the files for good; asks first")
+def _add_trash(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("journal", metavar="JOURNAL", help="the journal that `cleaner apply` printed")
+    parser.add_argument("--empty", action="store_true", help="remove the files for good, after a question")
     parser.add_argument("--yes", action="store_true", help="with --empty: do not ask")
     parser.set_defaults(run=_trash)
 
@@ -426,40 +373,39 @@ def _add_trash(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _trash(options: argparse.Namespace) -> int:
     from cleaner.apply.trash import doubt, empty, trash
 
-    there = trash(options.journal)
-    _print_trash(there, "in the trash")
-    if not options.empty or not there.files:
-        return 1 if there.left else 0
-    asks = doubt(options.journal)
-    question = f"Remove {len(there.files)} files for good? Nothing brings them back. "
-    if not options.yes and not _agreed(f"{asks}. {question}" if asks else question):
+    present = trash(options.journal)
+    _print_trash(present, "in the trash")
+    if not options.empty or not present.files:
+        return 1 if present.left else 0
+    doubts = doubt(options.journal)
+    question = f"Remove {len(present.files)} files for good? This cannot be undone. "
+    if not options.yes and not _confirmed(f"{doubts}. {question}" if doubts else question):
         _say("nothing was removed")
         return 1
-    gone = empty(options.journal, trust=bool(asks))
-    _warn(options.command, gone.notes)
-    _print_trash(gone, "removed for good")
-    return 1 if gone.left else 0
+    removed = empty(options.journal, trust=bool(doubts))
+    _warn(options.command, removed.notes)
+    _print_trash(removed, "removed for good")
+    return 1 if removed.left else 0
 
 
-def _agreed(question: str) -> bool:
-    """Whether a person at the terminal types `yes`.
-
-    Raises:
-        CleanerError: there is no terminal to ask at.
-    """
+def _confirmed(question: str) -> bool:
+    """Return whether the user types `yes`; raises `CleanerError` without a terminal."""
     if not sys.stdin.isatty():
-        raise CleanerError(f"{printable(question)}There is no terminal to ask at; give --yes if that is what you want")
+        raise CleanerError(f"{printable(question)}There is no terminal to answer at; pass --yes to confirm")
     print(f"{printable(question)}Type yes: ", end="", flush=True)
     return sys.stdin.readline().strip() == "yes"
 
 
-def _print_trash(found: Trash, verb: str) -> None:
-    if found.files:
-        rows = [(each.file.size, each.source, each.path) for each in found.files]
-        _say(_table(("bytes", "from", "in the trash"), rows))
-    _say(f"{len(found.files)} files with {found.size} bytes {verb}, {len(found.left)} left alone")
-    if found.left:
-        _say(_table(("path", "left alone because"), [(each.path, each.reason) for each in found.left]))
+def _print_trash(trash: Trash, verb: str) -> None:
+    if trash.files:
+        _say(
+            _table(
+                ("bytes", "from", "in the trash"), [(item.file.size, item.source, item.path) for item in trash.files]
+            )
+        )
+    _say(f"{len(trash.files)} files with {trash.size} bytes {verb}, {len(trash.left)} left alone")
+    if trash.left:
+        _say(_table(("path", "left alone because"), [(item.path, item.reason) for item in trash.left]))
 
 
 def _warn(command: str, warnings: Iterable[str]) -> None:
@@ -468,10 +414,7 @@ def _warn(command: str, warnings: Iterable[str]) -> None:
 
 
 def _say(text: str) -> None:
-    """Print to a reader that may go away, as `head` does; that ends neither the command nor changes its status.
-
-    The text may have several lines; a line end that comes from a file must be escaped before.
-    """
+    """Print lines of text; a reader that closes the pipe, such as `head`, does not change the exit status."""
     try:
         print("\n".join(map(printable, text.split("\n"))), flush=True)
     except BrokenPipeError:
@@ -479,25 +422,25 @@ def _say(text: str) -> None:
 
 
 def _mute() -> None:
-    # What is printed from here on goes nowhere; Python would complain when it empties the buffer at its end.
+    # Discards further output; otherwise Python reports an error when it flushes the closed pipe at exit.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _print_done(
+def _print_changes(
     journal: Path | None,
-    done: Iterable[Operation | RowChange],
+    changes: Iterable[Operation | RowChange],
     conflicts: Iterable[Conflict],
     verb: str,
     as_json: bool,
 ) -> None:
-    shown = [_shown(each) for each in done]
+    shown = [_shown(change) for change in changes]
     refused = [asdict(conflict) for conflict in conflicts]
     if as_json:
         _say(json.dumps({"journal": journal and str(journal), "done": shown, "conflicts": refused}))
         return
     if shown:
         columns = _ROWS if "path" in shown[0] else _FILES
-        _say(_table(tuple(columns.values()), [tuple(each[name] for name in columns) for each in shown]))
+        _say(_table(tuple(columns.values()), [tuple(change[name] for name in columns) for change in shown]))
     _say(f"{len(shown)} {verb}, {len(refused)} in conflict")
     if refused:
         _say(_table(("action", "path", "left alone because"), [(c["action"], c["path"], c["reason"]) for c in refused]))
@@ -507,13 +450,13 @@ _FILES = {"action": "action", "source": "from", "target": "to"}
 _ROWS = {"action": "action", "path": "path", "label": "label", "new_label": "new label"}
 
 
-def _shown(done: Operation | RowChange) -> dict[str, str]:
-    names = ("source", "target") if hasattr(done, "target") else ("path", "label", "new_label")
-    return {name: getattr(done, name) for name in (*names, "action", "decided_at")}
+def _shown(change: Operation | RowChange) -> dict[str, str]:
+    names = ("source", "target") if hasattr(change, "target") else ("path", "label", "new_label")
+    return {name: getattr(change, name) for name in (*names, "action", "decided_at")}
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
-    """Columns of text; what would not print, such as a line end in a file name, is shown as an escape."""
+    """Return a table as text; control characters in its cells, such as line ends, are escaped."""
     lines = [tuple(printable(str(cell)) for cell in row) for row in (header, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     return "\n".join(

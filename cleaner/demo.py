@@ -1,4 +1,4 @@
-"""A small real dataset with known wrong labels, taken all the way from training to review."""
+"""A small real dataset with known wrong labels, from training to review."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ _PIXELS = 32
 
 
 def demo(folder: str | Path, *, serve: bool = True, port: int = 8866) -> int:
-    """Make the dataset in `folder`, train a learner on it, scan, report what was found and serve the review.
+    """Make the dataset in `folder`, train a learner, scan, print the result and serve the review.
 
     Returns:
         the exit status of the command, 0.
 
     Raises:
-        CleanerError: the folder holds something already; nothing was written.
+        CleanerError: the folder is not empty; nothing was written.
     """
     from cleaner.scoring.api import scan_folder
 
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CleanerError(
-            f"{str(folder)!r} is there already and may hold your decisions. Give another --dir, or look at it again "
-            f"with: cleaner serve {folder / 'scan'}"
+            f"{str(folder)!r} exists already and may hold your decisions. Give another --dir, or open it again with: "
+            f"cleaner serve {folder / 'scan'}"
         )
     if serve and not 1 <= port <= 65535:
-        raise CleanerError(f"the port is {port}; a number from 1 to 65535 is accepted")
+        raise CleanerError(f"the port is {port}; expected a number from 1 to 65535")
     images = folder / "images"
     print(f"Writing scikit-learn's handwritten digits to {images}, {SWAPPED_SHARE:.0%} of them with a wrong label …")
     truth = make_dataset(images)
@@ -57,7 +57,7 @@ def demo(folder: str | Path, *, serve: bool = True, port: int = 8866) -> int:
     learn.export((folder / "learner.pkl").absolute())
     result = scan_folder(learn, images, folder / "scan")
     _report(result, truth)
-    print(f"\nThe scan is in {folder / 'scan'}; what is wrong is listed in {folder / 'wrong_labels.csv'}.")
+    print(f"\nThe scan is in {folder / 'scan'}; the known wrong labels are listed in {folder / 'wrong_labels.csv'}.")
     if serve:
         from cleaner.review.serve import serve as serve_scan
 
@@ -71,36 +71,32 @@ def make_dataset(folder: Path) -> dict[str, str]:
     """Write the digits as PNG files in class folders, with known wrong labels and one broken file.
 
     Returns:
-        for each wrongly labelled file, relative to `folder`, its true label.
+        the true label of each wrongly labelled file, by path relative to `folder`.
     """
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    given = _swap(digits.target)
+    images, targets = _digits()
     truth: dict[str, str] = {}
-    for number, (pixels, true, label) in enumerate(zip(digits.images, digits.target, given, strict=True)):
+    for number, (image, true, label) in enumerate(zip(images, targets, _swap(targets), strict=True)):
         path = folder / str(label) / f"digit_{number:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        image = Image.fromarray(np.uint8(255 - pixels * (255 / 16)))
-        image.resize((_PIXELS, _PIXELS), Image.Resampling.BICUBIC).save(path)
+        Image.fromarray(image).save(path)
         if true != label:
             truth[path.relative_to(folder).as_posix()] = str(true)
     buffer = io.BytesIO()
-    Image.fromarray(np.uint8(digits.images[0])).save(buffer, "PNG")
+    Image.fromarray(images[0]).save(buffer, "PNG")
     (folder / "0" / "digit_broken.png").write_bytes(buffer.getvalue()[:60])
     return truth
 
 
 def make_label_sets(folder: Path, n: int = 600, wrong: int = 18) -> dict[str, tuple[str, ...]]:
-    """Write images of up to three handwritten digits, and `labels.csv`, which names the digits, joined by a space.
+    """Write images of up to three handwritten digits, and `labels.csv` with their names, joined by a space.
 
     Args:
-        folder: where to; the images go to `images` below it.
+        folder: the folder of `labels.csv`; the images are in `images` below it.
         n: number of images.
-        wrong: of how many the table has one label too few or one too many.
+        wrong: number of images with one label too few or too many.
 
     Returns:
-        for each of these, relative to `folder`, the labels that are right.
+        the right labels of each wrongly labelled image, by path relative to `folder`.
     """
     random = np.random.default_rng(0)
     images, targets = _digits()
@@ -128,12 +124,12 @@ def make_masks(folder: Path, n: int = 200, wrong: int = 6) -> list[str]:
     """Write images of a handwritten digit to `images` and masks of its strokes, 0 or 1, to `masks`.
 
     Args:
-        folder: where to.
+        folder: the folder of `images` and `masks`.
         n: number of images, at most 1,797.
-        wrong: of how many the mask is that of another image.
+        wrong: number of images with the mask of another image.
 
     Returns:
-        these, relative to `folder`.
+        the paths of these images, relative to `folder`.
     """
     images, _ = _digits()
     for name in ("images", "masks"):
@@ -151,14 +147,14 @@ def make_masks(folder: Path, n: int = 200, wrong: int = 6) -> list[str]:
 
 
 def train(folder: Path) -> Learner:
-    """A small convolutional network, trained for some seconds on what can be read in `folder`, wrong labels and all."""
+    """Return a small convolutional network, trained for some seconds on the readable images in `folder`."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torch's, about its own parts
+        warnings.simplefilter("ignore", FutureWarning)  # torch warns about its own code
         from fastai.vision import all as fastai
     from torch import nn
 
     fastai.set_seed(0, reproducible=True)
-    # Sorted, so that the same images are held out on every machine.
+    # Sorted, so that every machine holds out the same images.
     readable = [path for path in sorted(map(Path, image_files(folder))) if fastai.verify_image(path)]
     loaders = fastai.ImageDataLoaders.from_path_func(
         folder, readable, fastai.parent_label, valid_pct=0.2, seed=0, bs=64, num_workers=0
@@ -176,7 +172,7 @@ def train(folder: Path) -> Learner:
 
 
 def _digits() -> tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.int64]]:
-    """The digits, dark on white, and which ones they are."""
+    """Return images of the digits, dark on white, uint8 [32, 32] each, and the digits."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -190,7 +186,7 @@ def _named(digits: Iterable[int]) -> tuple[str, ...]:
 
 
 def _swap(targets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The targets with a fixed share of each class given to the other classes, in turn."""
+    """Return targets in which a fixed share of each class is given to the other classes in turn."""
     random = np.random.default_rng(0)
     given: npt.NDArray[np.int64] = targets.copy()
     classes = np.unique(targets)

@@ -39,7 +39,7 @@ from cleaner.core.rounds import remember
 from cleaner.core.safe_images import FORMATS, check_image, opened_image
 from cleaner.core.scan import Scan
 from cleaner.core.suffixes import IMAGE_SUFFIXES
-from cleaner.review import grid, overview
+from cleaner.review import protocol
 from cleaner.review.app import Review
 from cleaner.review.thumbnails import make_thumbnail
 from tests.support.folders import TIME, Tree, make, tree
@@ -57,7 +57,7 @@ def counts(short: int, long: int) -> list[Any]:
 
 
 DEEPEST = 400  # Python's reader of JSON takes about twice as many, on a stack that is empty
-CHANGING = {*grid._DECIDING, "restore", "accept"}
+CHANGING = {*protocol.DECIDING, "restore", "accept"}
 
 
 class Pages:
@@ -108,7 +108,7 @@ def random_json(chance: random.Random, depth: int = 0) -> Any:  # noqa: C901
     return chance.choice(OF_GRID + OF_OVERVIEW)
 
 
-def random_message(chance: random.Random, fields: dict[str, frozenset[str]], serial: int) -> Any:
+def random_message(chance: random.Random, fields: protocol.Messages, serial: int) -> Any:
     """A message of a known kind with any values in its fields, or, more rarely, of no kind, without an id, or none."""
     if chance.random() < 0.05:
         return random_json(chance)
@@ -146,7 +146,7 @@ def test_malformed_messages_get_an_error_or_an_answer_and_only_valid_decisions_a
     before, data = len(manifest.rows()), tree(scan.root)
     while said["error"] < count:
         name = "overview" if chance.random() < 0.15 else "grid"
-        fields = grid._FIELDS if name == "grid" else overview._FIELDS
+        fields = protocol.GRID if name == "grid" else protocol.OVERVIEW
         message = random_message(chance, fields, pages.review.grid._serial)
         reply = pages.say(name, message)
         said[reply["kind"]] += 1

@@ -275,14 +275,18 @@ def test_a_message_that_makes_no_sense_gets_an_error_and_changes_nothing(
     widget, make_sense = talks_to[part]
     review.grid._handle_custom_msg({"kind": "ready", "id": 1}, [])
     session, wrong, before = review.session, list(messages(make_sense)), tree(scan.root.parent)
-    state = (session.place, session.cursor, session.selected, session.reviewer)
+
+    def state() -> tuple[object, ...]:
+        return session.view, session.selection.cursor, session.selection.selected, session.reviewer
+
+    state_before = state()
     for message in wrong:
         replies.clear()
         widget._handle_custom_msg(message, [])
         (reply,) = replies
         assert reply["kind"] == "error", repr(message)[:200]
         assert 0 < len(reply["message"]) <= 1000
-        assert (session.place, session.cursor, session.selected, session.reviewer) == state, repr(message)[:200]
+        assert state() == state_before, repr(message)[:200]
     assert tree(scan.root.parent) == before
     with capsys.disabled():
         print(f"\n{len(wrong)} messages to the {part} that make no sense: each got an error")

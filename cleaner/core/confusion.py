@@ -1,20 +1,20 @@
-"""Which classes are confused most, told from sparse confusion counts."""
+"""The most confused classes, from sparse confusion counts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-__all__ = ["most_confused"]
+__all__ = ["most_confused_labels"]
 
 
-def most_confused(cells: Mapping[tuple[str, str], int], vocab: Iterable[str], n: int) -> list[str]:
-    """All labels where there are no more than `n`, else those of the highest wrong cells, pair beside pair."""
+def most_confused_labels(cells: Mapping[tuple[str, str], int], vocab: Iterable[str], max_labels: int) -> list[str]:
+    """Return at most `max_labels` labels: all of them, or those of the highest wrong cells, pair beside pair."""
     labels = list(vocab)
-    if len(labels) <= n:
+    if len(labels) <= max_labels:
         return labels
-    found: dict[str, None] = {}
+    chosen: dict[str, None] = {}
     wrong = ((count, pair) for pair, count in cells.items() if pair[0] != pair[1])
     for _, pair in sorted(wrong, key=lambda cell: (-cell[0], cell[1])):
-        if len(found.keys() | set(pair)) <= n:
-            found.update(dict.fromkeys(pair))
-    return list(found)
+        if len(chosen.keys() | set(pair)) <= max_labels:
+            chosen.update(dict.fromkeys(pair))
+    return list(chosen)

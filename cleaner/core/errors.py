@@ -1,4 +1,4 @@
-"""The exceptions that a user of this package is meant to read."""
+"""The exceptions with messages for users of this package."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ __all__ = ["CleanerError", "FieldError"]
 
 
 class CleanerError(ValueError):
-    """Bad input or a state that forbids going on; nothing was written or lost.
+    """Invalid input or state; nothing was written or lost.
 
-    The message says what came, what is accepted and what to do. The command line prints it and exits with 2.
+    The message says what is wrong, what was found and what to do. The command line prints it and exits with 2.
     """
 
 
 class FieldError(CleanerError):
-    """A field of a record has a value that makes no sense.
+    """A field of a record has an invalid value.
 
     Attributes:
         field: name of the field, which is also the name of its column in a file.
-        value: what came.
-        accepted: what is accepted.
+        value: the invalid value.
+        accepted: the values accepted, for the message.
     """
 
     def __init__(self, field: str, value: object, accepted: str) -> None:
@@ -28,5 +28,5 @@ class FieldError(CleanerError):
         self.accepted = accepted
 
     def __reduce__(self) -> tuple[type[FieldError], tuple[str, object, str]]:
-        # Exceptions are pickled by their message, which is not what this one is made from.
+        # Exceptions are pickled by their message, but this one takes other arguments.
         return type(self), (self.field, self.value, self.accepted)

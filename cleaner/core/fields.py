@@ -1,4 +1,4 @@
-"""Checks of the fields of records that are made from files which anybody may have written."""
+"""Checks of fields that were read from files, which anybody may have written."""
 
 from __future__ import annotations
 
@@ -13,51 +13,51 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def check_text(record: object, *names: str) -> None:
-    """Check that fields are text that can be written as UTF-8.
+    """Check that the named fields of a record are text in UTF-8.
 
     Raises:
-        FieldError: one of them is not.
+        FieldError: a field is not.
     """
     for name in names:
         value = getattr(record, name)
         if not isinstance(value, str) or (not value.isascii() and value.encode("utf-8", "ignore").decode() != value):
-            raise FieldError(name, value, "a text in UTF-8 is accepted")
+            raise FieldError(name, value, "expected text in UTF-8")
 
 
 def check_sha256(record: object, *names: str) -> None:
-    """Check that fields are a SHA-256 in hexadecimal digits.
+    """Check that the named fields of a record are SHA-256 hashes in hexadecimal digits.
 
     Raises:
-        FieldError: one of them is not.
+        FieldError: a field is not.
     """
     for name in names:
         value = getattr(record, name)
         if not isinstance(value, str) or not _SHA256.fullmatch(value):
-            raise FieldError(name, value, "64 lower-case hexadecimal digits are accepted")
+            raise FieldError(name, value, "expected 64 lower-case hexadecimal digits")
 
 
-def check_whole(record: object, *names: str, least: int = 0, most: int = 2**64 - 1) -> None:
-    """Check that fields are whole numbers in a range.
+def check_whole(record: object, *names: str, minimum: int = 0, maximum: int = 2**64 - 1) -> None:
+    """Check that the named fields of a record are whole numbers in a range.
 
     Raises:
-        FieldError: one of them is not.
+        FieldError: a field is not.
     """
     for name in names:
         value = getattr(record, name)
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise FieldError(name, value, f"a whole number from {least} to {most} is accepted")
+        if not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= maximum:
+            raise FieldError(name, value, f"expected a whole number from {minimum} to {maximum}")
 
 
 def check_absolute(name: str, value: object) -> str:
-    """`value` itself if it is a whole path that a system can have.
+    """Return `value` if it is an absolute path.
 
     Raises:
-        FieldError: it is not.
+        FieldError: it is not; the error names the field `name`.
     """
     if not isinstance(value, str) or "\0" in value or not os.path.isabs(value):
-        raise FieldError(name, value, "a whole path is accepted")
+        raise FieldError(name, value, "expected an absolute path")
     try:
         os.fsencode(value)
     except UnicodeEncodeError as error:
-        raise FieldError(name, value, "a whole path is accepted") from error
+        raise FieldError(name, value, "expected an absolute path") from error
     return value

@@ -1,4 +1,4 @@
-"""Files and the names of files: whole-or-nothing writes, hashes, and paths relative to a dataset's root."""
+"""Files and their names: atomic writes, hashes, paths relative to a dataset's root, and cells of CSV files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ else:
     import fcntl
 
 __all__ = [
-    "MOST_BYTES",
+    "MAX_BYTES",
     "TRASH",
     "RefusedFile",
     "cell_from_csv",
@@ -43,50 +43,54 @@ __all__ = [
 ]
 
 TRASH = ".cleaner-trash"
-"""Name of the folder inside a dataset that holds what was deleted from it; hidden, so that fastai does not list it."""
+"""Name of the folder inside a dataset that holds its deleted files; hidden, so that fastai does not list it."""
 
-MOST_BYTES = 2**31
-"""Bytes of the largest file of a dataset that is read: what the largest image takes, of eight bytes a pixel."""
+MAX_BYTES = 2**31
+"""Maximum size of a file that is read: that of the largest image, at eight bytes per pixel."""
 
 _PART_SUFFIX = ".cleaner.part"
-# What mkstemp puts between the name of the file and the suffix has eight characters.
+# mkstemp puts eight characters between the file's name and the suffix.
 _PART = re.compile(r"\..+\.[a-z0-9_]{8}" + re.escape(_PART_SUFFIX), re.DOTALL)
 _NO_NAMES = frozenset(("", ".", ".."))
-# A spreadsheet takes a cell that begins with one of these for a formula.
+# Spreadsheets read a cell that begins with one of these as a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
-# What a path may lead to beside a file or a folder. Reading one waits for whoever writes to it, or never ends.
-_KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
-# What says that there is no folder behind a link, so that no image is missing where it is passed over.
+# Reading one of these can wait or run forever.
+_SPECIAL_FILES = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+# Errors of a link without a folder behind it, which is safe to skip.
 _LEADS_NOWHERE = (errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
-class RefusedFile(OSError):  # noqa: N818 - not an error of the system, but the reason why a file is not read
-    """Why a file is not read to its end; `strerror` is for people."""
+class RefusedFile(OSError):  # noqa: N818 - a decision of ours, not an error of the system
+    """A file that is not read, or not to its end; `strerror` gives the reason."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(errno.EINVAL, reason)
 
     def __reduce__(self) -> tuple[type[RefusedFile], tuple[str]]:
-        # Exceptions are pickled by their arguments, which are not what this one is made from.
+        # Exceptions are pickled by their `args`, but this one takes other arguments.
         return type(self), (self.strerror or "",)
 
 
 def write_whole(
     path: Path, data: str | bytes | Iterable[str], mode: int | None = None, modified: int | None = None
 ) -> None:
-    """Write `data` to `path` so that the file is either the old one or the new one, also after a power cut.
+    """Replace the file `path` atomically: even after a power cut it is either the old file or the new one.
 
-    What a killed process leaves is for `remove_leftovers`; that lists the folder, too slow for each of many files.
+    A killed process leaves a temporary file, which `remove_leftovers` removes.
 
     Args:
         path: the file.
-        data: bytes, or text, which is written as UTF-8; an iterable of texts is written piece by piece, so that the
-            whole need never be in memory.
-        mode: the permissions that it gets; those of any new file by default.
-        modified: the time of change that it gets, in nanoseconds; now by default.
+        data: bytes, or text to write as UTF-8; an iterable of texts is written piece by piece.
+        mode: permissions of the file; those of any new file by default.
+        modified: time of change in nanoseconds; now by default.
 
     Raises:
-        OSError: it cannot be written; the file is as it was.
+        OSError: the file cannot be written; it is unchanged.
     """
     pieces: Iterable[str | bytes] = (data,) if isinstance(data, (str, bytes)) else data
     with temporary_beside(path) as (handle, part):
@@ -95,7 +99,7 @@ def write_whole(
                 file.write(piece.encode("utf-8") if isinstance(piece, str) else piece)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files that only their owner can read; reviewers may be other people.
+        # mkstemp makes files that only their owner can read, but other reviewers may need to.
         os.chmod(part, 0o666 & ~_umask() if mode is None else mode)
         if modified is not None:
             os.utime(part, ns=(modified, modified))
@@ -105,37 +109,34 @@ def write_whole(
 
 @contextmanager
 def temporary_beside(path: Path) -> Iterator[tuple[int, Path]]:
-    """Make a temporary file in the folder of `path`, for the caller to rename; it is removed where that fails.
+    """Make a temporary file in the folder of `path`; the caller renames it, and an error removes it.
 
-    It is locked while it is in use, so that `remove_leftovers` tells it from one that a killed process left.
+    A lock marks it as in use for `remove_leftovers`.
 
     Yields:
-        its handle, which is for the caller to close, and its path.
+        its handle, which the caller closes, and its path.
     """
     handle, part = _new_part(path)
-    # The lock lasts as long as one handle is open; Windows renames no file that is.
-    kept = None if fcntl is None else os.dup(handle)
+    # The lock lasts while one handle is open. Windows cannot rename an open file, and has no such lock.
+    lock = None if fcntl is None else os.dup(handle)
     try:
         yield handle, part
     except BaseException:
         part.unlink(missing_ok=True)
         raise
     finally:
-        if kept is not None:
-            os.close(kept)
+        if lock is not None:
+            os.close(lock)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of `temporary_beside` in a folder that no process uses any more.
-
-    Where the system or the file system has no locks, none is removed.
-    """
+    """Remove the temporary files of killed processes in a folder; without file locks none is removed."""
     try:
-        found = [Path(entry.path) for entry in os.scandir(folder) if _PART.fullmatch(entry.name)]
+        parts = [Path(entry.path) for entry in os.scandir(folder) if _PART.fullmatch(entry.name)]
     except OSError:
-        return  # what is wrong with the folder is for its user to meet
-    for part in found:
-        # One that another user left, or another process removed, is not ours to open.
+        return  # the next use of the folder reports the error
+    for part in parts:
+        # Another user may own the file, or another process may have removed it.
         with suppress(OSError):
             _remove_if_unused(part)
 
@@ -150,7 +151,7 @@ def _remove_if_unused(part: Path) -> None:
 
 
 def _new_part(path: Path) -> tuple[int, Path]:
-    # A name may have 255 bytes on most systems.
+    # Most systems allow names of 255 bytes.
     name = path.name.encode("utf-8", "ignore")[:200].decode("utf-8", "ignore")
     while True:
         handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{name}.", suffix=_PART_SUFFIX)
@@ -160,12 +161,12 @@ def _new_part(path: Path) -> tuple[int, Path]:
             usable = True  # a file system without locks
         if usable or fcntl is None:
             return handle, Path(part)
-        # Another process took it for a leftover before it was locked, and removes it.
+        # Another process removed the file as a leftover before it was locked.
         os.close(handle)
 
 
 def _lock(handle: int) -> bool:
-    """Lock an open file without waiting; false where another process has it, or the system has no such locks."""
+    """Lock an open file without waiting; return whether that worked."""
     if fcntl is None:
         return False
     try:
@@ -176,7 +177,7 @@ def _lock(handle: int) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable; a system without folder handles (Windows) does that by itself."""
+    """Flush the names in `folder` to disk; Windows has no folder handles and needs no flush."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -193,16 +194,16 @@ def _umask() -> int:
 
 
 def regular_handle(path: str | os.PathLike[str]) -> tuple[int, os.stat_result]:
-    """Open a file to read its bytes; never waits, as `open` does for a named pipe.
+    """Open a regular file for reading; unlike `open`, this never waits for a named pipe.
 
     Returns:
-        the handle, which is for the caller to close, and what the system knows of the file.
+        the handle, which the caller closes, and its status.
 
     Raises:
-        RefusedFile: it is a named pipe, a socket or a device, or a link to one.
-        OSError: it cannot be opened.
+        RefusedFile: the path leads to a named pipe, a socket or a device.
+        OSError: the file cannot be opened.
     """
-    # A device is not even opened, which may do something. What it is can change between the two looks.
+    # Checked twice: opening a device can have effects, and the file can change before it is opened.
     _check_is_regular(os.stat(path))
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
@@ -218,26 +219,26 @@ def _check_is_regular(status: os.stat_result) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
     if not stat.S_ISREG(status.st_mode):
-        raise RefusedFile(f"it is {_KINDS.get(stat.S_IFMT(status.st_mode), 'something')} and no regular file")
+        raise RefusedFile(f"it is {_SPECIAL_FILES.get(stat.S_IFMT(status.st_mode), 'something')} and no regular file")
 
 
-def sha256_of(path: Path, most: int | None = MOST_BYTES) -> str:
-    """SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.
+def sha256_of(path: Path, max_bytes: int | None = MAX_BYTES) -> str:
+    """Return the SHA-256 of the file's bytes, 64 lower-case hexadecimal digits.
 
     Args:
         path: the file.
-        most: size in bytes above which it is not read; None for a file of any size.
+        max_bytes: maximum size of the file; None for no maximum.
 
     Raises:
-        RefusedFile: it is no regular file, or larger than `most`, or its size changed while it was read.
-        OSError: it cannot be read.
+        RefusedFile: the file is not regular, is larger than `max_bytes`, or changed its size while it was read.
+        OSError: the file cannot be read.
     """
     handle, status = regular_handle(path)
     with os.fdopen(handle, "rb") as file:
-        if most is not None and status.st_size > most:
-            raise RefusedFile(f"it has {status.st_size} bytes; files of up to {most} are read")
+        if max_bytes is not None and status.st_size > max_bytes:
+            raise RefusedFile(f"it has {status.st_size} bytes; files of up to {max_bytes} are read")
         digest, left = hashlib.sha256(), status.st_size
-        # Not to the end of the file, which somebody may write to as fast as it is read here.
+        # Stops at the first size: another process may write as fast as this one reads.
         while left >= 0 and (block := file.read(1 << 20)):
             digest.update(block)
             left -= len(block)
@@ -247,23 +248,23 @@ def sha256_of(path: Path, most: int | None = MOST_BYTES) -> str:
 
 
 def check_path(path: str, field: str = "path") -> str:
-    """`path` itself if it is a plain path below a root, with forward slashes; `field` names it in the error.
+    """Return `path` if it is a plain relative path with forward slashes; `field` names it in the error.
 
     Raises:
-        FieldError: no text, empty, absolute, with `.` or `..` or empty parts, with a NUL, or not encodable as UTF-8.
+        FieldError: it is no text, absolute, has `.`, `..` or empty parts or a NUL, or cannot be encoded as UTF-8.
     """
-    accepted = "a path relative to the dataset's folder, with forward slashes and without '.' or '..', is accepted"
+    accepted = "expected a path relative to the dataset's folder, with forward slashes and without '.' or '..'"
     if not isinstance(path, str) or "\0" in path or not _NO_NAMES.isdisjoint(path.split("/")):
         raise FieldError(field, path, accepted)
     try:
         path.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise FieldError(field, path, "a name in UTF-8 is accepted; rename the file") from error
+        raise FieldError(field, path, "expected a name in UTF-8; rename the file") from error
     return path
 
 
 def relative_path(path: str | os.PathLike[str], root: Path) -> str:
-    """`path` below `root`, with forward slashes; links are not followed, so that a linked file keeps its own name.
+    """Return `path` relative to `root`, with forward slashes; links are not followed.
 
     Raises:
         CleanerError: the path lies outside `root` or is not UTF-8.
@@ -277,53 +278,51 @@ def relative_path(path: str | os.PathLike[str], root: Path) -> str:
 
 
 def path_to_csv(path: str) -> str:
-    """The path as it stands in a CSV file: with a leading `./` where a spreadsheet would take it for a formula."""
+    """Return a path for a CSV file: with a leading `./` if a spreadsheet would read it as a formula."""
     return f"./{path}" if path.startswith(_FORMULA_STARTS) else path
 
 
 def path_from_csv(cell: str) -> str:
-    """The inverse of `path_to_csv`; also accepts a `./` that people wrote themselves."""
+    """Invert `path_to_csv`; a `./` that a person wrote is accepted too."""
     return cell[2:] if cell.startswith("./") else cell
 
 
 def cell_to_csv(text: str) -> str:
-    """A text as it stands in a CSV file: with a leading `'` where a spreadsheet would take it for a formula.
+    """Return a text for a CSV file: with a leading `'` if a spreadsheet would read it as a formula.
 
-    So has a text that would be one without the apostrophes at its beginning, so that `cell_from_csv` is the inverse.
-    Paths have a form of their own; see `path_to_csv`.
+    A formula behind apostrophes gets one more, so that `cell_from_csv` inverts this. Paths use `path_to_csv`.
     """
     return f"'{text}" if text.lstrip("'").startswith(_FORMULA_STARTS) else text
 
 
 def cell_from_csv(cell: str) -> str:
-    """The inverse of `cell_to_csv`; a cell that somebody else wrote unguarded is taken as it is."""
+    """Invert `cell_to_csv`; a cell without the apostrophe is returned unchanged."""
     return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA_STARTS) else cell
 
 
 def number_to_csv(value: float) -> str:
-    """A float with the nine digits that give a float32 back; `nan` and `inf` by these names."""
+    """Return a float as text with nine digits, enough to restore a float32; or `nan`, `inf`, `-inf`."""
     return f"{value:.9g}" if math.isfinite(value) else str(value)
 
 
 def image_files(folder: Path, passed_over: Callable[[str], None] | None = None) -> Iterator[str]:
-    """Walk `folder` and yield the paths of its image files, known by their suffix, one of `IMAGE_SUFFIXES`.
+    """Walk `folder` and yield the paths of its image files, those with a suffix in `IMAGE_SUFFIXES`.
 
-    The files come as the system lists them, which is the same order each time as long as nothing changes; no list of
-    them is made. Hidden files and folders, and with them the trash, are left out. Linked folders are followed, each
-    folder once. What has the name of an image and is none, such as a named pipe or a link in a circle, is yielded too:
-    it is for the reader to say so.
+    Files are yielded as the system lists them, in the same order while nothing changes. Hidden files and folders,
+    such as the trash, are skipped; each linked folder is followed once. Anything with the name of an image is yielded,
+    even a named pipe or a circular link, so that its reader reports it.
 
     Args:
         folder: the folder.
-        passed_over: called with the path of each file that is neither an image by its suffix nor of another known kind.
+        passed_over: called with the path of each file whose suffix is unknown.
 
     Raises:
-        CleanerError: a folder cannot be listed; its images would be missing without a word.
+        CleanerError: a folder cannot be listed.
     """
     seen: set[tuple[int, int]] = set()
-    left = [os.fspath(folder)]
-    while left:
-        current = left.pop()
+    pending = [os.fspath(folder)]
+    while pending:
+        current = pending.pop()
         folders = []
         try:
             status = os.stat(current)
@@ -347,14 +346,14 @@ def image_files(folder: Path, passed_over: Callable[[str], None] | None = None) 
                 f"the folder {(error.filename or current)!r} cannot be listed ({error.strerror}); "
                 "make it readable, or move it out"
             ) from error
-        left.extend(sorted(folders, reverse=True))
+        pending.extend(sorted(folders, reverse=True))
 
 
 def _is_folder(entry: os.DirEntry[str], is_image: bool) -> bool:
     try:
         return entry.is_dir()
     except OSError as error:
-        # The reader of an image will say what is wrong with the link; of a folder nobody else would.
+        # The reader of an image reports a broken link; a folder behind it would be missed silently.
         if is_image or error.errno in _LEADS_NOWHERE:
             return False
         raise

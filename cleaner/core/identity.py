@@ -33,7 +33,7 @@ class Identity:
 
     def __post_init__(self) -> None:
         check_whole(self, "size", "inode")
-        check_whole(self, "modified", least=-(2**63), most=2**63 - 1)
+        check_whole(self, "modified", minimum=-(2**63), maximum=2**63 - 1)
         if self.sha256 != "":
             check_sha256(self, "sha256")
 

@@ -1,4 +1,4 @@
-"""Image files as they are shown: upright, in RGB, on white."""
+"""Reads images for display: upright, in RGB, on white."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from cleaner.core.safe_images import opened_image
 
 __all__ = ["read_image"]
 
-# Images of more pixels than this are decoded one at a time, whatever the number of threads.
+# Images with more pixels are decoded one at a time, to bound the memory of several threads.
 _LARGE = 2**26
-_one_large = Lock()
+_large_image_lock = Lock()
 
 
 def read_image(path: Path, size: int | None = None) -> Image.Image:
-    """The image in a file, upright, in RGB, on white.
+    """Return the image in a file, upright, in RGB, on white.
 
     Args:
         path: the file.
-        size: longest side in pixels that it may have; larger ones are made smaller. None for its own size.
+        size: maximum of the longer side in pixels; larger images are scaled down. None keeps the size.
 
     Raises:
-        RefusedFile: the file would do harm to whoever reads it; see `safe_images`.
-        Exception: the file is not there or cannot be decoded; what a broken file makes a decoder raise can be anything.
+        RefusedFile: decoding the file could exhaust time or memory; see `safe_images`.
+        Exception: the file is missing or cannot be decoded; decoders raise anything for broken files.
     """
-    with opened_image(path) as image, _one_large if _pixels(image) > _LARGE else nullcontext():
+    with opened_image(path) as image, _large_image_lock if _pixels(image) > _LARGE else nullcontext():
         if size is None:
             ImageOps.exif_transpose(image, in_place=True)
             return _as_rgb(image)
-        # For JPEG this decodes at 1/2, 1/4 or 1/8 of the size, which is most of the time that a photo takes.
+        # Decodes a JPEG at 1/2, 1/4 or 1/8 of its size, which saves most of the time for a photo.
         image.draft("RGB", (size, size))
         ImageOps.exif_transpose(image, in_place=True)
         small = _as_rgb(_thinned(image))
@@ -47,7 +47,7 @@ def _pixels(image: Image.Image) -> int:
 
 
 def _thinned(image: Image.Image) -> Image.Image:
-    """A large image with fewer pixels, as each step that follows makes a copy of what there is."""
+    """Reduce a large image, since each of the following steps copies it."""
     if _pixels(image) <= _LARGE:
         return image
     factor = math.isqrt(_pixels(image) * 4 // _LARGE)
@@ -57,7 +57,7 @@ def _thinned(image: Image.Image) -> Image.Image:
 
 def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        # Pillow's own conversion clips what is above 255 to white.
+        # Pillow's own conversion clips values above 255 to white.
         values = np.asarray(image, dtype=np.float32)
         low, high = float(values.min()), float(values.max())
         return Image.fromarray(np.uint8((values - low) * (255 / ((high - low) or 1)))).convert("RGB")

@@ -1,4 +1,4 @@
-"""Label tables in CSV, TSV and Parquet: which columns have the paths and the labels, and these two as text."""
+"""Reads the paths and labels of label tables in CSV, TSV and Parquet, as text."""
 
 from __future__ import annotations
 
@@ -15,71 +15,36 @@ __all__ = [
     "DELIMITERS",
     "TABLE_SUFFIXES",
     "LabelRows",
-    "LabelTable",
     "check_parquet_types",
     "choose_columns",
     "choose_path_column",
     "import_pyarrow",
     "is_parquet_text",
     "label_rows",
-    "read_label_table",
 ]
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-"""What stands between the cells of a table in text, by the suffix of its name."""
+"""Cell separators of text tables, by the suffix of the file name."""
 
 TABLE_SUFFIXES = frozenset((*DELIMITERS, ".parquet"))
-"""The suffixes that the name of a label table may have, in lower case."""
+"""Accepted suffixes of label tables, in lower case."""
 
-_PATHS = frozenset(
-    [
-        "fname",
-        "file",
-        "files",
-        "filename",
-        "file_name",
-        "filenames",
-        "file_path",
-        "filepath",
-        "image",
-        "image_id",
-        "image_name",
-        "image_path",
-        "images",
-        "img",
-        "img_path",
-        "name",
-        "path",
-        "paths",
-    ]
-)
-_LABELS = frozenset(["label", "labels", "class", "class_name", "category", "target", "y"])
-
-
-@dataclass(frozen=True)
-class LabelTable:
-    """The paths and labels of a label table, in the order of its rows.
-
-    Attributes:
-        paths: what stands in the column of paths, without the leading `./` that guards it from spreadsheets.
-        labels: as many labels, as text; the empty text where there is none.
-        path_column, label_column: the names of the columns.
-    """
-
-    paths: tuple[str, ...]
-    labels: tuple[str, ...]
-    path_column: str
-    label_column: str
+# Usual names of the columns, in lower case.
+_PATH_COLUMNS = """
+    fname file files filename file_name filenames file_path filepath image image_id image_name image_path images img
+    img_path name path paths
+"""
+_LABEL_COLUMNS = "label labels class class_name category target y"
 
 
 @dataclass(frozen=True)
 class LabelRows:
-    """The rows of a label table, read from its file each time they are iterated over; a row is its path and its label.
+    """The rows of a label table, pairs of path and label, read from its file on each iteration.
 
     Attributes:
         file: the table.
         columns: the names of its columns.
-        path_column, label_column: the names of those with the paths and the labels.
+        path_column, label_column: the names of the columns with the paths and the labels.
     """
 
     file: Path
@@ -88,10 +53,10 @@ class LabelRows:
     label_column: str
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        """Each row's path and label, as in `LabelTable`.
+        """Yield the path and label of each row, the path without a leading `./`, a missing label as empty text.
 
         Raises:
-            CleanerError: the rows make no sense, or the file cannot be read any more.
+            CleanerError: a row is invalid, or the file cannot be read.
         """
         rows = self._in_parquet() if _is_parquet(self.file) else self._in_text()
         for path, label in rows:
@@ -103,9 +68,10 @@ class LabelRows:
         next(records)
         for line, cells in records:
             if len(cells) != len(self.columns):
+                delimiter = DELIMITERS[self.file.suffix.lower()]
                 raise CleanerError(
-                    f"{str(self.file)!r}, line {line}: {len(cells)} cells, but the header has {len(self.columns)}; put "
-                    f"text that has {DELIMITERS[self.file.suffix.lower()]!r} in it in quotes"
+                    f"{str(self.file)!r}, line {line}: {len(cells)} cells, but the header has {len(self.columns)}; "
+                    f"quote text that contains {delimiter!r}"
                 )
             yield cells[path], cells[label]
 
@@ -120,19 +86,19 @@ class LabelRows:
                     for path, label in zip(*columns, strict=True):
                         yield path or "", "" if label is None else str(label)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise CleanerError(f"{str(self.file)!r} is not a Parquet file that can be read: {error}") from error
+            raise _unreadable_parquet(self.file, error) from error
 
 
 def label_rows(file: Path, path_column: str | None = None, label_column: str | None = None) -> LabelRows:
-    """The rows of a label table, of which none is held in memory.
+    """Return the rows of a label table without holding them in memory.
 
     Args:
-        file: a `.csv`, `.tsv` or `.parquet` file; text is in UTF-8, with or without BOM, and its first row names the
-            columns. Its labels are not interpreted: `001` stays `001`.
-        path_column, label_column: names of columns; None where they are to be told by their names.
+        file: a `.csv`, `.tsv` or `.parquet` file. Text is in UTF-8, with or without BOM, and its first row names the
+            columns. Labels are not interpreted: `001` stays `001`.
+        path_column, label_column: names of the columns; None finds them by their usual names.
 
     Raises:
-        CleanerError: there is no such file, it is none of these, or its columns cannot be told.
+        CleanerError: the file is missing or has another format, or its columns are ambiguous.
     """
     if not file.is_file():
         raise CleanerError(f"there is no label table {str(file)!r}; a .csv, .tsv or .parquet file is accepted")
@@ -144,32 +110,20 @@ def label_rows(file: Path, path_column: str | None = None, label_column: str | N
     else:
         raise CleanerError(f"the label table is {str(file)!r}; a .csv, .tsv or .parquet file is accepted")
     if not columns:
-        raise CleanerError(f"{str(file)!r} is empty; a first row with the names of the columns is expected")
+        raise CleanerError(f"{str(file)!r} is empty; expected a first row with the names of the columns")
     return LabelRows(file, columns, *choose_columns(str(file), columns, path_column, label_column))
-
-
-def read_label_table(file: Path, path_column: str | None, label_column: str | None) -> LabelTable:
-    """Read the paths and labels of a label table; arguments and errors as in `label_rows`.
-
-    Raises:
-        CleanerError: also where the rows make no sense.
-    """
-    rows = label_rows(file, path_column, label_column)
-    both = list(rows)
-    paths, labels = tuple(path for path, _ in both), tuple(label for _, label in both)
-    return LabelTable(paths, labels, rows.path_column, rows.label_column)
 
 
 def choose_columns(
     name: str, columns: Sequence[str], path_column: str | None, label_column: str | None
 ) -> tuple[str, str]:
-    """Which columns have the paths and the labels: those that are named, or the only ones with a usual name.
+    """Return the columns of the paths and the labels: the given ones, or the only ones with usual names.
 
     Raises:
-        CleanerError: there is no such column, or more than one.
+        CleanerError: a column is missing or ambiguous.
     """
     path = choose_path_column(name, columns, path_column)
-    label = label_column or _guessed(name, columns, _LABELS, "--label-column")
+    label = label_column or _guessed(name, columns, _LABEL_COLUMNS, "--label-column")
     _check_is_one(name, columns, label)
     if path == label:
         raise CleanerError(f"the column {path!r} cannot have both the paths and the labels; name two columns")
@@ -177,12 +131,12 @@ def choose_columns(
 
 
 def choose_path_column(name: str, columns: Sequence[str], path_column: str | None) -> str:
-    """Which column has the paths, where none has labels.
+    """Return the column of the paths: the given one, or the only one with a usual name.
 
     Raises:
-        CleanerError: there is no such column, or more than one.
+        CleanerError: the column is missing or ambiguous.
     """
-    path = path_column or _guessed(name, columns, _PATHS, "--path-column")
+    path = path_column or _guessed(name, columns, _PATH_COLUMNS, "--path-column")
     _check_is_one(name, columns, path)
     return path
 
@@ -193,16 +147,16 @@ def _check_is_one(name: str, columns: Sequence[str], column: str) -> None:
         raise CleanerError(f"{name!r} has {times} {column!r}; its columns are {list(columns)}")
 
 
-def _guessed(name: str, columns: Sequence[str], usual: frozenset[str], option: str) -> str:
-    found = [column for column in columns if column.strip().lower().replace(" ", "_") in usual]
-    if len(found) != 1:
-        which = f"{found} could be meant" if found else "none has a usual name"
-        raise CleanerError(f"{name!r} has the columns {list(columns)}, of which {which}; say which, with {option}")
-    return found[0]
+def _guessed(name: str, columns: Sequence[str], usual: str, option: str) -> str:
+    candidates = [column for column in columns if column.strip().lower().replace(" ", "_") in usual.split()]
+    if len(candidates) != 1:
+        which = f"{candidates} could be meant" if candidates else "none has a usual name"
+        raise CleanerError(f"{name!r} has the columns {list(columns)}; {which}. Name the column with {option}")
+    return candidates[0]
 
 
 def _records(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """The line and the cells of every record that is not an empty line, the header first."""
+    """Yield the line and the cells of each record, the header first; empty lines are skipped."""
     line = 0
     try:
         with open(file, encoding="utf-8-sig", newline="") as text:
@@ -229,7 +183,11 @@ def _parquet_columns(file: Path) -> tuple[str, ...]:
         with _opened_parquet(file) as opened:
             return tuple(opened.schema_arrow.names)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise CleanerError(f"{str(file)!r} is not a Parquet file that can be read: {error}") from error
+        raise _unreadable_parquet(file, error) from error
+
+
+def _unreadable_parquet(file: Path, error: Exception) -> CleanerError:
+    return CleanerError(f"{str(file)!r} is not a Parquet file: {error}")
 
 
 def _opened_parquet(file: Path) -> Any:
@@ -238,21 +196,21 @@ def _opened_parquet(file: Path) -> Any:
 
 
 def check_parquet_types(name: str, schema: Any, path_column: str, label_column: str) -> None:
-    """Check that the paths of a table in Parquet are text, and its labels text or whole numbers.
+    """Check that the paths of a Parquet table are text, and its labels text or whole numbers.
 
     Raises:
-        CleanerError: they are not.
+        CleanerError: a column has another type.
     """
     pa, _ = import_pyarrow()
     if not is_parquet_text(schema.field(path_column).type):
-        raise CleanerError(f"{name!r}: the column {path_column!r} has no text in it; paths are text")
+        raise CleanerError(f"{name!r}: the column {path_column!r} has no text; paths are text")
     kind = schema.field(label_column).type
     if not is_parquet_text(kind) and not pa.types.is_integer(kind):
         raise CleanerError(f"{name!r}: the column {label_column!r} is of type {kind}; labels are text or whole numbers")
 
 
 def is_parquet_text(kind: Any) -> bool:
-    """Whether a type of pyarrow is text, as it is or as categories."""
+    """Return whether a pyarrow type is text or categories of text."""
     pa, _ = import_pyarrow()
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
@@ -260,10 +218,10 @@ def is_parquet_text(kind: Any) -> bool:
 
 
 def import_pyarrow() -> tuple[Any, Any]:
-    """`pyarrow` and `pyarrow.parquet`, which are loaded when a table is of that kind and not before.
+    """Import `pyarrow` and `pyarrow.parquet`.
 
     Raises:
-        CleanerError: it is not installed.
+        CleanerError: pyarrow is not installed.
     """
     try:
         import pyarrow as pa

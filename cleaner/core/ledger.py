@@ -1,7 +1,7 @@
-"""The ledger of a manifest: a copy of every acknowledged decision, which shows that rows were lost or reordered.
+"""The ledger of a manifest: a copy of all acknowledged decisions, to detect lost and reordered rows.
 
-People edit a manifest with spreadsheets. One that saves an old copy removes the decisions taken since; one that sorts
-the rows makes overruled decisions stand again. The ledger lies beside the manifest, and only this program writes it.
+Spreadsheets can save an old copy of a manifest, which removes later decisions, or sort its rows, which makes old
+decisions current again. The ledger lies beside the manifest, and only this program writes it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pathlib import Path
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import write_whole
 from cleaner.core.manifest_rows import COLUMNS, ManifestRows
-from cleaner.core.records import Decision, face_of, parse_time
+from cleaner.core.records import Decision, decision_revision, parse_time
+from cleaner.core.terminal import abbreviate
 
 __all__ = ["Edits", "Ledger"]
 
@@ -29,8 +30,8 @@ class Edits:
     """Differences between a manifest and the decisions acknowledged before.
 
     Attributes:
-        lost: acknowledged decisions without a row in the manifest, in the order in which they were taken.
-        reordered: paths whose rows are not in the order in which they were decided, so that another one may stand.
+        lost: acknowledged decisions without a row in the manifest, oldest first.
+        reordered: paths whose rows are not in the order of the decisions, so that an old one may be current.
     """
 
     lost: tuple[Decision, ...] = ()
@@ -42,31 +43,21 @@ class Edits:
     def message(self, name: str) -> str:
         """Describe the differences of the manifest called `name`; empty without any."""
         parts = []
-        if self.lost:
+        if n := len(self.lost):
             rows = [f"{d.path!r} ({d.action}{f' by {d.reviewer}' if d.reviewer else ''})" for d in self.lost]
-            parts.append(f"{_count(len(self.lost), 'decision is', 'decisions are')} missing: {_some(rows)}")
-        if self.reordered:
-            images = _count(len(self.reordered), "image", "images")
-            paths = _some(list(map(repr, self.reordered)))
+            parts.append(f"{n} {'decision is' if n == 1 else 'decisions are'} missing: {abbreviate(rows, _SHOWN)}")
+        if n := len(self.reordered):
+            paths = abbreviate(map(repr, self.reordered), _SHOWN)
+            images = f"{n} image" if n == 1 else f"{n} images"
             parts.append(f"rows about {images} are out of order, so that other decisions may stand: {paths}")
         return f"{name!r} was edited outside of cleaner: {'; '.join(parts)}" if parts else ""
 
 
-def _count(number: int, one: str, several: str) -> str:
-    return f"{number} {one if number == 1 else several}"
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
-
-
 class Ledger:
-    """The acknowledged rows of one manifest, in a file of the same form.
+    """The acknowledged rows of one manifest, in a file of the same format.
 
-    As long as nobody edits the manifest the ledger is a beginning of it, byte for byte, which is quick to check.
-    All methods expect the manifest's lock to be held and its rows to be read; else rows that another process just
-    added would seem to be lost.
+    While nobody edits the manifest, it begins with the bytes of the ledger, which is quick to check. All methods need
+    the manifest's lock and its current rows; without, rows of other processes would seem to be lost.
 
     Args:
         manifest: the manifest's file.
@@ -74,7 +65,7 @@ class Ledger:
 
     def __init__(self, manifest: Path) -> None:
         self.path = manifest.with_name(f"{manifest.name}.ledger")
-        # What was found of these rows and this file, so that a further decision needs a look at its own bytes only.
+        # The state of the last comparison, so that a new decision needs a comparison of its own bytes only.
         self._rows: ManifestRows | None = None
         self._inode = 0
         self._size = 0
@@ -85,25 +76,25 @@ class Ledger:
         """Compare all rows of the manifest with the acknowledged decisions.
 
         Raises:
-            CleanerError: the ledger makes no sense.
-            OSError: it cannot be read.
+            CleanerError: the ledger is invalid.
+            OSError: the ledger cannot be read.
         """
         if self._is_beginning(rows):
             unknown = rows.repeated(begin=rows.number_at(self._agreed))
-            return Edits(reordered=tuple(path for path in unknown if _runs_backwards(rows.of(path))))
+            return Edits(reordered=tuple(path for path in unknown if _runs_backwards(rows.all_for(path))))
         version = rows.count, self._size
         if self._edits is None or self._edits[0] != version:
             self._edits = version, _compared(self._acknowledged(), rows)
         return self._edits[1]
 
     def add(self, rows: ManifestRows, before: Edits, line_of: _LineOf, decisions: Sequence[Decision]) -> None:
-        """Acknowledge decisions that were just added to the manifest; differences that were there before stay.
+        """Acknowledge decisions that were just added to the manifest; earlier differences stay.
 
         Args:
             rows: all rows of the manifest.
-            before: the differences before they were added.
-            line_of: gives the line of a decision in some columns; of None their header.
-            decisions: what was added.
+            before: the differences before the decisions were added.
+            line_of: returns the line of a decision in these columns, or of None their header.
+            decisions: the added decisions.
         """
         is_beginning = self._is_beginning(rows)
         if before:
@@ -117,17 +108,17 @@ class Ledger:
             self.accept(rows)
 
     def accept(self, rows: ManifestRows) -> None:
-        """Acknowledge the manifest as it is, whatever it lost."""
+        """Acknowledge the manifest as it is."""
         write_whole(self.path, bytes(rows.data))
 
     def restored(self, rows: ManifestRows, line_of: _LineOf) -> bytes:
-        """Return the manifest with the acknowledged rows back that were lost, and all in the order of decision.
+        """Return the manifest with lost rows restored and reordered rows in the order of the decisions.
 
-        Only paths with lost or reordered rows change: their rows stand together where the last of them stood.
+        Only paths with lost or reordered rows change: their rows are placed together where the last one was.
 
         Args:
-            rows: all rows of the manifest; those that are there keep their text.
-            line_of: gives the line of a decision in some columns; of None their header.
+            rows: all rows of the manifest; they keep their text.
+            line_of: returns the line of a decision in these columns, or of None their header.
         """
         edits, known, columns = self.edits(rows), self._acknowledged(), rows.columns or list(COLUMNS)
         affected = dict.fromkeys([*(decision.path for decision in edits.lost), *edits.reordered])
@@ -151,7 +142,7 @@ class Ledger:
         return b"".join(line if line.endswith(b"\n") else line + b"\r\n" for line in lines)
 
     def _is_beginning(self, rows: ManifestRows) -> bool:
-        """Whether the manifest begins with the ledger's bytes, of which there are `_agreed` then."""
+        """Return whether the manifest begins with the ledger's bytes; their number is `_agreed` then."""
         try:
             status = os.stat(self.path)
             inode, self._size = status.st_ino, status.st_size
@@ -168,8 +159,8 @@ class Ledger:
         return self._agreed >= 0
 
     def _append(self, data: bytes | bytearray, whole: int) -> None:
-        """Add lines after the first `whole` bytes; what follows these was torn."""
-        # Not synced: the decisions are safe in the manifest, and what a power cut takes from here is not missed there.
+        """Add lines after the first `whole` bytes, in place of a torn end."""
+        # Not synced: the decisions are safe in the manifest, and a ledger cut short by a power cut loses none.
         with open(self.path, "ab", buffering=0) as file:
             file.truncate(whole)
             try:
@@ -180,19 +171,17 @@ class Ledger:
                 raise
 
     def _acknowledged(self) -> ManifestRows:
-        found = ManifestRows(str(self.path))
+        rows = ManifestRows(str(self.path))
         try:
-            found.take_in(self.path.read_bytes() if self._inode else b"")
+            rows.add(self.path.read_bytes() if self._inode else b"")
         except CleanerError as error:
-            raise CleanerError(
-                f"{error}; delete that file to go on without knowing which decisions were lost"
-            ) from error
-        return found
+            raise CleanerError(f"{error}; delete that file to continue without a list of lost decisions") from error
+        return rows
 
 
 def _id(decision: Decision) -> tuple[str, ...]:
-    """Identify a decision by what spreadsheets leave as it is; they write losses in other digits."""
-    return decision.path, *face_of(decision)
+    """Identify a decision by fields that spreadsheets do not reformat, unlike the loss."""
+    return decision.path, *decision_revision(decision)
 
 
 def _compared(known: ManifestRows, rows: ManifestRows) -> Edits:
@@ -205,22 +194,22 @@ def _compared(known: ManifestRows, rows: ManifestRows) -> Edits:
             lost.append(decision)
     missing = {decision.path for decision in lost}
     unknown = {path for (path, *_), count in there.items() if count > 0}
-    reordered = [path for path in known.repeated() if not _is_in_order(known.of(path), rows.of(path))]
-    reordered += [path for path in rows.repeated() if path in unknown and _runs_backwards(rows.of(path))]
+    reordered = [path for path in known.repeated() if not _is_in_order(known.all_for(path), rows.all_for(path))]
+    reordered += [path for path in rows.repeated() if path in unknown and _runs_backwards(rows.all_for(path))]
     return Edits(tuple(lost), tuple(path for path in dict.fromkeys(reordered) if path not in missing))
 
 
 def _is_in_order(known: Sequence[Decision], found: Sequence[Decision]) -> bool:
-    """Whether the known decisions stand among those found in the same order."""
+    """Return whether the found decisions include the known ones in the same order."""
     rest = iter(map(_id, found))
     return all(_id(decision) in rest for decision in known)
 
 
 def _in_order(known: ManifestRows, rows: ManifestRows, path: str) -> list[Decision]:
-    """All decisions about a path: the acknowledged ones in their order, others between them by their time."""
-    decisions = known.of(path)
+    """Return all decisions about a path: the acknowledged ones in their order, others between them by time."""
+    decisions = known.all_for(path)
     left = Counter(map(_id, decisions))
-    for decision in sorted(rows.of(path), key=_time):
+    for decision in sorted(rows.all_for(path), key=_time):
         left[_id(decision)] -= 1
         if left[_id(decision)] < 0:
             later = (at for at, other in enumerate(decisions) if _time(other) > _time(decision))
@@ -232,7 +221,7 @@ def _runs_backwards(decisions: Sequence[Decision]) -> bool:
     latest, seen = -math.inf, set[tuple[str, ...]]()
     for decision in decisions:
         time = _time(decision) if decision.decided_at else latest
-        # An undo on the page repeats the row that stands again, with its own time.
+        # An undo on the page repeats an earlier row with its old time.
         if time < latest and _id(decision) not in seen:
             return True
         latest = max(latest, time)
@@ -241,5 +230,5 @@ def _runs_backwards(decisions: Sequence[Decision]) -> bool:
 
 
 def _time(decision: Decision) -> float:
-    """The time of a decision; a row that a person added without one is later than all."""
+    """Return the time of a decision; infinity for a row without one, which a person added."""
     return parse_time(decision.decided_at).timestamp() if decision.decided_at else math.inf

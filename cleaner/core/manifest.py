@@ -1,4 +1,4 @@
-"""The manifest: an append-only CSV of decisions that people, spreadsheets and several processes may share."""
+"""The manifest: an append-only CSV of decisions, shared by people, spreadsheets and several processes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import errno
 import io
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock
 
@@ -18,23 +18,23 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.files import cell_to_csv, number_to_csv, path_to_csv, remove_leftovers, sync_folder, write_whole
 from cleaner.core.ledger import Edits, Ledger
 from cleaner.core.manifest_rows import COLUMNS, Lines, ManifestRows
-from cleaner.core.records import Decision, face_of
+from cleaner.core.records import Decision, decision_revision
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["COLUMNS", "Manifest", "overtaken"]
 
+_T = TypeVar("_T")
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
-# Where the file grew, so many bytes before the new ones must be as they were read, so that rows were added and nothing
-# else. What alone escapes is an edit further back that moves nothing, by a program that also adds rows and keeps the
-# inode: it is seen when the file is next read from its beginning, as every command and every new page does.
+# If this many bytes before the new ones are unchanged, the file is taken to have only grown. An edit before these, of
+# the same length, is missed until a command or a new page reads the whole file.
 _LOOK_BACK = 1 << 22
 
 
 @dataclass(frozen=True)
-class _Place:
-    """How far the file has been read."""
+class _FileVersion:
+    """The version of the file that was read."""
 
     inode: int
     size: int
@@ -42,96 +42,96 @@ class _Place:
 
 
 class Manifest:
-    """The decisions in one CSV file. The last row of a path stands; `undo` takes the path back to undecided.
+    """The decisions in one CSV file. The last row of a path is current; `undo` makes the path undecided again.
 
-    The file is created by the first decision. Other processes may append at the same time, and people may edit it
-    between two appends: every call that reads first takes in what is new. A torn last line, left by a process that was
-    killed or a disk that was full, is left out and reported in `warnings`. Only `append` changes the file: it moves
-    such a line to a file beside the manifest.
+    The first decision creates the file. Other processes may append at the same time, and people may edit the file: each
+    call first reads the new rows. A torn last line, left by a killed process or a full disk, is ignored and reported in
+    `warnings`; `append` moves it to a file beside the manifest.
 
     Args:
         path: the CSV file.
 
     Raises:
-        CleanerError: the file cannot be read, or a row makes no sense.
+        CleanerError: the file cannot be read, or a row is invalid.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.warnings: list[str] = []
-        """What was found wrong with the file and left out, for people to read."""
+        """Parts of the file that were ignored, for people to read."""
         self._lock = FileLock(f"{self.path}.lock", thread_local=False)
         self._rows = ManifestRows(str(self.path))
-        self._place: _Place | None = None
+        self._version: _FileVersion | None = None
         self._torn = b""
         self._ledger = Ledger(self.path)
         self.refresh()
 
     @classmethod
     def existing(cls, path: str | Path) -> Manifest:
-        """The manifest in a file that must be there.
+        """Return the manifest in an existing file.
 
         Raises:
-            CleanerError: there is no such file, or it makes no sense.
+            CleanerError: the file does not exist or is invalid.
         """
         if not Path(path).is_file():
-            raise CleanerError(f"there is no manifest {str(path)!r}; it is the decisions.csv in the scan folder")
+            raise CleanerError(f"there is no manifest {str(path)!r}; give the decisions.csv of a scan folder")
         return cls(path)
 
     def standing(self) -> ManifestRows:
-        """For each decided path the decision that stands; what was undone is not in it.
+        """Return the current decision of each decided path.
 
-        It is the same object, with what was added, until somebody edits the file.
+        The same object is returned, with new rows added, until somebody edits the file.
         """
         return self._rows
 
     def latest(self) -> Mapping[str, Decision]:
-        """For each path that was ever decided its last row, also one that takes it back to undecided."""
+        """Return the last row of each path, including `undo` rows."""
         return self._rows.latest()
 
     def rows(self) -> list[Decision]:
-        """Every decision ever taken, in the order of the file."""
+        """Return all decisions, in the order of the file."""
         return list(map(self._rows.row, range(self._rows.count)))
 
     @property
     def edits(self) -> Edits:
-        """Acknowledged decisions that somebody removed from the file or put into another order.
+        """Acknowledged decisions that somebody removed from the file or reordered.
 
         Raises:
-            CleanerError: the ledger beside the file makes no sense, or cannot be read.
+            CleanerError: the ledger beside the file is invalid or cannot be read.
         """
         if not (self.path.exists() or self._ledger.path.exists()):
-            return Edits()  # nor is a lock made beside what is not there
+            return Edits()
         try:
-            return self._edits_now()
+            return self._locked(self._read_edits)
         except OSError as error:
             raise CleanerError(f"{str(self._ledger.path)!r} cannot be read: {error.strerror}") from error
 
-    def _edits_now(self) -> Edits:
+    def _read_edits(self) -> Edits:
+        self._read()  # otherwise rows that other processes added would seem to be lost
+        return self._ledger.edits(self._rows)
+
+    def _locked(self, read: Callable[[], _T]) -> _T:
+        """Call `read` under the lock; without it where nothing can be written, so that nobody can be appending."""
         try:
             with self._lock:
-                # Else rows that another process added since would seem to be lost.
-                self._read()
-                return self._ledger.edits(self._rows)
+                return read()
         except OSError as error:
             if error.errno not in _READ_ONLY:
                 raise
-            # Where nothing can be written nobody can be appending.
-            self._read()
-            return self._ledger.edits(self._rows)
+            return read()
 
     @property
     def edited(self) -> str:
-        """Say how the file was edited, and what can be done; empty where no acknowledged decision is concerned."""
+        """Describe lost and reordered decisions, and what to do; empty if there are none."""
         message = self.edits.message(str(self.path))
         todo = "On the review page restore them, or accept the file as it is; `apply --accept-edited` accepts it too"
         return f"{message}. {todo}" if message else ""
 
     def accept_edits(self) -> None:
-        """Take the file as it is for what was decided, whatever was removed from it.
+        """Accept the file as it is, without the decisions that were removed from it.
 
         Raises:
-            CleanerError: the file makes no sense.
+            CleanerError: the file is invalid.
             OSError: the ledger cannot be written.
         """
         with self._lock:
@@ -139,13 +139,13 @@ class Manifest:
             self._ledger.accept(self._rows)
 
     def restore(self) -> Edits:
-        """Put back the acknowledged decisions that were removed, and all of them into their order; returns what was.
+        """Restore removed decisions and the order of all decisions; return the edits that were reverted.
 
-        The edited file is kept beside the manifest. Rows that people added stay, in the order of their times.
+        A copy of the edited file is kept beside the manifest. Rows that people added stay, in the order of their times.
 
         Raises:
-            CleanerError: the file makes no sense.
-            OSError: it cannot be written; it is as it was.
+            CleanerError: the file is invalid.
+            OSError: the file cannot be written; it is unchanged.
         """
         with self._lock:
             self._read()
@@ -160,7 +160,7 @@ class Manifest:
         return edits
 
     def decisions(self) -> pd.DataFrame:
-        """The decisions that stand, one row a path, as a DataFrame with the columns of the file."""
+        """Return the current decisions, one row per path, with the columns of the file."""
         import pandas as pd
 
         standing = list(self._rows.values())
@@ -168,23 +168,22 @@ class Manifest:
         frame: pd.DataFrame = pd.DataFrame(columns | {"action": [decision.action.value for decision in standing]})
         return frame
 
-    def append(self, *decisions: Decision, believed: Mapping[str, Decision | None] | None = None) -> None:
-        """Add decisions to the file; when this returns they are on the disk.
+    def append(self, *decisions: Decision, expected: Mapping[str, Decision | None] | None = None) -> None:
+        """Append decisions to the file; they are on the disk when this returns.
 
         Args:
-            decisions: what to add.
-            believed: what the caller takes to stand for paths, None where nothing; all is added or, where another
-                process was quicker, nothing. By default it does not matter what stands.
+            decisions: the decisions to add.
+            expected: expected current decision per path, None for undecided. If another process was quicker, nothing
+                is added. By default nothing is expected.
 
         Raises:
-            CleanerError: the file as it stands makes no sense, or something else stands than was believed; nothing
-                was added.
-            OSError: the disk is full, or the file may not be written; nothing was added.
+            CleanerError: the file is invalid, or a current decision is not the expected one; nothing was added.
+            OSError: the file cannot be written; nothing was added.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._lock:
             self._read()
-            self._check_stands(believed or {})
+            self._check_current(expected or {})
             self._set_aside()
             self._widen()
             before = self._edits_before()
@@ -199,42 +198,34 @@ class Manifest:
                 self._acknowledge(decisions, before)
 
     def refresh(self) -> bool:
-        """Take in what other processes and people wrote since; true if there was anything.
+        """Read the rows that others wrote since the last call; return whether there are any.
 
         Raises:
-            CleanerError: the file cannot be read, or a row makes no sense.
+            CleanerError: the file cannot be read, or a row is invalid.
         """
-        if _place_of(self.path) == self._place:
+        if _version_of(self.path) == self._version:
             return False
-        try:
-            with self._lock:
-                changed = self._read()
-        except OSError as error:
-            if error.errno not in _READ_ONLY:
-                raise
-            # Where nothing can be written nobody can be appending: the file can be read without the lock.
-            changed = self._read()
+        changed = self._locked(self._read)
         if self._torn:
             self._warn(
-                f"the last line of {str(self.path)!r} is torn or not finished, and left out: {self._torn[:200]!r}; "
-                "complete it, end it with a line end, or delete it"
+                f"the last line of {str(self.path)!r} is torn or unfinished, and ignored: {self._torn[:200]!r}; "
+                "complete it with a line end, or delete it"
             )
         return changed
 
     def export(self, out: str | Path) -> int:
-        """Write the decisions that stand, one row a path, to another CSV file; returns how many.
-
-        Only a file that an earlier export wrote is replaced.
+        """Write the current decisions, one row per path, to another CSV file; return their number.
 
         Raises:
-            CleanerError: there is another file of that name, or it cannot be written; nothing was written.
+            CleanerError: the file exists and is not an earlier export, or cannot be written; nothing was written.
         """
         out = Path(out)
         if os.path.lexists(out) and not self._may_replace(out):
-            raise CleanerError(f"{str(out)!r} is there and is not an earlier export of decisions; give another name")
+            raise CleanerError(f"{str(out)!r} exists and is not an earlier export of decisions; give another name")
         remove_leftovers(out.parent)
+        columns = list(COLUMNS)
         try:
-            write_whole(out, _csv_lines([list(COLUMNS), *map(_row, self._rows.values())]))
+            write_whole(out, _csv_lines([columns, *(_row_for(row, columns) for row in self._rows.values())]))
         except OSError as error:
             raise CleanerError(
                 f"{str(out)!r} cannot be written ({error.strerror}); give a file in a folder that exists and is yours"
@@ -242,7 +233,7 @@ class Manifest:
         return len(self._rows)
 
     def _edits_before(self) -> Edits | None:
-        """The differences before decisions are added; None where the ledger is damaged, which forbids no decision."""
+        """Return the edits before decisions are added; None for a damaged ledger, which prevents no decision."""
         try:
             return self.edits
         except CleanerError as error:
@@ -253,38 +244,35 @@ class Manifest:
         try:
             self._ledger.add(self._rows, before, _line, decisions)
         except OSError as error:
-            # The decisions are taken; an error would say that they are not.
+            # No error, since the decisions themselves are written.
             self._warn(
-                f"{str(self._ledger.path)!r} cannot be written ({error.strerror}), so that nobody would notice if "
-                "these decisions were removed from the manifest"
+                f"{str(self._ledger.path)!r} cannot be written ({error.strerror}); a removal of these decisions from "
+                "the manifest would go unnoticed"
             )
 
     def _may_replace(self, out: Path) -> bool:
-        """Whether a file is what an export writes, and neither this manifest nor that of a scan."""
+        """Return whether a file is an export, and neither this manifest nor that of a scan."""
         is_of_a_scan = (out.parent / "scan.json").exists() and out.name == "decisions.csv"
         is_this = os.path.realpath(out) == os.path.realpath(self.path)
         return not is_of_a_scan and not is_this and out.is_file() and _is_export(out)
 
-    def _check_stands(self, believed: Mapping[str, Decision | None]) -> None:
-        """Refuse where something else stands than is believed; only under the lock does that remain so."""
-        for path, decision in believed.items():
+    def _check_current(self, expected: Mapping[str, Decision | None]) -> None:
+        """Check the current decisions; the result holds while the lock is held."""
+        for path, decision in expected.items():
             now = self._rows.get(path)
-            if face_of(now) != face_of(decision):
+            if decision_revision(now) != decision_revision(decision):
                 raise overtaken(path, now)
 
     def _widen(self) -> None:
-        """Add to the header the columns that a person left out, so that nothing of a decision is lost.
-
-        The rows stay as they are: one with fewer cells than the header is read, as spreadsheets write such rows.
-        """
+        """Add columns that a person removed to the header; rows may have fewer cells than the header."""
         columns = self._rows.columns
         missing = [name for name in COLUMNS if name not in columns]
         if not columns or not missing:
             return
         data = _bytes_of(self.path)
-        feed = Lines(data, first=True)
-        next(csv.reader(feed))
-        header = data[: feed.at].rstrip(b"\r\n")
+        lines = Lines(data, first=True)
+        next(csv.reader(lines))
+        header = data[: lines.at].rstrip(b"\r\n")
         rows = data[len(header) :] if data.endswith(b"\n") else data[len(header) :] + b"\r\n"
         write_whole(self.path, b",".join([header, *(name.encode() for name in missing)]) + rows)
         self._read()
@@ -294,34 +282,34 @@ class Manifest:
             before = file.seek(0, os.SEEK_END)
             if before:
                 file.seek(before - 1)
-                # A person may have typed the last row without a line end, or a tear may have taken half of it.
+                # A person may have typed the last row without a line end, or it may be torn.
                 data = {b"\n": b"", b"\r": b"\n"}.get(file.read(1), b"\r\n") + data
             try:
                 while data:
                     data = data[file.write(data) :]
                 os.fsync(file.fileno())
             except OSError:
-                # Half a row must not stay: under the lock the tail is ours.
+                # Remove the partial row: under the lock the tail is ours.
                 file.truncate(before)
                 raise
 
     def _read(self) -> bool:
-        now = _place_of(self.path)
-        if now == self._place:
+        now = _version_of(self.path)
+        if now == self._version:
             return False
         rows, new = self._rows, self._added(now)
         if new is None:
             rows, new = ManifestRows(str(self.path)), _bytes_of(self.path) if now else b""
-        # Where it makes no sense, what was read before still stands, and is read on from there once it is mended.
-        self._torn = rows.take_in(new)
+        # After an error the earlier rows stay, and reading resumes behind them.
+        self._torn = rows.add(new)
         self._rows = rows
-        # As the file was before it was read: what others write in the meantime is found by the next call.
-        self._place = now
+        # The version before reading: the next call finds rows that others add meanwhile.
+        self._version = now
         return True
 
-    def _added(self, now: _Place | None) -> bytes | None:
-        """The bytes after those that were read before; None where more changed than that rows were added."""
-        known, before = self._rows.data, self._place
+    def _added(self, now: _FileVersion | None) -> bytes | None:
+        """Return the bytes after those read before; None if the file did not only grow."""
+        known, before = self._rows.data, self._version
         if before is None or now is None or now.inode != before.inode or now.size < len(known):
             return None
         if not known.endswith(b"\n"):
@@ -332,7 +320,7 @@ class Manifest:
         return data[size:] if data[:size] == known[begin:] else None
 
     def _set_aside(self) -> None:
-        """Move a torn last line to a file beside the manifest, so that a row can follow; only under the lock."""
+        """Move a torn last line to a file beside the manifest, so that a row can follow; needs the lock."""
         if not self._torn:
             return
         known = len(self._rows.data)
@@ -354,17 +342,16 @@ class Manifest:
 
 
 def overtaken(path: str, standing: Decision | None) -> CleanerError:
-    """The error for one who would decide about a path without having seen what stands for it."""
+    """Return the error for a decision about a path whose current decision the reviewer has not seen."""
     if standing is None:
         return CleanerError(f"somebody took back the decision about {path!r} meanwhile; decide again if you wish")
     what = f"{standing.action} {standing.new_label}".strip()
-    return CleanerError(
-        f"{standing.reviewer or 'somebody'} decided {what!r} for {path!r} meanwhile; decide again if you wish"
-    )
+    who = standing.reviewer or "somebody"
+    return CleanerError(f"{who} decided {what!r} for {path!r} meanwhile; decide again if you wish")
 
 
 def _is_export(path: Path) -> bool:
-    """Whether a file could come from `Manifest.export`: its header, and below it one row a path."""
+    """Return whether a file can be a `Manifest.export`: our header and one row per path."""
     try:
         header, *rows = csv.reader(io.StringIO(path.read_bytes().decode("utf-8"), newline=""), strict=True)
     except (OSError, ValueError, csv.Error):
@@ -373,14 +360,14 @@ def _is_export(path: Path) -> bool:
     return header == list(COLUMNS) and len(paths) == len(rows)
 
 
-def _place_of(path: Path) -> _Place | None:
+def _version_of(path: Path) -> _FileVersion | None:
     try:
         status = path.stat()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise CleanerError(f"{str(path)!r} cannot be read: {error}") from error
-    return _Place(status.st_ino, status.st_size, status.st_mtime_ns)
+    return _FileVersion(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def _bytes_of(path: Path, begin: int = 0) -> bytes:
@@ -393,16 +380,12 @@ def _bytes_of(path: Path, begin: int = 0) -> bytes:
 
 
 def _line(decision: Decision | None, columns: list[str]) -> bytes:
-    """One line of the file: the row of a decision, or the header for None."""
+    """Return one line of the file: the row of a decision, or the header for None."""
     return _csv_lines([columns if decision is None else _row_for(decision, columns)]).encode("utf-8")
 
 
-def _row(decision: Decision) -> list[str]:
-    return _row_for(decision, list(COLUMNS))
-
-
 def _row_for(decision: Decision, columns: list[str]) -> list[str]:
-    """The cells of a decision in the order of `columns`; columns that people added stay empty."""
+    """Return the cells of a decision in these columns; columns that people added stay empty."""
     cells = {name: cell_to_csv(str(getattr(decision, name))) for name in COLUMNS}
     cells["path"] = path_to_csv(decision.path)
     cells["loss"] = "" if math.isnan(decision.loss) and not decision.predicted else number_to_csv(decision.loss)

@@ -1,41 +1,60 @@
-"""The rows of a manifest as they stand in a file: read, checked, and made into decisions when they are asked for."""
+"""The rows of a manifest: read from its bytes, checked, and turned into decisions on demand."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
+import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from itertools import accumulate, islice
 
 from cleaner.core.errors import CleanerError, FieldError
 from cleaner.core.files import cell_from_csv, path_from_csv
-from cleaner.core.plain_rows import plain_rows
-from cleaner.core.records import Action, Decision, parse_action
+from cleaner.core.records import Action, Decision, check_utc, parse_action
 
 __all__ = ["COLUMNS", "Lines", "ManifestRows"]
 
 COLUMNS = ("path", "action", "label", "new_label", "split", "loss", "predicted", "sha256", "reviewer", "decided_at")
 _REQUIRED = ("path", "action")
-# Columns whose values show by themselves that they are whole: no half of one is accepted.
-_WHOLE_OR_REFUSED = ("action", "sha256", "decided_at")
-# Bytes that are checked at once. One row that is not plain costs that of its block, read one by one; and no cell of a
-# block is longer than the csv module takes.
+# Columns of which no half of a value is accepted, so that a torn row is noticed.
+_NEVER_HALF = ("action", "sha256", "decided_at")
+# Bytes that are checked at once; an unusual row has its block read one by one. Shorter than the longest cell of csv.
 _BLOCK = 1 << 17
+# Cells in the form that this program writes, without quotes: certainly valid, but for the day of a time.
+_TEXT = rb'[^",\r\n\0]*'
+_PART = rb'(?!\.{1,2}[/,\r\n])[^"/,\r\n\0]+'
+_PLAIN_CELLS = {
+    "path": rb"(?:\./)?(?P<path>" + _PART + rb"(?:/" + _PART + rb")*)",
+    "action": rb"(?P<action>" + "|".join(Action).encode() + rb")",
+    "new_label": rb"(?P<new_label>" + _TEXT + rb")",
+    "loss": rb"(?:-?\d+(?:\.\d+)?(?:e[+-]\d+)?|nan|-?inf)?",
+    "sha256": rb"(?:[0-9a-f]{64})?",
+    "decided_at": rb"(?:(?P<day>\d{4}-\d\d-\d\d)T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{3})?Z)?",
+}
+
+
+@lru_cache(maxsize=16)
+def _plain_row(columns: tuple[str, ...]) -> re.Pattern[bytes]:
+    """Return the pattern of a line with plain cells in these columns."""
+    cells = b",".join(_PLAIN_CELLS.get(name, _TEXT) for name in columns)
+    return re.compile(rb"^" + cells + rb"\r?$", re.MULTILINE)
 
 
 class ManifestRows(Mapping[str, Decision]):
-    """All rows of one manifest; as a mapping, for each decided path the decision that stands.
+    """All rows of one manifest; as a mapping, the current decision of each decided path.
 
-    Each row is checked when it is taken in. What is held is its bytes and where they are, so that a million rows take
-    little more than their file; a row is made into a `Decision` when it is asked for.
+    Rows are checked when they are added, but kept as bytes, so that a million rows take little more memory than their
+    file. A row is turned into a `Decision` on demand.
 
     Args:
-        name: of the file, for errors.
+        name: the file's name for error messages.
 
     Attributes:
-        columns: the header; empty before there is one.
+        columns: the header; empty before it is read.
         data: the bytes of all whole records.
     """
 
@@ -45,11 +64,11 @@ class ManifestRows(Mapping[str, Decision]):
         self.data = bytearray()
         self._lines = 0
         self._starts = array("q")
-        # Of each path the number of its first row, and for that the numbers of those that followed.
+        # The number of the first row of each path, and by that the numbers of its later rows.
         self._first: dict[str, int] = {}
         self._later: dict[int, list[int]] = {}
         self._undone: set[int] = set()
-        self._made: dict[int, Decision] = {}
+        self._decisions: dict[int, Decision] = {}
 
     def __getitem__(self, path: str) -> Decision:
         if path not in self:
@@ -57,7 +76,7 @@ class ManifestRows(Mapping[str, Decision]):
         return self.row(self._numbers(path)[-1])
 
     def __contains__(self, path: object) -> bool:
-        first = self._first.get(path)  # type: ignore[call-overload]  # what is no text is no key
+        first = self._first.get(path)  # type: ignore[call-overload]  # other types are not found
         return first is not None and first not in self._undone
 
     def __iter__(self) -> Iterator[str]:
@@ -72,14 +91,16 @@ class ManifestRows(Mapping[str, Decision]):
         return len(self._starts)
 
     def row(self, number: int) -> Decision:
-        """The row of that number, counted from 0."""
-        if number not in self._made:
+        """Return the row with this number, counted from 0."""
+        if number not in self._decisions:
             text = io.StringIO(self.text(number).decode(), newline="\n")
-            self._made[number] = _decision(dict(zip(self.columns, next(csv.reader(text, strict=True)), strict=False)))
-        return self._made[number]
+            self._decisions[number] = _decision(
+                dict(zip(self.columns, next(csv.reader(text, strict=True)), strict=False))
+            )
+        return self._decisions[number]
 
     def text(self, number: int) -> bytes:
-        """The bytes of the row of that number."""
+        """Return the bytes of the row with this number."""
         after = number + 1
         end = self._starts[after] if after < len(self._starts) else len(self.data)
         return bytes(self.data[self._starts[number] : end])
@@ -90,31 +111,31 @@ class ManifestRows(Mapping[str, Decision]):
         return bytes(self.data[: self._starts[0]] if self._starts else self.data)
 
     def number_at(self, place: int) -> int:
-        """The number of the first row that begins at this byte or after it; of no row where there is none."""
+        """Return the number of the first row at this byte or later; `count` if there is none."""
         return bisect_left(self._starts, place)
 
     def repeated(self, begin: int = 0) -> Iterator[str]:
-        """The paths of several rows, one of which at least has this number or a higher one."""
+        """Return the paths with several rows, at least one of them with the number `begin` or higher."""
         return (self.row(first).path for first, later in self._later.items() if later[-1] >= begin)
 
-    def of(self, path: str) -> list[Decision]:
-        """All rows of a path, in the order of the file."""
+    def all_for(self, path: str) -> list[Decision]:
+        """Return all rows of a path, in the order of the file."""
         return [self.row(number) for number in self._numbers(path)]
 
     def latest(self) -> dict[str, Decision]:
-        """For each path its last row, also one that takes it back to undecided."""
+        """Return the last row of each path, including `undo` rows."""
         return {path: self.row(self._numbers(path)[-1]) for path in self._first}
 
-    def take_in(self, data: bytes) -> bytes:
-        """Add the records in `data`, which follow those that are there; returns what is torn at the end.
+    def add(self, data: bytes) -> bytes:
+        """Add the records in `data`, which follow the present ones; return the torn end of `data`.
 
         Raises:
-            CleanerError: a record makes no sense; nothing was added.
+            CleanerError: a record is invalid; nothing was added.
         """
         reader = _Reader(self._name, self.columns, self._lines)
         reader.read(data)
         begin, count = len(self.data), self.count
-        self._starts.extend(reader.starts if begin == 0 else (begin + start for start in reader.starts))
+        self._starts.extend(begin + start for start in reader.starts)
         firsts = list(map(self._first.setdefault, reader.paths, range(count, self.count)))
         again = (number for number, first in enumerate(firsts) if count + number != first)
         for number in sorted(reader.undone.union(again)):
@@ -132,13 +153,15 @@ class ManifestRows(Mapping[str, Decision]):
 
 
 class _Reader:
-    """One reading of bytes that follow what was read before.
+    """Reads the records in bytes that follow earlier ones.
 
     Attributes:
         columns: the header.
         lines: number of lines up to the end of the whole records.
         good: number of bytes of the whole records.
-        starts, paths, undone: as in `PlainRows`.
+        starts: the byte at which each row begins.
+        paths: the path of each row.
+        undone: numbers of the `undo` rows, counted from 0.
     """
 
     def __init__(self, name: str, columns: list[str], lines: int) -> None:
@@ -151,27 +174,44 @@ class _Reader:
         self.undone: set[int] = set()
 
     def read(self, data: bytes) -> None:
-        """Take in all whole records."""
+        """Read all whole records."""
         while self.good < len(data):
-            end = data.rfind(b"\n", self.good, self.good + _BLOCK) + 1 or len(data)
+            if self.columns:
+                end = data.rfind(b"\n", self.good, self.good + _BLOCK) + 1 or len(data)
+            else:
+                end = data.find(b"\n", self.good) + 1 or len(data)
             if not self._take_block(data[self.good : end]) and not self._take_one_by_one(data, end):
                 return
 
     def _take_block(self, block: bytes) -> bool:
-        if any(self.columns.count(name) != 1 for name in COLUMNS):
+        """Add whole lines at once if all are plain; return whether they are."""
+        if not block.endswith(b"\n") or any(self.columns.count(name) != 1 for name in COLUMNS):
             return False
-        found = plain_rows(block, self.columns)
-        if found is None:
+        pattern = _plain_row(tuple(self.columns))
+        rows = pattern.findall(block)
+        if len(rows) != block.count(b"\n"):
             return False
-        self.undone.update(len(self.paths) + number for number in found.undone)
-        self.starts.frombytes((found.starts + self.good).tobytes())
-        self.paths += found.paths
-        self.lines += len(found.paths)
+        cells = dict(zip(pattern.groupindex, zip(*rows, strict=True), strict=True))
+        relabels = (action == b"relabel" for action in cells["action"])
+        if list(relabels) != list(map(bool, cells["new_label"])):
+            return False
+        try:
+            block.decode()
+            for day in set(filter(None, cells["day"])):
+                check_utc(f"{day.decode()}T00:00:00Z")
+        except (UnicodeDecodeError, FieldError):
+            return False
+        count = len(self.paths)
+        self.undone.update(count + n for n, action in enumerate(cells["action"]) if action == b"undo")
+        self.paths += b"\n".join(cells["path"]).decode().split("\n")
+        starts = accumulate(map(len, block.splitlines(keepends=True)), initial=self.good)
+        self.starts.extend(islice(starts, len(rows)))
+        self.lines += len(rows)
         self.good += len(block)
         return True
 
     def _take_one_by_one(self, data: bytes, end: int) -> bool:
-        """Take in the records that begin before `end`; false where the last one is torn."""
+        """Add the records that begin before `end`; return False for a torn last one."""
         feed = Lines(data, self.good, first=self.lines == 0)
         before = self.lines
         reader = csv.reader(feed, strict=True)
@@ -191,21 +231,21 @@ class _Reader:
         return True
 
     def _is_whole(self, cells: list[str], line: int) -> bool:
-        """Whether a last line without a line end is a row that a person typed, and not the torn half of one."""
+        """Return whether a last line without a line end is a row that a person typed, not a torn one."""
         if not self.columns:
-            # Only what we write can be torn by us: half of our header. Anything else is for the header's check.
+            # A torn header is the beginning of ours; any other one is left to `_check_header`.
             return cells == list(COLUMNS) or not ",".join(COLUMNS).startswith(",".join(cells))
-        ends_whole = self.columns[-1] in _WHOLE_OR_REFUSED and len(cells) == len(self.columns) and cells[-1] != ""
-        return ends_whole and self._makes_sense(cells, line)
+        ends_whole = self.columns[-1] in _NEVER_HALF and len(cells) == len(self.columns) and cells[-1] != ""
+        return ends_whole and self._is_valid(cells, line)
 
     def _is_torn(self, tail: bytes, error: Exception) -> bool:
-        """Whether a tail that cannot be read is one row that was cut off, and not what follows a person's mistake."""
+        """Return whether an unreadable tail is one torn row, not the consequence of a person's mistake."""
         if not self.columns:
             return False
         in_quotes = isinstance(error, csv.Error) and "unexpected end of data" in str(error)
         if tail.endswith(b"\n") and not in_quotes:
             return False
-        # A quote that was opened and never closed takes in the rows after it.
+        # A quote that is never closed includes the rows after it.
         _, *others = tail.splitlines()
         return not any(self._is_row(line) for line in others)
 
@@ -214,9 +254,9 @@ class _Reader:
             (cells,) = csv.reader([line.decode()], strict=True)
         except (ValueError, csv.Error):
             return False
-        return self._makes_sense(cells, line=0)
+        return self._is_valid(cells, line=0)
 
-    def _makes_sense(self, cells: list[str], line: int) -> bool:
+    def _is_valid(self, cells: list[str], line: int) -> bool:
         try:
             self._parse(cells, line)
         except CleanerError:
@@ -240,16 +280,14 @@ class _Reader:
         for name in _REQUIRED:
             if columns.count(name) != 1:
                 raise CleanerError(
-                    f"{self._where(1)}: the header is {cells}; it needs the column {name!r} once, with commas between"
+                    f"{self._where(1)}: the header is {cells}; expected the column {name!r} once, separated by commas"
                 )
         return columns
 
     def _parse(self, cells: list[str], line: int) -> Decision:
         if len(cells) > len(self.columns):
-            raise CleanerError(
-                f"{self._where(line)}: {len(cells)} cells, but the header has {len(self.columns)}; "
-                "put text with commas in quotes"
-            )
+            found = f"{len(cells)} cells, but the header has {len(self.columns)}"
+            raise CleanerError(f"{self._where(line)}: {found}; quote text that contains commas")
         # Spreadsheets drop empty cells at the end of a row.
         row = dict(zip(self.columns, cells, strict=False))
         try:
@@ -262,11 +300,11 @@ class _Reader:
 
 
 class Lines(Iterator[str]):
-    """The lines of UTF-8 text from a byte on, counting what was handed out; `first` if the file begins here.
+    """Iterates over the lines of UTF-8 text from a byte on; `first` if the file begins there.
 
     Attributes:
-        at: the byte up to which lines were handed out.
-        lines: number of lines handed out.
+        at: end of the lines returned so far, in bytes.
+        lines: number of lines returned so far.
     """
 
     def __init__(self, data: bytes, at: int = 0, *, first: bool) -> None:
@@ -285,7 +323,7 @@ class Lines(Iterator[str]):
 
     @property
     def exhausted(self) -> bool:
-        """Whether all lines were handed out."""
+        """Whether all lines were returned."""
         return self.at >= len(self._data)
 
 
@@ -294,7 +332,7 @@ def _decision(row: Mapping[str, str]) -> Decision:
     try:
         number = float(loss) if loss else math.nan
     except ValueError as error:
-        raise FieldError("loss", loss, "a number, nan or inf is accepted") from error
+        raise FieldError("loss", loss, "expected a number, nan or inf") from error
     return Decision(
         path=path_from_csv(row.get("path", "")),
         action=parse_action(row.get("action", "")),

@@ -1,4 +1,4 @@
-"""On which images reviewers disagree, as the rows of a manifest say."""
+"""Disagreements of reviewers, from the rows of a manifest."""
 
 from __future__ import annotations
 
@@ -7,32 +7,31 @@ from collections.abc import Iterable
 from cleaner.core.manifest_rows import ManifestRows
 from cleaner.core.records import Action, Decision
 
-__all__ = ["last_of_each", "note_on_disagreement", "other_opinions"]
+__all__ = ["last_by_reviewer", "note_on_disagreement", "other_opinions"]
 
 
-def last_of_each(rows: Iterable[Decision]) -> dict[str, Decision]:
-    """Return the last decision of each reviewer about one file, in the order of the decisions.
+def last_by_reviewer(rows: Iterable[Decision]) -> dict[str, Decision]:
+    """Return the last decision of each reviewer about one file, oldest first; none for one who undid it.
 
     Args:
-        rows: all rows of the file, in the order of the manifest. A reviewer who took the last one back has none.
+        rows: all rows of the file, in the order of the manifest.
     """
     last: dict[str, Decision] = {}
     for row in rows:
-        # To the end, so that the order is that of the decisions.
-        last.pop(row.reviewer, None)
+        last.pop(row.reviewer, None)  # moves the reviewer to the end
         if row.action is not Action.UNDO:
             last[row.reviewer] = row
     return last
 
 
 def other_opinions(rows: Iterable[Decision], standing: Decision | None) -> tuple[Decision, ...]:
-    """Return what reviewers decided on one file otherwise than what stands; nothing where nobody disagrees.
+    """Return the decisions about one file that contradict the current one.
 
     Args:
         rows: all rows of the file, in the order of the manifest.
-        standing: the decision that stands; None where none does, and each opinion is returned.
+        standing: the current decision; for None all decisions are returned if reviewers disagree.
     """
-    last = last_of_each(rows)
+    last = last_by_reviewer(rows)
     if len({_what(decision) for decision in last.values()}) < 2:
         return ()
     if standing is None:
@@ -41,18 +40,17 @@ def other_opinions(rows: Iterable[Decision], standing: Decision | None) -> tuple
 
 
 def note_on_disagreement(rows: ManifestRows) -> tuple[str, ...]:
-    """Say on how many decided images reviewers disagree, with one of them as an example; empty where on none."""
-    disputed = [path for path in rows.repeated() if path in rows and other_opinions(rows.of(path), rows[path])]
+    """Report on how many decided images reviewers disagree, with one as an example; empty if on none."""
+    disputed = [path for path in rows.repeated() if path in rows and other_opinions(rows.all_for(path), rows[path])]
     if not disputed:
         return ()
-    opinions = ", ".join(map(_shown, last_of_each(rows.of(disputed[0])).values()))
+    opinions = ", ".join(map(_shown, last_by_reviewer(rows.all_for(disputed[0])).values()))
     images = "1 image" if len(disputed) == 1 else f"{len(disputed)} images"
     such_as = "" if len(disputed) == 1 else "such as "
     return (f"reviewers disagree on {images}, {such_as}{disputed[0]!r} ({opinions}); the last decision stands",)
 
 
 def _shown(decision: Decision) -> str:
-    # The name comes from a file, and the text may go to a terminal.
     reviewer = decision.reviewer if decision.reviewer.isprintable() else ascii(decision.reviewer)
     label = f" to {decision.new_label!r}" if decision.new_label else ""
     return f"{reviewer or 'somebody'}: {decision.action}{label}"

@@ -24,22 +24,22 @@ __all__ = [
     "ScoredBatch",
     "ScoredLabels",
     "Unreadable",
-    "face_of",
+    "decision_revision",
     "now",
     "parse_action",
     "parse_time",
 ]
 
 LOSS_EDGES = (*(float(f"{digit}e{power}") for power in range(-3, 2) for digit in (1, 2, 5)), 100.0)
-"""Where the bins of a histogram of losses meet: about three a decade, so that each can be named in a few digits. The
-first bin is for all below, the last for all from the last edge up."""
+"""Edges of the bins of a histogram of losses, about three per decade. The first bin counts all losses below the first
+edge, the last bin all from the last edge up."""
 
 _NO_OFFSET = timedelta(0)
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
 class Action(str, enum.Enum):
-    """What a reviewer decided about one image."""
+    """A reviewer's decision about one image."""
 
     KEEP = "keep"
     DELETE = "delete"
@@ -54,23 +54,22 @@ class Action(str, enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One of the samples with the highest losses of its split and label.
+    """A kept sample: one with a high loss within its split and label.
 
     Attributes:
         split: name of the split, such as `train`.
-        label: the label that the sample carries today.
+        label: the current label of the sample. In a multi-label scan any label, carried or not.
         rank: 1 for the highest loss of its split and label.
         path: the image's file, relative to the dataset's root, with forward slashes.
-        loss: the learner's own loss, in nats for cross-entropy, or what else the scan is ranked by; higher is worse;
-            may be NaN or infinite.
-        predicted: the label that the model gives. In a multi-label scan `label` where the model says that the image
-            shows it, and the empty text where it says that it does not.
-        confidence: the model's probability of `predicted`, 0..1, or NaN where the model gave none. In a multi-label
-            scan that of what it says.
-        given: in a multi-label scan all the labels that the image carries, of which `label` need not be one.
+        loss: the learner's own loss, in nats for cross-entropy, or another score to rank by; higher is worse; may be
+            NaN or infinite.
+        predicted: the label that the model predicts. In a multi-label scan `label` if the model predicts it, else
+            empty.
+        confidence: the model's probability of its prediction, 0..1, or NaN if unknown.
+        given: in a multi-label scan all labels of the image.
 
     Raises:
-        FieldError: a field has a value that makes no sense.
+        FieldError: a field has an invalid value.
     """
 
     split: str
@@ -85,18 +84,18 @@ class Sample:
     def __post_init__(self) -> None:
         check_path(self.path)
         if self.rank < 1:
-            raise FieldError("rank", self.rank, "ranks begin at 1")
-        # A probability computed in float32 may exceed 1 by rounding.
+            raise FieldError("rank", self.rank, "expected at least 1")
+        # Rounding in float32 can give probabilities slightly above 1.
         if not (math.isnan(self.confidence) or -1e-6 <= self.confidence <= 1 + 1e-5):
-            raise FieldError("confidence", self.confidence, "a probability (0..1) or nan is accepted")
+            raise FieldError("confidence", self.confidence, "expected a probability (0..1) or nan")
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """An image that could not be read, and why.
+    """An image that could not be read, and the error.
 
     Raises:
-        CleanerError: the path is not one inside the dataset.
+        CleanerError: the path is not inside the dataset.
     """
 
     split: str
@@ -110,20 +109,20 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class ClassLosses:
-    """What a scan says of all the samples of one split and label, kept or not.
+    """Counts and losses of all samples of one split and label, kept or not.
 
     Attributes:
         split: name of the split.
-        label: the label that the samples carry today.
+        label: the current label of the samples.
         scored: number of samples scored.
-        predicted_otherwise: number of those that the model gives another label; in a multi-label scan, of which the
-            model says that they show the label though they do not carry it, or the other way round.
-        mean_loss: of the losses that are finite; NaN where there is none, or where the scan does not say.
+        predicted_otherwise: number of samples with another predicted label; in a multi-label scan, of those where the
+            prediction contradicts whether they carry the label.
+        mean_loss: mean of the finite losses; NaN if there are none or it is unknown.
         not_finite: number of losses that are NaN or infinite.
-        histogram: number of finite losses in each bin of `LOSS_EDGES`; empty where the scan does not say.
+        histogram: number of finite losses in each bin of `LOSS_EDGES`; empty if unknown.
 
     Raises:
-        FieldError: a field has a value that makes no sense, or contradicts another.
+        FieldError: a field has an invalid value or contradicts another.
     """
 
     split: str
@@ -136,38 +135,39 @@ class ClassLosses:
 
     def __post_init__(self) -> None:
         if not 0 <= self.predicted_otherwise <= self.scored:
-            raise FieldError("predicted_otherwise", self.predicted_otherwise, f"0 to {self.scored}, the scored, fit")
+            raise FieldError(
+                "predicted_otherwise", self.predicted_otherwise, f"expected 0 to {self.scored}, the scored"
+            )
         if math.isinf(self.mean_loss):
-            raise FieldError("mean_loss", self.mean_loss, "a finite number or nan is accepted")
+            raise FieldError("mean_loss", self.mean_loss, "expected a finite number or nan")
         if not 0 <= self.not_finite <= self.scored:
-            raise FieldError("not_finite", self.not_finite, f"0 to {self.scored}, the scored, fit")
+            raise FieldError("not_finite", self.not_finite, f"expected 0 to {self.scored}, the scored")
         if not self.histogram:
             return
         if len(self.histogram) != len(LOSS_EDGES) + 1 or min(self.histogram) < 0:
-            raise FieldError("histogram", self.histogram, f"{len(LOSS_EDGES) + 1} counts are accepted")
+            raise FieldError("histogram", self.histogram, f"expected {len(LOSS_EDGES) + 1} counts")
         if sum(self.histogram) + self.not_finite != self.scored:
-            raise FieldError("histogram", self.histogram, f"its counts must add up to {self.scored - self.not_finite}")
+            raise FieldError("histogram", self.histogram, f"expected a sum of {self.scored - self.not_finite}")
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One row of the manifest: what was decided about one image, and what the reviewer saw when deciding.
+    """One row of the manifest: a decision about one image, with what the reviewer saw.
 
     Attributes:
         path: the image's file, relative to the dataset's root.
         action: see `Action`.
-        label: the label that the image carried. In a multi-label scan all of its labels, joined by the scan's
-            `label_delim`, in the order of the vocabulary; where it carried none, `label_delim` alone. Empty in a scan
-            of a task without labels.
-        new_label: the label it gets, or in a multi-label scan all of them, written like `label`; only with `relabel`,
-            and only there required.
-        split, loss, predicted: as in `Sample`; `loss` is NaN where unknown.
-        sha256: of the file's bytes when the decision was taken; empty where the file could not be read.
+        label: the label of the image at that time. In a multi-label scan all its labels in the order of the vocabulary,
+            joined by the scan's `label_delim`; `label_delim` alone for no label. Empty in a task without labels.
+        new_label: the new label, or in a multi-label scan all new labels, written like `label`; required for `relabel`
+            and empty otherwise.
+        split, loss, predicted: as in `Sample`; `loss` is NaN if unknown.
+        sha256: hash of the file's bytes at that time; empty if the file could not be read.
         reviewer: who decided.
         decided_at: UTC, ISO 8601; empty in a row that a person added.
 
     Raises:
-        FieldError: a field has a value that makes no sense.
+        FieldError: a field has an invalid value.
     """
 
     path: str
@@ -186,45 +186,45 @@ class Decision:
         if not isinstance(self.action, Action):
             object.__setattr__(self, "action", parse_action(self.action))
         if self.action is Action.RELABEL and not self.new_label:
-            raise FieldError("new_label", "", "'relabel' needs the label that the image gets")
+            raise FieldError("new_label", "", "'relabel' needs the new label of the image")
         if self.action is not Action.RELABEL and self.new_label:
-            raise FieldError("new_label", self.new_label, "only 'relabel' takes one; leave it empty")
+            raise FieldError("new_label", self.new_label, "only 'relabel' has one; leave it empty")
         if self.sha256 and not _SHA256.fullmatch(self.sha256):
-            raise FieldError("sha256", self.sha256, "64 lower-case hexadecimal digits or nothing is accepted")
+            raise FieldError("sha256", self.sha256, "expected 64 lower-case hexadecimal digits or nothing")
         if self.decided_at:
             check_utc(self.decided_at)
 
 
-def face_of(decision: Decision | None) -> tuple[str, str, str, str]:
-    """What tells a decision from another one: what was decided, by whom and when; empty texts for none."""
+def decision_revision(decision: Decision | None) -> tuple[str, str, str, str]:
+    """Return what identifies a decision about a path: action, new label, reviewer and time; empty texts for None."""
     if decision is None:
         return ("", "", "", "")
     return (decision.action.value, decision.new_label, decision.reviewer, decision.decided_at)
 
 
 def parse_action(text: str) -> Action:
-    """The action called `text`.
+    """Return the action called `text`.
 
     Raises:
-        FieldError: there is none of that name.
+        FieldError: no action has that name.
     """
     try:
         return Action(text)
     except ValueError as error:
         accepted = ", ".join(action.value for action in Action)
-        raise FieldError("action", text, f"accepted are {accepted}") from error
+        raise FieldError("action", text, f"expected one of {accepted}") from error
 
 
 def now() -> str:
-    """The time in UTC, ISO 8601, to the millisecond: that of scans and decisions, which are held against each other."""
+    """Return the time in UTC, ISO 8601, to the millisecond, for scans and decisions."""
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_time(text: str) -> datetime:
-    """The moment that a text in ISO 8601 names, with `Z` or an offset.
+    """Return the moment given by a text in ISO 8601, with `Z` or an offset.
 
     Raises:
-        ValueError: it names none.
+        ValueError: the text is no such time.
     """
     return datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
 
@@ -235,7 +235,7 @@ def check_utc(text: str) -> None:
     Raises:
         FieldError: it is not.
     """
-    accepted = "a time in UTC such as 2026-01-31T12:00:00Z is accepted"
+    accepted = "expected a time in UTC such as 2026-01-31T12:00:00Z"
     try:
         moment = parse_time(text)
     except ValueError as error:
@@ -246,11 +246,11 @@ def check_utc(text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ScoredBatch:
-    """What leaves the device for one batch of `n` samples, and the files of that batch that could not be read.
+    """Scores of one batch of `n` samples on the host, and the unreadable files of that batch.
 
     Attributes:
         paths: `n` paths, relative to the dataset's root.
-        labels: int64 [n], index into the vocabulary of the label that each sample carries.
+        labels: int64 [n], current label of each sample as index into the vocabulary.
         losses: float64 [n], the learner's own loss; higher is worse.
         predicted: int64 [n], index into the vocabulary.
         confidences: float64 [n], probability of `predicted`.
@@ -276,39 +276,34 @@ class ScoredBatch:
             "confidences": len(self.confidences),
         }
         if len(set(lengths.values())) > 1:
-            raise CleanerError(f"a batch needs as many values of each kind as paths; got {lengths}")
+            raise CleanerError(f"the columns of a batch must have the same length; got {lengths}")
 
-    def some(self, positions: Sequence[int] | npt.NDArray[np.intp]) -> ScoredBatch:
-        """The samples at some positions, and all that could not be read."""
+    def select(self, positions: Sequence[int] | npt.NDArray[np.intp]) -> ScoredBatch:
+        """Return the samples at these positions, with all unreadable files."""
         at = np.asarray(positions, np.intp)
-        return ScoredBatch(
-            [self.paths[i] for i in at.tolist()],
-            self.labels[at],
-            self.losses[at],
-            self.predicted[at],
-            self.confidences[at],
-            self.unreadable,
-        )
+        paths = [self.paths[i] for i in at.tolist()]
+        columns = (self.labels[at], self.losses[at], self.predicted[at], self.confidences[at])
+        return ScoredBatch(paths, *columns, self.unreadable)
 
     def to_rank(self) -> ScoredBatch:
-        """The rows for the heaps: the samples themselves."""
+        """Return the rows for the heaps: the batch itself."""
         return self
 
     def to_count(self) -> ScoredBatch:
-        """The rows for the counts: the samples themselves."""
+        """Return the rows for the counts: the batch itself."""
         return self
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredLabels:
-    """What leaves the device for one batch of `n` samples that may each carry any of `c` labels.
+    """Scores of one batch of `n` multi-label samples with `c` labels on the host.
 
     Attributes:
         paths: `n` paths, relative to the dataset's root.
-        carried: bool [n, c], which labels each sample carries.
+        carried: bool [n, c], the labels that each sample carries.
         losses: float64 [n, c], the learner's own loss of each label; higher is worse.
-        predicted: bool [n, c], which labels the model says that each sample shows.
-        confidences: float64 [n, c], probability of what the model says.
+        predicted: bool [n, c], the labels that the model predicts.
+        confidences: float64 [n, c], probability that each prediction, of a label or its absence, is right.
         unreadable: the files that could not be read; not counted in `n`.
 
     Raises:
@@ -325,24 +320,18 @@ class ScoredLabels:
     def __post_init__(self) -> None:
         shapes = {a.shape for a in (self.carried, self.losses, self.predicted, self.confidences)}
         if len(shapes) > 1 or self.losses.shape[:1] != (len(self.paths),):
-            raise CleanerError(f"a batch needs a value of each kind for each path and label; got {shapes}")
+            raise CleanerError(f"the columns of a batch must have the shape [paths, labels]; got {shapes}")
 
     def to_rank(self) -> ScoredBatch:
-        """`n * c` rows for the heaps, each sample in the class of each label.
-
-        `predicted` is the label where the model says that it is there, else `c`.
-        """
+        """Return `n * c` rows for the heaps, one per sample and label; `predicted` is the label, or `c` if absent."""
         return self._rows(self.predicted)
 
     def to_count(self) -> ScoredBatch:
-        """`n * c` rows for the counts; `predicted` is the label where the model says what the sample carries, else `c`.
-
-        So what is counted as predicted otherwise is how often the two disagree.
-        """
+        """Return `n * c` rows for the counts; `predicted` is the label if the model agrees, else `c`."""
         return self._rows(self.predicted == self.carried)
 
     def _rows(self, is_label: npt.NDArray[np.bool_]) -> ScoredBatch:
-        """The rows label by label."""
+        """Return one row per label and sample, label by label."""
         n, c = self.losses.shape
         labels = np.repeat(np.arange(c, dtype=np.int64), n)
         predicted = np.where(is_label.T.reshape(-1), labels, c)

@@ -1,4 +1,4 @@
-"""Rounds of training, scanning, reviewing and applying: their history, and decisions of an earlier scan."""
+"""Rounds of scanning, reviewing and applying: their history, and decisions taken over from an earlier scan."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from cleaner.core.standing import Standing, has_bytes_of
 __all__ = ["HISTORY", "Round", "check_decisions_from", "history", "remember", "take_over"]
 
 HISTORY = "history.jsonl"
-"""File of a scan folder with a line for each scan that a later one replaced."""
+"""File of a scan folder with one line per replaced scan."""
 
 
 @dataclass(frozen=True)
 class Round:
-    """One scan, and what came of it before the next one.
+    """One scan, with the decisions and changes before the next one.
 
     Attributes:
         started, finished: of the scan, UTC, ISO 8601.
-        generation: tells the scan from others; empty for one of version 0.1.
+        generation: identifies the scan; empty in version 0.1.
         scanned: number of samples scored.
         unreadable: number of files that could not be read.
-        mean_loss: over all samples with a finite loss; NaN where the scan does not say.
-        predicted_otherwise: share of the samples that the model gives another label, 0..1; NaN where it is not known.
-        found: number of images decided to delete or relabel; None in a stored round whose decisions are in the folder.
-        changed: number of decisions carried out and not taken back; None likewise.
+        mean_loss: mean over all samples with a finite loss; NaN if unknown.
+        predicted_otherwise: share of the samples with another predicted label, 0..1; NaN if unknown.
+        found: number of images decided to delete or relabel; None if it is still to be counted from the manifest.
+        changed: number of decisions applied and not undone; None if it is still to be counted from the journals.
 
     Raises:
-        CleanerError: a field has a value that makes no sense.
+        CleanerError: a field has an invalid value.
     """
 
     started: str
@@ -55,20 +55,20 @@ class Round:
 
     def __post_init__(self) -> None:
         if not isinstance(self.generation, str):
-            raise CleanerError(f"generation is {self.generation!r}; a text is expected")
+            raise CleanerError(f"generation is {self.generation!r}; expected text")
         for name in ("scanned", "unreadable", "found", "changed"):
             value = getattr(self, name)
             if not (isinstance(value, int) and value >= 0) and not (value is None and name in ("found", "changed")):
-                raise CleanerError(f"{name} is {value!r}; a number of images is expected")
+                raise CleanerError(f"{name} is {value!r}; expected a number of images")
         for name in ("mean_loss", "predicted_otherwise"):
             if not isinstance(getattr(self, name), float):
-                raise CleanerError(f"{name} is {getattr(self, name)!r}; a number is expected")
+                raise CleanerError(f"{name} is {getattr(self, name)!r}; expected a number")
         for name in ("started", "finished"):
             _moment(getattr(self, name))
 
     @property
     def key(self) -> str:
-        """Identifies the scan; two may begin in the same second."""
+        """Identifies the scan; its start alone is not unique."""
         return self.generation or self.started
 
 
@@ -76,92 +76,94 @@ def history(scan: Scan) -> list[Round]:
     """Return the rounds of a scan folder, oldest first; the last one is the scan itself.
 
     Raises:
-        CleanerError: the scan has no folder, or its history, manifest or journals make no sense.
+        CleanerError: the scan has no folder, or its history, manifest or journals are invalid.
     """
-    now = _round_of(scan)
-    rounds = [*(each for each in _stored(scan.manifest_path.parent) if each.key != now.key), now]
+    folder, now = scan.manifest_path.parent, _round_of(scan)
+    rounds = [*(old for old in _stored(folder) if old.key != now.key), now]
     rows = Manifest(scan.manifest_path).rows()
-    changed = [each.at for each in carried_out(scan.manifest_path.parent, scan.root)]
-    ends = [*(each.finished for each in rounds[1:]), ""]
-    return [
-        each if each.found is not None else _counted(each, end, rows, changed)
-        for each, end in zip(rounds, ends, strict=True)
-    ]
+    times = [change.at for change in carried_out(folder, scan.root)]
+    ends = [*(later.finished for later in rounds[1:]), ""]
+    both = zip(rounds, ends, strict=True)
+    return [item if item.found is not None else _counted(item, end, rows, times) for item, end in both]
 
 
 def remember(folder: Path) -> None:
-    """Add the scan in a folder, if there is one, to its history, since another one will replace it.
+    """Add the scan in a folder, if any, to the history, before another one replaces it.
 
     Raises:
-        CleanerError: the scan or the history makes no sense.
+        CleanerError: the scan or the history is invalid.
         OSError: the history cannot be written.
     """
     if not (folder / "scan.json").exists():
         return
     now, stored = _round_of(load(folder)), _stored(folder)
-    # It is there already where the other one did not come to its end.
-    if now.key not in {each.key for each in stored}:
+    # An interrupted scan may have added it already.
+    if now.key not in {old.key for old in stored}:
         _write(folder, [*stored, now])
 
 
 def check_decisions_from(old: str | Path, out: Path, task: str) -> None:
-    """Check that a new scan in `out` can take over the decisions of the scan in `old`; called before any work.
+    """Check that a new scan in `out` can take over the decisions of the scan in `old`.
 
     Raises:
         CleanerError: `old` is no scan folder, or `out` itself, or its scan is of another task.
     """
     if Path(old).resolve() == out.resolve():
         raise CleanerError(f"decisions_from is {str(old)!r}, the scan folder itself, which keeps its decisions anyway")
-    found = load(old)
-    if found.task != task:
-        raise CleanerError(f"the scan in {str(old)!r} is of the task {found.task!r}, and this one is {task!r}")
-    history(found)  # reads its manifest and journals
+    scan = load(old)
+    if scan.task != task:
+        raise CleanerError(f"the scan in {str(old)!r} is of the task {scan.task!r}; expected {task!r}")
+    history(scan)  # reads its manifest and journals
 
 
 def take_over(scan: Scan, old: str | Path) -> int:
-    """Give a new scan the decisions and the history of an earlier one in another folder.
+    """Copy the decisions and the history of an earlier scan in another folder to a new scan.
 
-    Decisions that stand for the files as they are now become rows of the new manifest: a file that was relabelled
-    stands as kept at its new place, another file under an old path is undecided. What was carried out is history.
-    Decisions that the new manifest has already are left as they are.
+    Only decisions that are valid for the files as they are now become rows of the new manifest. An applied relabel
+    becomes a keep at the file's new path. Paths that the new manifest knows are skipped.
 
     Returns:
-        the number of decisions taken over.
+        the number of decisions copied.
 
     Raises:
-        CleanerError: a manifest or journal makes no sense.
+        CleanerError: a manifest or journal is invalid.
         OSError: the new scan folder cannot be written.
     """
     before, manifest = load(old), Manifest(scan.manifest_path)
-    rows = Manifest(before.manifest_path).standing()
-    samples = scan.by_path()
-    standing = Standing(samples, scan.task, scan.label_delim, scan.root, before.manifest_path.parent)
-    standing.take_in(rows)
     known = manifest.latest()
-    found = list(standing.values())
-    carried = carried_out(before.manifest_path.parent, scan.root)
-    done = {each.decision for each in carried}
-    found += [keep for each in carried if each.target not in samples and (keep := _kept(each, rows, scan))]
-    for path, decision in rows.items():
-        if path in samples or decision_key(decision) in done:
-            continue
-        if has_bytes_of(decision, scan.root, path):
-            found.append(decision)
-    found = [decision for decision in found if decision.path not in known]
-    if found:
-        manifest.append(*found)
+    decisions = [decision for decision in _still_valid(before, scan) if decision.path not in known]
+    if decisions:
+        manifest.append(*decisions)
     folder = scan.manifest_path.parent
     stored = _stored(folder)
-    keys = {each.key for each in stored}
-    earlier = [each for each in history(before) if each.key not in keys]
+    keys = {item.key for item in stored}
+    earlier = [item for item in history(before) if item.key not in keys]
     if earlier:
-        _write(folder, sorted([*stored, *earlier], key=lambda each: each.started))
-    return len(found)
+        _write(folder, sorted([*stored, *earlier], key=lambda item: item.started))
+    return len(decisions)
+
+
+def _still_valid(before: Scan, scan: Scan) -> Iterator[Decision]:
+    """Yield the decisions about an earlier scan that are valid for the files of a new one."""
+    folder, samples = before.manifest_path.parent, scan.by_path()
+    rows = Manifest(before.manifest_path).standing()
+    standing = Standing(samples, scan.task, scan.label_delim, scan.root, folder)
+    standing.update(rows)
+    yield from standing.values()
+    carried = carried_out(folder, scan.root)
+    for change in carried:
+        if change.target not in samples and (keep := _kept(change, rows, scan)):
+            yield keep
+    applied = {change.decision for change in carried}
+    for path, decision in rows.items():
+        is_open = path not in samples and decision_key(decision) not in applied
+        if is_open and has_bytes_of(decision, scan.root, path):
+            yield decision
 
 
 def _kept(carried: CarriedOut, rows: ManifestRows, scan: Scan) -> Decision | None:
-    """The keep of a relabelled file that the new scan has not among its highest losses; None where it is another."""
-    decision = next((row for row in rows.of(carried.decision[0]) if decision_key(row) == carried.decision), None)
+    """Return the keep of a relabelled file that the new scan did not keep; None if another file is there."""
+    decision = next((row for row in rows.all_for(carried.decision[0]) if decision_key(row) == carried.decision), None)
     if decision is None or not carried.new_label or not carried.sha256:
         return None
     keep = replace(decision, path=carried.target, action=Action.KEEP, label=carried.new_label, new_label="")
@@ -170,9 +172,9 @@ def _kept(carried: CarriedOut, rows: ManifestRows, scan: Scan) -> Decision | Non
 
 
 def _round_of(scan: Scan) -> Round:
-    losses = [each for split in scan.splits for each in scan.of_classes(split)]
-    finite = [(each.mean_loss, each.scored - each.not_finite) for each in losses if math.isfinite(each.mean_loss)]
-    counted, scored = sum(n for _, n in finite), sum(each.scored for each in losses)
+    losses = [row for split in scan.splits for row in scan.of_classes(split)]
+    finite = [(row.mean_loss, row.scored - row.not_finite) for row in losses if math.isfinite(row.mean_loss)]
+    counted, scored = sum(n for _, n in finite), sum(row.scored for row in losses)
     return Round(
         started=scan.started,
         generation=scan.generation,
@@ -180,16 +182,16 @@ def _round_of(scan: Scan) -> Round:
         scanned=sum(scan.scored.values()),
         unreadable=len(scan.unreadable),
         mean_loss=sum(loss * n for loss, n in finite) / counted if counted else math.nan,
-        predicted_otherwise=sum(each.predicted_otherwise for each in losses) / scored if scored else math.nan,
+        predicted_otherwise=sum(row.predicted_otherwise for row in losses) / scored if scored else math.nan,
     )
 
 
-def _counted(each: Round, end: str, rows: Iterable[Decision], changed: Iterable[str]) -> Round:
-    """A round with what was found and changed from its scan on until `end`; empty for no end."""
-    first, last = _moment(each.finished), _moment(end) if end else math.inf
+def _counted(item: Round, end: str, rows: Iterable[Decision], changes: Iterable[str]) -> Round:
+    """Count the decisions, and the times of changes, from the end of a scan up to `end`; an empty `end` is open."""
+    first, last = _moment(item.finished), _moment(end) if end else math.inf
     latest = {(row.path, row.sha256): row.action for row in rows if first <= _moment(row.decided_at) < last}
     found = sum(action in (Action.DELETE, Action.RELABEL) for action in latest.values())
-    return replace(each, found=found, changed=sum(first <= _moment(time) < last for time in changed))
+    return replace(item, found=found, changed=sum(first <= _moment(time) < last for time in changes))
 
 
 def _moment(text: str) -> float:
@@ -198,11 +200,11 @@ def _moment(text: str) -> float:
     try:
         return parse_time(text).timestamp()
     except (ValueError, AttributeError, TypeError) as error:
-        raise CleanerError(f"the time is {text!r}; one such as 2026-01-31T12:00:00Z is expected") from error
+        raise CleanerError(f"the time is {text!r}; expected one such as 2026-01-31T12:00:00Z") from error
 
 
 def _write(folder: Path, rounds: Sequence[Round]) -> None:
-    write_whole(folder / HISTORY, "".join(json.dumps(asdict(each)) + "\n" for each in rounds))
+    write_whole(folder / HISTORY, "".join(json.dumps(asdict(item)) + "\n" for item in rounds))
 
 
 def _stored(folder: Path) -> list[Round]:
@@ -212,7 +214,7 @@ def _stored(folder: Path) -> list[Round]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise CleanerError(f"{str(path)!r} is no history of scans: {error}; delete it to begin a new one") from error
+        raise CleanerError(f"{str(path)!r} is not a history of scans: {error}; delete it to start a new one") from error
 
 
 def _parsed(text: str) -> Iterator[Round]:

@@ -1,9 +1,8 @@
-"""The scan folder's files: replaced all together, by one process at a time.
+"""The files of a scan folder, replaced as a whole, by one process at a time.
 
-The files of a new scan are written to a hidden folder inside the scan folder. `scan.json` then names them, which
-commits the scan; before that the old scan is the one that is read. The files are moved into place last. A process that
-is killed on the way leaves either the old scan or the new one: readers take each file from the hidden folder while it
-is there, and the next writer finishes the move.
+The files of a new scan are written to a hidden folder inside the scan folder. Writing `scan.json`, which names that
+folder, commits the scan; then the files are moved into place. A process that is killed leaves either the old scan or
+the new one: readers look into the hidden folder first, and the next writer finishes the move.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ DESCRIPTION = "scan.json"
 _STAGE = ".scan-"
 _LOCK = ".scan.lock"
 _HOLDER = ".scan.holder"
-# A folder of old drawings, before it is removed.
+# Old drawings, until they are removed.
 _REPLACED = ".replaced"
 
 
@@ -45,7 +44,7 @@ class ScanFiles:
 
     Attributes:
         folder: the scan folder.
-        generation: a random number in hexadecimal digits, which `scan.json` names; empty in a folder of version 0.1.
+        generation: a random number in hexadecimal digits, stored in `scan.json`; empty in a folder of version 0.1.
     """
 
     folder: Path
@@ -58,11 +57,11 @@ class ScanFiles:
 
     @property
     def drawn_in(self) -> Path:
-        """The folder in which the folder of drawings is, for `drawn_file`."""
+        """The folder to pass to `drawn_file`."""
         return self.stage if (self.stage / "drawn").is_dir() else self.folder
 
     def open(self, name: str) -> TextIO:
-        """Open a CSV file to read it.
+        """Open a CSV file for reading.
 
         Raises:
             OSError: it cannot be opened.
@@ -73,16 +72,16 @@ class ScanFiles:
             return open(self.folder / name, encoding="utf-8", newline="")
 
     def has(self, name: str) -> bool:
-        """Whether there is a file of this name."""
-        # In this order, since a file can be moved between the two looks.
+        """Return whether a file of this name exists."""
+        # In this order, since the file can be moved between the two checks.
         return (self.stage / name).exists() or (self.folder / name).exists()
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Read several files that must belong together.
+        """Check that files read in this context belong to the same scan.
 
         Raises:
-            ReplacedScanError: another scan was committed before the end.
+            ReplacedScanError: another scan was committed meanwhile.
         """
         try:
             yield
@@ -95,7 +94,7 @@ class ScanFiles:
             )
 
     def make(self, name: str) -> None:
-        """Make a folder in a scan that is not committed yet, to replace the one of this name."""
+        """Make a folder in a scan that is not committed yet."""
         (self.stage / name).mkdir(parents=True)
 
     def write(self, name: str, data: str | bytes | Iterable[str]) -> None:
@@ -112,21 +111,21 @@ class ScanFiles:
         """Make this the scan of the folder.
 
         Args:
-            description: the text of `scan.json`, which names this generation.
+            description: the text of `scan.json`, with this generation.
 
         Raises:
-            OSError: it cannot be written. The folder holds the old scan or the new one.
+            OSError: it cannot be written; the folder holds the old scan or the new one.
         """
-        sync_folder(self.folder)  # the hidden folder must be there after a power cut if scan.json names it
+        sync_folder(self.folder)  # after a power cut, scan.json must not name a missing folder
         write_whole(self.folder / DESCRIPTION, description)
         self.move()
         _discard(self.folder, self.generation)
 
     def move(self) -> None:
-        """Move the files of a committed scan into place, as far as that is not done.
+        """Move the remaining files of a committed scan into place.
 
         Raises:
-            OSError: one cannot be moved. It can still be read where it is.
+            OSError: a file cannot be moved; it stays readable.
         """
         if not self.stage.is_dir():
             return
@@ -134,7 +133,7 @@ class ScanFiles:
             if staged.name.startswith("."):
                 continue
             place = self.folder / staged.name
-            if place.is_dir():  # the drawings; a folder cannot replace one that holds something
+            if place.is_dir():  # the drawings; a rename cannot replace a folder with files
                 os.replace(place, self.stage / _REPLACED)
             os.replace(staged, place)
         sync_folder(self.folder)
@@ -146,9 +145,9 @@ class ScanFiles:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[ScanFiles]:
-    """Hold a scan folder for a new scan, and give the place for its files.
+    """Lock a scan folder for a new scan, and yield the new scan's files.
 
-    The lock ends with the process. What an earlier process left half done is finished or removed.
+    The lock ends with the process. An unfinished write of an earlier process is completed or removed.
 
     Raises:
         CleanerError: another scan is being written to the folder.
@@ -164,7 +163,7 @@ def writing(folder: Path) -> Iterator[ScanFiles]:
         yield files
     finally:
         if not files._is_committed():
-            shutil.rmtree(files.stage, ignore_errors=True)  # the next writer would remove it as well
+            shutil.rmtree(files.stage, ignore_errors=True)  # else the next writer removes it
         (folder / _HOLDER).unlink(missing_ok=True)
         if is_new and os.listdir(folder) == [_LOCK]:
             (folder / _LOCK).unlink()
@@ -173,36 +172,30 @@ def writing(folder: Path) -> Iterator[ScanFiles]:
 
 
 def _locked(folder: Path) -> FileLock:
-    """The lock of a scan folder, acquired.
-
-    Raises:
-        CleanerError: another process or thread has it.
-    """
+    """Return the acquired lock of a scan folder; raises `CleanerError` if another process or thread has it."""
     lock = FileLock(folder / _LOCK)
-    refusal = CleanerError(
-        f"another scan is being written to {str(folder)!r}{_holder(folder)}; wait until it has finished, or give "
-        "another folder"
-    )
+    holder = f"another scan is being written to {str(folder)!r}{_holder(folder)}"
+    refusal = CleanerError(f"{holder}; wait until it has finished, or give another folder")
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise refusal from error
-    if not (folder / _LOCK).exists():  # a scan that failed has just removed its new folder
+    if not (folder / _LOCK).exists():  # a failed scan has just removed its new folder
         lock.release()
         raise refusal
     return lock
 
 
 def is_work_file(name: str) -> bool:
-    """Whether a name in a scan folder is one of those that writing a scan needs for a while."""
+    """Return whether a name in a scan folder is that of a temporary file of a writer."""
     return name.startswith(_STAGE) or name in (_LOCK, _HOLDER)
 
 
 def _recover(folder: Path) -> None:
-    """Finish what a killed process had committed, and remove what it had not."""
+    """Complete the scan that a killed process had committed, and remove one that it had not."""
     generation = _generation_of(folder)
     if generation is None and (folder / DESCRIPTION).exists():
-        return  # it is damaged, and may be mended: it could name any of the hidden folders
+        return  # a damaged scan.json can be repaired, and could name any of the hidden folders
     if generation:
         ScanFiles(folder, generation).move()
     _discard(folder, generation)
@@ -218,19 +211,19 @@ def _discard(folder: Path, generation: str | None) -> None:
 
 
 def _generation_of(folder: Path) -> str | None:
-    """The generation that `scan.json` names; None where that cannot be told."""
+    """Return the generation in `scan.json`; None if it cannot be read."""
     try:
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         return str(description.get("generation", ""))
     except (OSError, ValueError, RecursionError, AttributeError):
-        return None  # `load` says what is wrong with the file
+        return None  # `load` reports the error
 
 
 def _holder(folder: Path) -> str:
-    """Who writes to the folder, for a message; empty where that is not known."""
+    """Return who writes to the folder, for a message; empty if unknown."""
     try:
         with open(folder / _HOLDER, encoding="utf-8", errors="replace") as file:
             text = file.read(200)
     except OSError:
-        return ""  # it has just begun, or has just ended
+        return ""  # the writer has just started or ended
     return f" by {text}" if text else ""

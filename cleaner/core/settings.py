@@ -1,4 +1,4 @@
-"""Small files in the folder of a user's settings, believed only where nobody else could have written them."""
+"""Small files in the folder of a user's settings, trusted only if nobody else could have written them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from cleaner.core.files import remove_leftovers, write_whole
 
 __all__ = ["journal_key", "read_own", "settings_file", "write_own"]
 
-_LARGEST = 1 << 20
+_MAX_BYTES = 1 << 20
 _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 _READABLE = stat.S_IRGRP | stat.S_IROTH
 _KEY_DIGITS = 64
 
 
 def settings_file(name: str) -> Path:
-    """The path of a file in `cleaner/` in the folder of the user's settings.
+    """Return the path of a file in `cleaner/` in the folder of the user's settings.
 
     Raises:
-        OSError: the system does not say which folder that is.
+        OSError: the system names no such folder.
     """
     variable, usual = ("APPDATA", "AppData/Roaming") if os.name == "nt" else ("XDG_CONFIG_HOME", ".config")
     folder = Path(os.environ.get(variable, ""))
@@ -36,30 +36,30 @@ def settings_file(name: str) -> Path:
 
 
 def read_own(path: Path, others: int = _WRITABLE) -> bytes:
-    """Read a file of settings; empty where there is none.
+    """Read a file of settings; empty if there is none.
 
     Args:
         path: the file.
-        others: the permissions that nobody else may have on it.
+        others: the permissions that no other user may have on it.
 
     Raises:
-        ValueError: somebody else could have written it, or it is torn, too large or no plain file.
+        ValueError: another user could have written it, or it is torn, too large or no regular file.
         OSError: it cannot be read.
     """
     try:
-        # Not to wait, should it be a pipe.
+        # O_NONBLOCK: opening a pipe must not wait.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
         return b""
     with os.fdopen(handle, "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise ValueError(f"{str(path)!r} is no plain file; delete it")
+            raise ValueError(f"{str(path)!r} is no regular file; delete it")
         _check_is_own(path.parent, os.stat(path.parent), _WRITABLE)
         _check_is_own(path, status, others)
-        data = file.read(_LARGEST + 1)
-    if len(data) > _LARGEST or not data.endswith(b"\n"):
-        raise ValueError(f"{str(path)!r} is torn or larger than {_LARGEST} bytes; delete it")
+        data = file.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES or not data.endswith(b"\n"):
+        raise ValueError(f"{str(path)!r} is torn or larger than {_MAX_BYTES} bytes; delete it")
     return data
 
 
@@ -75,14 +75,14 @@ def write_own(path: Path, data: bytes) -> None:
 
 
 def journal_key(make: bool) -> bytes:
-    """Return the key that signs this user's journals; empty where there is none.
+    """Return the key that signs this user's journals; empty if there is none.
 
     Args:
-        make: whether to make a key where there is none.
+        make: make a key if there is none.
 
     Raises:
-        ValueError: somebody else could know or have written it, or it is no key.
-        OSError: it cannot be read or made.
+        ValueError: another user could know or have written the key, or the file holds no key.
+        OSError: the key cannot be read or made.
     """
     path = settings_file("journal-key")
     key = _read_key(path)
@@ -105,7 +105,7 @@ def _read_key(path: Path) -> bytes:
 
 
 def _check_is_own(path: Path, status: os.stat_result, others: int) -> None:
-    # Windows keeps such folders to their user by itself.
+    # Windows restricts such folders to their user.
     if os.name != "nt" and (status.st_uid != os.geteuid() or status.st_mode & others):
         what = "read or write" if others & _READABLE else "write to"
-        raise ValueError(f"{str(path)!r} belongs to somebody else, or others may {what} it; make it yours alone")
+        raise ValueError(f"{str(path)!r} belongs to another user, or others may {what} it; restrict it to your user")

@@ -1,7 +1,7 @@
-"""Which decisions stand for the files of a scan as they are now.
+"""The decisions that are valid for the files of a scan as they are now.
 
-A decision is about the bytes and the label that the reviewer saw. In a later round another file may lie at the same
-path, and the same file at another path or with another label.
+A decision is about the bytes and the label that the reviewer saw. In a later round the path may hold another file, and
+the file may have another path or label.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from cleaner.core.tasks import MULTI_LABEL, OTHER, join_labels, split_labels
 
 __all__ = ["Standing", "Verdict", "has_bytes_of"]
 
-# Seconds by which the clocks of the file system and of the reviewer's process may differ.
-_CLOCKS = 2.0
+# Maximum difference in seconds between the clocks of the file system and of the reviewer's process.
+_CLOCK_TOLERANCE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What stands for one file.
+    """The valid decision about one file.
 
     Attributes:
-        decision: the decision, in terms of the label that the sample carries now; None for undecided.
-        note: why an earlier decision does not stand, or where it comes from; empty where there is nothing to say.
+        decision: the decision, in terms of the current label of the sample; None for undecided.
+        note: why an earlier decision is not valid, or where the decision comes from; may be empty.
     """
 
     decision: Decision | None
@@ -42,13 +42,13 @@ class Verdict:
 
 
 class Standing(Mapping[str, Decision]):
-    """The decisions that stand for the samples of a scan, by path.
+    """The valid decisions about the samples of a scan, by path.
 
     Args:
-        samples: one sample for each path of the scan.
+        samples: one sample per path of the scan.
         task, label_delim: of the scan.
         root: the dataset's folder.
-        folder: the scan folder, whose journals say what was carried out.
+        folder: the scan folder, whose journals list the applied decisions.
 
     Attributes:
         trouble: why the journals could not be read; empty if they could.
@@ -61,7 +61,7 @@ class Standing(Mapping[str, Decision]):
         self._root = root
         self._folder = folder
         self._rows = ManifestRows("")
-        self._taken = 0
+        self._n_read = 0
         self._journals: tuple[tuple[str, int], ...] | None = None
         self._carried: dict[tuple[str, str, str, str], CarriedOut] = {}
         self._arrived: dict[str, CarriedOut] = {}
@@ -79,27 +79,27 @@ class Standing(Mapping[str, Decision]):
         return len(self._decisions)
 
     def note(self, path: str) -> str:
-        """Why an earlier decision about a path does not stand, or where the one that stands comes from."""
+        """Return why an earlier decision about a path is not valid, or where the valid one comes from."""
         return self._notes.get(path, "")
 
     @property
     def history(self) -> str:
-        """Say how many of the decisions were carried out, and when; empty for none."""
+        """How many of the decisions were applied, and when; empty for none."""
         return carried_out_note(each for key, each in self._carried.items() if self._is_latest(key))
 
-    def take_in(self, rows: ManifestRows) -> None:
-        """Take in the rows of the manifest that came since, or all of them where the file or a journal changed."""
+    def update(self, rows: ManifestRows) -> None:
+        """Read the new rows of the manifest, or all rows if the file or a journal changed."""
         if self._read_journals() or rows is not self._rows:
-            self._rows, self._taken = rows, rows.count
+            self._rows, self._n_read = rows, rows.count
             self._decisions.clear()
             self._notes.clear()
-            self.look_again(path for path in self._samples if rows.of(path) or path in self._arrived)
+            self.refresh(path for path in self._samples if rows.all_for(path) or path in self._arrived)
         else:
-            self.look_again(dict.fromkeys(rows.row(number).path for number in range(self._taken, rows.count)))
-            self._taken = rows.count
+            self.refresh(dict.fromkeys(rows.row(number).path for number in range(self._n_read, rows.count)))
+            self._n_read = rows.count
 
-    def look_again(self, paths: Iterable[str]) -> None:
-        """Hold the decisions about some paths against their files as they are now."""
+    def refresh(self, paths: Iterable[str]) -> None:
+        """Compare the decisions about these paths with their files as they are now."""
         for path in paths:
             sample = self._samples.get(path)
             if sample is None:
@@ -122,9 +122,9 @@ class Standing(Mapping[str, Decision]):
             found = carried_out(self._folder, self._root)
             self.trouble = ""
         except CleanerError as error:
-            found, self.trouble = [], f"What was carried out before is not known: {error}"
-        self._carried = {each.decision: each for each in found}
-        self._arrived = {each.target: each for each in found if each.new_label and each.sha256}
+            found, self.trouble = [], f"Earlier applied decisions are unknown: {error}"
+        self._carried = {change.decision: change for change in found}
+        self._arrived = {change.target: change for change in found if change.new_label and change.sha256}
         return True
 
     def _is_latest(self, key: tuple[str, str, str, str]) -> bool:
@@ -140,45 +140,44 @@ class Standing(Mapping[str, Decision]):
         return verdict
 
     def _of_own_path(self, decision: Decision, sample: Sample) -> Verdict:
-        """Judge a decision about the path of a sample."""
+        """Return the verdict on a decision about the path of a sample."""
         carried = self._carried.get(decision_key(decision))
         same = has_bytes_of(decision, self._root, sample.path)
         if same is None:
             return Verdict(decision, f"carried out on {carried.at[:10]}" if carried else "")
         if not same:
-            return Verdict(None, f"{_said(decision)} about another file, which lay here then")
+            return Verdict(None, f"{_described(decision)} about another file that was here")
         if carried and carried.sha256:
-            return Verdict(None, f"{_said(decision)}, which was carried out on {carried.at[:10]}; it is here again")
+            return Verdict(None, f"{_described(decision)}, carried out on {carried.at[:10]}; the file is here again")
         label = self._label_of(sample)
         if not decision.label or self._is_same(decision.label, label):
             return Verdict(decision, f"carried out on {carried.at[:10]}" if carried else "")
         if decision.action is Action.RELABEL and self._is_same(decision.new_label, label):
             return self._kept_as_relabelled(decision, sample)
-        return Verdict(None, f"{_said(decision)} when its label was {decision.label!r}")
+        return Verdict(None, f"{_described(decision)} when its label was {decision.label!r}")
 
     def _of_arrived(self, arrived: CarriedOut, sample: Sample) -> Verdict:
-        """Judge the decision that had a file moved to the path of a sample."""
-        rows = [row for row in self._rows.of(arrived.decision[0]) if decision_key(row) == arrived.decision]
+        """Return the verdict on the decision that moved a file to the path of a sample."""
+        rows = [row for row in self._rows.all_for(arrived.decision[0]) if decision_key(row) == arrived.decision]
         if not rows or not self._is_same(arrived.new_label, self._label_of(sample)):
             return Verdict(None)
-        # An apply moves only the file decided about, so its hash is the one in its journal.
+        # An apply moves only the file that the decision is about, whose hash is in the journal.
         if has_bytes_of(replace(rows[-1], sha256=arrived.sha256), self._root, sample.path) is not True:
             return Verdict(None)
         return self._kept_as_relabelled(rows[-1], sample)
 
     def _kept_as_relabelled(self, decision: Decision, sample: Sample) -> Verdict:
-        """Let a relabel stand as a keep of its new label, unless the model disagrees more with that one."""
+        """Turn an applied relabel into a keep, unless the model disagrees with the new label even more."""
         note = f"relabelled from {decision.label!r}{_by(decision)}"
         worse = isfinite(sample.loss) and isfinite(decision.loss) and sample.loss > decision.loss
         if worse and self._task != MULTI_LABEL:
-            return Verdict(
-                None, f"{note}; the model disagrees more than before ({sample.loss:.2f}, {decision.loss:.2f})"
-            )
+            losses = f"{sample.loss:.2f}, {decision.loss:.2f}"
+            return Verdict(None, f"{note}; the model disagrees more than before ({losses})")
         kept = replace(decision, path=sample.path, action=Action.KEEP, label=self._label_of(sample), new_label="")
         return Verdict(kept, note)
 
     def _is_decided_since(self, arrived: CarriedOut) -> bool:
-        rows = self._rows.of(arrived.target)
+        rows = self._rows.all_for(arrived.target)
         return bool(rows) and _moment(rows[-1].decided_at) > _moment(arrived.at)
 
     def _label_of(self, sample: Sample) -> str:
@@ -193,41 +192,41 @@ class Standing(Mapping[str, Decision]):
 
 
 def has_bytes_of(decision: Decision, root: Path, path: str) -> bool | None:
-    """Whether the file at a path has the bytes that a decision was about; None where there is no file.
+    """Return whether the file at a path has the bytes that a decision is about; None if there is no file.
 
-    Where neither the file nor a folder above it changed since the decision, it is not read. One that was decided
-    without a hash by hand counts as the same file; one that the page could not read does not once it can be read.
+    A file is read only if it, or a folder above it, changed since the decision. A row without hash and time, which a
+    person added, matches any file. A decision about an unreadable file matches until the file can be read.
     """
     file = root / path
     try:
         status = os.stat(file)
         if not decision.sha256 and not decision.decided_at:
             return True
-        if decision.decided_at and _last_change(root, path) + _CLOCKS < _moment(decision.decided_at):
+        if decision.decided_at and _last_change(root, path) + _CLOCK_TOLERANCE < _moment(decision.decided_at):
             return True
         return _sha256(file, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns) == decision.sha256
     except FileNotFoundError:
         return None
     except OSError:
-        return not decision.sha256  # unreadable then, and now
+        return not decision.sha256  # still unreadable
 
 
 def _last_change(root: Path, path: str) -> float:
-    """When a file, or a folder or link on the way to it, was last changed, moved or put there."""
+    """Return when a file, or a folder or link on the way to it, was last changed or moved."""
     places = [root, *(root / "/".join(path.split("/")[:n]) for n in range(1, path.count("/") + 2))]
-    found = [status for place in places for status in (os.stat(place), os.lstat(place))]
-    return max(max(status.st_mtime, status.st_ctime) for status in found)
+    statuses = [status for place in places for status in (os.stat(place), os.lstat(place))]
+    return max(max(status.st_mtime, status.st_ctime) for status in statuses)
 
 
 def _versions(folder: Path) -> Iterator[tuple[str, int]]:
     for file in folder.glob("journal-*.jsonl"):
-        with suppress(FileNotFoundError):  # removed just now
+        with suppress(FileNotFoundError):  # removed meanwhile
             yield file.name, file.stat().st_mtime_ns
 
 
 @lru_cache(maxsize=1 << 16)
 def _sha256(file: Path, *_version: int) -> str:
-    """Hash a file once for each of its versions: a page asks again every few seconds."""
+    """Return the hash of a file, cached per version since a page asks every few seconds."""
     return sha256_of(file)
 
 
@@ -240,6 +239,6 @@ def _by(decision: Decision) -> str:
     return who + (f" on {decision.decided_at[:10]}" if decision.decided_at else "")
 
 
-def _said(decision: Decision) -> str:
+def _described(decision: Decision) -> str:
     what = f"{decision.action} {decision.new_label}".strip()
     return f"decided {what!r}{_by(decision)}"

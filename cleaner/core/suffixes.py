@@ -1,15 +1,17 @@
-"""Suffixes of file names: which are those of images, which those of other known kinds, and counts of all others."""
+"""Suffixes of file names: those of images, those of other known kinds, and counts of unknown ones."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 
-__all__ = ["IMAGE_SUFFIXES", "OTHER_SUFFIXES", "SuffixCounts", "as_text", "suffix_of"]
+from cleaner.core.errors import CleanerError
 
-# Fixed here, as Python's own table depends on the system and on who has called mimetypes.init(). These are the suffixes
-# of everything that Pillow opens and all that fastai's `get_image_files` lists where the system's tables are full. A
-# file in a format that is not opened is an entry in unreadable.csv, with the reason.
+__all__ = ["IMAGE_SUFFIXES", "OTHER_SUFFIXES", "SuffixCounts", "as_text", "check_counts", "suffix_of"]
+
+# Fixed here because Python's own table depends on the system and on earlier calls of mimetypes.init(). The list has all
+# suffixes that Pillow opens and that fastai's `get_image_files` can list. A file in a refused format is listed in
+# unreadable.csv, with the reason.
 _IMAGES = """
     apng avci avcs avif avifs azv b16 blp bmp btf btif bw cdr cdt cgm cpt cr2 crw cur dcx dds dib djv djvu dpx drle dwg
     dxf emf erf exr fbs fit fits flc fli fpx fst ftc fts ftu gbr gif hdr heic heics heif heifs hej2 hif hsj2 icb icns
@@ -33,30 +35,42 @@ IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _IMAGES.split())
 """Suffixes of image files, in lower case."""
 
 OTHER_SUFFIXES = frozenset(f".{suffix}" for suffix in _OTHERS.split())
-"""Suffixes of other kinds of files, which nobody takes for images, in lower case."""
+"""Suffixes of other kinds of files, in lower case."""
 
-_MOST = 100
-_LONGEST = 20
-_MANY = "other suffixes"
+_MAX_SUFFIXES = 100
+_MAX_LENGTH = 20
+_OTHER = "other suffixes"
 
 
 class SuffixCounts(dict[str, int]):
-    """How many files have each suffix; the empty one is that of files without. Holds at most `_MOST` suffixes."""
+    """Number of files per suffix, for at most `_MAX_SUFFIXES` suffixes; the empty suffix counts files without one."""
 
     def add(self, path: str) -> None:
         """Count a file."""
         suffix = suffix_of(path)
-        if suffix not in self and (len(self) >= _MOST or len(suffix) > _LONGEST or not suffix.isprintable()):
-            suffix = _MANY
+        is_new = suffix not in self
+        if is_new and (len(self) >= _MAX_SUFFIXES or len(suffix) > _MAX_LENGTH or not suffix.isprintable()):
+            suffix = _OTHER
         self[suffix] = self.get(suffix, 0) + 1
 
 
+def check_counts(counts: Mapping[str, int], field: str) -> None:
+    """Check that each suffix has a count; `field` names the counts in the error.
+
+    Raises:
+        CleanerError: a count is not a whole number of at least 1.
+    """
+    for suffix, count in counts.items():
+        if not isinstance(suffix, str) or isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise CleanerError(f"{field} has {count!r} for {suffix!r}; expected a whole number of at least 1")
+
+
 def suffix_of(path: str) -> str:
-    """The suffix of a file name in lower case, with its dot; empty if there is none."""
+    """Return the suffix of a file name in lower case, with its dot; empty if there is none."""
     return os.path.splitext(path)[1].lower()
 
 
 def as_text(counts: Mapping[str, int]) -> str:
-    """Counts of suffixes for people, the most frequent first, such as `3 .heix, 1 without a suffix`."""
+    """Return counts as text, most frequent suffix first, such as `3 .heix, 1 without a suffix`."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{n} {suffix or 'without a suffix'}" for suffix, n in ordered)

@@ -99,8 +99,8 @@ class Version:
     def __post_init__(self) -> None:
         check_sha256(self, "sha256")
         check_whole(self, "size")
-        check_whole(self, "modified", least=-(2**63), most=2**63 - 1)
-        check_whole(self, "mode", most=0o7777)
+        check_whole(self, "modified", minimum=-(2**63), maximum=2**63 - 1)
+        check_whole(self, "mode", maximum=0o7777)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
-"""Counts over every sample of a scan: the sparse confusion counts, and of each class the losses.
+"""Counts over all samples of a scan: sparse confusion counts, and the losses of each class.
 
-All of it is whole numbers, so that neither the batches nor the order of shards change anything: a loss is added up in
-millionths, and counted in the bin of a histogram.
+All sums are whole numbers (losses are added in units of 2**-20), so they depend neither on batches nor on shards.
 """
 
 from __future__ import annotations
@@ -15,21 +14,21 @@ import numpy.typing as npt
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import LOSS_EDGES, ScoredBatch
 
-__all__ = ["LARGEST_LOSS", "ClassTally", "ConfusionCell", "Tally"]
+__all__ = ["MAX_LOSS", "ClassTally", "ConfusionCell", "Tally", "check_indices"]
 
-_UNITS = 1 << 20  # of one nat
-LARGEST_LOSS = float(1 << 20)
-"""A loss beyond this counts as this in a mean, so that the sum of eight million of them is still a 64-bit integer."""
+_UNITS = 1 << 20  # per nat
+MAX_LOSS = float(1 << 20)
+"""Losses are clipped to this in a mean, so that the sum of eight million of them fits a 64-bit integer."""
 _EDGES = np.array(LOSS_EDGES)
 _NOT_FINITE = len(LOSS_EDGES) + 1  # the bin after the last
 _BINS = _NOT_FINITE + 1
 
-# So many samples are counted at once: counting sorts all cells, so it must be worth it.
+# Samples counted at once; large, because counting sorts all cells.
 _RECENT = 1 << 19
 
 
 class ConfusionCell(NamedTuple):
-    """That `n` samples of class `label` were predicted as class `predicted`; both are indices into the vocabulary."""
+    """Number `n` of samples of class `label` predicted as class `predicted`, as indices into the vocabulary."""
 
     label: int
     predicted: int
@@ -37,7 +36,7 @@ class ConfusionCell(NamedTuple):
 
 
 class ClassTally(NamedTuple):
-    """Of all `scored` samples of class `label`, an index into the vocabulary; fields as in `records.ClassLosses`."""
+    """Counts of all samples of class `label`, an index into the vocabulary; fields as in `records.ClassLosses`."""
 
     label: int
     scored: int
@@ -48,7 +47,7 @@ class ClassTally(NamedTuple):
 
 
 class Tally:
-    """The counts of a stream of scored samples; memory grows with the number of classes and of non-zero cells.
+    """The counts of a stream of scored samples; memory grows with the classes and the non-zero cells.
 
     Args:
         n_classes: number of classes, at least 1.
@@ -59,18 +58,18 @@ class Tally:
 
     def __init__(self, n_classes: int) -> None:
         if n_classes < 1:
-            raise CleanerError(f"got {n_classes} classes; at least 1 is needed")
+            raise CleanerError(f"expected at least 1 class, got {n_classes}")
         self.n_classes = n_classes
         self.scored = 0
         self.unreadable = 0
-        # The cells that were counted, sorted, and the cell of each sample that came since.
+        # The counted cells, sorted, and the cells of later samples, whose untouched pages cost no memory.
         self._cells = self._counts = np.empty(0, np.int64)
-        self._recent = np.empty(_RECENT, np.int64)  # whose pages cost no memory before they are used
+        self._recent = np.empty(_RECENT, np.int64)
         self._losses = np.empty(_RECENT, np.float64)
         self._sums = np.zeros(n_classes, np.int64)
         self._bins = np.zeros((n_classes, _BINS), np.int64)
         self._filled = 0
-        # Cells and counts that were merged and not added up yet, and how many.
+        # Merged cells and counts that are not added up yet, and how many.
         self._merged: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
         self._waiting = 0
 
@@ -80,28 +79,24 @@ class Tally:
         Raises:
             CleanerError: a label or a prediction is not the index of a class.
         """
-        for name, indices in (("labels", batch.labels), ("predictions", batch.predicted)):
-            if len(indices) and (indices.min() < 0 or indices.max() >= self.n_classes):
-                raise CleanerError(
-                    f"{name} from {indices.min()} to {indices.max()} came for {self.n_classes} classes; "
-                    f"0 to {self.n_classes - 1} are accepted"
-                )
+        check_indices("labels", batch.labels, self.n_classes)
+        check_indices("predictions", batch.predicted, self.n_classes)
         cells = batch.labels * self.n_classes + batch.predicted
         for begin in range(0, len(cells), _RECENT):
-            some = cells[begin : begin + _RECENT]
-            if self._filled + len(some) > _RECENT:
+            block = cells[begin : begin + _RECENT]
+            if self._filled + len(block) > _RECENT:
                 self._settle()
-            self._recent[self._filled : self._filled + len(some)] = some
-            self._losses[self._filled : self._filled + len(some)] = batch.losses[begin : begin + _RECENT]
-            self._filled += len(some)
+            free = slice(self._filled, self._filled + len(block))
+            self._recent[free], self._losses[free] = block, batch.losses[begin : begin + _RECENT]
+            self._filled += len(block)
         self.scored += len(batch.labels)
         self.unreadable += len(batch.unreadable)
 
     def merge(self, other: Tally) -> None:
-        """Add the counts of another tally, of other samples.
+        """Add the counts of a tally over other samples.
 
         Raises:
-            CleanerError: the other has another number of classes.
+            CleanerError: the other tally has another number of classes.
         """
         if other.n_classes != self.n_classes:
             raise CleanerError(f"cannot merge counts of {other.n_classes} classes into counts of {self.n_classes}")
@@ -116,7 +111,7 @@ class Tally:
         self.unreadable += other.unreadable
 
     def to_arrays(self) -> dict[str, npt.NDArray[np.int64]]:
-        """The counts as plain arrays for a file; `from_arrays` gives the same counts back."""
+        """Return the counts as plain arrays for a file; `from_arrays` inverts this."""
         self._settle()
         totals = np.array([self.scored, self.unreadable], np.int64)
         sums, bins = self._sums.copy(), self._bins.copy()
@@ -124,7 +119,7 @@ class Tally:
 
     @classmethod
     def from_arrays(cls, n_classes: int, arrays: Mapping[str, npt.NDArray[np.int64]]) -> Tally:
-        """The counts that `to_arrays` gave.
+        """Return the tally from the arrays of `to_arrays`.
 
         Raises:
             CleanerError: the arrays do not fit the number of classes.
@@ -139,13 +134,13 @@ class Tally:
         return tally
 
     def result(self) -> list[ConfusionCell]:
-        """The non-zero cells, by label and predicted class."""
+        """Return the non-zero cells, by label and predicted class."""
         self._settle()
         cells = zip(self._cells.tolist(), self._counts.tolist(), strict=True)
         return [ConfusionCell(cell // self.n_classes, cell % self.n_classes, n) for cell, n in cells]
 
     def classes(self) -> list[ClassTally]:
-        """The classes of which a sample was scored, in the order of the vocabulary."""
+        """Return the counts of all classes with a scored sample, in the order of the vocabulary."""
         self._settle()
         scored = self._bins.sum(axis=1)
         is_right = self._cells // self.n_classes == self._cells % self.n_classes
@@ -160,7 +155,7 @@ class Tally:
         return [ClassTally(*row) for row in rows]
 
     def _settle(self) -> None:
-        """Count what came since the last time."""
+        """Count the samples since the last call."""
         recent, ones = self._recent[: self._filled], np.ones(self._filled, np.int64)
         self._add_losses(recent // self.n_classes, self._losses[: self._filled])
         cells, counts = zip((self._cells, self._counts), (recent, ones), *self._merged, strict=True)
@@ -171,10 +166,21 @@ class Tally:
         finite = np.isfinite(losses)
         bins = np.where(finite, np.searchsorted(_EDGES, losses, side="right"), _NOT_FINITE)
         np.add.at(self._bins.reshape(-1), labels * _BINS + bins, 1)
-        units = np.rint(np.clip(losses[finite], -LARGEST_LOSS, LARGEST_LOSS) * _UNITS).astype(np.int64)
+        units = np.rint(np.clip(losses[finite], -MAX_LOSS, MAX_LOSS) * _UNITS).astype(np.int64)
         np.add.at(self._sums, labels[finite], units)
 
     def _count(self, cells: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> None:
-        """Make of cells with their counts, in any order and several times each, the sorted cells and their sums."""
+        """Sort cells with their counts, and add up the counts of equal cells."""
         self._cells, where = np.unique(cells, return_inverse=True)
         self._counts = np.bincount(where, counts, len(self._cells)).astype(np.int64)
+
+
+def check_indices(name: str, indices: npt.NDArray[np.int64], n_classes: int) -> None:
+    """Check that `indices` are those of classes; `name` names them in the error.
+
+    Raises:
+        CleanerError: an index is not from 0 to `n_classes - 1`.
+    """
+    if len(indices) and (indices.min() < 0 or indices.max() >= n_classes):
+        found = f"{indices.min()} to {indices.max()}"
+        raise CleanerError(f"{name} range from {found}; expected 0 to {n_classes - 1} for {n_classes} classes")

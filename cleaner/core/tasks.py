@@ -1,4 +1,4 @@
-"""What a model was trained for, and label sets as text: how the labels of one image are written into one cell."""
+"""Tasks of models, their vocabularies, and label sets as text in one cell."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ __all__ = [
     "TASKS",
     "check_distinct",
     "check_has_confusion",
+    "check_task",
     "check_vocab",
     "delimiter_for",
     "drawn_file",
@@ -29,33 +30,49 @@ __all__ = [
 ]
 
 SINGLE_LABEL = "single-label"
-"""Each image carries one label; also what a scan is that does not say."""
+"""Each image carries one label; also the task of scans that name none."""
 MULTI_LABEL = "multi-label"
-"""Each image carries any number of labels, and is in the category of every label, carried or not."""
+"""Each image carries any number of labels, and counts as a sample of every label, carried or not."""
 OTHER = "other"
-"""Images carry no labels: segmentation, keypoints, regression. All are in one category."""
+"""Images carry no labels: segmentation, keypoints, regression. All belong to one category."""
 TASKS = (SINGLE_LABEL, MULTI_LABEL, OTHER)
 
 ALL_IMAGES = "all images"
 """The one category of a task without labels."""
 
 DELIMITERS = (";", "|", ",", " ")
-"""What may join the labels of an image in the files of a scan, in the order in which they are tried."""
+"""Delimiters for the labels of an image in the files of a scan, in the order in which they are tried."""
+
+
+def check_task(task: str, label_delim: str, vocab: Iterable[str]) -> None:
+    """Check that a task, its label delimiter and its vocabulary fit each other.
+
+    Raises:
+        CleanerError: the task is unknown, the delimiter is not one of it, or a label contains the delimiter.
+    """
+    if task not in TASKS:
+        raise CleanerError(f"the task is {task!r}; expected one of {', '.join(TASKS)}")
+    accepted = DELIMITERS if task == MULTI_LABEL else ("",)
+    if label_delim not in accepted:
+        raise CleanerError(f"label_delim is {label_delim!r} for the task {task!r}; expected one of {list(accepted)}")
+    bad = [label for label in vocab if label_delim and (label == "" or label_delim in label)]
+    if bad:
+        raise CleanerError(f"the label {bad[0]!r} is empty or contains {label_delim!r}, which joins labels")
 
 
 def check_has_confusion(task: str) -> None:
-    """Check that in scans of a task one label can be taken for another.
+    """Check that scans of a task have a confusion matrix.
 
     Raises:
-        CleanerError: it cannot.
+        CleanerError: the task is not `single-label`.
     """
     if task == MULTI_LABEL:
         raise CleanerError(
-            "nothing is confused in a scan of several labels an image: whether it carries one says nothing of the "
-            "others; scan.classes(split) says how often the model says otherwise of each label"
+            "a multi-label scan has no confusion matrix, since each label is predicted independently; "
+            "scan.classes(split) counts the wrong predictions of each label"
         )
     if task == OTHER:
-        raise CleanerError("nothing is confused in a scan whose images carry no labels; it has losses alone")
+        raise CleanerError("a scan of images without labels has no confusion matrix; it has losses only")
 
 
 def check_vocab(labels: Any, owner: str, min_labels: int = 2) -> tuple[str, ...]:
@@ -99,33 +116,33 @@ def check_distinct(labels: Iterable[str], owner: str) -> None:
 
 
 def delimiter_for(labels: Iterable[str]) -> str:
-    """The first of `DELIMITERS` that no label contains.
+    """Return the first of `DELIMITERS` that no label contains.
 
     Raises:
-        CleanerError: a label is empty, or they contain all of them.
+        CleanerError: a label is empty, or the labels contain all delimiters.
     """
     names = list(labels)
     if "" in names:
-        raise CleanerError("one of the labels is empty, so that no label and this one are the same text; rename it")
+        raise CleanerError("a label is empty and would look like a missing label; rename it")
     for delimiter in DELIMITERS:
         if not any(delimiter in name for name in names):
             return delimiter
-    raise CleanerError(f"the labels contain all of {list(DELIMITERS)}, one of which must join them; rename some labels")
+    raise CleanerError(f"the labels contain all delimiters {list(DELIMITERS)}; rename labels so that one is free")
 
 
 def join_labels(labels: Iterable[str], delimiter: str) -> str:
-    """A label set as text, its labels in the order given; that of no label is the delimiter alone.
+    """Return a label set as text, in the order given; no label gives the delimiter alone.
 
-    So the empty text goes on to say that nothing is known, or that nothing changes.
+    The empty text is left to mean that the labels are unknown or unchanged.
     """
     return delimiter.join(labels) or delimiter
 
 
 def split_labels(text: str, delimiter: str) -> tuple[str, ...]:
-    """The labels of a set that `join_labels` wrote; of the empty text there are none."""
+    """Return the labels in a text of `join_labels`; none for the empty text."""
     return () if text in ("", delimiter) else tuple(text.split(delimiter))
 
 
 def drawn_file(folder: Path, path: str) -> Path:
-    """Where in a scan folder the drawing of an image with its target lies, for tasks without labels."""
+    """Return the file in a scan folder with the drawing of an image and its target, for tasks without labels."""
     return folder / "drawn" / f"{hashlib.sha256(path.encode('utf-8')).hexdigest()}.jpg"

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 __all__ = ["abbreviate", "printable"]
 
-# Control characters (C0, DEL and C1), formats such as the bidi controls, the separators of lines and paragraphs, and
-# halves of characters.
+# Control characters (C0, DEL and C1), format characters such as the bidi controls, separators of lines and paragraphs,
+# and surrogates.
 _ESCAPED = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
-# They join or part letters in Persian, in Indic scripts and in emoji, and are in ordinary names.
+# Zero-width joiners occur in ordinary names: in Persian, in Indic scripts and in emoji.
 _JOINERS = frozenset("\u200c\u200d")
 
 
@@ -21,10 +21,7 @@ def abbreviate(names: Iterable[object], shown: int = 5) -> str:
 
 
 def printable(text: str) -> str:
-    """One line of text, with escapes such as `\\x1b` for all that could steer a terminal or change the order of a line.
-
-    Other characters stay, whatever their script.
-    """
+    """Return text for one line, with characters that could control a terminal escaped, as in `\\x1b`."""
     if text.isprintable():
         return text
     return "".join(c.encode("unicode_escape").decode() if _is_escaped(c) else c for c in text)

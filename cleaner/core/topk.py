@@ -1,4 +1,4 @@
-"""The bounded heaps: of a stream of scored samples, the `k` with the highest loss of each class."""
+"""Bounded heaps that keep the `k` samples with the highest loss of each class."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import numpy.typing as npt
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import ScoredBatch
+from cleaner.core.tally import check_indices
 
 __all__ = ["Kept", "TopLosses"]
 
 
 class Kept(NamedTuple):
-    """A sample that was kept; `predicted` is the index of a class and `confidence` its probability."""
+    """A kept sample; `predicted` is the index of a class and `confidence` its probability."""
 
     path: str
     loss: float
@@ -24,16 +25,15 @@ class Kept(NamedTuple):
 
 
 class TopLosses:
-    """The `k` samples with the highest loss of each of `n_classes` classes, whatever the order they come in.
+    """The `k` samples with the highest loss of each of `n_classes` classes, independent of their order.
 
-    A NaN or infinite loss ranks above every finite one; ties break by path. Memory is bounded by `n_classes * 2 * k`
-    entries: each class has a buffer of `2 * k`, cut back to the best `k` when it is full, and only samples that reach
-    the k-th best loss of the last cut get into it. That makes the cost of a sample a comparison in a vector operation;
-    the Python work is for survivors, of which a class of `n` samples in random order has about `k * log(n / k)`.
+    A NaN or infinite loss ranks above every finite one; ties break by path. Each class has a buffer of `2 * k` entries.
+    A full buffer is cut to its highest `k`, and later samples must reach the lowest loss of the last cut. Most samples
+    cost one comparison in a vector operation; about `k * log(n / k)` of `n` in random order are added in Python.
 
     Args:
         n_classes: number of classes, at least 1.
-        k: how many samples to keep of each class, at least 1.
+        k: number of samples to keep per class, at least 1.
 
     Raises:
         CleanerError: a number is below 1.
@@ -41,56 +41,44 @@ class TopLosses:
 
     def __init__(self, n_classes: int, k: int) -> None:
         if n_classes < 1 or k < 1:
-            raise CleanerError(f"got {n_classes} classes and k={k}; both must be at least 1")
+            raise CleanerError(f"expected at least 1 class and k of at least 1; got {n_classes} classes and k={k}")
         self.n_classes = n_classes
         self.k = k
         capacity = 2 * k
         self._size = [0] * n_classes
         self._threshold = np.full(n_classes, -np.inf)
-        # Untouched pages of np.empty cost no memory, so a large k is free until it is used.
+        # Untouched pages of np.empty cost no memory, so a large k is free until used.
         self._loss = np.empty((n_classes, capacity), np.float64)
         self._predicted = np.empty((n_classes, capacity), np.int32)
         self._confidence = np.empty((n_classes, capacity), np.float32)
         self._paths: list[list[str]] = [[] for _ in range(n_classes)]
 
     def update(self, batch: ScoredBatch) -> None:
-        """Take in a batch.
+        """Add a batch.
 
         Raises:
             CleanerError: a label is not the index of a class.
         """
-        labels = batch.labels
-        if len(labels) == 0:
-            return
-        if labels.min() < 0 or labels.max() >= self.n_classes:
-            raise CleanerError(
-                f"labels from {labels.min()} to {labels.max()} came for {self.n_classes} classes; "
-                f"0 to {self.n_classes - 1} are accepted"
-            )
+        check_indices("labels", batch.labels, self.n_classes)
         reach = self.reached(batch)
         if len(reach):
-            self._add(
-                labels[reach],
-                [batch.paths[i] for i in reach.tolist()],
-                batch.losses[reach],
-                batch.predicted[reach],
-                batch.confidences[reach],
-            )
+            rows = batch.select(reach)
+            self._add(rows.labels, rows.paths, rows.losses, rows.predicted, rows.confidences)
 
     def reached(self, batch: ScoredBatch) -> npt.NDArray[np.intp]:
-        """The positions in a batch of those that are not worse than what was dropped from their class."""
+        """Return the positions in a batch of samples that reach the last cut of their class."""
         return np.flatnonzero(_rankable(batch.losses) >= self._threshold[batch.labels])
 
     def merge(self, other: TopLosses) -> None:
-        """Take in what another one kept of other samples; the order of merges does not matter.
+        """Add the kept samples of heaps over other samples; the order of merges does not matter.
 
         Raises:
-            CleanerError: the other has another number of classes or another `k`.
+            CleanerError: the other heaps have another number of classes or another `k`.
         """
         if (other.n_classes, other.k) != (self.n_classes, self.k):
             raise CleanerError(
                 f"cannot merge heaps of {other.n_classes} classes and k={other.k} "
-                f"into heaps of {self.n_classes} classes and k={self.k}; they must be the same"
+                f"into heaps of {self.n_classes} classes and k={self.k}"
             )
         for label, paths in enumerate(other._paths):
             n = len(paths)
@@ -98,11 +86,11 @@ class TopLosses:
             self._add(np.full(n, label), paths, *(column[label, :n] for column in columns))
 
     def result(self) -> list[list[Kept]]:
-        """For each class the kept samples, highest loss first; at most `k`."""
+        """Return at most `k` kept samples per class, highest loss first."""
         return [self.of_class(label) for label in range(self.n_classes)]
 
     def of_class(self, label: int) -> list[Kept]:
-        """The kept samples of one class, highest loss first; at most `k`."""
+        """Return at most `k` kept samples of one class, highest loss first."""
         self._cut(label)
         n = self._size[label]
         columns = (self._loss, self._predicted, self._confidence)
@@ -115,22 +103,17 @@ class TopLosses:
         return float(self._threshold[label])
 
     def remove(self, paths: Container[str]) -> None:
-        """Drop what is kept of some files, to be scored again.
+        """Drop the samples of these files, to score them again.
 
-        What was dropped earlier does not come back, nor is anything kept that ranks below it: afterwards a class may
-        have fewer than `k` samples, which are still those with the highest losses.
+        Samples below an earlier cut do not come back, so a class may keep fewer than `k`: still its highest losses.
         """
-        for label, own in enumerate(self._paths):
-            # Samples that came in the batch of the last cut can be below what that dropped.
-            reach = _rankable(self._loss[label, : len(own)]) >= self._threshold[label]
-            left = [i for i, path in enumerate(own) if reach[i] and path not in paths]
-            for column in (self._loss, self._predicted, self._confidence):
-                column[label, : len(left)] = column[label, left]
-            self._paths[label] = [own[i] for i in left]
-            self._size[label] = len(left)
+        for label, kept in enumerate(self._paths):
+            # Samples from the batch of the last cut can lie below that cut.
+            reach = _rankable(self._loss[label, : len(kept)]) >= self._threshold[label]
+            self._keep(label, [i for i, path in enumerate(kept) if reach[i] and path not in paths])
 
     def truncated(self, k: int) -> TopLosses:
-        """Heaps of the highest `k` of what is kept here."""
+        """Return new heaps with the highest `k` samples of each class."""
         heaps = TopLosses(self.n_classes, k)
         for label in range(self.n_classes):
             kept = self.of_class(label)[:k]
@@ -143,10 +126,10 @@ class TopLosses:
         return heaps
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """All that is kept, as plain arrays for a file; `from_arrays` gives the same heaps back."""
+        """Return the heaps as plain arrays for a file; `from_arrays` inverts this."""
         sizes = np.array(self._size, np.int64)
         filled = np.arange(2 * self.k) < sizes[:, None]
-        # No path has a NUL in it.
+        # Paths contain no NUL.
         text = "\0".join(path for paths in self._paths for path in paths)
         return {
             "sizes": sizes,
@@ -159,7 +142,7 @@ class TopLosses:
 
     @classmethod
     def from_arrays(cls, n_classes: int, k: int, arrays: Mapping[str, npt.NDArray[Any]]) -> TopLosses:
-        """The heaps that `to_arrays` gave.
+        """Return the heaps from the arrays of `to_arrays`.
 
         Raises:
             CleanerError: the arrays do not fit the number of classes and `k`.
@@ -186,7 +169,7 @@ class TopLosses:
         predicted: npt.NDArray[Any],
         confidences: npt.NDArray[Any],
     ) -> None:
-        """Put samples into the buffers: the paths one by one, the numbers of as many as fit at once."""
+        """Append samples to the buffers: paths one by one, numbers in runs up to the next cut."""
         begin, slots = 0, list[int]()
 
         def write(end: int) -> None:
@@ -206,19 +189,22 @@ class TopLosses:
         write(len(labels))
 
     def _cut(self, label: int) -> None:
-        """Sort the buffer of a class and cut it to the best `k`."""
-        n = self._size[label]
+        """Sort the buffer of a class and cut it to the highest `k`."""
         paths = self._paths[label]
-        rank = _rankable(self._loss[label, :n]).tolist()
-        best = sorted(range(n), key=lambda i: (-rank[i], paths[i]))[: self.k]
+        rank = _rankable(self._loss[label, : len(paths)]).tolist()
+        highest = sorted(range(len(paths)), key=lambda i: (-rank[i], paths[i]))[: self.k]
+        self._keep(label, highest)
+        if len(highest) == self.k:
+            self._threshold[label] = rank[highest[-1]]
+
+    def _keep(self, label: int, positions: list[int]) -> None:
+        """Reduce the buffer of a class to these positions, in this order."""
         for column in (self._loss, self._predicted, self._confidence):
-            column[label, : len(best)] = column[label, best]
-        self._paths[label] = [paths[i] for i in best]
-        self._size[label] = len(best)
-        if len(best) == self.k:
-            self._threshold[label] = rank[best[-1]]
+            column[label, : len(positions)] = column[label, positions]
+        self._paths[label] = [self._paths[label][i] for i in positions]
+        self._size[label] = len(positions)
 
 
 def _rankable(losses: npt.NDArray[np.float64] | np.float64) -> npt.NDArray[np.float64]:
-    """Losses as they rank: whatever is not finite stands above every finite one."""
+    """Replace NaN and infinite losses by infinity, so that they rank highest."""
     return np.where(np.isfinite(losses), losses, np.inf)

@@ -22,17 +22,17 @@ class Cells:
     count: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, cells: Mapping[tuple[str, str], int], vocab: Sequence[str]) -> Cells:
-        """The cells of a scan: `(label, predicted) -> count`."""
+    def from_counts(cls, cells: Mapping[tuple[str, str], int], vocab: Sequence[str]) -> Cells:
+        """Return the cells for counts as in `Scan.cells`, `(label, predicted) -> count`."""
         number = {label: n for n, label in enumerate(vocab)}
         rows = [(number[given], number[other], count) for (given, other), count in cells.items()]
         return cls(*np.array(rows, np.int64).reshape(-1, 3).T)
 
 
 def report(cells: Cells, vocab: Sequence[str]) -> str:
-    """Precision, recall, F1 and support of each class, and their averages; 0.00 where there is nothing to divide by.
+    """Return precision, recall, F1 and support per class and their averages; a score divided by zero is 0.00.
 
-    The scores are computed as in `sklearn.metrics.precision_recall_fscore_support`, so that the last digit is the same.
+    The scores are computed as in `sklearn.metrics.precision_recall_fscore_support`, so that the last digit agrees.
     """
     vocab = list(map(printable, vocab))
     n, is_right = len(vocab), cells.label == cells.predicted
@@ -43,15 +43,15 @@ def report(cells: Cells, vocab: Sequence[str]) -> str:
     lines = [f"{'':>{width}}  " + " ".join(f"{head:>9}" for head in ("precision", "recall", "f1-score", "support")), ""]
     lines += [_line(width, *row) for row in zip(vocab, scores.T, true.astype(np.int64).tolist(), strict=True)]
     lines += ["", f"{'accuracy':>{width}}  {'':>9} {'':>9} {right.sum() / total:>9.2f} {total:>9}"]
-    lines.append(_line(width, "macro avg", np.array([np.average(each) for each in scores]), total))
-    lines.append(_line(width, "weighted avg", np.array([np.average(each, weights=true) for each in scores]), total))
+    lines.append(_line(width, "macro avg", np.array([np.average(row) for row in scores]), total))
+    lines.append(_line(width, "weighted avg", np.array([np.average(row, weights=true) for row in scores]), total))
     return "\n".join([*lines, ""])
 
 
 def ratio(part: npt.NDArray[np.generic], whole: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
-    """`part / whole`, and 0 where there is no whole."""
-    found: npt.NDArray[np.float64] = np.divide(part, whole, out=np.zeros(part.shape), where=whole != 0)
-    return found
+    """Return `part / whole`, with 0 for a division by zero."""
+    quotient: npt.NDArray[np.float64] = np.divide(part, whole, out=np.zeros(part.shape), where=whole != 0)
+    return quotient
 
 
 def _line(width: int, name: str, scores: npt.NDArray[np.float64], support: int) -> str:

@@ -1,1 +1,1 @@
-"""The app: what one scan found is looked at and decided upon; needs the scan folder and the images, never the model."""
+"""The review app, which needs a scan folder and the images but never the model."""

@@ -1,6 +1,6 @@
 """Validation of the messages on a kernel's web socket, before Jupyter's own readers see them.
 
-Those readers believe the counts and offsets of a message: with a count of 10^17 they keep the server busy for ever.
+Those readers trust the counts and offsets in a message: a count of 10^17 keeps the server busy for ever.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ __all__ = ["PROTOCOL", "check_frame", "offered_protocols"]
 PROTOCOL = "v1.kernel.websocket.jupyter.org"
 
 _PARTS = ("header", "parent header", "metadata", "content")
-_MIN_OFFSETS = len(_PARTS) + 2  # the channel's name comes first, and the end of the last part is an offset too
+_MIN_OFFSETS = len(_PARTS) + 2  # plus the start of the channel's name and the end of the last part
 
 
 def check_frame(frame: bytes | str) -> None:
-    """Check a message of the v1 protocol: count, offsets, channel, four JSON objects and any number of buffers.
+    """Check a message of the v1 protocol: count, offsets, channel, four JSON objects, any number of buffers.
 
     Raises:
         CleanerError: the message is malformed.
@@ -41,7 +41,7 @@ def check_frame(frame: bytes | str) -> None:
 
 
 def _read_offsets(frame: bytes) -> tuple[int, ...]:
-    """Read where the parts of a message begin, and where the last one ends."""
+    """Return where the parts of a message begin, and where the last one ends."""
     count = int.from_bytes(frame[:8], "little")
     table_end = 8 * (count + 1)
     if count < _MIN_OFFSETS or table_end > len(frame):

@@ -1,7 +1,7 @@
 """The kernel process of one visitor: ipykernel without its TCP port for the output of child processes.
 
-ipykernel opens that port on the loopback interface whatever transport is configured, and every user of the machine can
-connect to it. The review starts no child processes.
+ipykernel opens that port on the loopback interface with every transport, and every user of the machine can connect to
+it. The review starts no child processes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["main"]
 
 
 class _OutputThread(IOPubThread):
-    """ipykernel's sender of messages, in the state it has where the port for child processes cannot be opened."""
+    """ipykernel's sender of messages, in its state after failing to open the port for child processes."""
 
     def _setup_pipe_in(self) -> None:
         self._pipe_flag = False

@@ -1,4 +1,4 @@
-"""Pages without a kernel: what keeps a visitor from the review, and what to do about it."""
+"""Pages without a kernel, which tell a visitor why the review does not open and what to do."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ class PlainPage:
     Attributes:
         status: HTTP status.
         title: heading.
-        sentences: one paragraph each; `{…}` is filled in by `html`.
+        sentences: one paragraph each; `html` fills in `{…}`.
         link: text of the link; empty for none.
-        is_passed: go on to the link's target at once.
+        is_redirect: open the link's target at once.
     """
 
     status: int
     title: str
     sentences: tuple[str, ...]
     link: str = ""
-    is_passed: bool = False
+    is_redirect: bool = False
 
     def html(self, target: str = "", **values: object) -> str:
-        """Return the page, with a link to `target` and the values that its sentences name."""
+        """Return the page with a link to `target`, and with `values` in its sentences."""
         paragraphs = [f"<p>{escape(sentence.format(**values))}</p>" for sentence in self.sentences]
         if self.link:
             paragraphs.append(f'<a href="{escape(target)}">{escape(self.link)}</a>')
-        go_on = f'<meta http-equiv="refresh" content="0; url={escape(target)}">' if self.is_passed else ""
+        redirect = f'<meta http-equiv="refresh" content="0; url={escape(target)}">' if self.is_redirect else ""
         return (
             '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
             f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(self.title)}</title>'
-            f"{go_on}<style>{_STYLE}</style></head>"
+            f"{redirect}<style>{_STYLE}</style></head>"
             f"<body><main><h1>{escape(self.title)}</h1>{''.join(paragraphs)}</main></body></html>"
         )
 
@@ -57,13 +57,13 @@ FULL = PlainPage(
     503,
     "The review is full",
     (
-        "Open pages of this review: {places}, as many as the server allows.",
+        "Open pages of this review: {max_pages}, as many as the server allows.",
         "Close a page of the review that you do not need, or try again in a minute. Every decision is saved.",
         "The option --max-visitors allows more: ask the person who started the server.",
     ),
     "Try again",
 )
-CONTINUE = PlainPage(200, "Opening the review", ("The review opens in a moment.",), "Open the review", is_passed=True)
+CONTINUE = PlainPage(200, "Opening the review", ("The review opens in a moment.",), "Open the review", is_redirect=True)
 OTHER_SITE = PlainPage(
     403,
     "Open the review yourself",

@@ -15,6 +15,7 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.scan import scan_at
 from cleaner.core.terminal import printable
 from cleaner.review.session import Session
+from cleaner.review.view import check_one_of
 
 if TYPE_CHECKING:
     from traitlets.config import Config
@@ -27,17 +28,14 @@ THEMES = ("light", "dark")
 
 _SCAN_VARIABLE = "CLEANER_SCAN"
 _DATA_VARIABLE = "CLEANER_DATA"
-# A page that is closed ends its kernel; this is for those that cannot say so, such as on a computer that went to sleep.
-_FORGOTTEN_AFTER = 3600
-_LOOK_EVERY = 300
-# Voila's page names style sheets on other machines, which it can do without: the browser is to ask nobody but us.
-_NOBODY_ELSE = "; ".join(
-    (
-        "default-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:",
-        "form-action 'self'",
-        "frame-ancestors 'self'",
-        "object-src 'none'",
-    )
+# A closed page ends its kernel. A page that cannot, as on a computer that went to sleep, loses it after this time.
+_CULL_AFTER = 3600
+_CULL_EVERY = 300
+_MIN_TOKEN = 8
+# Voila's page names style sheets on other servers and works without them; the browser must contact no other server.
+_CONTENT_POLICY = (
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:; form-action 'self'; frame-ancestors 'self'; "
+    "object-src 'none'"
 )
 
 
@@ -56,30 +54,28 @@ def serve(
 
     Args:
         scan: the scan folder.
-        data: the dataset's folder, where it is not at the place at which it was scanned.
+        data: the dataset's folder, if it moved since the scan.
         port: TCP port, 1 to 65535.
-        ip: address to listen on; for any but this machine's own a warning says who can reach it.
-        token: secret that the address must carry, of 8 characters or more; None for a new random one. There is no
-            page without.
+        ip: address to listen on; for an address that other machines can reach, a warning is printed.
+        token: secret in the page's address, 8 characters or more; None for a new random one. The page needs one.
         theme: `light` or `dark`.
         open_browser: open the page in a browser.
-        max_visitors: pages that may be open at once, each with a process of its own of 70 MB or more; None for as many
-            as half of the free memory is enough for. Whoever comes later is told that the review is full.
+        max_visitors: number of pages that may be open at once, each with a process of 70 MB or more; None for as many
+            as half of the free memory allows. Further visitors are told that the review is full.
 
     Raises:
-        CleanerError: the folder holds no scan, the dataset is not there, the manifest makes no sense, the port is
-            taken, or an argument makes no sense.
+        CleanerError: the folder holds no scan, the dataset is missing, the manifest is invalid, the port is taken, or
+            an argument is invalid.
     """
     from cleaner.review.server import Server
     from cleaner.review.visitors import default_max_visitors
 
-    # What would keep the page from opening is found here, where it can be read.
+    # Opening a session here reports on the terminal what would otherwise fail on the page.
     session = Session(scan_at(scan, data))
     for warning in session.manifest.warnings:
         print(f"cleaner: {printable(warning)}", file=sys.stderr)
     _check_token(token)
-    if theme not in THEMES:
-        raise CleanerError(f"the theme is {theme!r}; accepted are {', '.join(THEMES)}")
+    check_one_of("theme", theme, THEMES)
     token = secrets.token_urlsafe(24) if token is None else token
     _check_address(ip, port)
     _check_max_visitors(max_visitors)
@@ -88,7 +84,7 @@ def serve(
     os.environ.update({_SCAN_VARIABLE: os.path.abspath(scan), _DATA_VARIABLE: str(session.scan.root)})
     address = f"http://{_host(ip)}:{port}/?token={quote(token, safe='')}"
     if not _is_this_machine(ip):
-        print(f"cleaner: {_who_can_reach(ip, port)}", file=sys.stderr)
+        print(f"cleaner: {_network_warning(ip, port)}", file=sys.stderr)
     app = Server(config=_settings(port, ip, token, theme, max_visitors))
     app.initialize([str(notebook_path())])
     app.token = Secret(token)
@@ -99,7 +95,7 @@ def serve(
 
 
 class Secret(str):
-    """A text that takes as long to compare whatever it is compared with; Jupyter's server compares tokens by `==`."""
+    """A text that `==` compares in constant time; Jupyter's server compares tokens by `==`."""
 
     __slots__ = ()
 
@@ -117,7 +113,7 @@ def _bytes(text: str) -> bytes:
 
 
 def notebook_path() -> Path:
-    """The notebook that is served: in the package of a wheel, beside it in a checkout.
+    """Return the notebook that is served: in the package of a wheel, beside it in a checkout.
 
     Raises:
         CleanerError: the installation lacks it.
@@ -131,7 +127,7 @@ def notebook_path() -> Path:
 
 
 def review_of_environment() -> Review | Notice:
-    """The app for the scan that `serve` was started with, or why there is none; what the served notebook calls.
+    """Return the app for the scan given to `serve`, or the reason why it cannot open; called by the served notebook.
 
     Raises:
         CleanerError: the notebook was not started by `serve`.
@@ -140,17 +136,12 @@ def review_of_environment() -> Review | Notice:
 
     if _SCAN_VARIABLE not in os.environ:
         raise CleanerError("this notebook is the page of `cleaner serve SCAN`; in a notebook use cleaner.Review(scan)")
+    names = parse_qs(os.environ.get("QUERY_STRING", "")).get("reviewer", [None])  # from `&reviewer=NAME`
     try:
-        return Review(os.environ[_SCAN_VARIABLE], root=os.environ.get(_DATA_VARIABLE), reviewer=_reviewer_of_address())
+        return Review(os.environ[_SCAN_VARIABLE], root=os.environ.get(_DATA_VARIABLE), reviewer=names[-1])
     except (CleanerError, OSError) as error:
-        # Voila shows of an exception no more than that there was one.
+        # Voila would hide the text of an exception.
         return Notice(text=f"The review cannot be shown: {error}")
-
-
-def _reviewer_of_address() -> str | None:
-    """Who reviews, where the page was opened with `&reviewer=NAME`."""
-    names = parse_qs(os.environ.get("QUERY_STRING", "")).get("reviewer")
-    return names[-1] if names else None
 
 
 def _settings(port: int, ip: str, token: str, theme: str, max_visitors: int) -> Config:
@@ -164,47 +155,45 @@ def _settings(port: int, ip: str, token: str, theme: str, max_visitors: int) -> 
     config.Voila.update(
         kernel_websocket_connection_class=KernelConnection,
         tornado_settings={
-            "headers": {"Content-Security-Policy": _NOBODY_ELSE},
+            "headers": {"Content-Security-Policy": _CONTENT_POLICY},
             "xsrf_cookie_kwargs": {"samesite": "Strict"},
         },
     )
     config.IdentityProvider.cookie_options = {"samesite": "Strict", "httponly": True}
-    # The form that asks for the token would write a new password into a file of Jupyter's settings.
+    # Otherwise the login form could write a new password into the user's Jupyter settings.
     config.PasswordIdentityProvider.allow_password_change = False
     config.Visitors.max_visitors = max_visitors
     config.VoilaConfiguration.update(
         theme=theme,
         multi_kernel_manager_class=Visitors,
         kernel_spec_manager_class=KernelSpecs,
-        prelaunch_hook=_let_it_end_its_kernel,
+        prelaunch_hook=_set_xsrf_cookie,
         strip_sources=True,
         show_tracebacks=False,
-        # Thumbnails travel over the widget's channel: no file need be served.
+        # Thumbnails travel over the widget's channel, so no file needs to be served.
         file_allowlist=[r"(?!)"],
         http_header_envs=[],
         allow_template_override="NO",
         allow_theme_override="NO",
     )
-    config.MappingKernelManager.update(
-        cull_idle_timeout=_FORGOTTEN_AFTER, cull_interval=_LOOK_EVERY, cull_connected=False
-    )
+    config.MappingKernelManager.update(cull_idle_timeout=_CULL_AFTER, cull_interval=_CULL_EVERY, cull_connected=False)
     return config
 
 
-def _let_it_end_its_kernel(handler: Any, **_: Any) -> None:
-    """Give a page the cookie without which its last message, that its kernel may end, is refused as a forgery."""
-    _ = handler.xsrf_token  # to read it is to set the cookie
+def _set_xsrf_cookie(handler: Any, **_: Any) -> None:
+    """Give the page the cookie that its last message, which ends its kernel, needs."""
+    _ = handler.xsrf_token  # reading it sets the cookie
 
 
 def _check_token(token: str | None) -> None:
-    if token is not None and len(token.strip()) < 8:
-        what = "shorter than 8 characters" if token.strip() else "empty, and nothing is served without one"
-        raise CleanerError(f"the token is {what}; leave it out to get a random one")
+    if token is not None and len(token.strip()) < _MIN_TOKEN:
+        problem = f"shorter than {_MIN_TOKEN} characters" if token.strip() else "empty, and the page needs one"
+        raise CleanerError(f"the token is {problem}; leave it out to get a random one")
 
 
 def _check_max_visitors(number: int | None) -> None:
-    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
-        raise CleanerError(f"max_visitors is {number!r}; a whole number from 1 is accepted, or None for as many as fit")
+    if number is not None and (type(number) is not int or number < 1):
+        raise CleanerError(f"max_visitors is {number!r}; expected a whole number from 1, or None for as many as fit")
 
 
 def _is_this_machine(ip: str) -> bool:
@@ -214,19 +203,18 @@ def _is_this_machine(ip: str) -> bool:
         return ip == "localhost"
 
 
-def _who_can_reach(ip: str, port: int) -> str:
-    where = ip or "every address"
+def _network_warning(ip: str, port: int) -> str:
     return (
-        f"warning: the page listens on {where}, not on this machine alone. Whoever can reach port {port} there and has "
-        "the address with its token sees the images and can decide; what travels is not encrypted, the token neither. "
-        "In a network that you do not trust leave --ip out, and let others come by an encrypted way: "
-        f"ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}"
+        f"warning: the page listens on {ip or 'every address'}, which other machines can reach. Everybody who reaches "
+        f"port {port} there and has the address with its token sees the images and can decide. The connection is not "
+        "encrypted, and the token neither. In a network that you do not trust leave out --ip, and let others connect "
+        f"through an encrypted tunnel: ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}"
     )
 
 
 def _check_address(ip: str, port: int) -> None:
-    if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
-        raise CleanerError(f"the port is {port!r}; a number from 1 to 65535 is accepted")
+    if type(port) is not int or not 1 <= port <= 65535:
+        raise CleanerError(f"the port is {port!r}; expected a number from 1 to 65535")
     family = socket.AF_INET6 if ":" in ip else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

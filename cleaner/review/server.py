@@ -1,4 +1,4 @@
-"""The web server of `cleaner serve`: Voila, with what it lets through checked first."""
+"""The web server of `cleaner serve`: Voila, with stricter handlers."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 from cleaner.core.errors import CleanerError
 from cleaner.review.frames import PROTOCOL, check_frame, offered_protocols
 from cleaner.review.plain_pages import CONTINUE, FULL, LOGGED_OUT, OTHER_SITE, PlainPage
-from cleaner.review.visitors import NoPlaceError, started_kernels
+from cleaner.review.visitors import NoRoomError, started_kernels
 
 __all__ = ["KernelConnection", "Server"]
 
-_MALFORMED = 1007  # the web socket's own code for a message that makes no sense
+_MALFORMED = 1007  # the web socket's code for a malformed message
 _NEEDS_PROTOCOL = (
-    f"This socket was opened without the protocol {PROTOCOL}. Where a proxy stands before the server, ask its "
+    f"This socket was opened without the protocol {PROTOCOL}. If a proxy is in front of the server, ask its "
     "administrator to pass the header Sec-WebSocket-Protocol."
 )
 
 
 class Server(Voila):  # type: ignore[misc]
-    """Voila with safe handlers in the place of its own."""
+    """Voila with safe handlers in place of its own."""
 
     def init_handlers(self) -> list[Any]:
-        """Return Voila's table of handlers with ours in it."""
+        """Return Voila's table of handlers with these ones."""
         ours = {
             LogoutHandler: LogoutPage,
             TemplateStaticFileHandler: TemplateFiles,
@@ -51,13 +51,13 @@ class Server(Voila):  # type: ignore[misc]
         return [(r"/cleaner/connection", ConnectionTest), *handlers]
 
     def listen(self) -> None:
-        """Answer requests until stopped, also where the terminal is closed."""
+        """Answer requests until stopped; a closed terminal stops the server properly too."""
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
             signal.signal(signal.SIGHUP, self._handle_signal_stop)
         super().listen()
 
     def stop(self) -> None:
-        """End the kernels, then remove the folder of their sockets: without these they could not be told to end."""
+        """End the kernels, and only then remove the folder with the sockets over which they are told to end."""
         try:
             run_sync(self.kernel_manager.shutdown_all)()
         finally:
@@ -74,7 +74,7 @@ def _send(handler: JupyterHandler, page: PlainPage, target: str = "", **values: 
 
 
 class ReviewPage(TornadoVoilaHandler):  # type: ignore[misc]
-    """The review: each request for it that a visitor makes starts a kernel."""
+    """The review; each request of a visitor starts a kernel."""
 
     _is_left = False
 
@@ -92,16 +92,16 @@ class ReviewPage(TornadoVoilaHandler):  # type: ignore[misc]
             async for html in self.get_generator(path=path):
                 self.write(html.replace("</head>", f"<script>{_connection_script()}</script></head>", 1))
                 self.flush()
-        except NoPlaceError:
+        except NoRoomError:
             self.set_header("Retry-After", "60")
-            _send(self, FULL, self._address_without_token(), places=self.kernel_manager.max_visitors)
+            _send(self, FULL, self._address_without_token(), max_pages=self.kernel_manager.max_visitors)
         finally:
             for kernel_id in kernels:
                 await self._release(kernel_id)
         return None
 
     async def _release(self, kernel_id: str) -> None:
-        """Leave a kernel to its page, or end it where the visitor left before the page was complete."""
+        """Leave a kernel to its page, or end it if the visitor left before the page was complete."""
         if self._is_left and kernel_id in self.kernel_manager:
             await self.kernel_manager.shutdown_kernel(kernel_id)
         else:
@@ -113,18 +113,18 @@ class ReviewPage(TornadoVoilaHandler):  # type: ignore[misc]
         super().on_connection_close()
 
     def _address_without_token(self) -> str:
-        """Return the page's address, relative to itself. The cookie that came with the token stands for it."""
+        """Return the page's address, relative to itself. The visitor's cookie takes the place of the token."""
         names = [name for name in self.request.query_arguments if name != "token"]
         query = urlencode([(name, value) for name in names for value in self.get_query_arguments(name)])
         return f"./?{query}" if query else "./"
 
 
 def _is_from_other_site(request: HTTPServerRequest) -> bool:
-    """Whether a page of another site, or of another port of this machine, made the browser send a request."""
+    """Return whether a page of another site or port made the browser send a request."""
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         return site not in ("same-origin", "none")
-    # Browsers leave that header out where the page is neither encrypted nor on this machine.
+    # Browsers omit that header if the page is neither encrypted nor on this machine.
     origin = request.headers.get("Origin") or request.headers.get("Referer")
     return origin is not None and urlsplit(origin).netloc.lower() != request.host.lower()
 
@@ -135,11 +135,11 @@ def _connection_script() -> str:
 
 
 class KernelSocket(VoilaKernelWebsocketHandler):  # type: ignore[misc]
-    """The web socket between a page and its kernel; without the v1 protocol, Voila's reader would never end."""
+    """The web socket between a page and its kernel. Without the v1 protocol, Voila's reader would never end."""
 
     @ws_authenticated
     async def get(self, kernel_id: str) -> None:
-        """Open the socket, or say what is missing."""
+        """Open the socket, or answer what is missing."""
         if PROTOCOL not in offered_protocols(self.request.headers.get("Sec-WebSocket-Protocol", "")):
             self.log.warning(_NEEDS_PROTOCOL)
             self.set_status(400)
@@ -150,7 +150,7 @@ class KernelSocket(VoilaKernelWebsocketHandler):  # type: ignore[misc]
 
 
 class KernelConnection(ZMQChannelsWebsocketConnection):
-    """Pass messages from a page's web socket to its kernel, if they are well formed."""
+    """Pass well-formed messages from a page's web socket to its kernel."""
 
     def handle_incoming_message(self, incoming_msg: Any) -> None:
         """Pass a message on, or close the socket."""
@@ -164,10 +164,10 @@ class KernelConnection(ZMQChannelsWebsocketConnection):
 
 
 class ConnectionTest(WebSocketMixin, WebSocketHandler, JupyterHandler):
-    """A web socket that closes once it was opened: by it a page finds out what a proxy does to web sockets."""
+    """A web socket that closes at once; with it a page tests whether a proxy passes web sockets."""
 
     def set_default_headers(self) -> None:
-        """Say, in an answer that is no web socket, that the server was reached."""
+        """Tell a page that gets an answer but no web socket that it reached this server."""
         self.set_header("X-Cleaner-Connection", "reached")
 
     @ws_authenticated
@@ -180,15 +180,15 @@ class ConnectionTest(WebSocketMixin, WebSocketHandler, JupyterHandler):
         return PROTOCOL if PROTOCOL in subprotocols else None
 
     def open(self, *_: str, **__: str) -> None:
-        """Close the socket: that it was opened is all there is to know."""
+        """Close the socket."""
         self.close()
 
     def on_message(self, message: str | bytes) -> None:
-        """Leave out what comes before the socket is closed."""
+        """Ignore messages that arrive before the socket is closed."""
 
 
 class LogoutPage(LogoutHandler):
-    """Jupyter's page needs templates that Voila does not have."""
+    """Log a visitor out, without Jupyter's page, whose templates Voila lacks."""
 
     @allow_unauthenticated
     def get(self) -> None:
@@ -201,7 +201,7 @@ class TemplateFiles(TemplateStaticFileHandler):  # type: ignore[misc]
     """Files of Voila's templates."""
 
     async def get(self, path: str, include_body: bool = True) -> None:
-        """Send a file; a path that makes no sense is not found, where Voila would fail."""
+        """Send a file; an invalid path, on which Voila would fail, is not found."""
         try:
             await super().get(path, include_body)
         except (ValueError, AssertionError) as error:

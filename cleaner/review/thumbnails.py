@@ -1,4 +1,4 @@
-"""Thumbnails: opened from disk when they are shown, at reduced size, in threads, in a cache with a byte limit."""
+"""Thumbnails: decoded from disk when they are shown, in threads, and cached up to a number of bytes."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Thumbnail:
     """A small JPEG of an image, or the reason why there is none.
 
     Attributes:
-        data: JPEG bytes; empty where there is an error.
-        error: what to tell the reviewer; empty where there is an image.
+        data: JPEG bytes; empty after an error.
+        error: the reason, for the reviewer; empty if there is an image.
     """
 
     data: bytes
@@ -34,9 +34,9 @@ class Thumbnail:
 
 
 def make_thumbnail(path: Path, size: int) -> Thumbnail:
-    """A JPEG of the image that fits in `size` x `size` pixels, upright, on white; never larger than the image.
+    """Return a JPEG that fits in `size` x `size` pixels, upright, on white, never larger than the image.
 
-    A file that cannot be decoded is no exception but a thumbnail with an `error`.
+    A file that cannot be decoded gives a thumbnail with an `error`, not an exception.
     """
     try:
         buffer = io.BytesIO()
@@ -47,22 +47,22 @@ def make_thumbnail(path: Path, size: int) -> Thumbnail:
         return Thumbnail(b"", f"The file is not opened: {error.strerror}")
     except UnidentifiedImageError:
         return Thumbnail(b"", f"UnidentifiedImageError: cannot identify image file {path.name!r}")
-    except Exception as error:  # noqa: BLE001 - whatever a broken file makes a decoder raise is shown on its card
+    except Exception as error:  # noqa: BLE001 - a decoder may raise anything, which the card shows
         return Thumbnail(b"", f"{type(error).__name__}: {str(error).replace(str(path), path.name)}")
     return Thumbnail(buffer.getvalue())
 
 
 class Thumbnails:
-    """The thumbnails of a dataset; may be asked from several threads.
+    """The thumbnails of a dataset; thread-safe.
 
-    What is waited for is decoded before what is only prefetched.
+    Requested images are decoded before prefetched ones.
 
     Args:
         root: the dataset's folder.
         size: longest side in pixels.
-        limit: bytes of JPEG data to keep; 16 MiB are some 1,500 thumbnails of photos.
-        threads: how many images are decoded at once; by default as many as there are cores.
-        drawn: the folder with the folder of drawings, which are shown in place of the files, where there are any.
+        limit: bytes of JPEG data to cache; 16 MiB are some 1,500 thumbnails of photos.
+        threads: number of images to decode at once; by default the number of cores.
+        drawn: a scan's folder for `drawn_file`; an image's drawing is shown in place of its file.
     """
 
     def __init__(
@@ -80,54 +80,54 @@ class Thumbnails:
         self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="thumbnail")
         self._lock = Lock()
         self._cache: OrderedDict[str, Thumbnail] = OrderedDict()
-        # What is not decoded yet; which of it waits for a thread stands in one of the two queues.
+        # Images that are not decoded yet. Those that wait for a thread are also in one of the two queues.
         self._pending: dict[str, Future[Thumbnail]] = {}
-        self._now: deque[str] = deque()
-        self._later: deque[str] = deque()
+        self._requested: deque[str] = deque()
+        self._prefetched: deque[str] = deque()
         self._timer: Timer | None = None
         self._bytes = 0
 
     def get(self, paths: Iterable[str]) -> dict[str, Thumbnail]:
-        """The thumbnail of each path, relative to the root; waits for those that are not in the cache."""
+        """Return the thumbnail of each path, relative to the root; waits until all are decoded."""
         with self._lock:
             futures = {path: self._ask(path) for path in paths}
         return {path: future if isinstance(future, Thumbnail) else future.result() for path, future in futures.items()}
 
     def prefetch(self, paths: Iterable[str], after: float = 0.0) -> None:
-        """Begin to decode images that will be asked for soon, in `after` seconds.
+        """Decode images that may be requested soon, starting in `after` seconds.
 
-        They take the place of what an earlier call asked for and what is not begun yet.
+        Waiting images of an earlier call are dropped.
         """
-        wanted = list(paths)
+        paths = list(paths)
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            self._forget_later()
+            self._drop_prefetched()
             if after:
-                self._timer = Timer(after, self.prefetch, [wanted])
+                self._timer = Timer(after, self.prefetch, [paths])
                 self._timer.daemon = True
                 self._timer.start()
                 return
-            for path in wanted:
+            for path in paths:
                 if path not in self._cache and path not in self._pending:
-                    self._begin(path, self._later)
+                    self._begin(path, self._prefetched)
 
-    def _forget_later(self) -> None:
-        # Nobody waits for these: what is waited for was moved to the other queue.
-        for path in self._later:
+    def _drop_prefetched(self) -> None:
+        # Nobody waits for these: a requested image moves to the other queue.
+        for path in self._prefetched:
             del self._pending[path]
-        self._later.clear()
+        self._prefetched.clear()
 
     def _ask(self, path: str) -> Thumbnail | Future[Thumbnail]:
         if path in self._cache:
             self._cache.move_to_end(path)
             return self._cache[path]
         if path not in self._pending:
-            self._begin(path, self._now)
-        elif path in self._later:
-            self._later.remove(path)
-            self._now.append(path)
+            self._begin(path, self._requested)
+        elif path in self._prefetched:
+            self._prefetched.remove(path)
+            self._requested.append(path)
         return self._pending[path]
 
     def _begin(self, path: str, queue: deque[str]) -> None:
@@ -137,20 +137,20 @@ class Thumbnails:
 
     def _work(self) -> None:
         with self._lock:
-            if not self._now and not self._later:
-                return  # what this was for is not wanted any more
-            path = (self._now or self._later).popleft()
+            if not self._requested and not self._prefetched:
+                return  # the image was dropped
+            path = (self._requested or self._prefetched).popleft()
             future = self._pending[path]
         thumbnail = make_thumbnail(self._file(path), self.size)
         with self._lock:
             del self._pending[path]
-            # An error is not kept: the next look at the page tries the file again.
+            # An error is not cached, so that the next page tries the file again.
             if not thumbnail.error:
                 self._keep(path, thumbnail)
         future.set_result(thumbnail)
 
     def _file(self, path: str) -> Path:
-        """What is shown of an image: its file, or the drawing of it with its target."""
+        """Return the drawing of an image with its target, or else its file."""
         drawing = drawn_file(self.drawn, path) if self.drawn else None
         return drawing if drawing and drawing.is_file() else self.root / path
 

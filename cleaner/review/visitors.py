@@ -1,4 +1,4 @@
-"""The kernels of the web page: one per open page, no more than a limit, out of reach of other users of the machine."""
+"""The kernels of the web page: one per open page, up to a limit, out of reach of other users of the machine."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from traitlets import Integer
 
 from cleaner.core.errors import CleanerError
 
-__all__ = ["KernelSpecs", "NoPlaceError", "Visitors", "default_max_visitors", "started_kernels", "transport_settings"]
+__all__ = ["KernelSpecs", "NoRoomError", "Visitors", "default_max_visitors", "started_kernels", "transport_settings"]
 
 # Measured: 47 MiB for a kernel that shows a page, 16 MiB for the thumbnails it may keep, and 57 MiB per 100,000 rows.
 _KERNEL_BYTES = 70 << 20
 _ROW_BYTES = 600
 _MEMORY_SHARE = 0.5
-# How long a kernel without a page keeps its place: a page reconnects within seconds after its network was away.
+# Seconds that a kernel keeps running without a page, which reconnects within seconds after its network was down.
 _GRACE = 60.0
-# How long a visitor waits for a place: the message that a page is left may come after the request for the next page.
+# Seconds that a visitor waits: the message that a page was left may arrive after the request for the next page.
 _PATIENCE = 2.0
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _CGROUP_USED = Path("/sys/fs/cgroup/memory.current")
-# Below the folder for temporary files. macOS allows 103 bytes for the whole path of a socket, Linux 107.
+# Within the folder for temporary files. macOS allows 103 bytes for the path of a socket, Linux 107.
 _LONGEST_SOCKET_NAME = "voila_12345678/kernel-01234567-0123-0123-0123-0123456789ab-ipc-5"
 _MAX_SOCKET_PATH = 103
 
-# The kernels that were started for the request being answered.
 started_kernels: ContextVar[list[str]] = ContextVar("started_kernels")
+"""The kernels that were started for the request being answered."""
 
 
-class NoPlaceError(CleanerError):
-    """All places are taken by pages that are open."""
+class NoRoomError(CleanerError):
+    """As many pages are open as the server allows."""
 
 
 class Visitors(AsyncMappingKernelManager):
     """Start a kernel per visitor, up to `max_visitors`.
 
-    Where all places are taken, a kernel whose page has been gone for a minute makes room.
+    At the limit, a kernel whose page has been gone for a minute is ended for the next visitor.
     """
 
     max_visitors = Integer(1).tag(config=True)
@@ -61,7 +61,7 @@ class Visitors(AsyncMappingKernelManager):
         """Start a kernel and return its id.
 
         Raises:
-            NoPlaceError: as many pages as allowed are open.
+            NoRoomError: as many pages as allowed are open.
         """
         await self._make_room()
         kernel_id: str = self.new_kernel_id()
@@ -76,7 +76,7 @@ class Visitors(AsyncMappingKernelManager):
     async def shutdown_kernel(  # type: ignore[override]
         self, kernel_id: str, now: bool = False, restart: bool = False
     ) -> None:
-        """End a kernel; its place is free when its process has ended."""
+        """End a kernel; it counts until its process has ended."""
         done = self._ending[kernel_id] = asyncio.get_running_loop().create_future()
         try:
             await super().shutdown_kernel(kernel_id, now=now, restart=restart)  # type: ignore[no-untyped-call]
@@ -85,7 +85,7 @@ class Visitors(AsyncMappingKernelManager):
             done.set_result(None)
 
     async def _make_room(self) -> None:
-        """Wait until there is a place. Nothing else runs between its last look and the return."""
+        """Wait until one more kernel is allowed; nothing else runs between the last check and the return."""
         give_up_at = time.monotonic() + _PATIENCE
         while len(self._kernels.keys() | self._starting) >= self.max_visitors:
             if abandoned := self._find_abandoned():
@@ -95,10 +95,10 @@ class Visitors(AsyncMappingKernelManager):
             elif time.monotonic() < give_up_at:
                 await asyncio.sleep(0.1)
             else:
-                raise NoPlaceError(f"{self.max_visitors} pages are open")
+                raise NoRoomError(f"{self.max_visitors} pages are open")
 
     def _find_abandoned(self) -> str | None:
-        """Return a kernel whose page has been gone for a while."""
+        """Return a kernel whose page has been gone longer than the grace period."""
         for kernel_id, kernel in self._kernels.items():
             left_at = getattr(kernel, "left_at", None)
             if left_at is not None and time.monotonic() - left_at >= _GRACE and kernel_id not in self._ending:
@@ -106,7 +106,7 @@ class Visitors(AsyncMappingKernelManager):
         return None
 
     def page_was_sent(self, kernel_id: str) -> None:
-        """Note that a page is complete: from now on it should connect to its kernel."""
+        """Note that a page is complete and should connect to its kernel."""
         if not self._kernel_connections.get(kernel_id, 0):
             self._note_presence(kernel_id, time.monotonic())
 
@@ -116,7 +116,7 @@ class Visitors(AsyncMappingKernelManager):
         self._note_presence(kernel_id, None)
 
     def notify_disconnect(self, kernel_id: str) -> None:
-        """Note that a page lost its kernel; most often because it was closed."""
+        """Note that a page disconnected from its kernel; most often it was closed."""
         super().notify_disconnect(kernel_id)  # type: ignore[no-untyped-call]
         self.page_was_sent(kernel_id)
 
@@ -126,10 +126,10 @@ class Visitors(AsyncMappingKernelManager):
 
 
 class KernelSpecs(KernelSpecManager):
-    """The kernel of this installation, whatever kernels the user has installed under its name."""
+    """The kernel of this installation, in place of any that the user installed under its name."""
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        """Return how `cleaner.review.kernel` is started."""
+        """Return the command that starts `cleaner.review.kernel`."""
         return KernelSpec(
             argv=[sys.executable, "-m", "cleaner.review.kernel", "-f", "{connection_file}"],
             display_name="cleaner",
@@ -140,7 +140,7 @@ class KernelSpecs(KernelSpecManager):
 
 
 def default_max_visitors(rows: int) -> int:
-    """Return for how many pages half of the free memory is enough, with `rows` listed in the scan; at least one."""
+    """Return how many pages of a scan with `rows` rows fit into half of the free memory; at least one."""
     return max(1, int(_free_memory() * _MEMORY_SHARE / (_KERNEL_BYTES + _ROW_BYTES * rows)))
 
 
@@ -154,9 +154,9 @@ def _free_memory() -> int:
 
 
 def transport_settings() -> dict[str, dict[str, Any]]:
-    """Return the configuration with which no other user of this machine can listen to a kernel or send to it.
+    """Return settings that keep other users of this machine from listening to a kernel or sending to it.
 
-    The kernels get sockets in a folder of this user's own. On Windows, which has none, messages are encrypted.
+    The kernels use sockets in a private folder. On Windows, which has no such sockets, messages are encrypted.
 
     Raises:
         CleanerError: neither is possible.
@@ -166,7 +166,7 @@ def transport_settings() -> dict[str, dict[str, Any]]:
     if _kernel_can_encrypt() and "transport_encryption" in AsyncMappingKernelManager.class_trait_names():
         return {"MappingKernelManager": {"transport_encryption": "required"}}
     raise CleanerError(
-        "Other users of this computer could watch the review: no folder for temporary files can hold sockets, and the "
+        "Other users of this computer could watch the review: no temporary folder can hold sockets, and the "
         "installed Jupyter cannot encrypt. Install jupyter_client>=8.10, jupyter_server>=2.21 and ipykernel>=7.4, or "
         "set TMPDIR to a folder on a local disk with a path shorter than 40 characters."
     )
@@ -179,7 +179,7 @@ def _kernel_can_encrypt() -> bool:
 
 
 def _socket_root() -> str | None:
-    """Return a folder for temporary files that can hold the kernels' sockets, below a folder of mode 0700."""
+    """Return a temporary folder that can hold the kernels' sockets, within a folder of mode 0700."""
     return next((folder for folder in (tempfile.gettempdir(), "/tmp") if _holds_sockets(folder)), None)  # noqa: S108
 
 

@@ -19,8 +19,9 @@ from tqdm.auto import tqdm
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import ClassLosses, Sample, now
 from cleaner.core.rounds import check_decisions_from, remember, take_over
-from cleaner.core.scan import LazyRecords, Scan, check_out, vocab_change
+from cleaner.core.scan import LazyRecords, Scan
 from cleaner.core.scan_files import ScanFiles, writing
+from cleaner.core.scan_guard import check_out, vocab_change
 from cleaner.core.suffixes import as_text
 from cleaner.core.tasks import MULTI_LABEL, OTHER, SINGLE_LABEL, drawn_file, split_labels
 from cleaner.core.terminal import printable

@@ -105,7 +105,7 @@ class SplitProgress:
         counted = [at for at, path in enumerate(rows.paths) if _take(uncounted, path, 1)]
         unread = [item for item in batch.unreadable if _take(uncounted, item.path, self.rows)]
         self.heaps.update(batch.to_rank())
-        self.tally.update(replace(rows.some(counted), unreadable=unread))
+        self.tally.update(replace(rows.select(counted), unreadable=unread))
         self.unreadable.extend(batch.unreadable)
 
     def merge(self, survivors: ScoredBatch, tally: Tally, names: int) -> None:

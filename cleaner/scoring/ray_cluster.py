@@ -383,7 +383,7 @@ class ShardScorer:
 
         def update(batch: ScoredBatch | ScoredLabels) -> None:
             rows = batch.to_rank()
-            survivors.append(rows.some(progress.heaps.reached(rows)))
+            survivors.append(rows.select(progress.heaps.reached(rows)))
             progress.update(batch)
 
         score(self._job.datasets[split], self._job.scorer, keys, update, workers=self._readers, fast=fast)

@@ -308,8 +308,8 @@ def test_fastai_trains_on_the_cleaned_label_sets(tmp_path: Path) -> None:
     session = Session(scan, reviewer="anna")
     all_off, one_on, gone = [sample.path for sample in scan.kept("train", "cat")][:3]
     for label in cells[int(all_off.removesuffix(".png"))].split():
-        session.toggle_label(all_off, label)
-    session.toggle_label(one_on, "dog")
+        session.decide(all_off, "toggle", label)
+    session.decide(one_on, "toggle", "dog")
     session.decide(gone, Action.DELETE)
 
     found = cleaned(scan, items, label_delim=" ")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cleaner.apply.labels import FolderLabels
 from cleaner.apply.plan import Done, Plan, make_plan
-from cleaner.core.files import MOST_BYTES, TRASH, sha256_of
+from cleaner.core.files import MAX_BYTES, TRASH, sha256_of
 from cleaner.core.records import Action, Decision
 from tests.support.odd_images import write_harmful_image
 
@@ -240,7 +240,7 @@ def test_what_becomes_a_pipe_or_a_device_meanwhile_is_left_alone(
 
 
 def test_a_file_that_is_too_large_to_be_looked_at_is_moved_as_decided(root: Path) -> None:
-    os.truncate(root / "0.png", MOST_BYTES + 1)
+    os.truncate(root / "0.png", MAX_BYTES + 1)
     assert list(targets(make_plan([delete("0.png")], FolderLabels.of(root, None), TRASH_FOLDER))) == ["0.png"]
     plan = plan_of(root, delete("0.png", sha256="0" * 64))
     assert "it cannot be read: it has" in plan.conflicts[0].reason

@@ -232,7 +232,7 @@ def test_the_table_that_changes_is_named_before_and_after(
     assert f"replace the file {str(table)!r} (2 rows change)" in capsys.readouterr().err
     assert table.read_bytes() != before
     assert main(["undo", "--yes", str(report.journal)]) == 0
-    assert f"{table} was put back:" in capsys.readouterr().out
+    assert f"{table} was restored:" in capsys.readouterr().out
     assert table.read_bytes() == before
 
 

@@ -65,15 +65,15 @@ def measure(path: Path, count: int) -> None:
     names = [f"train/n{n % CLASSES:08d}/n{n % CLASSES:08d}_{n}.JPEG" for n in range(0, count, max(1, count // 200))]
     samples = {name: Sample("train", name.split("/")[1], 1, name, 1.0, "n00000001", 0.9) for name in names}
     standing = Standing(samples, SINGLE_LABEL, "", path.parent, path.parent)
-    timed("hold the decisions against the files, on opening", lambda: standing.take_in(manifest.standing()))
+    timed("hold the decisions against the files, on opening", lambda: standing.update(manifest.standing()))
     timed("look for removed and reordered rows", lambda: manifest.edits)
     timed(f"what stands for {len(names)} cards", lambda: [manifest.standing().get(name) for name in names])
     other = timed("open it again, as another reviewer", lambda: Manifest(path))
     for number in range(3):
         decision = Decision(names[number], Action.KEEP, reviewer="anna", decided_at="2026-02-01T12:00:00Z")
-        believed = {decision.path: manifest.standing().get(decision.path)}
-        timed("decide on one card", lambda d=decision, b=believed: manifest.append(d, believed=b))
-        timed("hold the decision against its file", lambda: standing.take_in(manifest.standing()))
+        expected = {decision.path: manifest.standing().get(decision.path)}
+        timed("decide on one card", lambda d=decision, b=expected: manifest.append(d, expected=b))
+        timed("hold the decision against its file", lambda: standing.update(manifest.standing()))
         timed("the other reviewer takes it in", other.refresh)
     del other
     timed("what apply asks for: the last row of each", manifest.latest)

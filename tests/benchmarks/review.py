@@ -375,7 +375,7 @@ def opening(scan: str) -> dict[str, Any]:
     for widget in (review.overview, review.grid):
         sent: list[Any] = []
         widget.send = lambda content, buffers=None, sent=sent: sent.append(content)
-        widget._answer(widget, {"kind": "ready", "id": 1}, [])
+        widget._handle_custom_msg({"kind": "ready", "id": 1}, [])
         assert sent[0]["kind"] in ("page", "overview")
     times.append(time.perf_counter())
     steps = [after - before for before, after in itertools.pairwise(times)]

@@ -75,7 +75,7 @@ def _train(data: Path, epochs: int) -> Any:
 
 
 def _tree(folder: Path) -> dict[str, tuple[str, int]]:
-    """Every file with its bytes and its modification time, and every folder."""
+    """Return every file with its bytes and modification time, and every folder."""
     return {
         path.relative_to(folder).as_posix(): (sha256_of(path), path.stat().st_mtime_ns) if path.is_file() else ("", 0)
         for path in folder.rglob("*")

@@ -1,4 +1,4 @@
-"""The review by keys and by the mouse beside them: cursor, selection, actions, pages, filters, large view, overview."""
+"""The review by keys and mouse: cursor, selection, actions, pages, filters, large view, overview."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 
 @pytest.fixture
 def scan(host: Host) -> Scan:
-    """The scan that is served, with nothing decided."""
+    """The served scan, with nothing decided."""
     scan = load(next(word for word in host.server.cmdline() if word.endswith("/scan")))
     for path in scan.folder.glob("decisions.csv*"):
         path.unlink()
@@ -50,7 +50,7 @@ def scan(host: Host) -> Scan:
 
 @pytest.fixture
 def app(host: Host, scan: Scan, chromium: Any) -> Iterator[App]:
-    """The app on a page of its own."""
+    """The app on a new page."""
     wait_until(lambda: host.kernels() == [])  # of the test before
     page = chromium.new_page(viewport={"width": 1280, "height": 900})
     host.open(page)
@@ -65,7 +65,7 @@ def press(app: App, *keys: str) -> None:
 
 
 def wait_at(app: App, name: str) -> None:
-    """Wait until the cursor is on this card, which has the focus."""
+    """Wait until the cursor and the focus are on this card."""
     app.page.locator(".cleaner-card.cleaner-at:focus .cleaner-name", has_text=name).wait_for(timeout=PATIENCE)
 
 
@@ -86,13 +86,13 @@ def _json(value: Any) -> str:
 
 
 def standing(scan: Scan) -> dict[str, str]:
-    """What stands in the manifest, by file name."""
+    """Return the decisions that stand in the manifest, by file name."""
     found = Manifest(scan.manifest_path).standing()
     return {path.rsplit("/", 1)[1]: f"{d.action.value} {d.new_label}".strip() for path, d in found.items()}
 
 
 @pytest.mark.parametrize("start", HOSTS)
-def test_a_review_by_keys(start: Starter, tmp_path: Path, chromium: Any) -> None:
+def test_a_class_is_reviewed_by_keys(start: Starter, tmp_path: Path, chromium: Any) -> None:
     scan = make_long_scan(tmp_path)
     with start(scan.folder, tmp_path / "notebooks") as host:
         page = chromium.new_page(viewport={"width": 1280, "height": 1000})
@@ -144,7 +144,7 @@ def test_a_review_by_keys(start: Starter, tmp_path: Path, chromium: Any) -> None
     assert standing(scan) == expected
 
 
-def test_keys_are_for_the_grid_only_while_it_has_the_focus(app: App, scan: Scan) -> None:
+def test_keys_act_only_while_the_grid_has_the_focus(app: App, scan: Scan) -> None:
     app.page.locator(".cleaner-filters input").click()
     press(app, "k", "d", "Backspace", "Backspace")
     app.page.locator(".cleaner-fold").focus()
@@ -156,7 +156,7 @@ def test_keys_are_for_the_grid_only_while_it_has_the_focus(app: App, scan: Scan)
     assert standing(scan) == {"cat_03.png": "unsure"}
 
 
-def test_arrows_go_by_cards_and_rows(app: App) -> None:
+def test_arrow_keys_move_by_cards_and_rows(app: App) -> None:
     columns = app.page.evaluate(
         "getComputedStyle(document.querySelector('.cleaner-grid')).gridTemplateColumns.split(' ').length"
     )
@@ -288,11 +288,11 @@ def test_two_reviewers_see_each_other_and_where_they_disagree(app: App, host: Ho
     other_page.close()
 
 
-def test_a_name_that_is_none_is_refused(app: App) -> None:
+def test_an_invalid_reviewer_name_is_refused_on_the_page(app: App) -> None:
     field = app.page.get_by_label("Reviewer", exact=True)
     before = field.input_value()
     field.fill("=1+1")
     app.page.keyboard.press("Enter")
     app.page.locator(".cleaner-alert", has_text="the reviewer's name is '=1+1'").wait_for(timeout=PATIENCE)
-    app.card("cat_01.png").locator(".cleaner-picture").click()  # what is typed stays while it is typed
+    app.card("cat_01.png").locator(".cleaner-picture").click()  # the text stays while it is typed
     wait_until(lambda: field.input_value() == before)

@@ -1,4 +1,4 @@
-"""Planted errors of images with several labels, and of masks: found by a learner, reviewed, applied and taken back."""
+"""Planted errors in label sets and masks: found by a learner, reviewed, applied and undone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def train(dls: Any, model: Any, epochs: int, loss_func: Any = None) -> Any:
     from fastai.learner import Learner
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # tiny batches, which more threads only wait for
+    torch.set_num_threads(1)  # more threads would only wait for each other on tiny batches
     learn = Learner(dls, model, loss_func=loss_func)
     with learn.no_bar(), learn.no_logging():
         learn.fit_one_cycle(epochs, 1e-2)
@@ -34,13 +34,13 @@ def train(dls: Any, model: Any, epochs: int, loss_func: Any = None) -> Any:
 
 
 def scan_of_sets(folder: Path) -> tuple[Scan, dict[str, tuple[str, ...]]]:
-    """A scan of images with several labels, and which labels are right where the table has others."""
+    """A scan of images with several labels, and the right labels of those with errors."""
     from fastai.vision import all as fastai
     from torch import nn
 
     truth = make_label_sets(folder, n=400, wrong=10)
     fastai.set_seed(0, reproducible=True)
-    # An image without labels has an empty cell, which pandas would make a number of.
+    # pandas would read the empty cell of an image without labels as a number.
     table = pd.read_csv(folder / "labels.csv", keep_default_na=False)
     dls = fastai.ImageDataLoaders.from_df(table, folder, valid_pct=0.2, seed=0, bs=32, num_workers=0, label_delim=" ")
     steps = [fastai.ConvLayer(before, after, stride=2) for before, after in ((3, 16), (16, 32), (32, 64))]
@@ -62,7 +62,7 @@ def test_planted_label_errors_are_found_reviewed_applied_and_undone(tmp_path: Pa
     scan, truth = scan_of_sets(tmp_path)
     table = tmp_path / "labels.csv"
     before, given = table.read_bytes(), labels_in(table)
-    # Each planted error is one label too few or too many; that is the class in which it is looked for.
+    # Each planted error is one label too few or too many, to be found in the class of that label.
     wrong = {path: given[path] ^ set(right) for path, right in truth.items()}
     found = {
         (split, label, sample.path)
@@ -107,7 +107,7 @@ def chips(app: App, name: str) -> list[str]:
     return app.card(name).locator(".cleaner-chip").all_text_contents()
 
 
-def test_several_labels_by_keys_and_by_mouse(sets: Scan, tmp_path: Path, chromium: Any) -> None:
+def test_several_labels_are_reviewed_by_keys_and_by_mouse(sets: Scan, tmp_path: Path, chromium: Any) -> None:
     with voila(sets.folder, tmp_path) as host:
         page = chromium.new_page(viewport={"width": 1280, "height": 1000})
         host.open(page)
@@ -132,7 +132,7 @@ def test_several_labels_by_keys_and_by_mouse(sets: Scan, tmp_path: Path, chromiu
         app.choose("Class", "dog", first="0.png")
         app.decide("3.png", "toggle", "− dog, + fox")
         assert chips(app, "3.png") == ["− dog", "cat", "+ fox"]
-        app.decide("1.png", "keep", "− cat")  # what was changed in the other class stays so
+        app.decide("1.png", "keep", "− cat")  # the change made in the other class stays
         app.decide("0.png", "undo", "undecided")
         assert violations(page) == []
         page.keyboard.press("z")
@@ -147,7 +147,7 @@ def test_several_labels_by_keys_and_by_mouse(sets: Scan, tmp_path: Path, chromiu
     }
 
 
-def test_wrong_masks_are_seen_deleted_and_put_back(tmp_path: Path, chromium: Any) -> None:
+def test_wrong_masks_are_shown_deleted_and_restored(tmp_path: Path, chromium: Any) -> None:
     from fastai.vision import all as fastai
     from torch import nn
 
@@ -183,7 +183,7 @@ def review_masks(host: Host, chromium: Any, scan: Scan) -> None:
     assert page.locator("button[data-action=relabel], [data-act=relabel], [data-act=predicted]").count() == 0
     assert page.get_by_label("Predicted", exact=True).is_hidden()
     assert app.card(app.names()[0]).locator(".cleaner-fact-name").all_text_contents() == ["loss"]
-    # The drawing: the image twice, with its mask and with that of the model.
+    # The drawing shows the image twice, with its mask and with the model's.
     width, height = page.evaluate(
         "(i => [i.naturalWidth, i.naturalHeight])(document.querySelector('.cleaner-picture img'))"
     )
@@ -192,7 +192,7 @@ def review_masks(host: Host, chromium: Any, scan: Scan) -> None:
     app.card(app.names()[0]).locator(".cleaner-picture").click()
     page.keyboard.press("d")
     app.wait_for(app.names()[0], "✕ Delete")
-    page.keyboard.press("Enter")  # is no key here
+    page.keyboard.press("Enter")  # does nothing here
     page.keyboard.press("s")
     app.wait_for(app.names()[1], "? Unsure")
     assert violations(page) == []

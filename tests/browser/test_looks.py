@@ -1,6 +1,6 @@
-"""How the page looks, light and dark, and what a screen reader can make of it, on the demo's digits.
+"""Looks and accessibility of the page, light and dark, on the demo's digits.
 
-With `SCREENSHOTS=FOLDER` the pictures are kept there; `screenshots/` is what the README shows.
+`SCREENSHOTS=FOLDER` keeps the pictures there; `screenshots/` has those of the README.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.support.hosts import PATIENCE, Host, served
 
 WIDTHS = (1024, 1280, 2400)
 
-# The window tells its new width before the page is laid out anew; a scroll bar takes part of it.
+# The window reports its new width before the page is laid out; a scroll bar takes part of it.
 IS_LAID_OUT = """async width => {
     await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
     return Math.abs(document.documentElement.clientWidth - width) <= 20;
@@ -45,7 +45,7 @@ def themed(request: pytest.FixtureRequest, digits: Scan) -> Iterator[tuple[str, 
 
 @pytest.fixture
 def page(themed: tuple[str, Host], digits: Scan, chromium: Any) -> Iterator[Any]:
-    """The page with nothing decided, and so with the overview."""
+    """The page with nothing decided, so the overview is unfolded."""
     for path in digits.folder.glob("decisions.csv*"):
         path.unlink()
     page = chromium.new_page(viewport={"width": 1280, "height": 900})
@@ -57,7 +57,7 @@ def page(themed: tuple[str, Host], digits: Scan, chromium: Any) -> Iterator[Any]
 
 
 def picture(page: Any, name: str) -> None:
-    """Take a screenshot, and see that it is one of something."""
+    """Take a screenshot, and check that it is not blank."""
     data = page.screenshot()
     assert len(data) > 10_000
     if folder := os.environ.get("SCREENSHOTS"):
@@ -65,7 +65,7 @@ def picture(page: Any, name: str) -> None:
         (Path(folder) / f"{name}.png").write_bytes(data)
 
 
-def test_every_view_can_be_read_by_everybody(themed: tuple[str, Host], page: Any) -> None:
+def test_every_view_is_accessible(themed: tuple[str, Host], page: Any) -> None:
     theme, app = themed[0], App(page)
     app.wait_first("digit_0886.png")
     assert page.evaluate("document.body.dataset.jpThemeLight") == str(theme == "light").lower()
@@ -112,7 +112,7 @@ def test_nothing_is_cut_off_on_narrow_and_wide_screens(page: Any) -> None:
     assert seen[-1] > seen[0]
 
 
-def test_the_focus_can_always_be_seen(page: Any) -> None:
+def test_the_focus_is_always_visible(page: Any) -> None:
     page.evaluate("document.activeElement.blur()")
     outlines = []
     for _ in range(40):

@@ -1,4 +1,4 @@
-"""What the samples are ranked by has its own name on the page, and an image that is elsewhere leaves its card."""
+"""The name of the ranking on the page, and cards whose image is missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.images import make_image
 PATHS = [f"{label}/{label}_{n}.png" for label in ("cat", "dog") for n in range(4)]
 
 
-def test_a_scan_by_margin_is_shown_as_such(tmp_path: Path, chromium: Any) -> None:
+def test_a_scan_ranked_by_margin_says_so_on_the_page(tmp_path: Path, chromium: Any) -> None:
     for seed, path in enumerate(PATHS[1:]):
         make_image(tmp_path / "data" / path, seed)
     right = np.array([0.1, 0.8, 0.9, 0.7, 0.3, 0.9, 0.9, 0.9])

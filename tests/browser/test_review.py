@@ -1,4 +1,4 @@
-"""The whole review by mouse and by keys, in JupyterLab, Notebook 7 and Voila, against what the manifest says."""
+"""The whole review by mouse and keys, in JupyterLab, Notebook 7 and Voila, compared with the manifest."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Starter = Callable[[Path, Path], AbstractContextManager[Host]]
 
 
 @pytest.mark.parametrize("start", HOSTS)
-def test_decisions_by_mouse_are_in_the_manifest_and_come_back(
+def test_decisions_by_mouse_are_in_the_manifest_and_on_a_reloaded_page(
     start: Starter, scan: Scan, tmp_path: Path, chromium: Any
 ) -> None:
     with start(scan.folder, tmp_path / "notebooks") as host:
@@ -93,7 +93,9 @@ def test_odd_names_are_shown_as_text(tmp_path: Path, chromium: Any) -> None:
     assert (row.action.value, row.new_label) == ("relabel", "<Delete>")
 
 
-def test_faults_are_seen_and_the_card_goes_back(scan: Scan, tmp_path: Path, chromium: Any) -> None:
+def test_errors_are_shown_and_the_card_shows_the_decision_that_stands(
+    scan: Scan, tmp_path: Path, chromium: Any
+) -> None:
     (scan.root / "train/cat/cat_05.png").write_bytes(b"no image")
     with voila(scan.folder, tmp_path) as host:
         page = chromium.new_page()

@@ -1,4 +1,4 @@
-"""What goes wrong during a long day of review, as the page shows it: silence, other people, odd files and keys."""
+"""Problems as the page shows them: silent kernels, other reviewers, odd files, focus and keys."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ def make_long_scan(folder: Path) -> Scan:
 
 @pytest.fixture
 def scan(host: Host) -> Scan:
-    """The scan that is served, with nothing decided."""
+    """The served scan, with nothing decided."""
     scan = load(next(word for word in host.server.cmdline() if word.endswith("/scan")))
     for path in scan.folder.glob("decisions.csv*"):
-        path.unlink()  # also the place where the test before was
+        path.unlink()  # also the saved view of the test before
     return scan
 
 
 @pytest.fixture
 def app(host: Host, scan: Scan, chromium: Any) -> Iterator[App]:
-    """The app on a page of its own."""
+    """The app on a new page."""
     assert not scan.manifest_path.exists()
     wait_until(lambda: host.kernels() == [])  # of the test before
     page = chromium.new_page(viewport={"width": 1024, "height": 768})
@@ -77,13 +77,13 @@ def has_focus(locator: Any) -> bool:
 
 
 def alert(app: App, text: str) -> None:
-    """Wait until the alert says this, where it can be seen."""
+    """Wait until the alert shows this text and is visible."""
     app.page.locator(".cleaner-alert", has_text=text).wait_for(timeout=PATIENCE)
     assert in_sight(app.page.locator(".cleaner-alert"))
 
 
 def in_sight(locator: Any) -> bool:
-    """Whether the middle of an element is on the screen, and nothing lies over it."""
+    """Return whether the middle of an element is on the screen with nothing over it."""
     return bool(
         locator.evaluate(
             """node => {
@@ -95,10 +95,10 @@ def in_sight(locator: Any) -> bool:
     )
 
 
-# Silence.
+# Silent kernels.
 
 
-def test_a_kernel_that_does_not_answer_is_told_and_a_late_answer_is_taken(host: Host, app: App, scan: Scan) -> None:
+def test_a_silent_kernel_is_reported_and_its_late_answer_accepted(host: Host, app: App, scan: Scan) -> None:
     (kernel,) = host.kernels()
     kernel.suspend()
     try:
@@ -121,10 +121,10 @@ def test_a_kernel_that_does_not_answer_is_told_and_a_late_answer_is_taken(host: 
     assert len(Manifest(scan.manifest_path).rows()) == 1
 
 
-def test_a_dead_kernel_is_told(host: Host, app: App, scan: Scan) -> None:
+def test_a_dead_kernel_is_reported(host: Host, app: App, scan: Scan) -> None:
     (kernel,) = host.kernels()
     kernel.kill()
-    # The server starts another kernel in its place, which knows nothing of this page.
+    # The server starts a new kernel, which does not know this page.
     wait_until(lambda: kernel not in host.kernels() and len(host.kernels()) == 1)
     button(app, "cat_01.png", "delete").click()
     app.page.clock.fast_forward(11_000)
@@ -133,14 +133,14 @@ def test_a_dead_kernel_is_told(host: Host, app: App, scan: Scan) -> None:
     assert not scan.manifest_path.exists()
 
 
-def test_a_message_that_cannot_be_sent_is_told(app: App) -> None:
+def test_a_message_that_cannot_be_sent_is_reported(app: App) -> None:
     app.page.evaluate("() => { WebSocket.prototype.send = () => { throw new Error('Cannot send') } }")
     button(app, "cat_01.png", "unsure").click()
     alert(app, NO_ANSWER)
     app.wait_for("cat_01.png", "undecided")
 
 
-def test_a_stopped_server_is_told(scan: Scan, tmp_path: Path, chromium: Any) -> None:
+def test_a_stopped_server_is_reported(scan: Scan, tmp_path: Path, chromium: Any) -> None:
     page = chromium.new_page()
     page.clock.install()
     with voila(scan.folder, tmp_path) as host:
@@ -154,7 +154,7 @@ def test_a_stopped_server_is_told(scan: Scan, tmp_path: Path, chromium: Any) -> 
     page.close()
 
 
-def test_a_page_that_is_left_takes_its_kernel_along(host: Host, app: App) -> None:
+def test_leaving_the_page_ends_its_kernel(host: Host, app: App) -> None:
     (first,) = host.kernels()
     for _ in range(3):
         app.page.reload()
@@ -165,10 +165,10 @@ def test_a_page_that_is_left_takes_its_kernel_along(host: Host, app: App) -> Non
     wait_until(lambda: host.kernels() == [])
 
 
-def test_why_there_is_no_review_is_a_text_on_the_page(scan: Scan, app: App) -> None:
+def test_the_page_says_why_the_review_cannot_open(scan: Scan, app: App) -> None:
     scan.manifest_path.write_text("path,action\na.png,<b>nonsense</b>\n")
     app.page.reload()
-    # An error that Voila shows by itself has no words.
+    # Voila hides the text of an error.
     notice = app.page.locator(".cleaner-alert", has_text="The review cannot be shown")
     notice.wait_for(timeout=PATIENCE)
     assert "line 2, column 'action': action is '<b>nonsense</b>'" in notice.text_content()
@@ -177,7 +177,7 @@ def test_why_there_is_no_review_is_a_text_on_the_page(scan: Scan, app: App) -> N
 # Edits of the manifest, and other files under old names.
 
 
-def test_decisions_that_a_spreadsheet_removed_are_said_and_restored_on_the_page(app: App, scan: Scan) -> None:
+def test_decisions_that_a_spreadsheet_removed_are_reported_and_restored(app: App, scan: Scan) -> None:
     app.wait_first("cat_01.png")
     app.decide("cat_01.png", "keep", "✓ Keep")
     old = scan.manifest_path.read_bytes()
@@ -198,7 +198,7 @@ def test_decisions_that_a_spreadsheet_removed_are_said_and_restored_on_the_page(
     assert Manifest(scan.manifest_path).standing()["train/cat/cat_02.png"].action is Action.DELETE
 
 
-def test_another_file_under_an_old_name_is_undecided_and_says_why(app: App, scan: Scan) -> None:
+def test_another_file_under_an_old_name_is_undecided_with_the_reason(app: App, scan: Scan) -> None:
     app.wait_first("cat_01.png")
     app.decide("cat_01.png", "delete", "✕ Delete")
     file = scan.root / "train/cat/cat_01.png"
@@ -208,15 +208,15 @@ def test_another_file_under_an_old_name_is_undecided_and_says_why(app: App, scan
         app.wait_for("cat_01.png", "undecided")
         note = app.card("cat_01.png").locator(".cleaner-note").text_content()
         assert note.startswith("decided 'delete' by")
-        assert note.endswith("about another file, which lay here then")
+        assert note.endswith("about another file that was here")
     finally:
         file.write_bytes(before)
 
 
-# Other people.
+# Other reviewers.
 
 
-def test_what_others_decide_is_shown_and_not_overridden_unseen(app: App, scan: Scan) -> None:
+def test_decisions_of_others_appear_and_are_not_overridden_unseen(app: App, scan: Scan) -> None:
     def ben(name: str, action: Action) -> None:
         path, decided_at = f"train/cat/{name}", "2026-01-31T12:00:00Z"
         Manifest(scan.manifest_path).append(
@@ -243,7 +243,7 @@ def test_what_others_decide_is_shown_and_not_overridden_unseen(app: App, scan: S
     assert warnings.is_hidden()
 
 
-def test_the_browser_asks_nobody_else(host: Host, scan: Scan, chromium: Any) -> None:
+def test_the_browser_contacts_no_other_server(host: Host, scan: Scan, chromium: Any) -> None:
     with _proxy() as (address, asked):
         context = chromium.new_context(proxy={"server": address, "bypass": "127.0.0.1"})
         page = context.new_page()
@@ -263,7 +263,7 @@ def test_the_browser_asks_nobody_else(host: Host, scan: Scan, chromium: Any) -> 
 
 @contextmanager
 def _proxy() -> Iterator[tuple[str, list[bytes]]]:
-    """A proxy that lets nobody through; whatever is not on this machine is asked of it."""
+    """A proxy that refuses everything; the browser sends it each request to another machine."""
     asked: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -272,7 +272,7 @@ def _proxy() -> Iterator[tuple[str, list[bytes]]]:
                 try:
                     connection, _ = server.accept()
                 except OSError:
-                    return  # closed: the test is over
+                    return  # closed at the end of the test
                 with connection:
                     asked.append(connection.recv(1000))
 
@@ -285,11 +285,11 @@ def _proxy() -> Iterator[tuple[str, list[bytes]]]:
             thread.join()
 
 
-# What is in sight.
+# Visibility.
 
 
 @pytest.mark.parametrize("start", HOSTS)
-def test_the_bar_stays_in_sight_and_a_turned_page_begins_at_its_top(
+def test_the_bar_stays_visible_and_a_turned_page_begins_at_its_top(
     start: Starter, tmp_path: Path, chromium: Any
 ) -> None:
     scan = make_long_scan(tmp_path)
@@ -327,7 +327,7 @@ def test_the_bar_says_how_many_files_could_not_be_read(app: App) -> None:
     assert line.is_hidden()
 
 
-def test_the_buttons_of_a_row_stand_in_a_line(app: App) -> None:
+def test_the_buttons_of_a_row_are_aligned(app: App) -> None:
     app.wait_first("cat_01.png")
     broken = button(app, BROKEN, "keep").bounding_box()
     others = [button(app, f"cat_{n:02d}.png", "keep").bounding_box() for n in (4, 3)]
@@ -360,7 +360,7 @@ def test_the_focus_stays_where_it_is(app: App) -> None:
     assert has_focus(app.page.locator(".cleaner-head button", has_text="Next"))
 
 
-def test_a_card_that_is_being_saved_takes_no_click(host: Host, app: App, scan: Scan) -> None:
+def test_a_card_takes_no_click_while_it_is_saved(host: Host, app: App, scan: Scan) -> None:
     (kernel,) = host.kernels()
     kernel.suspend()
     try:
@@ -377,7 +377,7 @@ def test_a_card_that_is_being_saved_takes_no_click(host: Host, app: App, scan: S
     assert [row.action for row in Manifest(scan.manifest_path).rows()] == [Action.KEEP]
 
 
-def test_enter_takes_what_is_marked_and_nothing_else(app: App, scan: Scan) -> None:
+def test_enter_takes_only_the_marked_label(app: App, scan: Scan) -> None:
     field = app.page.locator(".cleaner-chooser input")
     marked = app.page.locator(".cleaner-choices [aria-selected=true]")
 

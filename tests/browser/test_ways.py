@@ -32,7 +32,7 @@ def by_table(root: Path) -> Any:
 
 @dataclass(frozen=True)
 class Way:
-    """How a dataset lies on the disk, how fastai reads it, and the options of `cleaner scan` and `cleaner apply`."""
+    """A dataset's layout on the disk, how fastai reads it, and the options of `cleaner scan` and `cleaner apply`."""
 
     write: Callable[[Path], None]
     loaders: Callable[[Path], Any]
@@ -59,7 +59,7 @@ def test_planted_errors_are_found_reviewed_applied_and_undone(
     learn.export(tmp_path / "learner.pkl")
 
     scanning = ["--learner", "learner.pkl", "--trust", "--data", "data", "--out", "scan", "--workers", "0", "-k", "3"]
-    # The files of the table are found below its folder's `images`, where fastai was told to look for them.
+    # The table's paths are relative to `images` in its folder, where fastai looks for them.
     data = ["--data", "data/images"] if way.scan else []
     assert main(["scan", *scanning, *data, *way.scan]) == 0
     scan = load("scan")
@@ -97,7 +97,7 @@ def digit_bytes(digit: Any) -> str:
 
 
 def labels_by_bytes(loaders: Any) -> dict[str, str]:
-    """For each image, known by its bytes, the label that fastai reads."""
+    """Return the label that fastai reads for each image, by the image's bytes."""
     found = {}
     for loader in loaders.loaders:
         dataset = loader.dataset

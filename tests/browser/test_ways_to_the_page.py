@@ -1,4 +1,4 @@
-"""How people come to the served page: through proxies, by links from other sites, and when it is full."""
+"""Ways to the served page: through proxies, from other sites, and when the server is full."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UPGRADE = b"\r\nUpgrade:"
 
 @contextmanager
 def proxy_without(header: bytes, host: Host) -> Iterator[str]:
-    """A proxy before the server that gives a header another name, both ways; its address."""
+    """A proxy that renames a header in both directions; its address."""
     replacement = b"\r\nX-" + b"a" * (len(header) - 5) + b":"
     target = urlsplit(host.address)
     threads: list[threading.Thread] = []
@@ -34,7 +34,7 @@ def proxy_without(header: bytes, host: Host) -> Iterator[str]:
                 sink.sendall(data.replace(header, replacement))
             sink.shutdown(socket.SHUT_WR)
         except OSError:
-            return  # one of the two is gone
+            return  # one of the two has disconnected
 
     def start(function: Any, *arguments: Any) -> None:
         threads.append(threading.Thread(target=function, args=arguments))
@@ -45,7 +45,7 @@ def proxy_without(header: bytes, host: Host) -> Iterator[str]:
             try:
                 browser, _ = server.accept()
             except OSError:
-                return  # closed: the test is over
+                return  # closed at the end of the test
             backend = socket.create_connection((target.hostname, target.port))
             connections.extend((browser, backend))
             start(pass_on, browser, backend)
@@ -65,7 +65,7 @@ def proxy_without(header: bytes, host: Host) -> Iterator[str]:
 
 
 def shut(connection: socket.socket) -> None:
-    """Close a connection, also where a thread reads from it."""
+    """Close a connection even while a thread reads from it."""
     with connection, suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
 
@@ -103,12 +103,12 @@ def test_a_page_behind_a_proxy_that_drops_a_header_says_so_and_others_are_served
         host.server.wait(PATIENCE / 1000)
 
 
-def test_the_page_says_that_the_review_is_full_until_a_place_is_free(scan: Scan, chromium: Any) -> None:
+def test_the_page_says_that_the_review_is_full_until_another_page_is_closed(scan: Scan, chromium: Any) -> None:
     with served(scan.folder, "--max-visitors", "1") as host:
         context = chromium.new_context(viewport={"width": 1024, "height": 600})
         first, second = context.new_page(), context.new_page()
         host.open(first)
-        host.open(first)  # a page that is loaded again takes its own place
+        host.open(first)  # a reloaded page replaces itself
         answer = second.goto(f"{host.address}?token={TOKEN}&reviewer=ben")
         assert answer.status == 503
         assert second.get_by_role("heading").text_content() == "The review is full"
@@ -122,7 +122,7 @@ def test_the_page_says_that_the_review_is_full_until_a_place_is_free(scan: Scan,
 
 @pytest.fixture
 def other_port() -> Iterator[int]:
-    """A server of somebody else's on this machine, with an empty page."""
+    """Another server on this machine, with an empty page."""
 
     class Empty(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -142,7 +142,7 @@ def other_port() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("site", ["localhost", "127.0.0.1"])
-def test_a_link_with_the_token_opens_the_review_and_no_other_site_does(
+def test_a_link_with_the_token_opens_the_review_and_another_site_does_not(
     site: str, scan: Scan, tmp_path: Path, chromium: Any, other_port: int
 ) -> None:
     elsewhere = f"http://{site}:{other_port}/"
@@ -165,7 +165,7 @@ def test_a_link_with_the_token_opens_the_review_and_no_other_site_does(
             evil.evaluate(ask, address)
         evil.evaluate(go, host.address)
         evil.wait_for_url(f"{host.address}**")
-        # Another site has no cookie; another port of this machine has, and a person must ask.
+        # Another site has no cookie. Another port of this machine has, so the visitor must confirm.
         shown = "Another site sent you here" if site == "127.0.0.1" else "Token authentication"
         evil.get_by_text(shown).first.wait_for(timeout=PATIENCE)
         assert host.kernels() == [kernel]

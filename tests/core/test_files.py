@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from cleaner.core import files
 from cleaner.core.errors import CleanerError, FieldError
 from cleaner.core.files import (
-    MOST_BYTES,
+    MAX_BYTES,
     TRASH,
     RefusedFile,
     cell_from_csv,
@@ -55,7 +55,7 @@ def test_plain_paths_below_the_root_are_accepted(path: str) -> None:
     "path", ["", "/", "/etc/passwd", "a//b", "a/", "./a", "a/.", "..", "../a", "a/../../b", "a\0b", "\udcff.png"]
 )
 def test_other_paths_are_refused(path: str) -> None:
-    with pytest.raises(FieldError, match="accepted") as caught:
+    with pytest.raises(FieldError, match="expected") as caught:
         check_path(path)
     assert (caught.value.field, caught.value.value) == ("path", path)
 
@@ -172,13 +172,13 @@ def test_a_folder_and_what_is_not_there_are_errors_of_the_system(tmp_path: Path)
 def test_a_file_that_is_too_large_is_not_hashed_unless_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.touch()
-    os.truncate(path, MOST_BYTES + 1)
-    with pytest.raises(RefusedFile, match=f"it has {MOST_BYTES + 1} bytes"):
+    os.truncate(path, MAX_BYTES + 1)
+    with pytest.raises(RefusedFile, match=f"it has {MAX_BYTES + 1} bytes"):
         sha256_of(path)
     path.write_bytes(b"abc")
-    assert sha256_of(path, most=3) == sha256_of(path, most=None) == hashlib.sha256(b"abc").hexdigest()
+    assert sha256_of(path, max_bytes=3) == sha256_of(path, max_bytes=None) == hashlib.sha256(b"abc").hexdigest()
     with pytest.raises(RefusedFile):
-        sha256_of(path, most=2)
+        sha256_of(path, max_bytes=2)
 
 
 @pytest.mark.parametrize("size", [3 << 20, (1 << 20) - 1, 0])

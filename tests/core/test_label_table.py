@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cleaner.apply.tables.table import read_table
 from cleaner.core.errors import CleanerError
-from cleaner.core.label_table import choose_columns, label_rows, read_label_table
+from cleaner.core.label_table import choose_columns, label_rows
 
 TABLE = b'\xef\xbb\xbffname,size,label\r\n./=1.png,3,001\r\n"a,""b"".png",,"two\nlines"\r\n\r\nc.png,NA,\r\n'
 PATHS, LABELS = ("=1.png", 'a,"b".png', "c.png"), ("001", "two\nlines", "")
@@ -28,10 +28,10 @@ def put(folder: Path, data: bytes, name: str = "labels.csv") -> Path:
 @pytest.mark.parametrize("name", ["labels.csv", "labels.TSV"])
 def test_text_is_read_as_it_stands(name: str, tmp_path: Path) -> None:
     data = TABLE if name.endswith("csv") else TABLE.replace(b",", b"\t")
-    table = read_label_table(put(tmp_path, data, name), None, None)
+    rows = label_rows(put(tmp_path, data, name))
     delimiter = "," if name.endswith("csv") else "\t"
-    assert table.paths == tuple(path.replace(",", delimiter) for path in PATHS)
-    assert (table.labels, table.path_column, table.label_column) == (LABELS, "fname", "label")
+    assert list(rows) == [(path.replace(",", delimiter), label) for path, label in zip(PATHS, LABELS, strict=True)]
+    assert (rows.path_column, rows.label_column) == ("fname", "label")
 
 
 def test_rows_are_read_anew_each_time(tmp_path: Path) -> None:
@@ -51,8 +51,8 @@ def test_parquet_is_read(labels: Any, expected: tuple[str, ...], tmp_path: Path)
     pytest.importorskip("pyarrow", reason="needs pyarrow, which the extra test brings")
     frame = pd.DataFrame({"label": labels, "path": ["./-1.png", "2.png", "3.png"], "size": [1, 2, 3]})
     frame.to_parquet(tmp_path / "labels.parquet", row_group_size=2)
-    table = read_label_table(tmp_path / "labels.parquet", None, None)
-    assert (table.paths, table.labels) == (("-1.png", "2.png", "3.png"), expected)
+    rows = label_rows(tmp_path / "labels.parquet")
+    assert list(rows) == list(zip(("-1.png", "2.png", "3.png"), expected, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_parquet_with_labels_that_are_none_is_refused(labels: list[Any], problem
     pytest.importorskip("pyarrow", reason="needs pyarrow, which the extra test brings")
     pd.DataFrame({"label": labels, "path": ["1.png", "2.png"]}).to_parquet(tmp_path / "labels.parquet")
     with pytest.raises(CleanerError, match=problem):
-        read_label_table(tmp_path / "labels.parquet", None, None)
+        list(label_rows(tmp_path / "labels.parquet"))
 
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,10 +75,18 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatc
     ("name", "data", "problem"),
     [
         ("labels.xlsx", b"PK", "labels.xlsx'; a .csv, .tsv or .parquet file is accepted"),
-        ("labels.csv", b"", "is empty; a first row"),
-        ("labels.csv", b"\xef\xbb\xbf\r\n\n", "is empty; a first row"),
-        ("labels.csv", b"path,label\n\na.png,x,y\n", "line 3: 3 cells, but the header has 2; put text that has ','"),
-        ("labels.tsv", b"path\tlabel\n'a.png\n", r"line 2: 1 cells, but the header has 2; put text that has '\\t'"),
+        ("labels.csv", b"", "is empty; expected a first row"),
+        ("labels.csv", b"\xef\xbb\xbf\r\n\n", "is empty; expected a first row"),
+        (
+            "labels.csv",
+            b"path,label\n\na.png,x,y\n",
+            "line 3: 3 cells, but the header has 2; quote text that contains ','",
+        ),
+        (
+            "labels.tsv",
+            b"path\tlabel\n'a.png\n",
+            r"line 2: 1 cells, but the header has 2; quote text that contains '\\t'",
+        ),
         ("labels.csv", b'path,label\na.png,"x\n', "line 2: unexpected end of data; close and double quotes"),
         ("labels.csv", b'path,label\na.png,x\nb.png,"x"y\n', "line 3: .* expected after .*; close and double quotes"),
         ("labels.csv", b"path,label\n\xff.png,x\n", "is not UTF-8; save"),
@@ -90,7 +98,7 @@ def test_a_table_that_makes_no_sense_is_refused(name: str, data: bytes, problem:
     if name.endswith("parquet"):
         pytest.importorskip("pyarrow", reason="needs pyarrow, which the extra test brings")
     with pytest.raises(CleanerError, match=problem):
-        read_label_table(put(tmp_path, data, name), None, None)
+        list(label_rows(put(tmp_path, data, name)))
 
 
 def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
@@ -127,7 +135,7 @@ def test_the_rows_are_those_that_apply_reads(rows: str) -> None:
         (["a", "b"], ("b", "a"), ("b", "a")),
         (["path", "name", "label"], (None, None), "['path', 'name'] could be meant"),
         (["path", "label", "class"], (None, None), "--label-column"),
-        (["a", "b"], (None, None), "columns ['a', 'b'], of which none"),
+        (["a", "b"], (None, None), "columns ['a', 'b']; none has a usual name"),
         (["a", "label"], ("c", None), "no column 'c'; its columns are ['a', 'label']"),
         (["a", "a", "label"], ("a", None), "more than one column 'a'"),
         (["a", "label"], ("label", None), "name two columns"),

@@ -143,7 +143,7 @@ def test_a_manifest_that_is_gone_comes_back(path: Path) -> None:
 def test_a_damaged_ledger_says_what_to_do(path: Path) -> None:
     Manifest(path).append(decided("a.png", "keep", 1))
     path.with_name("decisions.csv.ledger").write_text("nothing,of,sense\n")
-    with pytest.raises(CleanerError, match="delete that file to go on"):
+    with pytest.raises(CleanerError, match="delete that file to continue"):
         _ = Manifest(path).edits
 
 
@@ -211,7 +211,7 @@ def test_a_damaged_ledger_forbids_no_decision(path: Path) -> None:
     path.with_name("decisions.csv.ledger").write_text("path,action\na.png,burn\n")
     manifest.append(decided("b.png", "keep", 2))
     assert set(Manifest(path).standing()) == {"a.png", "b.png"}
-    assert "delete that file to go on" in manifest.warnings[0]
+    assert "delete that file to continue" in manifest.warnings[0]
 
 
 decisions = st.lists(

@@ -23,7 +23,6 @@ from cleaner.core import manifest as manifest_module
 from cleaner.core.errors import CleanerError
 from cleaner.core.manifest import COLUMNS, Manifest
 from cleaner.core.manifest_rows import ManifestRows
-from cleaner.core.plain_rows import plain_rows
 from cleaner.core.records import Action, Decision
 
 HEADER = b"path,action,label,new_label,split,loss,predicted,sha256,reviewer,decided_at\r\n"
@@ -143,14 +142,14 @@ def test_rows_that_are_checked_together_are_those_that_are_read_one_by_one(
     def read() -> object:
         rows = ManifestRows("file")
         try:
-            torn = rows.take_in(header.encode()) + rows.take_in(text.encode())
+            torn = rows.add(header.encode()) + rows.add(text.encode())
         except CleanerError as error:
             return str(error)
         return as_text([rows.row(n) for n in range(rows.count)]), as_text(list(rows.values())), torn
 
     together = read()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cleaner.core.manifest_rows.plain_rows", lambda *_: None)
+        patch.setattr("cleaner.core.manifest_rows._Reader._take_block", lambda *_: False)
         assert read() == together
 
 
@@ -161,9 +160,12 @@ def test_what_this_program_writes_is_checked_together(path: Path) -> None:
         keep("b.png", action=Action.RELABEL, new_label="dog", loss=math.inf, predicted="dog"),
         keep("-c.png", action=Action.UNDO, decided_at="2026-01-31T12:00:00Z"),
     )
-    found = plain_rows(path.read_bytes()[len(HEADER) :], COLUMNS)
-    assert found is not None
-    assert (found.paths, found.undone) == (["a/é.png", "=b.png", "b.png", "-c.png"], [3])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cleaner.core.manifest_rows._Reader._parse", None)  # reads a single row
+        rows = ManifestRows("file")
+        assert rows.add(path.read_bytes()) == b""
+    assert [row.path for row in map(rows.row, range(rows.count))] == ["a/é.png", "=b.png", "b.png", "-c.png"]
+    assert list(rows) == ["a/é.png", "=b.png", "b.png"]
 
 
 @pytest.mark.parametrize("odd", [None, ODD])
@@ -180,7 +182,9 @@ def test_a_manifest_of_many_blocks(odd: Decision | None, path: Path, monkeypatch
     for manifest in (grown, Manifest(path)):
         standing = manifest.standing()
         assert as_text(manifest.rows()) == as_text(rows)
-        assert {name: as_text(standing.of(name)) for name in by_path} == {n: as_text(r) for n, r in by_path.items()}
+        assert {name: as_text(standing.all_for(name)) for name in by_path} == {
+            n: as_text(r) for n, r in by_path.items()
+        }
         assert as_text(list(manifest.latest().values())) == as_text(last)
         assert as_text(list(standing.values())) == as_text([row for row in last if row.action is not Action.UNDO])
         assert len(standing) == len(list(standing))
@@ -481,10 +485,10 @@ def test_a_last_cell_that_may_be_half_is_not_believed_without_a_line_end(last: s
         (2, b"a.png,Delete", "action", "Delete", "keep, delete, relabel, unsure, undo"),
         (2, b"a.png,", "action", "", "keep, delete, relabel, unsure, undo"),
         (2, b"a.png", "action", "", "keep, delete, relabel, unsure, undo"),
-        (2, b",keep", "path", "", "a path relative to the dataset's folder"),
-        (2, b"../a.png,keep", "path", "../a.png", "a path relative to the dataset's folder"),
-        (2, b"/a.png,keep", "path", "/a.png", "a path relative to the dataset's folder"),
-        (2, b"a.png,relabel", "new_label", "", "needs the label"),
+        (2, b",keep", "path", "", "expected a path relative to the dataset's folder"),
+        (2, b"../a.png,keep", "path", "../a.png", "expected a path relative to the dataset's folder"),
+        (2, b"/a.png,keep", "path", "/a.png", "expected a path relative to the dataset's folder"),
+        (2, b"a.png,relabel", "new_label", "", "needs the new label"),
         (2, b"a.png,keep,cat,dog", "new_label", "dog", "leave it empty"),
         (2, b"a.png,keep,,,,high", "loss", "high", "a number, nan or inf"),
         (2, b'a.png,keep,,,,"1,5"', "loss", "1,5", "a number, nan or inf"),
@@ -663,7 +667,7 @@ sys.stdin.readline()
 won = 0
 for n in range(int(count)):
     try:
-        manifest.append(Decision(f"{n}.png", Action.KEEP, reviewer=name), believed={f"{n}.png": None})
+        manifest.append(Decision(f"{n}.png", Action.KEEP, reviewer=name), expected={f"{n}.png": None})
         won += 1
     except CleanerError as error:
         assert "meanwhile" in str(error), error
@@ -697,21 +701,21 @@ def test_of_processes_that_decide_on_one_card_at_once_one_is_heard_and_the_other
 
 def test_what_is_believed_to_stand_is_compared_with_the_file(path: Path) -> None:
     manifest, other = Manifest(path), Manifest(path)
-    manifest.append(keep("a.png", loss=math.nan, predicted="x"), believed={"a.png": None, "b.png": None})
+    manifest.append(keep("a.png", loss=math.nan, predicted="x"), expected={"a.png": None, "b.png": None})
     stands = manifest.standing()["a.png"]
     edit(path, path.read_bytes().replace(b"\r", b""))  # the same decision, read anew
-    manifest.append(keep("b.png"), believed={"a.png": stands})
+    manifest.append(keep("b.png"), expected={"a.png": stands})
     other.append(keep("a.png", action=Action.DELETE, reviewer="ben"))
     before = path.read_bytes()
     for believed in ({"a.png": stands}, {"a.png": None}, {"c.png": None, "a.png": stands}, {"c.png": stands}):
         with pytest.raises(CleanerError, match="meanwhile"):
-            manifest.append(keep("c.png"), keep("a.png"), believed=believed)
+            manifest.append(keep("c.png"), keep("a.png"), expected=believed)
         assert path.read_bytes() == before
     assert manifest.standing()["a.png"].reviewer == "ben"
     other.append(keep("a.png", action=Action.UNDO))
     with pytest.raises(CleanerError, match="took back"):
-        manifest.append(keep("a.png"), believed={"a.png": manifest.standing()["a.png"]})
-    manifest.append(keep("a.png"), believed={"a.png": None})
+        manifest.append(keep("a.png"), expected={"a.png": manifest.standing()["a.png"]})
+    manifest.append(keep("a.png"), expected={"a.png": None})
 
 
 class FullDisk:

@@ -81,10 +81,10 @@ def test_a_decision_accepts(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("changes", "field", "accepted"),
     [
-        ({"action": "Delete"}, "action", "accepted are keep, delete, relabel, unsure, undo"),
-        ({"action": ""}, "action", "accepted are keep"),
-        ({"action": "<Delete>"}, "action", "accepted are keep"),
-        ({"action": "relabel"}, "new_label", "needs the label"),
+        ({"action": "Delete"}, "action", "expected one of keep, delete, relabel, unsure, undo"),
+        ({"action": ""}, "action", "expected one of keep"),
+        ({"action": "<Delete>"}, "action", "expected one of keep"),
+        ({"action": "relabel"}, "new_label", "needs the new label"),
         ({"action": "keep", "new_label": "dog"}, "new_label", "leave it empty"),
         ({"action": "undo", "new_label": "dog"}, "new_label", "leave it empty"),
         ({"sha256": "abc"}, "sha256", "64 lower-case"),
@@ -95,7 +95,7 @@ def test_a_decision_accepts(changes: dict[str, Any]) -> None:
         ({"decided_at": "2026-01-31T12:00:00+02:00"}, "decided_at", "UTC"),
         ({"decided_at": "31.01.2026 12:00"}, "decided_at", "UTC"),
         ({"decided_at": "Z"}, "decided_at", "UTC"),
-        *(({"path": path}, "path", "accepted") for path in BAD_PATHS),
+        *(({"path": path}, "path", "expected") for path in BAD_PATHS),
     ],
 )
 def test_a_decision_refuses_and_says_what_is_accepted(changes: dict[str, Any], field: str, accepted: str) -> None:

@@ -153,7 +153,7 @@ def test_a_damaged_history_is_2_and_says_what_to_do(
     scanned(root, tmp_path / "scan")
     (tmp_path / "scan" / HISTORY).write_text(line + "\n")
     assert main(["history", str(tmp_path / "scan")]) == 2
-    assert "delete it to begin a new one" in capsys.readouterr().err
+    assert "delete it to start a new one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", [[], {}, 0, None, False])
@@ -166,7 +166,7 @@ def test_a_time_that_is_no_text_is_told(
     file = tmp_path / "scan" / HISTORY
     file.write_text(json.dumps({**json.loads(file.read_text()), field: value}) + "\n")
     assert main(["history", str(tmp_path / "scan")]) == 2
-    assert "delete it to begin a new one" in capsys.readouterr().err
+    assert "delete it to start a new one" in capsys.readouterr().err
 
 
 def test_decisions_are_taken_over_from_another_scan_of_the_task_only(root: Path, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from cleaner.core.errors import CleanerError
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import LOSS_EDGES, Action, ClassLosses, Decision, Sample, Unreadable
-from cleaner.core.scan import Scan, check_out, load, vocab_change
+from cleaner.core.scan import Scan, load
+from cleaner.core.scan_guard import check_out, vocab_change
 from cleaner.core.tasks import MULTI_LABEL, SINGLE_LABEL
 from tests.support.scan_records import as_text, make
 

@@ -234,7 +234,7 @@ def test_a_folder_that_is_written_to_all_the_time_is_given_up(tmp_path: Path, mo
     monkeypatch.setattr(
         scan_files.ScanFiles, "open", lambda files, name: (later().write(tmp_path), opened(files, name))[1]
     )
-    with pytest.raises(CleanerError, match="being written to again and again"):
+    with pytest.raises(CleanerError, match="rewritten again and again"):
         load(tmp_path)
 
 

@@ -28,7 +28,7 @@ def test_a_decision_stands_while_the_file_is_the_same(place: Place) -> None:
     assert {path: decision.action for path, decision in found.items()} == {"cat/1.png": Action.DELETE}
     assert found.note("cat/1.png") == ""
     os.utime(place.root / "cat/1.png")  # its time of change alone is nothing
-    found.look_again(["cat/1.png"])
+    found.refresh(["cat/1.png"])
     assert "cat/1.png" in found
 
 
@@ -78,7 +78,7 @@ def test_a_relabelled_file_found_at_its_new_path_is_kept(place: Place) -> None:
     assert found.note("cat/1.png").startswith("carried out on ")
 
     undo(report.journal)
-    found.take_in(Manifest(place.manifest).standing())
+    found.update(Manifest(place.manifest).standing())
     assert set(found) == {"cat/1.png"}
     assert found.history == ""
 
@@ -115,7 +115,7 @@ def test_a_deleted_file_that_is_back_is_undecided_and_says_so(place: Place) -> N
     place.write("cat/1.png", "cat/1.png")
     found = place.standing("cat/1.png")
     assert not found
-    assert found.note("cat/1.png").endswith("it is here again")
+    assert found.note("cat/1.png").endswith("the file is here again")
 
 
 def test_a_row_changed_in_a_table_stands_as_a_keep_of_the_new_label(place: Place, tmp_path: Path) -> None:
@@ -133,12 +133,12 @@ def test_label_sets_are_compared_as_sets(place: Place) -> None:
     place.decide("cat/1.png", "relabel", "dog;cat", label="cat")
     sample = Sample("train", "cat", 1, "cat/1.png", 1.0, "cat", 0.9, ("cat", "dog"))
     found = Standing({"cat/1.png": sample}, MULTI_LABEL, ";", place.root, place.manifest.parent)
-    found.take_in(Manifest(place.manifest).standing())
+    found.update(Manifest(place.manifest).standing())
     assert found["cat/1.png"].action is Action.KEEP
     other = Standing(
         {"cat/1.png": replace(sample, given=("dog",))}, MULTI_LABEL, ";", place.root, place.manifest.parent
     )
-    other.take_in(Manifest(place.manifest).standing())
+    other.update(Manifest(place.manifest).standing())
     assert not other
 
 

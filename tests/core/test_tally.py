@@ -14,7 +14,7 @@ from sklearn.metrics import confusion_matrix
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import LOSS_EDGES, ScoredBatch, Unreadable
-from cleaner.core.tally import LARGEST_LOSS, Tally
+from cleaner.core.tally import MAX_LOSS, Tally
 
 N_CLASSES = 4
 PAIRS = st.tuples(st.integers(0, N_CLASSES - 1), st.integers(0, N_CLASSES - 1))
@@ -39,7 +39,7 @@ Row = tuple[int, int, float]
 ROWS = st.tuples(
     st.integers(0, N_CLASSES - 1),
     st.integers(0, N_CLASSES - 1),
-    st.one_of(st.floats(), st.floats(0, 30, width=32), st.sampled_from([*LOSS_EDGES, LARGEST_LOSS])),
+    st.one_of(st.floats(), st.floats(0, 30, width=32), st.sampled_from([*LOSS_EDGES, MAX_LOSS])),
 )
 
 
@@ -102,7 +102,7 @@ def test_cells_are_those_of_the_classes_and_memory_is_for_what_occurs() -> None:
 @pytest.mark.parametrize("pair", [(-1, 0), (0, -1), (N_CLASSES, 0), (0, N_CLASSES)])
 def test_what_is_no_class_is_refused_and_nothing_counted(pair: tuple[int, int]) -> None:
     tally = tally_of([([(1, 2)], 1)])
-    with pytest.raises(CleanerError, match="0 to 3 are accepted"):
+    with pytest.raises(CleanerError, match="expected 0 to 3"):
         tally.update(batch_of([(0, 0), pair], unreadable=2))
     assert (tally.result(), tally.scored, tally.unreadable) == ([(1, 2, 1)], 1, 1)
 
@@ -133,7 +133,7 @@ def test_the_losses_of_a_class_are_as_one_counts_them_by_hand(batches: list[list
         bins = Counter(bisect_right(LOSS_EDGES, loss) for loss in finite)
         assert each.histogram == tuple(bins[number] for number in range(len(LOSS_EDGES) + 1))
         if finite:
-            bounded = [max(-LARGEST_LOSS, min(LARGEST_LOSS, loss)) for loss in finite]
+            bounded = [max(-MAX_LOSS, min(MAX_LOSS, loss)) for loss in finite]
             assert each.mean_loss == pytest.approx(math.fsum(bounded) / len(finite), rel=1e-12, abs=1e-6)
         else:
             assert math.isnan(each.mean_loss)

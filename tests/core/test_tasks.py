@@ -48,7 +48,7 @@ def test_the_first_delimiter_that_no_label_contains_is_taken(labels: list[str], 
 
 
 @pytest.mark.parametrize(
-    ("labels", "message"), [(["a", ""], "one of the labels is empty"), (["a;|", ", "], "the labels contain all of")]
+    ("labels", "message"), [(["a", ""], "a label is empty"), (["a;|", ", "], "the labels contain all delimiters")]
 )
 def test_labels_that_cannot_be_joined_are_refused(labels: list[str], message: str) -> None:
     with pytest.raises(CleanerError, match=message):
@@ -88,13 +88,13 @@ def test_a_scan_that_does_not_say_its_task_is_of_one_label_an_image(tmp_path: Pa
 
 
 BAD = [
-    ({"task": "detection"}, "the task is 'detection'; accepted are single-label, multi-label, other"),
+    ({"task": "detection"}, "the task is 'detection'; expected one of single-label, multi-label, other"),
     ({"label_delim": ""}, "label_delim is '' for the task 'multi-label'"),
     ({"label_delim": "#"}, "label_delim is '#'"),
     ({"task": OTHER}, "label_delim is ';' for the task 'other'"),
     ({"vocab": ["cat;x", "dog"]}, "the label 'cat;x' is empty or contains ';'"),
     ({"vocab": ["", "dog"]}, "the label '' is empty or contains ';'"),
-    ({"task": 1}, "task is 1; a str is expected"),
+    ({"task": 1}, "task is 1; expected type str"),
 ]
 
 
@@ -140,9 +140,9 @@ def test_a_batch_of_label_sets_has_a_row_for_each_label() -> None:
 
 def test_a_batch_whose_shapes_differ_is_refused() -> None:
     flags, numbers = np.zeros((2, 3), bool), np.zeros((2, 3))
-    with pytest.raises(CleanerError, match="a value of each kind"):
+    with pytest.raises(CleanerError, match="must have the shape"):
         ScoredLabels(["a", "b"], flags, numbers[:, :2], flags, numbers)
-    with pytest.raises(CleanerError, match="a value of each kind"):
+    with pytest.raises(CleanerError, match="must have the shape"):
         ScoredLabels(["a"], flags, numbers, flags, numbers)
 
 

@@ -67,7 +67,7 @@ def test_the_top_losses_are_of_pairs_of_an_image_and_a_label(several: Scan) -> N
     assert [file.name for file in files] == ["0.png", "0.png", "0.png", "1.png"]
     assert [found.label for found in interp[places]] == ["cat", "dog", "fox", "cat"]
     assert len(interp.top_losses()[0]) == 12
-    with pytest.raises(CleanerError, match="'train' has 12 pairs of an image and a label; at most that many"):
+    with pytest.raises(CleanerError, match="'train' has 12 pairs of an image and a label; pass at most that many"):
         interp.top_losses(13)
 
 
@@ -143,7 +143,7 @@ def test_a_scan_that_was_never_written_has_no_drawings(without: Scan) -> None:
     ],
 )
 def test_where_nothing_is_confused_it_is_said(ask: Callable[[Interpretation], Any], several: Scan) -> None:
-    with pytest.raises(CleanerError, match=r"nothing is confused in a scan of several labels an image.* scan.classes"):
+    with pytest.raises(CleanerError, match=r"a multi-label scan has no confusion matrix.* scan.classes"):
         ask(Interpretation(several))
     assert not pyplot.get_fignums()
     assert several.classes("train")["predicted_otherwise"].tolist() == [3, 0, 0]
@@ -162,13 +162,13 @@ def test_where_nothing_is_confused_it_is_said(ask: Callable[[Interpretation], An
     ],
 )
 def test_where_there_are_no_labels_it_is_said(ask: Callable[[Interpretation], Any], without: Scan) -> None:
-    with pytest.raises(CleanerError, match="nothing is confused in a scan whose images carry no labels"):
+    with pytest.raises(CleanerError, match="a scan of images without labels has no confusion matrix"):
         ask(Interpretation(without))
 
 
 def test_a_report_needs_counts_that_a_scan_of_several_labels_has_not(several: Scan) -> None:
     for ask in (Interpretation(several).report, Interpretation(several).print_classification_report):
-        with pytest.raises(CleanerError, match="does not count of each how often it is missed"):
+        with pytest.raises(CleanerError, match="counts missed and wrongly predicted labels together"):
             ask()
 
 
@@ -197,8 +197,8 @@ def test_export_has_the_sets_and_no_label_where_there_is_none(
     several: Scan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     session = Session(several, reviewer="anna")
-    session.toggle_label("0.png", "fox")
-    session.toggle_label("1.png", "cat")
+    session.decide("0.png", "toggle", "fox")
+    session.decide("1.png", "toggle", "cat")
     assert main(["export", str(several.manifest_path), "--out", str(tmp_path / "out.csv")]) == 0
     assert "2 decisions" in capsys.readouterr().out
     rows = [line.split(",")[:4] for line in (tmp_path / "out.csv").read_text().splitlines()]

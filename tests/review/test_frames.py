@@ -1,4 +1,4 @@
-"""The messages of a kernel's web socket: what is well formed passes, all else is refused at once."""
+"""Validation of the messages on a kernel's web socket."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def with_offsets(count: int, offsets: list[int], rest: bytes = b"") -> bytes:
 
 
 @given(st.lists(st.binary(max_size=20), max_size=4), st.sampled_from(["shell", "control", ""]))
-def test_what_jupyter_writes_passes(buffers: list[bytes], channel: str) -> None:
+def test_messages_that_jupyter_writes_pass(buffers: list[bytes], channel: str) -> None:
     frame = serialize_msg_to_ws_v1([*PARTS, *buffers], channel)
     check_frame(frame)
     assert deserialize_msg_from_ws_v1(frame) == (channel, [*PARTS, *buffers])
 
 
 @given(st.one_of(st.text(), st.binary(), st.builds(with_offsets, NUMBERS, st.lists(NUMBERS, max_size=9), st.binary())))
-def test_anything_else_is_refused(frame: bytes | str) -> None:
+def test_arbitrary_bytes_are_refused(frame: bytes | str) -> None:
     with pytest.raises(CleanerError, match="Expected"):
         check_frame(frame)
 
@@ -61,12 +61,12 @@ def test_a_frame_with_other_offsets_is_read_within_its_bounds_or_refused(offsets
         ([HEADER, b"{}", b"{}"], "6 offsets"),
     ],
 )
-def test_the_parts_are_json_objects(parts: list[bytes], said: str) -> None:
+def test_parts_that_are_not_json_objects_are_refused(parts: list[bytes], said: str) -> None:
     with pytest.raises(CleanerError, match=said):
         check_frame(serialize_msg_to_ws_v1(parts, "shell"))
 
 
-def test_the_protocols_of_a_header() -> None:
+def test_the_protocols_of_a_header_are_compared_as_a_whole() -> None:
     assert PROTOCOL in offered_protocols(f"other, {PROTOCOL}")
     for header in ("", "v1", f"{PROTOCOL}x"):
         assert PROTOCOL not in offered_protocols(header)

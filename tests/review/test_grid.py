@@ -1,4 +1,4 @@
-"""The grid's messages, with a list in the place of the comm: every message gets its reply."""
+"""The messages of the grid and their replies, without a browser."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Unreadable
 from cleaner.core.scan import Scan
 from cleaner.review.app import Review
-from cleaner.review.session import UNREADABLE
+from cleaner.review.view import UNREADABLE
 from tests.support.images import make_image
 from tests.support.odd_images import HARMFUL, write_harmful_image
 from tests.support.review_page import Page
@@ -28,7 +28,7 @@ def page(scan: Scan) -> Page:
     return Page(scan)
 
 
-def test_ready_brings_the_page_with_its_thumbnails(page: Page) -> None:
+def test_ready_is_answered_by_the_page_with_its_thumbnails(page: Page) -> None:
     reply = page.say({"kind": "ready", "id": 7})
     assert (reply["kind"], reply["id"], reply["split"], reply["label"]) == ("page", 7, "train", "cat")
     assert (reply["page"], reply["pages"]) == (0, 2)
@@ -64,7 +64,7 @@ def test_a_broken_image_has_a_reason_and_no_buffer(scan: Scan, page: Page) -> No
 
 
 @pytest.mark.timeout(60)
-def test_files_that_would_never_end_are_shown_as_such_and_can_be_decided(scan: Scan, page: Page) -> None:
+def test_pipes_devices_and_bombs_have_an_error_on_their_card_and_can_be_decided(scan: Scan, page: Page) -> None:
     folder = scan.root / "train/cat"
     reasons = dict(zip(("pipe.png", "zero.png", "socket.png", "bomb.png", "sparse.tif"), range(1, 6), strict=True))
     for name, number in reasons.items():
@@ -80,7 +80,7 @@ def test_files_that_would_never_end_are_shown_as_such_and_can_be_decided(scan: S
     assert [(row.action, bool(row.sha256)) for row in rows] == [(Action.DELETE, n == 3) for n in range(5)]
 
 
-def test_turn(page: Page) -> None:
+def test_turn_is_answered_by_the_other_page(page: Page) -> None:
     reply = page.say({"kind": "turn", "id": 1, "page": 1})
     assert [card["name"] for card in reply["cards"]] == ["cat_06.png", "cat_07.png", "cat_08.png"]
 
@@ -94,7 +94,7 @@ def test_a_decision_is_on_the_disk_before_its_reply(scan: Scan, page: Page) -> N
     assert on_disk == [1, 2, 3]
 
 
-def test_the_reply_to_a_decision_is_the_card_as_it_stands(page: Page) -> None:
+def test_the_reply_to_a_decision_is_the_card_with_that_decision(page: Page) -> None:
     path = "train/cat/cat_03.png"
     reply = page.say({"kind": "decide", "id": 5, "path": path, "action": "relabel", "new_label": "fox"})
     assert (reply["kind"], reply["id"], reply["card"]["path"]) == ("card", 5, path)
@@ -138,17 +138,17 @@ MESSAGES: list[Any] = [
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda m: repr(m)[:60])
-def test_a_message_that_makes_no_sense_gets_an_error_and_changes_nothing(scan: Scan, message: Any) -> None:
+def test_an_invalid_message_gets_an_error_and_changes_nothing(scan: Scan, message: Any) -> None:
     page = Page(scan)
     reply = page.say(message)
     assert reply["kind"] == "error"
     assert reply["message"]
     assert len(reply["message"]) < 2000
     assert not scan.manifest_path.exists()
-    assert page.review.session.page == 0
+    assert page.review.session.view.page == 0
 
 
-def test_an_error_brings_the_card_as_it_stands(page: Page) -> None:
+def test_an_error_carries_the_card_with_the_decision_that_stands(page: Page) -> None:
     path = "train/cat/cat_01.png"
     page.say({"kind": "decide", "id": 1, "path": path, "action": "keep"})
     reply = page.say({"kind": "decide", "id": 2, "path": path, "action": "relabel", "new_label": "wolf"})
@@ -156,7 +156,7 @@ def test_an_error_brings_the_card_as_it_stands(page: Page) -> None:
     assert reply["card"]["action"] == "keep"
 
 
-def test_a_full_disk_is_shown(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_on_the_page(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -166,19 +166,19 @@ def test_a_full_disk_is_shown(page: Page, monkeypatch: pytest.MonkeyPatch) -> No
     assert reply["card"]["action"] == ""
 
 
-def test_a_fault_of_the_program_is_shown_and_raised(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_exception_is_shown_and_raised(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise ZeroDivisionError("a fault")
 
     monkeypatch.setattr(page.review.session, "turn_to", fails)
     before = len(page.replies)
     with pytest.raises(ZeroDivisionError):
-        page.review.grid._answer(None, {"kind": "turn", "id": 1, "page": 1}, [])
+        page.review.grid._receive(None, {"kind": "turn", "id": 1, "page": 1}, [])
     assert [reply["message"] for reply, _ in page.replies[before:]] == ["ZeroDivisionError: a fault"]
 
 
 def by_ben(scan: Scan, path: str, action: Action, new_label: str = "") -> None:
-    """Another reviewer decides, in another process."""
+    """Append a decision of another reviewer, as from another process."""
     decided_at = "2026-01-31T12:00:00Z"
     sha256 = sha256_of(scan.root / path)
     Manifest(scan.manifest_path).append(
@@ -186,7 +186,7 @@ def by_ben(scan: Scan, path: str, action: Action, new_label: str = "") -> None:
     )
 
 
-def test_each_reply_brings_what_others_decided_on_the_page(scan: Scan, page: Page) -> None:
+def test_each_reply_carries_the_decisions_of_others_on_the_page(scan: Scan, page: Page) -> None:
     one, two, three, beyond = (f"train/cat/cat_0{number}.png" for number in (1, 2, 3, 7))
     assert page.say({"kind": "ready", "id": 1})["changed"] == []
     for path in (two, beyond, "valid/fox/fox_v01.png"):
@@ -201,7 +201,7 @@ def test_each_reply_brings_what_others_decided_on_the_page(scan: Scan, page: Pag
     assert page.say({"kind": "decide", "id": 4, "path": three, "action": "keep"})["changed"] == []
 
 
-def test_what_another_decides_while_a_key_is_on_its_way_to_the_disk_is_not_overridden(
+def test_a_decision_that_another_takes_during_a_write_is_not_overridden(
     scan: Scan, page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = "train/cat/cat_01.png"
@@ -211,7 +211,7 @@ def test_what_another_decides_while_a_key_is_on_its_way_to_the_disk_is_not_overr
         by_ben(scan, path, Action.DELETE)
         return ""
 
-    monkeypatch.setattr("cleaner.review.session.sha256_of", hashed)
+    monkeypatch.setattr("cleaner.review.decisions.sha256_of", hashed)
     reply = page.say({"kind": "decide", "id": 2, "path": path, "action": "keep"})
     assert (reply["kind"], reply["card"]["action"], reply["card"]["reviewer"]) == ("error", "delete", "ben")
     assert reply["message"] == f"Not saved: ben decided 'delete' for {path!r} meanwhile; decide again if you wish"
@@ -225,7 +225,7 @@ def test_what_another_decides_while_a_key_is_on_its_way_to_the_disk_is_not_overr
         (Action.RELABEL, "fox", "ben decided 'relabel fox' for"),
     ],
 )
-def test_nobody_overrides_what_they_have_not_seen(
+def test_nobody_overrides_a_decision_they_have_not_seen(
     scan: Scan, page: Page, action: Action, new_label: str, said: str
 ) -> None:
     path = "train/cat/cat_01.png"
@@ -242,14 +242,14 @@ def test_nobody_overrides_what_they_have_not_seen(
 
 
 @pytest.mark.parametrize("message", [{"kind": "ready"}, {"kind": "turn", "page": 0}])
-def test_a_page_is_shown_with_what_others_decided(scan: Scan, page: Page, message: dict[str, Any]) -> None:
+def test_a_page_shows_the_decisions_of_others(scan: Scan, page: Page, message: dict[str, Any]) -> None:
     by_ben(scan, "train/cat/cat_02.png", Action.DELETE)
     reply = page.say(message | {"id": 1})
     assert [card["reviewer"] for card in reply["cards"]] == ["", "ben", "", "", ""]
     assert reply["counts"]["scan_decided"] == 1
 
 
-def test_what_is_wrong_with_the_manifest_is_told(scan: Scan, page: Page) -> None:
+def test_problems_with_the_manifest_are_warnings_on_the_page(scan: Scan, page: Page) -> None:
     assert page.say({"kind": "ready", "id": 1})["warnings"] == []
     by_ben(scan, "train/cat/cat_02.png", Action.DELETE)
     with open(scan.manifest_path, "a") as file:
@@ -279,15 +279,15 @@ def test_a_file_in_two_splits_is_decided_in_the_one_that_is_open(scan: Scan) -> 
         assert Manifest(scan.manifest_path).rows()[-1].split == split
 
 
-def test_the_choices_go_back_when_the_manifest_makes_no_sense(scan: Scan, page: Page) -> None:
+def test_the_dropdowns_go_back_if_the_manifest_is_invalid(scan: Scan, page: Page) -> None:
     page.say({"kind": "ready", "id": 1})
     scan.manifest_path.write_text("path,action\ntrain/cat/cat_01.png,nonsense\n")
     page.review._label.value = "fox"
     assert (page.last[0]["kind"], "nonsense" in page.last[0]["message"]) == ("error", True)
-    assert (page.review._label.value, page.review.session.label) == ("cat", "cat")
+    assert (page.review._label.value, page.review.session.view.label) == ("cat", "cat")
 
 
-def test_the_dataset_can_be_elsewhere(scan: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_dataset_may_have_moved(scan: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scan.root.rename(tmp_path / "moved")
     monkeypatch.chdir(tmp_path)
     for missing in (None, "nowhere", scan.folder / "scan.json"):
@@ -299,7 +299,7 @@ def test_the_dataset_can_be_elsewhere(scan: Scan, tmp_path: Path, monkeypatch: p
     assert review.session.decide("train/cat/cat_01.png", Action.KEEP).decision.sha256
 
 
-def test_the_choices_follow_the_session(page: Page) -> None:
+def test_the_dropdowns_follow_the_session(page: Page) -> None:
     split, label = page.review._split, page.review._label
     assert (split._options_labels, split.value) == (("train", "valid"), "train")
     assert (label._options_labels, label.value) == (("cat", "dog", "fox"), "cat")
@@ -324,7 +324,7 @@ def test_each_reply_says_where_the_cursor_is_and_what_is_selected(page: Page) ->
     assert len(page.say({"kind": "select", "id": 6, "what": "page"})["selected"]) == 5
 
 
-def test_an_action_is_about_what_is_selected(page: Page) -> None:
+def test_an_action_applies_to_the_selected_cards(page: Page) -> None:
     serial = page.say({"kind": "ready", "id": 1})["serial"]
     page.say({"kind": "move", "id": 2, "by": 1, "extend": True})
     reply = page.say({"kind": "act", "id": 3, "serial": serial, "action": "predicted"})
@@ -340,7 +340,9 @@ def test_an_action_is_about_what_is_selected(page: Page) -> None:
 
 
 @pytest.mark.parametrize("message", [{"kind": "act", "action": "keep"}, {"kind": "keep_rest"}])
-def test_nothing_is_decided_on_a_page_that_was_not_seen(scan: Scan, page: Page, message: dict[str, Any]) -> None:
+def test_nothing_is_decided_on_a_page_that_the_reviewer_has_not_seen(
+    scan: Scan, page: Page, message: dict[str, Any]
+) -> None:
     serial = page.say({"kind": "ready", "id": 1})["serial"]
     page.say({"kind": "turn", "id": 2, "page": 1})
     reply = page.say({**message, "id": 3, "serial": serial})
@@ -348,7 +350,7 @@ def test_nothing_is_decided_on_a_page_that_was_not_seen(scan: Scan, page: Page, 
     assert not scan.manifest_path.exists()
 
 
-def test_an_action_does_not_override_what_was_not_seen(scan: Scan, page: Page) -> None:
+def test_an_action_on_the_selection_does_not_override_an_unseen_decision(scan: Scan, page: Page) -> None:
     serial = page.say({"kind": "ready", "id": 1})["serial"]
     page.say({"kind": "select", "id": 2, "what": "page"})
     by_ben(scan, "train/cat/cat_04.png", Action.DELETE)
@@ -358,7 +360,7 @@ def test_an_action_does_not_override_what_was_not_seen(scan: Scan, page: Page) -
     assert page.say({"kind": "act", "id": 4, "serial": serial, "action": "keep"})["counts"]["decided"] == 5
 
 
-def test_news_bring_what_others_decided_and_where_two_disagree(scan: Scan, page: Page) -> None:
+def test_news_carry_the_decisions_of_others_and_where_two_disagree(scan: Scan, page: Page) -> None:
     path = "train/cat/cat_01.png"
     page.say({"kind": "ready", "id": 1})
     page.say({"kind": "decide", "id": 2, "path": path, "action": "keep"})
@@ -371,7 +373,7 @@ def test_news_bring_what_others_decided_and_where_two_disagree(scan: Scan, page:
     assert page.say({"kind": "news", "id": 5})["changed"] == []
 
 
-def test_filters_and_the_page_size(page: Page) -> None:
+def test_filters_and_the_page_size_can_be_changed(page: Page) -> None:
     page.say({"kind": "decide", "id": 1, "path": "train/cat/cat_01.png", "action": "keep"})
     reply = page.say(
         {"kind": "filter", "id": 2, "show": "undecided", "order": "name", "text": "cat", "predicted": "dog"}
@@ -381,7 +383,7 @@ def test_filters_and_the_page_size(page: Page) -> None:
     assert (reply["pages"], len(reply["cards"]), reply["show"], reply["order"]) == (3, 3, "undecided", "name")
 
 
-def test_who_decides_can_be_said(scan: Scan, page: Page) -> None:
+def test_the_reviewer_can_be_changed(scan: Scan, page: Page) -> None:
     assert page.say({"kind": "ready", "id": 1})["reviewer"] == "anna"
     reply = page.say({"kind": "reviewer", "id": 2, "name": "ben"})
     assert (reply["kind"], reply["reviewer"]) == ("here", "ben")
@@ -389,10 +391,10 @@ def test_who_decides_can_be_said(scan: Scan, page: Page) -> None:
     assert [row.reviewer for row in Manifest(scan.manifest_path).rows()] == ["ben"]
 
 
-def test_the_class_of_unreadable_files(scan: Scan) -> None:
+def test_unreadable_files_are_a_class_on_the_page(scan: Scan) -> None:
     unreadable = (Unreadable("train", "cat", "train/cat/bad.png", "broken"),)
     page = Page(replace(scan, unreadable=unreadable))
-    page.review.session.open_label(UNREADABLE)
+    page.review.session.filter(label=UNREADABLE)
     reply = page.say({"kind": "ready", "id": 1})
     (card,) = reply["cards"]
     assert (reply["unreadable_class"], reply["label"]) == (True, "")
@@ -408,7 +410,7 @@ def test_the_large_view_is_up_to_1600_pixels(scan: Scan, page: Page) -> None:
     reply = page.say({"kind": "large", "id": 2, "path": "train/cat/cat_01.png"})
     assert (reply["kind"], reply["error"]) == ("large", "")
     assert Image.open(io.BytesIO(page.last[1][0])).size == (1600, 800)
-    # Not the image beside it, which may be prefetched already.
+    # Not the next image, which may be prefetched already.
     (scan.root / "train/cat/cat_03.png").write_bytes(b"no image")
     reply = page.say({"kind": "large", "id": 3, "path": "train/cat/cat_03.png"})
     assert ("cannot identify" in reply["error"], page.last[1]) == (True, [])
@@ -450,20 +452,20 @@ WRONG: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("message", WRONG, ids=lambda m: repr(m)[:60])
-def test_what_makes_no_sense_gets_an_error_and_moves_nothing(scan: Scan, page: Page, message: dict[str, Any]) -> None:
+def test_an_invalid_message_gets_an_error_and_moves_nothing(scan: Scan, page: Page, message: dict[str, Any]) -> None:
     page.say({"kind": "ready", "id": 1})
-    place = page.review.session.place
+    view = page.review.session.view
     reply = page.say(message | {"id": 2})
     assert (reply["kind"], reply["id"], bool(reply["message"])) == ("error", 2, True)
     assert not scan.manifest_path.exists()
-    assert (page.review.session.place, reply["at"]) == (place, "train/cat/cat_01.png")
+    assert (page.review.session.view, reply["at"]) == (view, "train/cat/cat_01.png")
 
 
 @pytest.mark.parametrize("field", ["text", "predicted"])
-def test_a_text_that_cannot_be_sent_back_is_refused_and_the_next_page_comes(field: str, page: Page) -> None:
+def test_a_text_that_cannot_be_sent_back_is_refused_and_the_page_still_works(field: str, page: Page) -> None:
     page.say({"kind": "ready", "id": 1})
     reply = page.say({"kind": "filter", "id": 2, field: "\ud800"})
     assert (reply["kind"], reply["id"]) == ("error", 2)
-    assert "a text in UTF-8 is accepted" in reply["message"]
+    assert "expected text in UTF-8" in reply["message"]
     json_packer(reply)
     json_packer(page.say({"kind": "ready", "id": 3}))

@@ -1,4 +1,4 @@
-"""Reviewing images with several labels, and images without: what can be decided, and what the page is told of it."""
+"""Review of images with several labels, and of images without labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from cleaner.core.records import Action, ClassLosses, Decision, Sample, Unreadab
 from cleaner.core.scan import Scan
 from cleaner.core.tasks import ALL_IMAGES, OTHER, drawn_file
 from cleaner.review.app import Review
-from cleaner.review.session import ABSENT, UNREADABLE, Session
+from cleaner.review.session import Session
+from cleaner.review.view import ABSENT, UNREADABLE
 from tests.support.images import make_image
 from tests.support.review_page import Page
 from tests.support.scans import make_label_scan
@@ -48,39 +49,39 @@ def test_an_image_is_in_the_class_of_each_label(session: Session) -> None:
 
 
 def test_toggles_in_several_classes_add_up(session: Session, scan: Scan) -> None:
-    session.toggle_label("3.png", "cat")
+    session.decide("3.png", "toggle", "cat")
     assert standing(scan) == {"3.png": ("relabel", "cat;dog", "dog")}
-    session.open_label("fox")
-    session.toggle_label("3.png", "fox")
+    session.filter(label="fox")
+    session.decide("3.png", "toggle", "fox")
     assert standing(scan) == {"3.png": ("relabel", "cat;dog", "dog;fox")}
-    session.open_label("dog")
-    session.toggle_label("3.png", "dog")
-    session.toggle_label("3.png", "fox")
+    session.filter(label="dog")
+    session.decide("3.png", "toggle", "dog")
+    session.decide("3.png", "toggle", "fox")
     assert standing(scan) == {"3.png": ("relabel", "cat;dog", ";")}
-    assert session.labels_after(session.card("3.png").decision) == ()
+    assert session.maker.labels_after(session.card("3.png").decision) == ()
     session.undo()
     session.undo()
     assert standing(scan) == {"3.png": ("relabel", "cat;dog", "dog;fox")}
 
 
-def test_labels_that_are_as_they_were_are_undecided(session: Session, scan: Scan) -> None:
-    session.toggle_label("0.png", "fox")
+def test_an_image_with_its_original_labels_again_is_undecided(session: Session, scan: Scan) -> None:
+    session.decide("0.png", "toggle", "fox")
     assert standing(scan) == {"0.png": ("relabel", ";", "fox")}
-    session.toggle_label("0.png", "fox")
+    session.decide("0.png", "toggle", "fox")
     assert standing(scan) == {}
     session.undo()
     assert standing(scan) == {"0.png": ("relabel", ";", "fox")}
 
 
-def test_keep_does_not_take_back_what_was_changed_in_another_class(session: Session, scan: Scan) -> None:
+def test_keep_does_not_take_back_a_change_made_in_another_class(session: Session, scan: Scan) -> None:
     session.decide("1.png", Action.KEEP)
     assert standing(scan) == {"1.png": ("keep", "cat", "")}
-    session.toggle_label("1.png", "cat")
-    session.open_label("dog")
+    session.decide("1.png", "toggle", "cat")
+    session.filter(label="dog")
     session.decide("1.png", Action.KEEP)
     assert standing(scan) == {"1.png": ("relabel", "cat", ";")}
     session.decide("1.png", Action.DELETE)
-    session.toggle_label("1.png", "dog")
+    session.decide("1.png", "toggle", "dog")
     assert standing(scan) == {"1.png": ("relabel", "cat", "cat;dog")}
 
 
@@ -91,16 +92,16 @@ def test_undo_goes_back_through_every_set(tmp_path_factory: pytest.TempPathFacto
     scan = make_label_scan(folder / "data", folder / "scan")
     session, seen = Session(scan, reviewer="anna"), [standing(scan)]
     for label, keeps in steps:
-        session.decide("3.png", Action.KEEP) if keeps else session.toggle_label("3.png", label)
+        session.decide("3.png", Action.KEEP) if keeps else session.decide("3.png", "toggle", label)
         seen.append(standing(scan))
     for before in seen[-2::-1]:
         session.undo()
         assert standing(scan) == before
 
 
-def test_an_action_on_the_selection_toggles_each(session: Session, scan: Scan) -> None:
-    session.select_page()
-    session.toggle_labels("dog")
+def test_an_action_on_the_selection_toggles_each_card(session: Session, scan: Scan) -> None:
+    session.selection.toggle_all()
+    session.act("toggle", "dog")
     assert {path: new for path, (_, _, new) in standing(scan).items()} == {
         "0.png": "dog",
         "1.png": "cat;dog",
@@ -109,13 +110,13 @@ def test_an_action_on_the_selection_toggles_each(session: Session, scan: Scan) -
     }
 
 
-def test_a_toggle_adds_to_what_somebody_else_decided(session: Session, scan: Scan) -> None:
-    Session(scan, reviewer="ben").toggle_label("3.png", "fox")
-    session.toggle_label("3.png", "cat")
+def test_a_toggle_adds_to_the_decision_of_somebody_else(session: Session, scan: Scan) -> None:
+    Session(scan, reviewer="ben").decide("3.png", "toggle", "fox")
+    session.decide("3.png", "toggle", "cat")
     assert standing(scan) == {"3.png": ("relabel", "cat;dog", "dog;fox")}
 
 
-def test_what_the_model_says_is_filtered(session: Session) -> None:
+def test_cards_can_be_filtered_by_prediction(session: Session) -> None:
     assert session.predictions == ["cat", ABSENT]
     session.filter(predicted="cat")
     assert [card.sample.path for card in session.cards()] == ["0.png", "2.png"]
@@ -124,21 +125,21 @@ def test_what_the_model_says_is_filtered(session: Session) -> None:
 
 
 REFUSED = [
-    (lambda s: s.toggle_label("0.png", "cow"), "label is 'cow'; accepted are cat, dog, fox"),
-    (lambda s: s.toggle_label("0.png", ""), "label is ''"),
-    (lambda s: s.toggle_label("9.png", "cat"), "the scan kept no sample"),
+    (lambda s: s.decide("0.png", "toggle", "cow"), "label is 'cow'; expected one of cat, dog, fox"),
+    (lambda s: s.decide("0.png", "toggle", ""), "label is ''"),
+    (lambda s: s.decide("9.png", "toggle", "cat"), "the scan kept no sample"),
     (lambda s: s.decide("0.png", Action.RELABEL, "cow"), "there is no label 'cow'"),
     (lambda s: s.decide("0.png", Action.RELABEL, ""), "there is no label ''"),
     (lambda s: s.decide("3.png", Action.RELABEL, "dog;cat"), "has the label 'cat;dog' already"),
     (lambda s: s.decide("0.png", Action.RELABEL, ";"), "has the label ';' already"),
-    (lambda s: s.take_predicted(), "with several labels an image there is no predicted one"),
+    (lambda s: s.act("predicted"), "images with several labels have no predicted one"),
     (lambda s: s.filter(predicted="cow"), "predicted is 'cow'"),
-    (lambda s: s.toggle_label("broken.png", "cat"), "could not be read"),
+    (lambda s: s.decide("broken.png", "toggle", "cat"), "could not be read"),
 ]
 
 
 @pytest.mark.parametrize(("do", "message"), REFUSED)
-def test_what_makes_no_sense_is_refused(do: Any, message: str, scan: Scan) -> None:
+def test_invalid_decisions_about_label_sets_are_refused(do: Any, message: str, scan: Scan) -> None:
     scan = replace(scan, unreadable=(Unreadable("train", "cat;fox", "broken.png", "OSError: broken"),))
     session = Session(scan, reviewer="anna")
     with pytest.raises(CleanerError, match=message):
@@ -146,7 +147,7 @@ def test_what_makes_no_sense_is_refused(do: Any, message: str, scan: Scan) -> No
     assert not scan.manifest_path.exists()
 
 
-def test_a_set_may_be_given_as_a_whole_and_is_put_in_order(session: Session, scan: Scan) -> None:
+def test_a_label_set_may_be_given_as_a_whole_and_is_put_in_order(session: Session, scan: Scan) -> None:
     session.decide("0.png", Action.RELABEL, "fox;cat")
     assert standing(scan) == {"0.png": ("relabel", ";", "cat;fox")}
 
@@ -154,21 +155,21 @@ def test_a_set_may_be_given_as_a_whole_and_is_put_in_order(session: Session, sca
 def test_an_unreadable_file_with_several_labels_is_deleted(scan: Scan) -> None:
     broken = Unreadable("train", "cat;fox", "broken.png", "OSError: broken")
     session = Session(replace(scan, unreadable=(broken,)), reviewer="anna")
-    session.open_label(UNREADABLE)
+    session.filter(label=UNREADABLE)
     (card,) = session.cards()
     assert card.error == "OSError: broken"
     session.decide("broken.png", Action.DELETE)
     assert standing(scan) == {"broken.png": ("delete", "cat;fox", "")}
 
 
-def test_the_page_gets_the_labels_and_what_becomes_of_them(scan: Scan) -> None:
+def test_the_page_gets_the_labels_before_and_after_a_decision(scan: Scan) -> None:
     page = Page(scan)
     cards = {card["path"]: card for card in page.say({"kind": "ready", "id": 1})["cards"]}
     assert (cards["3.png"]["given"], cards["3.png"]["labels"]) == (["cat", "dog"], None)
     assert (cards["3.png"]["predicted"], cards["3.png"]["loss"]) == ("", "1.700")
     reply = page.say({"kind": "decide", "id": 2, "path": "3.png", "action": "toggle", "new_label": "cat"})
     assert (reply["kind"], reply["card"]["labels"], reply["card"]["action"]) == ("card", ("dog",), "relabel")
-    Session(scan, reviewer="ben").toggle_label("3.png", "fox")
+    Session(scan, reviewer="ben").decide("3.png", "toggle", "fox")
     (changed,) = page.say({"kind": "news", "id": 3})["changed"]
     assert changed["labels"] == ("dog", "fox")
     assert changed["others"] == [{"reviewer": "anna", "action": "relabel", "new_label": "dog", "labels": ("dog",)}]
@@ -181,7 +182,7 @@ def test_the_page_gets_the_labels_and_what_becomes_of_them(scan: Scan) -> None:
     assert "Not saved: label is ''" in error["message"]
 
 
-def test_the_overview_takes_no_label_for_another(scan: Scan) -> None:
+def test_the_overview_of_several_labels_has_no_confusion_matrix(scan: Scan) -> None:
     review = Review(scan, reviewer="anna")
     told: list[dict[str, Any]] = []
     review.overview.send = told.append
@@ -213,15 +214,15 @@ def drawn(tmp_path: Path) -> Scan:
     ).write(tmp_path / "scan")  # fmt: skip
 
 
-def test_without_labels_there_is_keep_delete_and_unsure(drawn: Scan) -> None:
+def test_images_without_labels_can_be_kept_deleted_or_unsure(drawn: Scan) -> None:
     session = Session(drawn, reviewer="anna")
     for action in (Action.KEEP, Action.UNSURE, Action.DELETE):
         session.decide("0.png", action)
         assert standing(drawn) == {"0.png": (action.value, "", "")}
     for refused in (
         lambda: session.decide("0.png", Action.RELABEL, ALL_IMAGES),
-        session.take_predicted,
-        lambda: session.toggle_labels(ALL_IMAGES),
+        lambda: session.act("predicted"),
+        lambda: session.act("toggle", ALL_IMAGES),
     ):
         with pytest.raises(CleanerError, match=r"carry no labels|only where images carry several labels"):
             refused()
@@ -229,7 +230,7 @@ def test_without_labels_there_is_keep_delete_and_unsure(drawn: Scan) -> None:
     assert standing(drawn) == {"0.png": ("unsure", "", "")}
 
 
-def test_the_drawing_is_shown_and_the_file_where_there_is_none(drawn: Scan) -> None:
+def test_the_drawing_is_shown_or_else_the_file(drawn: Scan) -> None:
     page = Page(drawn)
     page.say({"kind": "ready", "id": 1})
     first, second = (Image.open(io.BytesIO(data)) for data in page.last[1])
@@ -247,7 +248,7 @@ def test_the_decision_is_about_the_file_and_not_its_drawing(drawn: Scan) -> None
     assert row.sha256 == sha256_of(drawn.root / "0.png")
 
 
-def test_the_overview_says_nothing_of_predictions_that_are_none(drawn: Scan) -> None:
+def test_the_overview_of_images_without_labels_has_no_predictions(drawn: Scan) -> None:
     review = Review(drawn, reviewer="anna")
     told: list[dict[str, Any]] = []
     review.overview.send = told.append
@@ -256,8 +257,8 @@ def test_the_overview_says_nothing_of_predictions_that_are_none(drawn: Scan) -> 
     assert [(row["label"], row["scored"], row["otherwise"]) for row in told[0]["classes"]] == [(ALL_IMAGES, 2, None)]
 
 
-def test_a_manifest_row_by_hand_is_shown_as_it_is(session: Session, scan: Scan) -> None:
+def test_a_toggle_starts_from_a_label_set_written_by_hand(session: Session, scan: Scan) -> None:
     Manifest(scan.manifest_path).append(Decision("3.png", Action.RELABEL, new_label="fox;dog"))
     session.refresh()
-    session.toggle_label("3.png", "cat")
+    session.decide("3.png", "toggle", "cat")
     assert standing(scan)["3.png"] == ("relabel", "cat;dog", "cat;dog;fox")

@@ -1,4 +1,4 @@
-"""Every message of the overview, with a fake comm in the place of the browser."""
+"""The messages of the overview and their replies, without a browser."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from cleaner.core.confusion import most_confused
+from cleaner.core.confusion import most_confused_labels
 from cleaner.core.records import LOSS_EDGES, Action, ClassLosses, Unreadable
 from cleaner.core.scan import Scan
 from cleaner.review.app import Review
-from cleaner.review.session import UNREADABLE
+from cleaner.review.view import UNREADABLE
 
 
 class Page:
-    """The browser's side: what is said, and the last reply."""
+    """The browser's side: sends messages to the overview and keeps the replies."""
 
     def __init__(self, scan: Scan) -> None:
         self.review = Review(scan, reviewer="anna", page_size=5)
@@ -26,13 +26,13 @@ class Page:
         self.review.grid.send = lambda content, buffers=None: self.grid_sent.append(content)  # type: ignore[method-assign]
 
     def say(self, message: Any) -> dict[str, Any]:
-        self.review.overview._answer(None, message, [])
+        self.review.overview._receive(None, message, [])
         return self.sent[-1]
 
 
 @pytest.fixture
 def known(scan: Scan) -> Scan:
-    """A scan that says of its classes what a new one does."""
+    """A scan with losses per class and an unreadable file."""
     bins = (8,) + (0,) * len(LOSS_EDGES)
     losses = tuple(ClassLosses("train", label, 8, 8, 0.5, 0, bins) for label in ("cat", "dog"))
     unreadable = (Unreadable("train", "cat", "train/cat/bad.png", "broken"),)
@@ -44,7 +44,7 @@ def page(known: Scan) -> Page:
     return Page(known)
 
 
-def test_ready_brings_classes_matrix_and_histogram(page: Page) -> None:
+def test_ready_is_answered_by_classes_matrix_and_histogram(page: Page) -> None:
     reply = page.say({"kind": "ready", "id": 7})
     assert (reply["kind"], reply["id"], reply["split"], reply["label"]) == ("overview", 7, "train", "cat")
     cat = {"label": "cat", "name": "cat", "scored": 8, "otherwise": 8, "mean": 0.5, "kept": 8, "decided": 0}
@@ -56,7 +56,7 @@ def test_ready_brings_classes_matrix_and_histogram(page: Page) -> None:
     assert (sum(reply["histogram"]), len(reply["histogram"])) == (8, len(LOSS_EDGES) + 1)
 
 
-def test_a_scan_without_means_says_none_and_no_nan(scan: Scan) -> None:
+def test_an_unknown_mean_is_null_and_not_nan(scan: Scan) -> None:
     reply = Page(scan).say({"kind": "ready", "id": 1})
     assert {row["mean"] for row in reply["classes"]} == {None}
     assert not any(isinstance(value, float) and math.isnan(value) for row in reply["classes"] for value in row.values())
@@ -72,7 +72,7 @@ def test_open_shows_the_class_in_the_grid(page: Page) -> None:
     assert page.grid_sent[-1]["unreadable_class"] is True
 
 
-def test_what_is_decided_is_news(page: Page) -> None:
+def test_decided_files_are_counted_in_news(page: Page) -> None:
     page.say({"kind": "ready", "id": 1})
     page.review.session.act(Action.KEEP)
     page.review._draw()
@@ -92,7 +92,7 @@ def test_while_it_is_folded_nothing_is_counted(page: Page) -> None:
     assert page.say({"kind": "ready", "id": 2})["classes"][0]["decided"] == 1
 
 
-def test_it_is_folded_where_the_review_has_begun(scan: Scan) -> None:
+def test_it_is_folded_once_the_review_has_begun(scan: Scan) -> None:
     page = Page(scan)
     assert page.review.overview.unfolded
     page.review.session.act(Action.KEEP)
@@ -115,19 +115,19 @@ WRONG: list[Any] = [
 
 
 @pytest.mark.parametrize("message", WRONG, ids=lambda m: repr(m)[:60])
-def test_what_makes_no_sense_gets_an_error_and_opens_nothing(page: Page, message: Any) -> None:
-    before = page.review.session.place
+def test_an_invalid_message_gets_an_error_and_opens_nothing(page: Page, message: Any) -> None:
+    before = page.review.session.view
     reply = page.say(message)
     assert reply["kind"] == "error"
     assert 0 < len(reply["message"]) <= 1000
-    assert page.review.session.place == before
+    assert page.review.session.view == before
 
 
-def test_of_many_classes_the_most_confused_are_shown() -> None:
+def test_the_matrix_shows_the_most_confused_of_many_classes() -> None:
     cells = {("a", "b"): 5, ("b", "c"): 4, ("c", "d"): 3, ("a", "a"): 100}
-    assert most_confused(cells, "abcd", n=4) == ["a", "b", "c", "d"]
-    assert most_confused(cells, "abcdefgh", n=3) == ["a", "b", "c"]
-    assert most_confused({}, "abcdefgh", n=3) == []
+    assert most_confused_labels(cells, "abcd", max_labels=4) == ["a", "b", "c", "d"]
+    assert most_confused_labels(cells, "abcdefgh", max_labels=3) == ["a", "b", "c"]
+    assert most_confused_labels({}, "abcdefgh", max_labels=3) == []
 
 
 def opened(scan: Scan) -> tuple[Review, list[dict[str, Any]]]:
@@ -141,13 +141,13 @@ def opened(scan: Scan) -> tuple[Review, list[dict[str, Any]]]:
     return review, sent
 
 
-def test_a_page_that_is_turned_is_no_news(scan: Scan) -> None:
+def test_a_turned_page_sends_no_news(scan: Scan) -> None:
     review, sent = opened(scan)
     review.grid._handle_custom_msg({"kind": "turn", "id": 1, "page": 1}, [])
     assert sent == []
 
 
-def test_a_decision_and_another_class_are_news(scan: Scan) -> None:
+def test_a_decision_and_another_class_send_news(scan: Scan) -> None:
     review, sent = opened(scan)
     message = {"kind": "decide", "path": "train/cat/cat_01.png"}
     review.grid._handle_custom_msg({**message, "id": 1, "action": "keep"}, [])

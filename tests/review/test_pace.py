@@ -5,7 +5,7 @@ from __future__ import annotations
 from cleaner.review.pace import Pace
 
 
-def test_seconds_per_decision() -> None:
+def test_pauses_are_left_out_of_the_seconds_per_decision() -> None:
     moments = iter([0.0, 2.0, 6.0, 1000.0, 1004.0])
     pace = Pace(lambda: next(moments))
     assert pace.seconds is None

@@ -1,4 +1,4 @@
-"""The web page's server: what it refuses, and what its kernel loads."""
+"""The web page's server: tokens, addresses, kernels and the number of visitors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.hosts import TOKEN, Host, free_port, voila, wait_until
 
 
 @pytest.mark.browser
-def test_it_is_not_served_without_the_token(scan: Scan, tmp_path: Path, unused_address: list[str]) -> None:
+def test_nothing_is_shown_without_the_token(scan: Scan, tmp_path: Path, unused_address: list[str]) -> None:
     with voila(scan.folder, tmp_path):
         address = unused_address[0]
         for path in ("", "?token=", "?token=wrong", f"?token={TOKEN}x", "voila/render/review.ipynb", "api/kernels"):
@@ -40,7 +40,7 @@ def test_it_is_not_served_without_the_token(scan: Scan, tmp_path: Path, unused_a
 
 @pytest.mark.browser
 def test_the_token_is_compared_in_constant_time(scan: Scan, tmp_path: Path, unused_address: list[str]) -> None:
-    # The server that runs is asked whether it compares as it should: what it compares goes to a file.
+    # The running server logs each comparison to a file.
     log = tmp_path / "compared"
     before = (
         "import secrets; plain = secrets.compare_digest\n"
@@ -56,7 +56,7 @@ def test_the_token_is_compared_in_constant_time(scan: Scan, tmp_path: Path, unus
         assert f"{TOKEN} {token}\n" in compared
 
 
-def test_a_secret_is_equal_to_its_own_text_only() -> None:
+def test_a_secret_equals_only_its_own_text() -> None:
     secret = Secret("a-secret")
     assert secret == "a-secret"
     assert "a-secret" == secret  # noqa: SIM300 - the other order is what a server may write
@@ -86,11 +86,11 @@ def test_the_review_loads_no_torch(scan: Scan) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_the_notebook_is_there() -> None:
+def test_the_served_notebook_is_found() -> None:
     assert "review_of_environment" in notebook_path().read_text()
 
 
-def test_bad_arguments(scan: Scan, tmp_path: Path) -> None:
+def test_invalid_arguments_of_serve_are_refused(scan: Scan, tmp_path: Path) -> None:
     with pytest.raises(CleanerError, match="not the folder of a finished scan"):
         serve(tmp_path / "nowhere")
     with pytest.raises(CleanerError, match="port is 0"):
@@ -107,7 +107,7 @@ def test_bad_arguments(scan: Scan, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ip", ["127.0.0.1", "0.0.0.0", "::1", "192.168.0.7", "localhost"])
 @pytest.mark.parametrize(("token", "said"), [("", "is empty"), ("        ", "is empty"), ("short", "shorter than 8")])
-def test_nothing_is_served_without_a_token_on_any_address(
+def test_an_empty_or_short_token_is_refused_on_any_address(
     ip: str, token: str, said: str, scan: Scan, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("voila.app.Voila.initialize", lambda *_: pytest.fail("it was served"))
@@ -119,10 +119,10 @@ def test_nothing_is_served_without_a_token_on_any_address(
     ("ip", "is_warned"),
     [("127.0.0.1", False), ("127.1.2.3", False), ("localhost", False), ("0.0.0.0", True), ("", True)],
 )
-def test_who_can_reach_the_page_is_said_where_that_is_more_than_this_machine(
+def test_a_page_that_other_machines_can_reach_gives_a_warning(
     ip: str, is_warned: bool, scan: Scan, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CLEANER_SCAN", "")  # so that they are taken back
+    monkeypatch.setenv("CLEANER_SCAN", "")  # restored after the test
     monkeypatch.setenv("CLEANER_DATA", "")
     monkeypatch.setattr("voila.app.Voila.initialize", lambda *_: None)
     monkeypatch.setattr("voila.app.Voila.start", lambda *_: None)
@@ -134,15 +134,13 @@ def test_who_can_reach_the_page_is_said_where_that_is_more_than_this_machine(
     assert "?token=a%20token%20%26%20more\n" in out
 
 
-def test_a_manifest_that_makes_no_sense_ends_serve_with_the_reason(
-    scan: Scan, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_invalid_manifest_ends_serve_with_the_reason(scan: Scan, capsys: pytest.CaptureFixture[str]) -> None:
     scan.manifest_path.write_text("path,action\na.png,nonsense\n")
     assert main(["serve", str(scan.folder), "--no-browser"]) == 2
     assert "line 2, column 'action': action is 'nonsense'" in capsys.readouterr().err
 
 
-def test_the_dataset_must_be_where_it_is_said_to_be(scan: Scan, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_dataset_ends_serve_with_the_reason(scan: Scan, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", str(scan.folder), "--data", "nowhere", "--no-browser"]) == 2
     assert "no folder" in capsys.readouterr().err
 
@@ -150,7 +148,7 @@ def test_the_dataset_must_be_where_it_is_said_to_be(scan: Scan, capsys: pytest.C
 def test_the_page_gets_the_folders_that_serve_was_given(
     scan: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("CLEANER_SCAN", "")  # so that they are taken back
+    monkeypatch.setenv("CLEANER_SCAN", "")  # restored after the test
     monkeypatch.setenv("CLEANER_DATA", "")
     monkeypatch.setattr("voila.app.Voila.initialize", lambda *_: None)
     monkeypatch.setattr("voila.app.Voila.start", lambda *_: None)
@@ -164,7 +162,7 @@ def test_the_page_gets_the_folders_that_serve_was_given(
     assert review.session.scan.root == tmp_path / "moved"
 
 
-def test_who_reviews_can_be_part_of_the_address(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reviewer_can_be_part_of_the_address(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLEANER_SCAN", str(scan.folder))
     monkeypatch.setenv("QUERY_STRING", "token=x&reviewer=anna%20b")
     review = review_of_environment()
@@ -176,7 +174,9 @@ def test_who_reviews_can_be_part_of_the_address(scan: Scan, monkeypatch: pytest.
     assert "the reviewer's name is '=1'" in notice.text
 
 
-def test_what_keeps_the_page_from_opening_is_a_text_on_it(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reason_why_the_app_cannot_open_is_plain_text_on_the_page(
+    scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CLEANER_SCAN", str(scan.folder))
     scan.manifest_path.write_text("path,action\na.png,<b>nonsense</b>\n")
     notice = review_of_environment()
@@ -187,7 +187,9 @@ def test_what_keeps_the_page_from_opening_is_a_text_on_it(scan: Scan, monkeypatc
 
 
 @pytest.mark.browser
-def test_the_browser_is_told_to_ask_nobody_else(scan: Scan, tmp_path: Path, unused_address: list[str]) -> None:
+def test_the_page_forbids_the_browser_to_contact_other_servers(
+    scan: Scan, tmp_path: Path, unused_address: list[str]
+) -> None:
     with voila(scan.folder, tmp_path), urllib.request.urlopen(unused_address[0]) as answer:
         policy = answer.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'self' ")
@@ -196,25 +198,26 @@ def test_the_browser_is_told_to_ask_nobody_else(scan: Scan, tmp_path: Path, unus
 
 
 @pytest.mark.browser
-def test_a_kernel_whose_page_never_came_is_ended(scan: Scan, tmp_path: Path, unused_address: list[str]) -> None:
-    quick = "import cleaner.review.serve as s; s._FORGOTTEN_AFTER = s._LOOK_EVERY = 1"
+def test_a_kernel_whose_page_never_connected_is_ended(scan: Scan, tmp_path: Path, unused_address: list[str]) -> None:
+    # Not 1 s: on a busy machine the kernel would be ended while it still makes the page.
+    quick = "import cleaner.review.serve as s; s._CULL_AFTER, s._CULL_EVERY = 6, 1"
     with voila(scan.folder, tmp_path, before=quick) as host:
         with urllib.request.urlopen(f"{unused_address[0]}?token={TOKEN}") as answer:
             assert answer.read()
         wait_until(lambda: host.kernels() == [])
 
 
-def test_the_notebook_alone_says_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_notebook_without_serve_says_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CLEANER_SCAN", raising=False)
     with pytest.raises(CleanerError, match="cleaner serve"):
         review_of_environment()
 
 
-# Who can reach a kernel.
+# Access to kernels.
 
 
 def open_page(host: Host) -> psutil.Process:
-    """Open the page without a browser; its kernel."""
+    """Open the page without a browser and return its kernel."""
     with urllib.request.urlopen(f"{host.address}?token={TOKEN}") as answer:
         assert "kernelId" in answer.read().decode()
     (kernel,) = host.kernels()
@@ -226,7 +229,7 @@ def connection_file(kernel: psutil.Process) -> Path:
 
 
 def tcp_ports(process: psutil.Process) -> list[int]:
-    """The TCP ports that a process listens on."""
+    """Return the TCP ports that a process listens on."""
     return [each.laddr.port for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
 
 
@@ -265,12 +268,12 @@ def connect_as(become: str, sockets: list[Path]) -> list[str]:
 
 
 @pytest.mark.browser
-def test_where_there_are_no_such_sockets_what_a_kernel_says_is_encrypted(scan: Scan, tmp_path: Path) -> None:
+def test_without_private_sockets_the_messages_of_a_kernel_are_encrypted(scan: Scan, tmp_path: Path) -> None:
     import zmq
     from zmq.utils.monitor import recv_monitor_message
 
     def handshake(port: int, keys: dict[str, str]) -> int:
-        """Listen to what the kernel publishes; the event of the handshake."""
+        """Listen to what the kernel publishes, and return the event of the handshake."""
         with zmq.Context() as context, context.socket(zmq.SUB) as listener:
             if keys:
                 listener.curve_serverkey = listener.curve_publickey = keys["curve_publickey"].encode()
@@ -301,7 +304,7 @@ def test_the_folder_of_the_sockets_has_a_short_path(tmp_path: Path, monkeypatch:
 
 
 def test_a_review_that_others_could_watch_is_not_served(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CLEANER_SCAN", "")  # so that they are taken back
+    monkeypatch.setenv("CLEANER_SCAN", "")  # restored after the test
     monkeypatch.setenv("CLEANER_DATA", "")
     monkeypatch.setattr(visitors, "_socket_root", lambda: None)
     monkeypatch.setattr(visitors, "_kernel_can_encrypt", lambda: False)
@@ -309,10 +312,10 @@ def test_a_review_that_others_could_watch_is_not_served(scan: Scan, monkeypatch:
         serve(scan.folder, port=free_port(), open_browser=False)
 
 
-# How many visitors there may be.
+# Number of visitors.
 
 
-def test_as_many_visitors_are_let_in_as_half_of_the_free_memory_is_enough_for(
+def test_the_default_number_of_visitors_fits_into_half_of_the_free_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = psutil.virtual_memory()._replace(available=14 << 30)

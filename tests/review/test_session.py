@@ -1,4 +1,4 @@
-"""The session without a screen: what it shows is what the manifest says."""
+"""Sessions without widgets, compared with the manifest."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Unreadable
 from cleaner.core.scan import Scan
-from cleaner.review.session import UNREADABLE, Counts, Session
+from cleaner.review.session import Counts, Session
+from cleaner.review.view import UNREADABLE
 
 
 def decided(session: Session) -> dict[str, str]:
     return {card.sample.path: card.decision.action.value for card in session.cards() if card.decision}
 
 
-def test_it_opens_the_first_class_worst_first(scan: Scan) -> None:
+def test_it_opens_the_first_class_with_the_highest_loss_first(scan: Scan) -> None:
     session = Session(scan, page_size=5)
-    assert (session.split, session.label, session.page, session.pages) == ("train", "cat", 0, 2)
+    assert (session.view.split, session.view.label, session.view.page, session.pages) == ("train", "cat", 0, 2)
     assert [card.sample.rank for card in session.cards()] == [1, 2, 3, 4, 5]
     session.turn_to(1)
     assert [card.sample.rank for card in session.cards()] == [6, 7, 8]
 
 
-def test_a_decision_carries_what_the_reviewer_saw(scan: Scan) -> None:
+def test_a_row_holds_the_sample_as_the_reviewer_saw_it(scan: Scan) -> None:
     session = Session(scan, reviewer="anna")
     sample = session.cards()[0].sample
     card = session.decide(sample.path, Action.RELABEL, "fox")
@@ -41,7 +42,7 @@ def test_a_decision_carries_what_the_reviewer_saw(scan: Scan) -> None:
     assert row.decided_at.endswith("Z")
 
 
-def test_a_new_session_shows_what_stands(scan: Scan) -> None:
+def test_a_new_session_shows_the_decisions_that_stand(scan: Scan) -> None:
     session = Session(scan)
     first, second, third = (card.sample.path for card in session.cards()[:3])
     session.decide(first, Action.KEEP)
@@ -58,12 +59,12 @@ def test_changing_class_and_split_loses_nothing(scan: Scan) -> None:
     session = Session(scan)
     path = session.cards()[0].sample.path
     session.decide(path, Action.KEEP)
-    session.open_label("dog")
+    session.filter(label="dog")
     assert decided(session) == {}
     session.open_split("valid")
-    assert (session.split, session.label) == ("valid", "dog")
+    assert (session.view.split, session.view.label) == ("valid", "dog")
     session.open_split("train")
-    session.open_label("cat")
+    session.filter(label="cat")
     assert decided(session) == {path: "keep"}
 
 
@@ -93,7 +94,7 @@ def test_a_file_that_the_scan_names_twice_is_one_card_and_counts_once(scan: Scan
     assert session.counts() == Counts(decided=1, kept=8, scan_decided=1, scan_kept=48)
     assert [card.sample for card in session.cards()][:2] == [first, second]
     assert Manifest(scan.manifest_path).rows()[-1].loss == second.loss
-    session.open_label("dog")
+    session.filter(label="dog")
     assert session.counts() == Counts(decided=1, kept=9, scan_decided=1, scan_kept=48)
     session.decide(second.path, Action.DELETE)
     assert Manifest(scan.manifest_path).rows()[-1].label == "dog"
@@ -127,10 +128,10 @@ def test_nothing_is_decided_when_the_disk_is_full(scan: Scan, monkeypatch: pytes
         (lambda s: s.turn_to(-1), "no page -1"),
         (lambda s: s.turn_to("1"), "no page '1'"),
         (lambda s: s.open_split("test"), "no split 'test'"),
-        (lambda s: s.open_label("wolf"), "no label 'wolf'"),
+        (lambda s: s.filter(label="wolf"), "no label 'wolf'"),
     ],
 )
-def test_what_makes_no_sense_is_refused_and_nothing_is_written(scan: Scan, call: object, match: str) -> None:
+def test_invalid_calls_are_refused_and_nothing_is_written(scan: Scan, call: object, match: str) -> None:
     session = Session(scan)
     with pytest.raises(CleanerError, match=match):
         call(session)
@@ -138,7 +139,7 @@ def test_what_makes_no_sense_is_refused_and_nothing_is_written(scan: Scan, call:
 
 
 @pytest.mark.parametrize("page_size", [0, -1, 201, 2.0, True, "30"])
-def test_page_sizes(scan: Scan, page_size: object) -> None:
+def test_page_sizes_out_of_range_are_refused(scan: Scan, page_size: object) -> None:
     with pytest.raises(CleanerError, match="page_size"):
         Session(scan, page_size=page_size)
 
@@ -156,88 +157,69 @@ def names(paths: list[str]) -> list[int]:
     return [int(path[-6:-4]) for path in paths]
 
 
-def test_the_cursor_stays_on_the_page_and_selects_what_it_passes(scan: Scan) -> None:
+def test_each_page_begins_with_the_cursor_on_its_first_card(scan: Scan) -> None:
     session = Session(scan, page_size=5)
-    session.move(-1)
-    assert names(session.targets) == [1]
-    session.move(1)
-    session.move(2, extend=True)
-    assert (session.cursor, names(session.targets)) == (3, [2, 3, 4])
-    session.move(-3, extend=True)
-    assert names(session.targets) == [1, 2]
-    session.move(99)
-    assert (names(session.targets), session.selected) == ([5], frozenset())
-    session.toggle()
-    session.point("train/cat/cat_02.png")
-    session.toggle()
-    session.point("train/cat/cat_04.png", extend=True)
-    assert names(session.targets) == [2, 3, 4]
-    session.toggle()
-    assert names(session.targets) == [2, 3]
-    session.select_page()
-    assert names(session.targets) == [1, 2, 3, 4, 5]
-    session.select_page()
-    assert names(session.targets) == [4]
+    session.selection.move(2, extend=True)
     session.turn_to(1)
-    assert names(session.targets) == [6]
+    assert (names(session.selection.targets), session.selection.selected) == ([6], frozenset())
 
 
-def test_one_action_on_many_is_one_append(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_action_on_many_cards_is_one_append(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(scan, page_size=5)
     appended: list[int] = []
     append = Manifest.append
     monkeypatch.setattr(
         Manifest, "append", lambda self, *rows, **more: (appended.append(len(rows)), append(self, *rows, **more))
     )
-    session.move(2, extend=True)
+    session.selection.move(2, extend=True)
     session.act(Action.DELETE)
     assert (appended, names(list(decided(session)))) == ([3], [1, 2, 3])
-    assert (session.cursor, session.selected) == (3, frozenset())
+    assert (session.selection.cursor, session.selection.selected) == (3, frozenset())
     session.act(Action.RELABEL, "fox")
-    session.take_predicted()
+    session.act("predicted")
     assert list(decided(session).values()) == ["delete"] * 3 + ["relabel"] * 2
     assert [card.decision.new_label for card in session.cards()[3:]] == ["fox", "dog"]
-    assert session.cursor == 4
+    assert session.selection.cursor == 4
 
 
-def test_the_predicted_label_that_a_card_has_already_is_kept(scan: Scan) -> None:
+def test_taking_the_predicted_label_keeps_a_card_that_has_it_already(scan: Scan) -> None:
     same = replace(scan.samples[0], predicted="cat")
     session = Session(replace(scan, samples=(same, *scan.samples[1:])))
-    session.move(1, extend=True)
-    session.take_predicted()
+    session.selection.move(1, extend=True)
+    session.act("predicted")
     assert list(decided(session).values()) == ["keep", "relabel"]
 
 
-def test_keep_rest_keeps_what_is_undecided_and_goes_on(scan: Scan) -> None:
+def test_keep_rest_keeps_the_undecided_cards_and_goes_on(scan: Scan) -> None:
     session = Session(scan, page_size=5)
-    session.move(2)
+    session.selection.move(2)
     session.act(Action.DELETE)
     session.keep_rest()
-    assert session.page == 1
+    assert session.view.page == 1
     session.keep_rest()
-    assert (session.label, session.page) == ("dog", 0)
-    session.open_label("cat")
+    assert (session.view.label, session.view.page) == ("dog", 0)
+    session.filter(label="cat")
     assert list(decided(session).values()) == ["keep", "keep", "delete", "keep", "keep"]
-    session.open_label("fox")
+    session.filter(label="fox")
     session.turn_to(1)
     session.keep_rest()
-    assert (session.label, session.page) == ("fox", 1)
+    assert (session.view.label, session.view.page) == ("fox", 1)
     assert session.counts().scan_decided == 11
 
 
 # Undo and redo.
 
 
-def test_undo_and_redo_restore_what_stood_by_new_rows(scan: Scan) -> None:
+def test_undo_and_redo_restore_decisions_by_new_rows(scan: Scan) -> None:
     session = Session(scan, "anna", page_size=5)
-    session.move(1, extend=True)
+    session.selection.move(1, extend=True)
     session.act(Action.KEEP)
-    session.point("train/cat/cat_02.png")
+    session.selection.point("train/cat/cat_02.png")
     session.act(Action.DELETE)
     assert list(decided(session).values()) == ["keep", "delete"]
     session.undo()
     assert list(decided(session).values()) == ["keep", "keep"]
-    assert names(session.targets) == [2]
+    assert names(session.selection.targets) == [2]
     session.undo()
     assert decided(session) == {}
     session.redo()
@@ -255,27 +237,27 @@ def test_undo_and_redo_restore_what_stood_by_new_rows(scan: Scan) -> None:
         ("02", "keep"),
         ("02", "delete"),
     ]
-    assert not session.can_redo
+    assert not session.undo_redo.undone
     with pytest.raises(CleanerError, match="nothing to redo"):
         session.redo()
 
 
-def test_undo_goes_to_where_the_action_was(scan: Scan) -> None:
+def test_undo_opens_the_page_of_the_action(scan: Scan) -> None:
     session = Session(scan, page_size=5)
     session.turn_to(1)
     session.act(Action.KEEP)
     session.filter(label="fox", predicted="cat")
     session.undo()
-    assert (session.label, session.page, names(session.targets)) == ("cat", 1, [6])
+    assert (session.view.label, session.view.page, names(session.selection.targets)) == ("cat", 1, [6])
     session.redo()
     session.filter(show="delete")
     session.undo()
-    assert (session.place.show, session.page, names(session.targets)) == ("all", 1, [6])
+    assert (session.view.show, session.view.page, names(session.selection.targets)) == ("all", 1, [6])
 
 
-def test_what_somebody_else_decided_since_is_not_undone(scan: Scan) -> None:
+def test_undo_leaves_what_somebody_else_decided_since(scan: Scan) -> None:
     session = Session(scan, "anna")
-    session.move(1, extend=True)
+    session.selection.move(1, extend=True)
     session.act(Action.KEEP)
     one, two = (card.sample.path for card in session.cards()[:2])
     Manifest(scan.manifest_path).append(Decision(two, Action.DELETE, reviewer="ben"))
@@ -285,7 +267,7 @@ def test_what_somebody_else_decided_since_is_not_undone(scan: Scan) -> None:
     assert decided(session) == {one: "keep", two: "delete"}
 
 
-def test_what_another_reviewer_had_decided_stands_again_as_theirs(scan: Scan) -> None:
+def test_undo_restores_the_decision_of_another_reviewer_as_theirs(scan: Scan) -> None:
     path = scan.samples[0].path
     Manifest(scan.manifest_path).append(
         Decision(path, Action.DELETE, reviewer="ben", decided_at="2026-01-31T12:00:00Z")
@@ -296,7 +278,7 @@ def test_what_another_reviewer_had_decided_stands_again_as_theirs(scan: Scan) ->
     (other,) = session.card(path).others
     assert (other.reviewer, other.action) == ("ben", Action.DELETE)
     session.undo()
-    assert session.card(path).face == before.face
+    assert session.card(path).revision == before.revision
     assert session.card(path).others == ()
 
 
@@ -315,9 +297,9 @@ def test_nothing_is_undone_when_the_disk_is_full(scan: Scan, monkeypatch: pytest
 # Filters, order, unreadable files.
 
 
-def test_filters_and_order(scan: Scan) -> None:
+def test_filters_select_cards_and_an_empty_page_takes_no_action(scan: Scan) -> None:
     session = Session(scan, page_size=30)
-    session.move(1, extend=True)
+    session.selection.move(1, extend=True)
     session.act(Action.KEEP)
     session.act(Action.DELETE)
     shown = {}
@@ -335,25 +317,14 @@ def test_filters_and_order(scan: Scan) -> None:
     session.filter(show="all", text=" CAT_03")
     assert names([card.sample.path for card in session.cards()]) == [3]
     session.filter(text="", predicted="fox")
-    assert (session.cards(), session.shown, session.pages, session.targets) == ([], 0, 1, [])
+    assert (session.cards(), len(session.shown), session.pages, session.selection.targets) == ([], 0, 1, [])
     with pytest.raises(CleanerError, match="no card"):
         session.act(Action.KEEP)
-    session.open_label("cat", predicted="dog")
-    assert session.shown == 8
+    session.filter(label="cat", predicted="dog")
+    assert len(session.shown) == 8
 
 
-def test_orders(scan: Scan) -> None:
-    first, second, third = (
-        replace(sample, confidence=confidence)
-        for sample, confidence in zip(scan.samples, (0.5, float("nan"), 0.2), strict=False)
-    )
-    session = Session(replace(scan, samples=(third, second, first)))
-    for order, expected in (("loss", [1, 2, 3]), ("confidence", [3, 1, 2]), ("name", [1, 2, 3])):
-        session.filter(order=order)
-        assert names([card.sample.path for card in session.cards()]) == expected
-
-
-def test_a_card_that_is_decided_stays_until_the_filter_is_chosen_again(scan: Scan) -> None:
+def test_a_decided_card_stays_until_the_filter_is_applied_again(scan: Scan) -> None:
     session = Session(scan, page_size=5)
     session.filter(show="undecided")
     session.act(Action.KEEP)
@@ -363,20 +334,20 @@ def test_a_card_that_is_decided_stays_until_the_filter_is_chosen_again(scan: Sca
 
 
 @pytest.mark.parametrize("change", [{"show": "x"}, {"order": "x"}, {"predicted": "x"}, {"label": "x"}, {"text": 5}])
-def test_a_filter_that_makes_no_sense_changes_nothing(scan: Scan, change: dict[str, object]) -> None:
+def test_an_invalid_filter_changes_nothing(scan: Scan, change: dict[str, object]) -> None:
     session = Session(scan)
-    before = session.place
+    before = session.view
     with pytest.raises(CleanerError):
         session.filter(**change)
-    assert session.place == before
+    assert session.view == before
 
 
-def test_the_page_size_can_be_changed_and_the_cursor_stays_on_its_card(scan: Scan) -> None:
+def test_the_cursor_stays_on_its_card_when_the_page_size_changes(scan: Scan) -> None:
     session = Session(scan, page_size=5)
     session.turn_to(1)
-    session.move(1)
+    session.selection.move(1)
     session.set_page_size(3)
-    assert (session.page, names(session.targets)) == (2, [7])
+    assert (session.view.page, names(session.selection.targets)) == (2, [7])
 
 
 def test_unreadable_files_are_a_class_of_their_own(scan: Scan) -> None:
@@ -384,10 +355,10 @@ def test_unreadable_files_are_a_class_of_their_own(scan: Scan) -> None:
     bad = Unreadable("train", "cat", "train/cat/bad.png", "broken"), Unreadable("valid", "fox", "valid/x.png", "gone")
     session = Session(replace(scan, unreadable=bad))
     assert session.counts().scan_kept == 50
-    session.open_label(UNREADABLE)
+    session.filter(label=UNREADABLE)
     (card,) = session.cards()
     assert (card.error, card.sample.label, card.sample.predicted) == ("broken", "cat", "")
-    for wrong in (lambda: session.act(Action.RELABEL, "dog"), session.take_predicted):
+    for wrong in (lambda: session.act(Action.RELABEL, "dog"), lambda: session.act("predicted")):
         with pytest.raises(CleanerError, match="could not be read"):
             wrong()
     session.act(Action.DELETE)
@@ -396,12 +367,12 @@ def test_unreadable_files_are_a_class_of_their_own(scan: Scan) -> None:
     assert row.sha256 == sha256_of(scan.root / "train/cat/bad.png")
     assert session.counts() == Counts(decided=1, kept=1, scan_decided=1, scan_kept=50)
     session.keep_rest()
-    assert Session(session.scan).label == UNREADABLE
+    assert Session(session.scan).view.label == UNREADABLE
     session.open_split("valid")
     assert [card.error for card in session.cards()] == ["gone"]
 
 
-def test_where_two_disagree_the_card_knows(scan: Scan) -> None:
+def test_a_card_has_the_differing_decisions_of_others(scan: Scan) -> None:
     session = Session(scan, "anna")
     path = session.cards()[0].sample.path
 
@@ -422,7 +393,7 @@ def test_where_two_disagree_the_card_knows(scan: Scan) -> None:
 
 
 def quicker(session: Session, monkeypatch: pytest.MonkeyPatch, *decisions: Decision) -> None:
-    """Somebody else's decisions come in the last moment before those of a session are written."""
+    """Append somebody else's decisions just before those of a session are written."""
     append = Manifest.append
 
     def append_after(self: Manifest, *rows: Decision, **more: object) -> None:
@@ -438,82 +409,82 @@ def quicker(session: Session, monkeypatch: pytest.MonkeyPatch, *decisions: Decis
     [
         lambda s: s.decide(s.cards()[1].sample.path, Action.DELETE),
         lambda s: s.act(Action.KEEP),
-        lambda s: s.take_predicted(),
+        lambda s: s.act("predicted"),
         lambda s: s.keep_rest(),
     ],
 )
-def test_a_decision_that_came_a_moment_before_is_not_overridden(
+def test_a_decision_taken_a_moment_before_is_not_overridden(
     act: Callable[[Session], object], scan: Scan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = Session(scan, "anna", page_size=3)
-    session.move(2, extend=True)
+    session.selection.move(2, extend=True)
     path = session.cards()[1].sample.path
     quicker(session, monkeypatch, Decision(path, Action.UNSURE, reviewer="ben"))
     with pytest.raises(CleanerError, match=f"ben decided 'unsure' for {path!r} meanwhile"):
         act(session)
     assert decided(session) == {path: "unsure"}
     assert [row.reviewer for row in Manifest(scan.manifest_path).rows()] == ["ben"]
-    assert (session.can_undo, session.counts().scan_decided) == (False, 1)
-    act(session)  # who has seen it may decide otherwise
+    assert (session.undo_redo.done, session.counts().scan_decided) == ([], 1)
+    act(session)  # now the session has seen it and may decide otherwise
     assert {row.reviewer for row in Manifest(scan.manifest_path).rows()} == {"ben", "anna"}
 
 
-def test_an_undo_does_not_override_what_came_a_moment_before(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_undo_does_not_override_a_decision_taken_a_moment_before(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(scan, "anna")
-    session.move(1, extend=True)
+    session.selection.move(1, extend=True)
     session.act(Action.KEEP)
     one, two = (card.sample.path for card in session.cards()[:2])
     quicker(session, monkeypatch, Decision(two, Action.UNDO, reviewer="ben"))
     with pytest.raises(CleanerError, match=f"took back the decision about {two!r}"):
         session.undo()
     assert decided(session) == {one: "keep"}
-    assert session.undo() == f"Left as decided since by others: {two}"
+    assert session.undo() == f"Left unchanged, as others decided since: {two}"
     assert decided(session) == {}
 
 
-def test_another_reviewer_begins_anew(scan: Scan) -> None:
+def test_another_reviewer_has_nothing_to_undo(scan: Scan) -> None:
     session = Session(scan, reviewer=" anna ")
     session.act(Action.KEEP)
     session.set_reviewer("ben")
-    assert not session.can_undo
+    assert not session.undo_redo.done
     session.act(Action.DELETE)
     assert [row.reviewer for row in session.manifest.rows()] == ["anna", "ben"]
     session.set_reviewer("ben")
-    assert session.can_undo
+    assert session.undo_redo.done
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "=1+1", "@x", "-", "a" * 81, None, 5, "\u202e"])
-def test_what_is_no_name_is_refused(scan: Scan, name: str) -> None:
+def test_an_invalid_reviewer_name_is_refused(scan: Scan, name: str) -> None:
     session = Session(scan, reviewer="anna")
     with pytest.raises(CleanerError, match="the reviewer's name is"):
         session.set_reviewer(name)
     assert session.reviewer == "anna"
 
 
-def test_what_may_be_shown_next_is_the_pages_beside_and_the_next_class(scan: Scan) -> None:
+def test_the_pages_beside_and_the_next_class_are_prefetched(scan: Scan) -> None:
     session = Session(scan, "anna", page_size=3)
     dogs = [f"train/dog/dog_{rank:02d}.png" for rank in range(1, 4)]
-    assert session.ahead() == [f"train/cat/cat_{rank:02d}.png" for rank in range(4, 7)] + dogs
+    assert session.paths_ahead() == [f"train/cat/cat_{rank:02d}.png" for rank in range(4, 7)] + dogs
     session.turn_to(1)
     around = [f"train/cat/cat_{rank:02d}.png" for rank in (7, 8, 1, 2, 3)]
-    assert session.ahead() == around + dogs
+    assert session.paths_ahead() == around + dogs
     session.filter(order="name", text="3")
-    assert session.ahead() == ["train/dog/dog_03.png"]
-    session.open_label("fox")
-    assert session.ahead() == []
+    assert session.paths_ahead() == ["train/dog/dog_03.png"]
+    session.filter(label="fox")
+    assert session.paths_ahead() == []
 
 
-def test_undo_of_a_decision_about_another_class_opens_that(scan: Scan) -> None:
+def test_undo_of_a_decision_in_another_class_opens_that_class(scan: Scan) -> None:
     session = Session(scan, "anna")
     session.decide("train/fox/fox_03.png", Action.DELETE)
     assert session.undo() == ""
-    assert (session.split, session.label) == ("train", "fox")
-    assert session.targets == ["train/fox/fox_03.png"]
+    assert (session.view.split, session.view.label) == ("train", "fox")
+    assert session.selection.targets == ["train/fox/fox_03.png"]
     assert "train/fox/fox_03.png" not in session.standing
 
 
 @pytest.mark.parametrize(("action", "label"), [("relabel", "kat"), ("relabel", ""), ("burn", ""), ("keep", "dog")])
-def test_an_action_as_plain_text_is_checked_like_any(scan: Scan, action: Any, label: str) -> None:
+def test_an_action_given_as_text_is_checked_too(scan: Scan, action: Any, label: str) -> None:
     session = Session(scan, "anna")
     with pytest.raises(CleanerError):
         session.decide("train/cat/cat_01.png", action, label)

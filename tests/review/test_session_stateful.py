@@ -1,4 +1,4 @@
-"""Whatever keys are pressed, by two reviewers: what a session shows is what the manifest says."""
+"""Random actions of two reviewers: a session always shows what the manifest says."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Unreadable
 from cleaner.core.scan import Scan
-from cleaner.review.place import ORDERS, SHOWS
-from cleaner.review.session import UNREADABLE, Session
+from cleaner.review.session import Session
+from cleaner.review.view import ORDERS, SHOWS, UNREADABLE
 from tests.support.scans import make_scan
 
 LABELS = ("cat", "dog", "fox")
 
 
 class Keys(RuleBasedStateMachine):
-    """Anna presses keys; Ben decides in another process; a list says what should stand."""
+    """Anna uses a session and Ben appends to the manifest; `expected` holds the decisions that should stand."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Keys(RuleBasedStateMachine):
         self.scan = Scan(**{name: getattr(scan, name) for name in ("root", "vocab", "splits", "k", "scored", "cells")},
                          samples=scan.samples, unreadable=bad, folder=scan.folder)  # fmt: skip
         self.expected: dict[str, tuple[str, str, str]] = {}
-        # Of each action of Anna that can be undone: what stood before, and after.
+        # Anna's actions that can be undone: the decisions before and after.
         self.done: list[tuple[dict, dict]] = []
         self.undone: list[tuple[dict, dict]] = []
 
@@ -48,35 +48,39 @@ class Keys(RuleBasedStateMachine):
 
     @rule(by=st.integers(-3, 3), extend=st.booleans())
     def move(self, by: int, extend: bool) -> None:
-        self.session.move(by, extend)
+        self.session.selection.move(by, extend)
 
-    @rule(what=st.sampled_from(["toggle", "select_page"]))
+    @rule(what=st.sampled_from(["toggle", "toggle_all"]))
     def select(self, what: str) -> None:
-        getattr(self.session, what)()
+        getattr(self.session.selection, what)()
 
     @rule(action=st.sampled_from([Action.KEEP, Action.DELETE, Action.UNSURE]))
     def act(self, action: Action) -> None:
-        self.take(dict.fromkeys(self.session.targets, (action.value, "", "anna")), self.session.act, action)
+        self.take(dict.fromkeys(self.session.selection.targets, (action.value, "", "anna")), self.session.act, action)
 
     @rule(label=st.sampled_from(LABELS))
     def relabel(self, label: str) -> None:
-        if self.session.label in (UNREADABLE, label):
+        if self.session.view.label in (UNREADABLE, label):
             return
         self.take(
-            dict.fromkeys(self.session.targets, ("relabel", label, "anna")), self.session.act, Action.RELABEL, label
+            dict.fromkeys(self.session.selection.targets, ("relabel", label, "anna")),
+            self.session.act,
+            Action.RELABEL,
+            label,
         )
 
     @rule()
     def take_predicted(self) -> None:
-        if self.session.label == UNREADABLE:
+        if self.session.view.label == UNREADABLE:
             return
-        predicted = {path: self.session.card(path).sample.predicted for path in self.session.targets}
-        self.take({p: ("relabel", label, "anna") for p, label in predicted.items()}, self.session.take_predicted)
+        predicted = {path: self.session.card(path).sample.predicted for path in self.session.selection.targets}
+        self.take({p: ("relabel", label, "anna") for p, label in predicted.items()}, self.session.act, "predicted")
 
     @rule()
     def keep_rest(self) -> None:
         self.session.refresh()
-        kept = dict.fromkeys(self.session.undecided, ("keep", "", "anna"))
+        undecided = [card.sample.path for card in self.session.cards() if card.decision is None]
+        kept = dict.fromkeys(undecided, ("keep", "", "anna"))
         before = {path: self.expected.get(path) for path in kept}
         self.session.keep_rest()
         self.expected |= kept
@@ -107,17 +111,18 @@ class Keys(RuleBasedStateMachine):
     def undo(self, what: str) -> None:
         steps, others = (self.done, self.undone) if what == "undo" else (self.undone, self.done)
         if not steps:
-            assert not getattr(self.session, f"can_{what}")
+            undo_redo = self.session.undo_redo
+            assert not (undo_redo.done if what == "undo" else undo_redo.undone)
             return
         before, after = steps.pop()
         left = getattr(self.session, what)()
         mine = [path for path in after if path not in left]
-        # Only what somebody else changed may be left.
+        # Only files that somebody else decided since may be left.
         assert all(self.expected.get(path) != after[path] for path in after if path in left)
         self.set({path: before[path] for path in mine})
         if mine:
             others.append(({path: after[path] for path in mine}, {path: before[path] for path in mine}))
-            assert self.session.targets[0] in mine
+            assert self.session.selection.targets[0] in mine
 
     @rule(
         label=st.sampled_from([*LABELS, UNREADABLE, None]),
@@ -154,7 +159,7 @@ class Keys(RuleBasedStateMachine):
         Manifest(self.scan.manifest_path).append(Decision(path, action, reviewer="ben"))
         self.set({path: None if action is Action.UNDO else (action.value, "", "ben")})
 
-    # What must be so.
+    # Invariants.
 
     @invariant()
     def what_is_shown_is_what_the_manifest_says(self) -> None:
@@ -173,16 +178,16 @@ class Keys(RuleBasedStateMachine):
     @invariant()
     def the_cursor_and_the_selection_are_on_the_page(self) -> None:
         paths = [card.sample.path for card in self.session.cards()]
-        assert self.session.selected <= set(paths)
-        assert 0 <= self.session.cursor < max(1, len(paths))
-        assert bool(self.session.targets) == bool(paths)
+        assert self.session.selection.selected <= set(paths)
+        assert 0 <= self.session.selection.cursor < max(1, len(paths))
+        assert bool(self.session.selection.targets) == bool(paths)
 
     @invariant()
     def a_fresh_session_agrees(self) -> None:
         self.session.refresh()
         fresh = Session(self.scan, "carl")
         mine, theirs = ([*map(s.card, self.every())] for s in (self.session, fresh))
-        assert [card.face for card in mine] == [card.face for card in theirs]
+        assert [card.revision for card in mine] == [card.revision for card in theirs]
         assert [{o.reviewer for o in card.others} for card in mine] == [
             {o.reviewer for o in card.others} for card in theirs
         ]

@@ -1,4 +1,4 @@
-"""Thumbnails of whatever lies in a dataset."""
+"""Thumbnails of ordinary, odd and harmful files, their cache and their order."""
 
 from __future__ import annotations
 
@@ -43,25 +43,25 @@ def test_harmful_files_have_a_reason_and_no_thumbnail(name: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", sorted({*KINDS} - {*UNREADABLE}))
-def test_a_large_image_is_thinned_out_and_alone(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_image_is_decoded_reduced_and_alone(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_odd_image(kind, tmp_path)
     whole = opened(make_thumbnail(path, 8).data)
     as_rgb, seen = images._as_rgb, []
 
     def look(image: Image.Image) -> Image.Image:
-        seen.append((image.size, images._one_large.locked()))
+        seen.append((image.size, images._large_image_lock.locked()))
         return as_rgb(image)
 
     monkeypatch.setattr(images, "_as_rgb", look)
     monkeypatch.setattr(images, "_LARGE", 16)
     make_thumbnail(path, 8)
     assert [(width * height <= 16, alone) for (width, height), alone in seen] == [(True, True)]
-    assert not images._one_large.locked()
+    assert not images._large_image_lock.locked()
     monkeypatch.setattr(images, "_LARGE", 40 * 24 // 4)
     assert opened(make_thumbnail(path, 8).data).size == whole.size
 
 
-def test_a_large_image_looks_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reduced_large_image_looks_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.linear_gradient("L").save(tmp_path / "a.png")
     whole = np.asarray(opened(make_thumbnail(tmp_path / "a.png", 16).data), dtype=float)
     monkeypatch.setattr(images, "_LARGE", 2**14)
@@ -78,7 +78,7 @@ def test_sixteen_bits_are_not_clipped_to_white(tmp_path: Path) -> None:
     assert shown[-1].mean() > 245
 
 
-def test_transparency_is_white(tmp_path: Path) -> None:
+def test_transparent_pixels_are_white(tmp_path: Path) -> None:
     Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(tmp_path / "clear.png")
     assert np.asarray(opened(make_thumbnail(tmp_path / "clear.png", 8).data)).min() > 250
 
@@ -126,7 +126,7 @@ def test_the_cache_keeps_to_its_limit_and_drops_the_oldest(tmp_path: Path) -> No
     assert names[0] not in thumbnails._cache
 
 
-def test_a_cached_thumbnail_needs_no_file_and_a_mended_file_is_read_again(tmp_path: Path) -> None:
+def test_a_cached_thumbnail_needs_no_file_and_a_repaired_file_is_read_again(tmp_path: Path) -> None:
     make_image(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"broken")
     thumbnails = Thumbnails(tmp_path)
@@ -139,7 +139,7 @@ def test_a_cached_thumbnail_needs_no_file_and_a_mended_file_is_read_again(tmp_pa
     assert second["b.png"].data
 
 
-def test_what_was_prefetched_is_not_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prefetched_image_is_not_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_image(tmp_path / "a.png")
     decoded: list[Path] = []
     real = make_thumbnail
@@ -153,7 +153,7 @@ def test_what_was_prefetched_is_not_decoded_again(tmp_path: Path, monkeypatch: p
 
 
 class Gate:
-    """Stands for the decoding: notes each file, and lets it pass only when it is open."""
+    """Replace decoding: note each file, and wait until the gate is open."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.is_open = Event()
@@ -166,7 +166,7 @@ class Gate:
         return Thumbnail(path.name.encode())
 
 
-def test_what_is_waited_for_comes_before_what_is_prefetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requested_images_are_decoded_before_prefetched_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate(monkeypatch)
     thumbnails = Thumbnails(tmp_path, threads=1)
     thumbnails.prefetch(["a", "b", "c", "d"])
@@ -174,7 +174,7 @@ def test_what_is_waited_for_comes_before_what_is_prefetched(tmp_path: Path, monk
     found: list[dict[str, Thumbnail]] = []
     waiting = Thread(target=lambda: found.append(thumbnails.get(["new", "c"])))
     waiting.start()
-    wait_until(lambda: len(thumbnails._now) == 2)
+    wait_until(lambda: len(thumbnails._requested) == 2)
     gate.is_open.set()
     waiting.join(20)
     assert {path: thumbnail.data for path, thumbnail in found[0].items()} == {"new": b"new", "c": b"c"}
@@ -182,7 +182,7 @@ def test_what_is_waited_for_comes_before_what_is_prefetched(tmp_path: Path, monk
     assert gate.begun == ["a", "new", "c", "b", "d"]
 
 
-def test_a_later_prefetch_takes_the_place_of_an_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_later_prefetch_replaces_an_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate(monkeypatch)
     thumbnails = Thumbnails(tmp_path, threads=1)
     thumbnails.prefetch(["a", "b", "c"])
@@ -193,7 +193,7 @@ def test_a_later_prefetch_takes_the_place_of_an_earlier_one(tmp_path: Path, monk
     assert gate.begun == ["a", "c", "d"]
 
 
-def test_a_prefetch_can_begin_later_and_be_replaced_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_delayed_prefetch_can_be_replaced_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate(monkeypatch)
     gate.is_open.set()
     thumbnails = Thumbnails(tmp_path, threads=1)
@@ -201,6 +201,6 @@ def test_a_prefetch_can_begin_later_and_be_replaced_before(tmp_path: Path, monke
     replaced = thumbnails._timer
     thumbnails.prefetch(["b"], after=0.01)
     wait_until(lambda: "b" in thumbnails._cache)
-    replaced.join(20)  # it ends when it is cancelled, or has begun what it was for
+    replaced.join(20)  # it ends when it is cancelled or has started
     wait_until(lambda: not thumbnails._pending)
     assert gate.begun == ["b"]

@@ -1,4 +1,4 @@
-"""What the served page refuses to those who are on it and to those who are not: code, files, other pages."""
+"""Requests that the server refuses to visitors and to others: code, files, malformed messages, other sites."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 @dataclass(frozen=True)
 class Visit:
-    """A page that was opened with the token: its address, its cookies and its kernel."""
+    """A page opened with the token: its address, cookies and kernel."""
 
     address: str
     opener: urllib.request.OpenerDirector
@@ -43,7 +43,7 @@ class Visit:
     kernel: str
 
     def channel(self, **options: Any) -> Any:
-        """The kernel's channels, as a page would open them."""
+        """Open the kernel's channel as a page would."""
         import websocket
 
         host = urllib.parse.urlsplit(self.address).netloc
@@ -51,7 +51,7 @@ class Visit:
         return websocket.create_connection(f"ws://{host}/api/kernels/{self.kernel}/channels", **options)
 
     def own_channel(self, **options: Any) -> Any:
-        """The kernel's channels, as this visitor's page would open them."""
+        """Open the kernel's channel as this visitor's page would."""
         return self.channel(cookie=self.cookies, origin=self.address, **options)
 
     def leave(self) -> None:
@@ -63,7 +63,7 @@ class Visit:
 
 
 def visit_page(host: Host) -> Visit:
-    """Open the page with the token, as somebody new."""
+    """Open the page with the token as a new visitor."""
     jar = http.cookiejar.CookieJar()
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
     page = opener.open(f"{host.address}?token={TOKEN}").read().decode()
@@ -82,7 +82,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 
 @pytest.fixture(scope="module")
 def visit(host: Host) -> Visit:
-    """Somebody with the token on the page."""
+    """A visitor with the token."""
     return visit_page(host)
 
 
@@ -93,8 +93,8 @@ def message(number: str, kind: str, **content: Any) -> bytes:
 
 
 def ask_kernel(channel: Any) -> set[str]:
-    """Ask something of the kernel; the ids of the requests that were answered until it is."""
-    last = str(uuid.uuid4())  # a kernel takes no message twice
+    """Send a request to the kernel, and return the ids of the requests answered up to it."""
+    last = str(uuid.uuid4())  # a kernel ignores a repeated id
     channel.send_binary(message(last, "kernel_info_request"))
     parents = set()
     while last not in parents:
@@ -115,7 +115,7 @@ def test_a_visitor_runs_no_code(visit: Visit, tmp_path: Path) -> None:
     assert not (tmp_path / "pwned").exists()
 
 
-def test_the_channel_is_closed_to_those_without_the_token_and_to_other_pages(visit: Visit) -> None:
+def test_the_channel_refuses_visitors_without_the_token_and_other_sites(visit: Visit) -> None:
     import websocket
 
     for options in (
@@ -169,7 +169,7 @@ def test_no_kernel_is_started_or_ended_by_a_request_without_the_token(visit: Vis
     visit.own_channel().close()
 
 
-# Messages that make no sense.
+# Malformed messages.
 
 
 def test_a_socket_without_the_protocol_is_refused_with_the_reason(visit: Visit) -> None:
@@ -203,7 +203,7 @@ def test_a_malformed_message_closes_its_socket_and_nothing_else(visit: Visit, ki
 
 
 def send_malformed(visit: Visit, frame: bytes | str) -> tuple[int, str]:
-    """Send a message on a new socket; the code and the reason with which it is closed."""
+    """Send a message on a new socket, and return the code and the reason with which it is closed."""
     channel = visit.own_channel()
     channel.send(frame) if isinstance(frame, str) else channel.send_binary(frame)
     while True:
@@ -225,16 +225,16 @@ def test_two_thousand_malformed_messages(host: Host, visit: Visit) -> None:
         cut = bytes(frame[: rng.choice((len(frame), rng.randrange(len(frame))))])
         with suppress(CleanerError):
             check_frame(cut)
-            continue  # by chance it is well formed
+            continue  # well formed by chance
         assert send_malformed(visit, cut)[0] == 1007
     assert len(host.kernels()) >= 1
     ask_kernel(visit.own_channel())
 
 
-# How many there may be.
+# Number of visitors.
 
 
-def test_forty_visitors_meet_a_limit_of_ten(scan: Scan) -> None:
+def test_of_forty_visitors_at_once_ten_get_a_kernel(scan: Scan) -> None:
     with served(scan.folder, "--max-visitors", "10") as host:
 
         def visit_or_not(_: int) -> Visit | str:
@@ -247,7 +247,7 @@ def test_forty_visitors_meet_a_limit_of_ten(scan: Scan) -> None:
             results = list(pool.map(visit_or_not, range(40)))
         visits = [result for result in results if isinstance(result, Visit)]
         refused = [result for result in results if isinstance(result, str)]
-        # No kernel has ended meanwhile: there were never more than there are now.
+        # No kernel has ended meanwhile, so there were never more than now.
         assert (len(visits), len(refused), len(host.kernels())) == (10, 30, 10)
         assert len({visit.kernel for visit in visits}) == 10
         for page in refused:
@@ -260,7 +260,7 @@ def test_forty_visitors_meet_a_limit_of_ten(scan: Scan) -> None:
         assert isinstance(visit_or_not(0), str)
 
 
-def test_a_page_that_is_gone_without_a_word_makes_room_and_one_that_is_open_does_not(scan: Scan) -> None:
+def test_a_lost_page_makes_room_and_an_open_one_does_not(scan: Scan) -> None:
     quick = "import cleaner.review.visitors as v; v._GRACE = 0"
     with served(scan.folder, "--max-visitors", "1", before=quick) as host:
         first, second = visit_page(host), visit_page(host)
@@ -276,7 +276,7 @@ def test_a_page_that_is_gone_without_a_word_makes_room_and_one_that_is_open_does
         assert len(host.kernels()) == 1
 
 
-def test_a_visitor_who_leaves_before_the_page_is_there_leaves_no_kernel(scan: Scan) -> None:
+def test_a_visitor_who_leaves_before_the_page_is_complete_leaves_no_kernel(scan: Scan) -> None:
     with served(scan.folder, "--max-visitors", "1") as host:
         where = urllib.parse.urlsplit(host.address)
         with socket.create_connection((where.hostname, where.port)) as browser:
@@ -286,7 +286,7 @@ def test_a_visitor_who_leaves_before_the_page_is_there_leaves_no_kernel(scan: Sc
         visit_page(host)
 
 
-# Requests that other sites make.
+# Requests of other sites.
 
 OTHER_SITES = [
     {"Sec-Fetch-Site": "cross-site"},
@@ -305,7 +305,7 @@ def test_a_request_of_another_site_starts_no_kernel(host: Host, visit: Visit, he
     page = refused.value.read().decode()
     assert "Another site sent you here" in page
     assert 'href="./?reviewer=anna"' in page
-    # A link with the token, such as in a mail: its page asks once more, by itself.
+    # After a link with the token, as in a mail, the page repeats the request itself.
     request = urllib.request.Request(f"{visit.address}/?token={TOKEN}&reviewer=anna", headers=headers)
     with urllib.request.urlopen(request) as answer:
         assert 'content="0; url=./?reviewer=anna"' in answer.read().decode()
@@ -315,7 +315,7 @@ def test_a_request_of_another_site_starts_no_kernel(host: Host, visit: Visit, he
     assert host.kernels() == before
 
 
-def test_a_page_is_not_fetched_in_advance(host: Host, visit: Visit) -> None:
+def test_a_prefetch_of_the_page_starts_no_kernel(host: Host, visit: Visit) -> None:
     before = host.kernels()
     with pytest.raises(urllib.error.HTTPError, match="503"):
         visit.opener.open(urllib.request.Request(visit.address, headers={"Sec-Purpose": "prefetch;prerender"}))
@@ -325,7 +325,9 @@ def test_a_page_is_not_fetched_in_advance(host: Host, visit: Visit) -> None:
 @pytest.mark.parametrize(
     "headers", [{"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": "same-origin"}, {"Referer": "{address}/login"}]
 )
-def test_what_the_visitor_opens_starts_a_kernel_and_sets_strict_cookies(host: Host, headers: dict[str, str]) -> None:
+def test_a_page_that_the_visitor_opens_starts_a_kernel_and_sets_strict_cookies(
+    host: Host, headers: dict[str, str]
+) -> None:
     headers = {name: value.format(address=host.address[:-1]) for name, value in headers.items()}
     request = urllib.request.Request(f"{host.address}?token={TOKEN}", headers=headers)
     with urllib.request.urlopen(request) as answer:
@@ -335,7 +337,7 @@ def test_what_the_visitor_opens_starts_a_kernel_and_sets_strict_cookies(host: Ho
 
 
 def assert_strict(headers: HTTPMessage, name: str) -> None:
-    """The cookie of this name goes to no other site, and no script reads it."""
+    """Check that the cookie goes to no other site, and that no script can read it."""
     (cookie,) = [cookie for cookie in headers.get_all("Set-Cookie", []) if cookie.startswith(name)]
     assert "SameSite=Strict" in cookie
     assert "HttpOnly" in cookie
@@ -358,7 +360,7 @@ def assert_strict(headers: HTTPMessage, name: str) -> None:
         "api/kernels/0-0-0-0-0",
     ],
 )
-def test_what_is_not_there_is_not_found(visit: Visit, path: str) -> None:
+def test_invalid_addresses_are_not_found(visit: Visit, path: str) -> None:
     with pytest.raises(urllib.error.HTTPError, match="404"):
         visit.opener.open(f"{visit.address}/{path}")
 
@@ -376,6 +378,6 @@ def test_a_visitor_can_log_out(host: Host) -> None:
 def test_a_visitor_who_logs_in_sets_no_password(visit: Visit) -> None:
     xsrf = re.findall("_xsrf=([^;]+)", visit.cookies)[0]
     fields = urllib.parse.urlencode({"_xsrf": xsrf, "password": TOKEN, "new_password": "another-secret"})
-    # Jupyter would write it into a file of its settings.
+    # Jupyter would write it into its settings.
     with visit.opener.open(f"{visit.address}/login?next=/logout", fields.encode()) as answer:
         assert "You are logged out" in answer.read().decode()

@@ -153,7 +153,7 @@ def test_what_vanishes_or_is_too_large_or_a_pipe_costs_an_entry(
 ) -> None:
     os.mkfifo(data / "valid/dog/pipe.png")
     (data / "valid/dog/large.png").write_bytes(bytes(5000))
-    monkeypatch.setattr(remote, "MOST_BYTES", 4999)
+    monkeypatch.setattr(remote, "MAX_BYTES", 4999)
     fetched, gone = Address.fetched, "valid/cat/cat_3.png"
 
     def fetched_too_late(self: Address, path: str) -> Any:
@@ -178,7 +178,7 @@ def test_a_file_of_unknown_size_is_copied_no_further_than_its_bound(
         size = None
         read = staticmethod(bytes)
 
-    monkeypatch.setattr(remote, "MOST_BYTES", 3 * remote._BLOCK)
+    monkeypatch.setattr(remote, "MAX_BYTES", 3 * remote._BLOCK)
     with open(tmp_path / "copy", "wb") as target, pytest.raises(OSError, match="files of up to"):
         remote._copy(Endless(), target)
     assert (tmp_path / "copy").stat().st_size == 4 * remote._BLOCK

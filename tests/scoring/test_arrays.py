@@ -541,7 +541,7 @@ def test_show_names_its_column_after_the_ranking(capsys: pytest.CaptureFixture[s
 def test_the_command_reports_missing_images(capsys: pytest.CaptureFixture[str]) -> None:
     shutil.move("images", "elsewhere")
     assert main(list(SCAN)) == 0
-    assert "of the worst images 20 are not in 'images': '" in capsys.readouterr().err
+    assert "20 of the images with the highest losses are missing in 'images': '" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("dataset")
@@ -568,7 +568,7 @@ def table(labels: Sequence[str]) -> str:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], list[str], str]] = {
-    "no labels": ({}, ["-labels"], "--pred-probs needs the labels and paths too"),
+    "no labels": ({}, ["-labels"], "--pred-probs needs a table with the paths and labels"),
     "options of a learner": ({}, ["--fast", "--workers", "0"], "--fast, --workers can be given only with --learner"),
     "no predictions": (
         {},

@@ -132,7 +132,7 @@ def test_the_counts_are_of_how_often_model_and_label_disagree(images: list[Path]
         assert (found.scored, found.predicted_otherwise) == (len(targets), disagree[index])
         assert found.mean_loss == pytest.approx(float(losses[:, index].mean()), abs=1e-4)
     for ask in (lambda: scan.confusion("train"), scan.most_confused):
-        with pytest.raises(CleanerError, match="nothing is confused in a scan of several labels an image"):
+        with pytest.raises(CleanerError, match="a multi-label scan has no confusion matrix"):
             ask()
     assert [len(scan.kept("train", label)) for label in LABELS] == [2, 2, 2]
 
@@ -243,7 +243,7 @@ def test_other_tasks_have_one_class_and_the_mean_loss_of_a_sample(
             {item.name: loss for item, loss in zip(items, losses, strict=True)}, rel=1e-4
         )
         assert all(sample.predicted == ALL_IMAGES and np.isnan(sample.confidence) for sample in kept.values())
-        with pytest.raises(CleanerError, match="nothing is confused in a scan whose images carry no labels"):
+        with pytest.raises(CleanerError, match="a scan of images without labels has no confusion matrix"):
             scan.confusion(split)
 
 
@@ -323,7 +323,7 @@ BAD = [
     ({}, {"loss_func": one_number}, "the loss has 1 values for . images and 3 labels"),
     ({}, {"model": make_model(4)}, r"output has the shape \(., 4\) and the target \(., 3\)"),
     ({}, {"vocab": ["cat", "dog", "", "fox"]}, "an empty label; give that class a name"),
-    ({}, {"vocab": ["cat", "dog", "a;b|c, d", "fox"]}, "the labels contain all of"),
+    ({}, {"vocab": ["cat", "dog", "a;b|c, d", "fox"]}, "the labels contain all delimiters"),
     ({"splits": ("test",)}, {}, "there is no split 'test'"),
 ]
 

@@ -169,7 +169,7 @@ def test_suspicious_files_are_refused_though_the_dataset_opens_files_itself(data
     write_harmful_image("container.jpg", data / "cat")
     scan = scan_model(ImageFolder(data, TRANSFORM), tmp_path / "scan")
     assert [u.path for u in scan.unreadable] == ["cat/container.jpg"]
-    assert "it is a file in the format BLP, which is not opened" in scan.unreadable[0].error
+    assert "it is in the format BLP, which is not opened" in scan.unreadable[0].error
 
 
 @pytest.mark.parametrize("kind", ["torchvision's", "own", "own, unlike what it lists"])

@@ -38,5 +38,5 @@ class Place:
     def standing(self, *names: str, loss: float = 1.0, label: str = "") -> Standing:
         samples = {n: Sample("train", label or n[:3], 1, n, loss, "dog", 0.9) for n in names}
         found = Standing(samples, SINGLE_LABEL, "", self.root, self.manifest.parent)
-        found.take_in(Manifest(self.manifest).standing())
+        found.update(Manifest(self.manifest).standing())
         return found

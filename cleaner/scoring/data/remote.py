@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.files import MOST_BYTES, RefusedFile, regular_handle
+from cleaner.core.files import MAX_BYTES, RefusedFile, regular_handle
 from cleaner.core.suffixes import IMAGE_SUFFIXES, OTHER_SUFFIXES, suffix_of
 
 __all__ = ["Address", "is_address"]
@@ -93,7 +93,7 @@ class Address:
         Its path ends in all names of the address and of the file, since labels are read from them.
 
         Raises:
-            RefusedFile: it has more than `MOST_BYTES`, or is no regular file.
+            RefusedFile: it has more than `MAX_BYTES`, or is no regular file.
             Exception: whatever the file system raises where it cannot be read.
         """
         from fsspec.implementations.local import LocalFileSystem
@@ -137,12 +137,12 @@ class Address:
 
 def _copy(source: Any, target: BinaryIO) -> None:
     copied = getattr(source, "size", None) or 0  # not every file system knows
-    if copied <= MOST_BYTES:
+    if copied <= MAX_BYTES:
         copied = 0
-        while copied <= MOST_BYTES and (block := source.read(_BLOCK)):
+        while copied <= MAX_BYTES and (block := source.read(_BLOCK)):
             copied += target.write(block)
-    if copied > MOST_BYTES:
-        raise RefusedFile(f"it has {copied} bytes or more; files of up to {MOST_BYTES} are read")
+    if copied > MAX_BYTES:
+        raise RefusedFile(f"it has {copied} bytes or more; files of up to {MAX_BYTES} are read")
 
 
 @lru_cache(maxsize=8)

@@ -85,14 +85,14 @@ def test_cells_change_and_undo_gives_the_bytes_back(scan: Scan) -> None:
 
 def test_the_review_says_what_is_applied(scan: Scan) -> None:
     session = Session(scan, reviewer="anna")
-    session.toggle_label("3.png", "cat")
-    session.open_label("fox")
-    session.toggle_label("3.png", "fox")
-    session.toggle_label("1.png", "fox")
-    session.open_label("cat")
-    session.toggle_label("1.png", "cat")
-    session.toggle_label("0.png", "dog")
-    session.toggle_label("0.png", "dog")
+    session.decide("3.png", "toggle", "cat")
+    session.filter(label="fox")
+    session.decide("3.png", "toggle", "fox")
+    session.decide("1.png", "toggle", "fox")
+    session.filter(label="cat")
+    session.decide("1.png", "toggle", "cat")
+    session.decide("0.png", "toggle", "dog")
+    session.decide("0.png", "toggle", "dog")
     assert [(done.path, done.cell) for done in carry_out(scan).done] == [("3.png", "dog fox"), ("1.png", "fox")]
 
 

@@ -1,4 +1,4 @@
-"""The place of the last time: remembered, and never in the way."""
+"""The view that a reviewer had last: remembered, and ignored if it cannot be used."""
 
 from __future__ import annotations
 
@@ -9,34 +9,35 @@ import pytest
 
 from cleaner.core.records import Action
 from cleaner.core.scan import Scan
-from cleaner.review.place import Place, read_place, write_place
+from cleaner.review.saved_view import read_view, write_view
 from cleaner.review.session import Session
+from cleaner.review.view import View
 
 
-def test_the_place_is_remembered_for_each_reviewer(scan: Scan) -> None:
+def test_the_view_is_remembered_for_each_reviewer(scan: Scan) -> None:
     session = Session(scan, "anna")
     session.set_page_size(3)
     session.open_split("valid")
     session.filter(label="fox", order="name", text="FOX")
     session.turn_to(2)
     again = Session(scan, "anna")
-    assert again.place == Place("valid", "fox", 2, 3, order="name", text="FOX")
-    assert Session(scan, "ben").place == Place("train", "cat")
+    assert again.view == View("valid", "fox", 2, 3, order="name", text="FOX")
+    assert Session(scan, "ben").view == View("train", "cat")
     assert (scan.folder / "decisions.csv.place-anna.json").is_file()
 
 
-def test_a_page_of_undecided_begins_again_as_what_is_on_it_changes(scan: Scan) -> None:
+def test_a_filtered_view_opens_at_its_first_page_as_its_cards_may_have_changed(scan: Scan) -> None:
     session = Session(scan, "anna", page_size=3)
     session.filter(show="undecided")
     session.turn_to(1)
     session.decide(session.cards()[0].sample.path, Action.KEEP)
-    assert Session(scan, "anna").place == Place("train", "cat", 0, 3, "undecided")
+    assert Session(scan, "anna").view == View("train", "cat", 0, 3, "undecided")
 
 
 @pytest.mark.parametrize("page_size", [None, 4])
-def test_what_was_asked_for_is_taken_before_what_is_remembered(scan: Scan, page_size: int | None) -> None:
+def test_a_page_size_that_is_given_wins_over_the_remembered_one(scan: Scan, page_size: int | None) -> None:
     Session(scan, "anna", page_size=3).turn_to(2)
-    assert Session(scan, "anna", page_size).place == Place("train", "cat", *((2, 3) if page_size is None else (0, 4)))
+    assert Session(scan, "anna", page_size).view == View("train", "cat", *((2, 3) if page_size is None else (0, 4)))
 
 
 NONSENSE = [
@@ -80,42 +81,42 @@ NONSENSE = [
 
 
 @pytest.mark.parametrize("data", NONSENSE, ids=lambda data: repr(data[:60]))
-def test_a_place_that_makes_no_sense_is_forgotten(scan: Scan, data: bytes) -> None:
+def test_an_invalid_saved_view_is_ignored(scan: Scan, data: bytes) -> None:
     (scan.folder / "decisions.csv.place-anna.json").write_bytes(data)
     session = Session(scan, "anna")
-    assert session.place == Place("train", "cat")
-    assert session.trouble == ""
+    assert session.view == View("train", "cat")
+    assert session.warnings == []
 
 
-def test_beside_a_read_only_scan_the_place_is_in_the_state_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_view_of_a_read_only_scan_is_in_the_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "no folder").write_text("")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    manifest, place = tmp_path / "no folder" / "decisions.csv", Place("train", "cat", 5)
-    assert write_place(manifest, "anna", place) == ""
-    assert read_place(manifest, "anna") == place
-    assert read_place(manifest, "ben") is None
+    manifest, view = tmp_path / "no folder" / "decisions.csv", View("train", "cat", 5)
+    assert write_view(manifest, "anna", view) == ""
+    assert read_view(manifest, "anna") == view
+    assert read_view(manifest, "ben") is None
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "no folder"))
-    assert "decisions.csv.place-anna.json" in write_place(manifest, "anna", place)
-    assert read_place(manifest, "anna") is None
+    assert "decisions.csv.place-anna.json" in write_view(manifest, "anna", view)
+    assert read_view(manifest, "anna") is None
 
 
-def test_a_place_that_cannot_be_written_stops_nothing_and_is_told(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_view_that_cannot_be_written_is_a_warning_and_stops_nothing(
+    scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cleaner.review.place.os.replace", full)
+    monkeypatch.setattr("cleaner.review.saved_view.os.replace", full)
     session = Session(scan, "anna", page_size=3)
     session.turn_to(1)
-    assert session.page == 1
-    assert session.trouble.startswith("No space left on device")
+    assert session.view.page == 1
+    assert "No space left on device" in session.warnings[0]
 
 
 @pytest.mark.parametrize("reviewer", ["", "../../x", "a/b", "..", "naïve 🐻", "x" * 500, "\udcff", "a\0b", "CON"])
-def test_any_name_of_a_reviewer_gives_a_file_in_the_folder(tmp_path: Path, reviewer: str) -> None:
-    place = Place("train", "cat", 5)
-    assert write_place(tmp_path / "decisions.csv", reviewer, place) == ""
+def test_any_reviewer_name_gives_a_file_in_the_folder(tmp_path: Path, reviewer: str) -> None:
+    view = View("train", "cat", 5)
+    assert write_view(tmp_path / "decisions.csv", reviewer, view) == ""
     (path,) = tmp_path.iterdir()
     assert path.name.startswith("decisions.csv.place-")
-    assert read_place(tmp_path / "decisions.csv", reviewer) == place
+    assert read_view(tmp_path / "decisions.csv", reviewer) == view

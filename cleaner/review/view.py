@@ -1,0 +1,112 @@
+"""What a page shows of a scan: the open class, the page, the filter and the order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cleaner.core.errors import CleanerError
+from cleaner.core.fields import check_whole
+from cleaner.core.records import Decision, Sample
+
+__all__ = ["ABSENT", "MAX_PAGE_SIZE", "ORDERS", "SHOWS", "UNREADABLE", "UNREADABLE_NAME", "View", "check_one_of"]
+
+UNREADABLE = "\0unreadable"
+"""`View.label` of the class of files that could not be read. No label in a scan folder contains this character."""
+
+UNREADABLE_NAME = "files that could not be read"
+"""Name of that class on the page."""
+
+ABSENT = "\0absent"
+"""`View.predicted` in a multi-label scan for images that the model says do not carry the open label."""
+
+SHOWS = ("all", "undecided", "decided", "keep", "delete", "relabel", "unsure")
+"""Values of `View.show`."""
+
+MAX_PAGE_SIZE = 200
+_MAX_TEXT = 4096
+
+
+_SORT_KEYS: dict[str, Callable[[Sample], Any]] = {
+    "loss": lambda sample: (-sample.loss if math.isfinite(sample.loss) else -math.inf, sample.rank),
+    "confidence": lambda sample: (math.inf if math.isnan(sample.confidence) else sample.confidence, sample.path),
+    "name": lambda sample: sample.path,
+}
+
+ORDERS = tuple(_SORT_KEYS)
+"""Values of `View.order`: highest loss first (NaN and infinity before all), least confident first, by path."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The part of a scan that a reviewer looks at.
+
+    Attributes:
+        split: name of the open split.
+        label: the open class: a label, or `UNREADABLE`.
+        page: page number, from 0.
+        page_size: cards on a page, 1 to `MAX_PAGE_SIZE`.
+        show: one of `SHOWS`.
+        predicted: show only samples with this prediction (a label, or `ABSENT`); empty for all.
+        text: show only paths that contain this text, ignoring case; empty for all.
+        order: one of `ORDERS`.
+
+    Raises:
+        CleanerError: a value is invalid. The scan checks split, label and prediction.
+    """
+
+    split: str
+    label: str
+    page: int = 0
+    page_size: int = 30
+    show: str = "all"
+    predicted: str = ""
+    text: str = ""
+    order: str = "loss"
+
+    def __post_init__(self) -> None:
+        check_one_of("show", self.show, SHOWS)
+        check_one_of("order", self.order, ORDERS)
+        check_whole(self, "page")
+        check_whole(self, "page_size", minimum=1, maximum=MAX_PAGE_SIZE)
+        if not isinstance(self.text, str) or len(self.text) > _MAX_TEXT:
+            expected = f"expected a part of a path, up to {_MAX_TEXT} characters"
+            raise CleanerError(f"text is {str(self.text)[:80]!r}; {expected}")
+
+    def select(
+        self, samples: Iterable[Sample], standing: Mapping[str, Decision], prediction_of: Callable[[Sample], str]
+    ) -> list[Sample]:
+        """Return the samples that the filter lets through, in the view's order.
+
+        Args:
+            samples: the samples of the open class.
+            standing: the decision about each decided path.
+            prediction_of: returns the prediction of a sample, or `ABSENT`.
+        """
+        text = self.text.strip().lower()
+
+        def fits(sample: Sample) -> bool:
+            decision = standing.get(sample.path)
+            return (
+                self._shows(decision.action.value if decision else "")
+                and self.predicted in ("", prediction_of(sample))
+                and text in sample.path.lower()
+            )
+
+        return sorted(filter(fits, samples), key=_SORT_KEYS[self.order])
+
+    def _shows(self, action: str) -> bool:
+        return self.show in ("all", action) or self.show == ("decided" if action else "undecided")
+
+
+def check_one_of(name: str, value: object, expected: tuple[str, ...]) -> None:
+    """Check that an argument has one of the expected values.
+
+    Raises:
+        CleanerError: it has another value.
+    """
+    if value not in expected:
+        listed = ", ".join(expected[:10]) + (", …" if len(expected) > 10 else "")
+        raise CleanerError(f"{name} is {value!r}; expected one of {listed}")
