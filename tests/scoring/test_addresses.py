@@ -291,7 +291,7 @@ def test_what_takes_a_folder_only_says_so(learn: Any, data: Path, tmp_path: Path
     regression = fastai.Learner(
         loaders, nn.Sequential(nn.Flatten(), nn.Linear(3 * 256, 1)), loss_func=fastai.MSELossFlat()
     )
-    with pytest.raises(CleanerError, match="are for learners that classify"):
+    with pytest.raises(CleanerError, match="need a learner that classifies"):
         scan(regression, MEMORY, tmp_path / "out")
 
 
