@@ -10,9 +10,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+# At once: the submodule's import then cannot replace the function later; see cleaner/apply/__init__.py.
+from cleaner.apply import apply
+
 if TYPE_CHECKING:
     from cleaner.apply.cleaned import cleaned
-    from cleaner.apply.execute import apply, undo
+    from cleaner.apply.execute import undo
     from cleaner.core.errors import CleanerError
     from cleaner.core.manifest import Manifest
     from cleaner.core.scan import Scan, load
@@ -64,9 +67,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "apply":
-        # The subpackage of that name can be called; see cleaner/apply/__init__.py.
-        return importlib.import_module("cleaner.apply")
     if name not in _HOMES:
         raise AttributeError(f"module 'cleaner' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -20,10 +20,9 @@ from cleaner.core.terminal import printable
 if TYPE_CHECKING:
     from cleaner.apply.plan import Conflict
     from cleaner.apply.trash import Trash
-    from cleaner.core.journal import Operation
+    from cleaner.core.journal import Operation, RowChange
     from cleaner.core.records import Sample
     from cleaner.core.scan import Scan
-    from cleaner.core.table_journal import RowChange
 
 __all__ = ["main"]
 
@@ -317,7 +316,8 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
 
 
 def _apply(options: argparse.Namespace) -> int:
-    from cleaner.apply.execute import apply, plan
+    from cleaner.apply import apply
+    from cleaner.apply.execute import plan
     from cleaner.core.manifest import Manifest
 
     table = (options.labels, options.path_column, options.label_column)
@@ -347,7 +347,7 @@ def _add_undo(parser: argparse.ArgumentParser) -> None:
 
 def _undo(options: argparse.Namespace) -> int:
     from cleaner.apply.execute import doubt, undo
-    from cleaner.core.journal import is_of_table
+    from cleaner.core.journal import TableJournal, read
 
     doubts = doubt(options.journal)
     if doubts and not options.yes and not _confirmed(f"{doubts}. Undo it? "):
@@ -355,7 +355,7 @@ def _undo(options: argparse.Namespace) -> int:
         return 1
     report = undo(options.journal, trust=bool(doubts))
     _warn(options.command, (*report.warnings, *report.notes))
-    of_table = is_of_table(Path(options.journal))
+    of_table = isinstance(read(options.journal), TableJournal)
     verb = "changed back" if of_table else "moved back"
     if of_table and report.changed:
         _say(f"{printable(str(report.changed))} was restored:")
@@ -398,11 +398,8 @@ def _confirmed(question: str) -> bool:
 
 def _print_trash(trash: Trash, verb: str) -> None:
     if trash.files:
-        _say(
-            _table(
-                ("bytes", "from", "in the trash"), [(item.file.size, item.source, item.path) for item in trash.files]
-            )
-        )
+        rows = [(move.file.size, move.target, move.source) for move in trash.files]
+        _say(_table(("bytes", "from", "in the trash"), rows))
     _say(f"{len(trash.files)} files with {trash.size} bytes {verb}, {len(trash.left)} left alone")
     if trash.left:
         _say(_table(("path", "left alone because"), [(item.path, item.reason) for item in trash.left]))

@@ -369,7 +369,7 @@ def test_apply_to_names_of_files_prints_the_moves(capsys: pytest.CaptureFixture[
     ("options", "named"),
     [
         (["--name-pattern", "("], "no regular expression"),
-        (["--name-pattern", "(.+)_", "--labels", "labels.csv"], "name one"),
+        (["--name-pattern", "(.+)_", "--labels", "labels.csv"], "got both"),
         (["--labels", "none.csv"], "none.csv"),
         (["--labels", "data"], "data"),
         (["--labels", "scan/decisions.csv"], "the table that the dataset has"),

@@ -30,7 +30,7 @@ import pytest
 from jupyter_client.session import json_packer
 from PIL import Image
 
-from cleaner.apply.execute import apply
+from cleaner.apply import apply
 from cleaner.cli import main
 from cleaner.core.files import RefusedFile, sha256_of
 from cleaner.core.manifest import Manifest

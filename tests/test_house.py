@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ast
-import importlib
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -121,9 +120,14 @@ def test_the_public_names_are_sorted_and_there() -> None:
 
 
 @pytest.mark.parametrize("first", ["cleaner", "cleaner.apply", "cleaner.apply.execute"])
-def test_apply_is_a_package_that_can_be_called(first: str) -> None:
-    code = f"import {first}\nimport cleaner\nassert callable(cleaner.apply)\nimport cleaner.apply.execute\n"
-    code += "from cleaner import apply\nassert apply is cleaner.apply and callable(apply)"
-    loaded_by(code)
-    assert isinstance(cleaner.apply, ModuleType)
-    assert importlib.import_module("cleaner.apply.execute") is cleaner.apply.execute
+def test_apply_is_a_function_whatever_is_imported_before(first: str) -> None:
+    loaded_by(
+        f"import {first}\nimport cleaner\nimport types\n"
+        "assert isinstance(cleaner.apply, types.FunctionType)\n"
+        "import cleaner.apply.trash\n"
+        "from cleaner.apply.execute import undo\n"
+        "from cleaner import apply\n"
+        "assert apply is cleaner.apply and cleaner.undo is undo"
+    )
+    assert list(inspect.signature(cleaner.apply).parameters)[:3] == ["manifest", "data", "labels"]
+    assert cleaner.apply.__doc__.startswith("Carry out the decisions of a manifest")

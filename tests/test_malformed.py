@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cleaner.apply.execute import apply
+from cleaner.apply import apply
 from cleaner.cli import main
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest

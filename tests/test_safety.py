@@ -23,7 +23,8 @@ from typing import Any
 
 import pytest
 
-from cleaner.apply.execute import apply, undo
+from cleaner.apply import apply
+from cleaner.apply.execute import undo
 from cleaner.apply.trash import empty
 from cleaner.cli import main
 from cleaner.core.errors import CleanerError

@@ -1,21 +1,61 @@
 """Carry out a manifest on a dataset so that it can be undone; needs neither the model nor the review app.
 
-The package can itself be called: `cleaner.apply(manifest, data)` is `cleaner.apply.execute.apply(manifest, data)`. That
-is what the name means to its users, and importing the package sets the attribute `apply` of `cleaner` to this module.
+`cleaner/__init__.py` imports the function `apply` from here at once: importing a submodule later then leaves the
+attribute `cleaner.apply` as it is, the function. This module imports the rest of the package only when it is called.
 """
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cleaner.apply.execute import Report
+
+__all__ = ["apply"]
 
 
-class _CallableModule(ModuleType):
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        from cleaner.apply.execute import apply
+def apply(
+    manifest: str | Path,
+    data: str | Path,
+    labels: str | Path | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    name_pattern: str | None = None,
+    label_delim: str | None = None,
+    accept_edited: bool = False,
+) -> Report:
+    """Carry out the decisions of a manifest on a dataset with labels in folder names, file names or a table.
 
-        return apply(*args, **kwargs)
+    `delete` moves a file to a hidden trash folder inside the dataset, `relabel` moves it to the folder of the other
+    class. No file is overwritten or removed: if a name is taken, the file gets a free one. After an interrupted run
+    the same call plans the rest from the current decisions and files, in the same journal. A decision that was carried
+    out before is not carried out again. If no file could be moved, no journal is kept.
 
+    With a name pattern the label is part of the file's name, and `relabel` replaces it: `Abyssinian_12.jpg` becomes
+    `Bengal_12.jpg`. If that name is taken, the file gets another number, and only a name in which the pattern finds
+    the new label.
 
-sys.modules[__name__].__class__ = _CallableModule
+    With a label table no file is moved: `delete` drops the file's row, `relabel` changes its label, and the rest of
+    the table is unchanged. A copy of the old table is kept beside the journal.
+
+    Args:
+        manifest: the CSV of decisions.
+        data: the dataset's folder.
+        labels: the label table, a `.csv`, `.tsv` or `.parquet` file; None if folders or file names are the labels.
+        path_column, label_column: the table's columns of paths and labels; by default those with usual names.
+        name_pattern: regular expression whose first group is the label in a file's name, as for fastai's
+            `from_name_re` or `from_path_re`; None if file names contain no label.
+        label_delim: delimiter of several labels in one cell of the table, such as `" "`; required if the decisions are
+            about images with several labels, and only then.
+        accept_edited: carry out a manifest whose acknowledged decisions were removed or reordered; it is acknowledged
+            in its current form.
+
+    Raises:
+        CleanerError: the manifest, the folder, the table or the pattern cannot be used, an undo was interrupted, or
+            acknowledged decisions are missing from the manifest; nothing was changed.
+    """
+    from cleaner.apply.execute import LabelOptions, carry_out
+
+    options = LabelOptions(data, labels, path_column, label_column, name_pattern, label_delim)
+    return carry_out(manifest, options, accept_edited)

@@ -1,4 +1,4 @@
-"""Moving one file so that nothing is ever overwritten, on every system and file system."""
+"""Move one file without overwriting another, on every system and file system."""
 
 from __future__ import annotations
 
@@ -14,18 +14,14 @@ from cleaner.core.files import temporary_beside
 
 __all__ = ["move", "take_back_half"]
 
-# What file systems answer that have no second name for a file.
+# Errors of file systems without hard links.
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EMLINK)
 
 
 def move(source: Path, target: Path) -> None:
-    """Rename `source` to `target`; fails if there is a file at `target`.
+    """Rename `source` to `target`; fail if there is a file at `target`.
 
-    Where the system has no step that does this at once, an end in the middle leaves what `take_back_half` mends.
-
-    Raises:
-        FileExistsError: the target is taken.
-        OSError: the move is not possible; nothing was changed.
+    On systems that cannot do this in one step, an interruption leaves a placeholder for `take_back_half`.
     """
     if os.name == "nt":
         os.rename(source, target)  # which on Windows refuses to overwrite
@@ -34,13 +30,9 @@ def move(source: Path, target: Path) -> None:
 
 
 def take_back_half(source: Path, target: Path) -> bool:
-    """Remove what a move that was interrupted before its last step left at `target`; the file is at `source`.
+    """Remove the placeholder of an interrupted move, known by its bytes; return whether `target` is free now.
 
-    That is a placeholder, known by its bytes. Whatever else is there, an empty file or another name of the file at
-    `source` too, may be the user's and stays.
-
-    Returns:
-        whether nothing is at `target` now.
+    The file is still at `source`. Any other file at `target`, also an empty one, may be the user's and stays.
     """
     if os.path.lexists(source) and _is_placeholder(target):
         os.unlink(target)
@@ -48,7 +40,7 @@ def take_back_half(source: Path, target: Path) -> bool:
 
 
 def _replace_placeholder(source: Path, target: Path) -> None:
-    """Take the name with a placeholder, then rename the file over that."""
+    """Reserve the name with a placeholder, then rename the file over it."""
     with temporary_beside(target) as (handle, part):
         with os.fdopen(handle, "wb") as file:
             file.write(_placeholder(target))
@@ -59,19 +51,19 @@ def _replace_placeholder(source: Path, target: Path) -> None:
             if os.path.samestat(taken, os.lstat(target)):
                 os.unlink(target)
             raise
-        # The file is moved; where this fails, the next run removes it.
+        # The file is moved already; if this fails, the next run removes the temporary file.
         with suppress(OSError):
             os.unlink(part)
 
 
 def _take_name(part: Path, target: Path) -> os.stat_result:
-    """Make a placeholder at `target`, all at once where the file system can."""
+    """Create a placeholder at `target`, in one step if the file system can."""
     try:
         os.link(part, target)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        # An end between the two steps leaves an empty file, of which nobody can say whose it is: it stays.
+        # An interruption between the two steps leaves an empty file, which may be the user's: it stays.
         _create(target, _placeholder(target))
     return os.lstat(target)
 
@@ -96,11 +88,11 @@ def _is_placeholder(path: Path) -> bool:
         status = os.lstat(path)
         return stat.S_ISREG(status.st_mode) and status.st_size == len(expected) and path.read_bytes() == expected
     except OSError:
-        return False  # of what cannot be read nobody can say that it is ours
+        return False  # an unreadable file may be the user's
 
 
 def _find_rename_noreplace() -> Callable[[Path, Path], bool] | None:
-    """Linux's renameat2 with RENAME_NOREPLACE, which the standard library does not offer; None elsewhere."""
+    """Return Linux's renameat2 with RENAME_NOREPLACE, which the standard library lacks; None elsewhere."""
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError, TypeError):
@@ -112,7 +104,7 @@ def _find_rename_noreplace() -> Callable[[Path, Path], bool] | None:
             return True
         code = ctypes.get_errno()
         if code in (errno.EINVAL, errno.ENOSYS):
-            return False  # not on this file system
+            return False  # not supported by this file system
         raise OSError(code, os.strerror(code), str(target))
 
     return rename

@@ -1,21 +1,44 @@
-"""From decisions to operations: every conflict is found and listed before anything moves."""
+"""What folders and tables share in planning: every conflict is found and listed before anything changes."""
 
 from __future__ import annotations
 
 import os
 import shlex
-from collections import defaultdict
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import TypeVar
 
-from cleaner.apply.labels import Labels, Refusal
+from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.identity import Identity
-from cleaner.core.journal import Operation, decision_key
+from cleaner.core.journal import AnyJournal, Change, Operation, RowChange, State
+from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision
+from cleaner.core.scan_header import ScanHeader
 
-__all__ = ["Conflict", "Done", "Inside", "Plan", "checked_file", "folders_of", "make_plan"]
+__all__ = [
+    "AppliedChange",
+    "Conflict",
+    "Outcome",
+    "Plan",
+    "PlanContext",
+    "Refusal",
+    "Run",
+    "asks_for_change",
+    "identify",
+    "interrupted_undo",
+    "manifest_warnings",
+    "try_each",
+]
+
+_Item = TypeVar("_Item", Decision, Operation)
+_Result = TypeVar("_Result")
+_Changes = tuple[Operation, ...] | tuple[RowChange, ...]
+
+
+class Refusal(Exception):  # noqa: N818 - not an error of the program, but the reason why one decision is left alone
+    """Why a decision cannot be carried out; the message is for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,176 +50,155 @@ class Conflict:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """An operation that an earlier apply did and nobody took back, and the journal that says so.
-
-    Attributes:
-        operation, journal: the two.
-        emptied: its file was, or was about to be, removed from the trash for good.
-    """
-
-    operation: Operation
-    journal: Path
-    emptied: bool = False
-
-
 @dataclass(frozen=True)
 class Plan:
-    """What an apply would do. No two operations have the same source, or the same target, whatever folder is a link.
+    """What an apply or an undo would do. No two operations concern the same file, target or row.
 
     Attributes:
-        operations: the moves, in order.
-        conflicts: the decisions that are left alone.
-        folders: folders that have to be made, each after the one that holds it.
-        warnings: what is wrong with the manifest, so that a row of it was left out.
-        notes: what people should know, though nothing is wrong.
+        operations: moves of files or changes of table rows, in order.
+        conflicts: decisions that are left alone.
+        folders: folders to create, parents first; empty for a label table.
+        warnings: faults of the manifest, such as rows that were left out.
+        notes: information without a fault.
     """
 
-    operations: tuple[Operation, ...]
-    conflicts: tuple[Conflict, ...]
-    folders: tuple[str, ...]
+    operations: _Changes
+    conflicts: tuple[Conflict, ...] = ()
+    folders: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def make_plan(decisions: Iterable[Decision], labels: Labels, trash: str, earlier: Sequence[Done] = ()) -> Plan:
-    """Turn the last decision about each path into moves of files.
+@dataclass(frozen=True)
+class PlanContext:
+    """What a plan is made from.
 
-    Args:
-        decisions: at most one a path; also those that ask for no move, which may contradict what was done.
-        labels: where the labels live.
-        trash: folder for deleted files, relative to the dataset's.
-        earlier: what earlier applies did, in that order.
+    Attributes:
+        manifest: the manifest.
+        decisions: the last row about each path, including `undo`.
+        header: header of the scan beside the manifest; None without a scan.
+        journals: those beside the manifest about folders, or those about tables, oldest first.
     """
-    before = defaultdict(list)
-    for done in earlier:
-        before[done.operation.source].append(done)
-    inside = Inside(labels.root)
-    # A name that an earlier move made free is not given away: its file may be put back, in whatever order.
-    taken = {inside.place(path) for done in earlier for path in (done.operation.source, done.operation.target)}
-    arrived = {done.operation.target: done for done in earlier}
-    decisions = list(decisions)
-    called = defaultdict(list)
-    for decision in decisions:
-        if decision.action is not Action.UNDO:
-            called[inside.place(decision.path)].append(decision.path)
-    operations: list[Operation] = []
-    conflicts: list[Conflict] = []
-    for decision in decisions:
-        try:
-            if not _leaves_to_do(decision, before.get(decision.path), labels.root):
-                continue
-            _check_is_meant(decision, arrived.get(decision.path))
-            targets = labels.targets(decision, trash)
-            inside.check(decision.path)
-            _check_is_alone(decision, called[inside.place(decision.path)])
-            file = checked_file(decision, labels.root)
-            target = _free(targets, inside, taken)
-            inside.check(target)
-        except Refusal as refusal:
-            conflicts.append(Conflict(decision.path, decision.action.value, str(refusal)))
-            continue
-        taken.add(inside.place(target))
-        action = decision.action.value
-        operations.append(Operation(decision.path, target, action, decision.new_label, decision.decided_at, file))
-    return Plan(tuple(operations), tuple(conflicts), tuple(_missing_folders(operations, labels.root)))
+
+    manifest: Manifest
+    decisions: Mapping[str, Decision]
+    header: ScanHeader | None
+    journals: Sequence[AnyJournal]
+
+    @property
+    def vocab(self) -> tuple[str, ...] | None:
+        """The labels that the scan knows; None without a scan."""
+        return self.header.vocab if self.header else None
 
 
-def _leaves_to_do(decision: Decision, before: Sequence[Done] | None, root: Path) -> bool:
-    """Whether a decision asks for a move that was not made yet; `before`: the moves from its path that were made.
+@dataclass(frozen=True)
+class Outcome:
+    """What a run changed.
 
-    Raises:
-        Refusal: what was done before stands in its way.
+    Attributes:
+        done: the operations that were done.
+        conflicts: the operations that failed.
+        notes: information without a fault.
+        left: keys of the journal's operations that did not reach the run's goal; None if the goal is not recorded.
+        has_journal: whether the journal exists after the run.
     """
-    if before:
-        is_there = os.path.lexists(root / decision.path)
-        if any(done.operation.decision == decision_key(decision) for done in before):
-            # Of a file that came later the decision says nothing.
-            if is_there and before[-1].operation.file.is_at(root / decision.path):
-                # It may have come back on purpose.
-                raise Refusal(f"it {_was(before[-1])}, and there is a file again; look at it and decide again")
-            return False
-        if not is_there and before[-1].emptied and not os.path.lexists(root / before[-1].operation.target):
-            raise Refusal(f"it {_was(before[-1])} and is gone for good: `cleaner trash --empty` removed it")
-        if not is_there:
-            undo = shlex.join(["cleaner", "undo", str(before[-1].journal)])
-            raise Refusal(f"it {_was(before[-1])}; `{undo}` takes that back")
+
+    done: _Changes
+    conflicts: tuple[Conflict, ...] = ()
+    notes: tuple[str, ...] = ()
+    left: tuple[str, ...] | None = ()
+    has_journal: bool = True
+
+
+@dataclass(frozen=True)
+class Run:
+    """An apply or undo that is planned for one kind of dataset.
+
+    Attributes:
+        journal: the journal of the run.
+        plan: what is to be done.
+        goal: the state that the journal reaches at the end.
+        changed: the dataset's folder or the label table.
+        is_due: whether there is anything to change or to record.
+        begin: records in the journal what is about to be done; raises CleanerError before anything changes.
+        change: changes the dataset.
+        earlier: the journals of earlier applies, with the result of interrupted ones settled.
+    """
+
+    journal: AnyJournal
+    plan: Plan
+    goal: State
+    changed: Path
+    is_due: bool
+    begin: Callable[[], None]
+    change: Callable[[], Outcome]
+    earlier: Sequence[AnyJournal] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedChange:
+    """A change that an earlier apply made and nobody took back.
+
+    Attributes:
+        change: the move or row change.
+        journal: path of the journal that records it.
+        emptied: whether its file was, or was about to be, removed from the trash for good.
+    """
+
+    change: Change
+    journal: Path
+    emptied: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """What happened to the image, and the journal that says so."""
+        done = "was deleted"
+        if self.change.action != "delete":
+            is_move = isinstance(self.change, Operation)
+            done = f"was moved to {self.change.key!r}" if is_move else f"was relabelled to {self.change.new_label!r}"
+        return f"{done} by {self.journal.name!r}"
+
+    def must_be_undone(self) -> Refusal:
+        """Return the refusal of a decision that contradicts this change."""
+        undo = shlex.join(["cleaner", "undo", str(self.journal)])
+        return Refusal(f"it {self.outcome}; `{undo}` takes that back")
+
+
+def interrupted_undo(journal: AnyJournal) -> CleanerError:
+    """Return the error for a dataset on which an undo was interrupted."""
+    undo = shlex.join(["cleaner", "undo", str(journal.path)])
+    return CleanerError(f"an undo was interrupted; `{undo}` finishes it and comes first; nothing was changed")
+
+
+def manifest_warnings(manifest: Manifest) -> tuple[str, ...]:
+    """Return the faults of a manifest: rows left out, and acknowledged decisions removed or reordered."""
+    return tuple(text for text in (*manifest.warnings, manifest.edited) if text)
+
+
+def asks_for_change(decision: Decision) -> bool:
+    """Return whether a decision is one that an apply carries out."""
     return decision.action in (Action.DELETE, Action.RELABEL)
 
 
-def _check_is_meant(decision: Decision, arrived: Done | None) -> None:
-    """Check that a decision is about the file that an earlier apply put at its path; None where none did.
-
-    Raises:
-        Refusal: it may be about another file, that was or should have been there before.
-    """
-    if arrived and not decision.sha256:
-        raise Refusal(
-            f"the file there is {arrived.operation.source!r}, which {arrived.journal.name!r} moved there; a decision "
-            "without a sha256 does not say that it is meant; add that, or decide again"
-        )
-
-
-def _check_is_alone(decision: Decision, names: Sequence[str]) -> None:
-    """Check that a file was decided about by one name only; `names`: all by which it was.
-
-    Raises:
-        Refusal: it was by another one too.
-    """
-    if others := [name for name in names if name != decision.path]:
-        raise Refusal(
-            f"it is also called {others[0]!r}, through a folder that is a link, and there is a decision about that "
-            "too; take one of the two back"
-        )
+def try_each(
+    items: Iterable[_Item], step: Callable[[_Item], _Result | None]
+) -> tuple[tuple[_Result, ...], tuple[Conflict, ...]]:
+    """Take a step for each decision or operation; return the results that are not None, and a conflict per refusal."""
+    results: list[_Result] = []
+    conflicts: list[Conflict] = []
+    for item in items:
+        try:
+            result = step(item)
+        except Refusal as refusal:
+            conflicts.append(Conflict(item.path, Action(item.action).value, str(refusal)))
+        else:
+            if result is not None:
+                results.append(result)
+    return tuple(results), tuple(conflicts)
 
 
-def _was(done: Done) -> str:
-    was = "was deleted" if done.operation.action == "delete" else f"was moved to {done.operation.target!r}"
-    return f"{was} by {done.journal.name!r}"
-
-
-class Inside:
-    """Knows where the folders of a dataset really are, and which lie in it; each is looked at once."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._real = Path(os.path.realpath(root))
-        self._folders: dict[str, tuple[str, bool]] = {}
-
-    def place(self, path: str) -> str:
-        """Where a file really is, which is the same for all its names through folders that are links."""
-        folder, _, name = path.rpartition("/")
-        return os.path.join(self._folder(folder)[0], name)
-
-    def _folder(self, folder: str) -> tuple[str, bool]:
-        """Where a folder really is, and whether that is in the dataset."""
-        if folder not in self._folders:
-            real = os.path.realpath(os.path.join(self._root, folder))
-            self._folders[folder] = real, Path(real).is_relative_to(self._real)
-        return self._folders[folder]
-
-    def holds(self, path: str) -> bool:
-        """Whether the folder of a file is really in the dataset."""
-        return self._folder(path.rpartition("/")[0])[1]
-
-    def check(self, path: str) -> None:
-        """Check that a move from or to `path` stays in the dataset.
-
-        Raises:
-            Refusal: its folder is a link that leads out of it.
-        """
-        if not self.holds(path):
-            folder = path.rpartition("/")[0]
-            raise Refusal(f"the folder {os.path.join(self._root, folder)!r} is a link that leads out of the dataset")
-
-
-def checked_file(decision: Decision, root: Path) -> Identity:
-    """The file that was decided about, which is the one that is there.
-
-    Raises:
-        Refusal: it is gone, cannot be read, or is another one.
-    """
+def identify(decision: Decision, root: Path) -> Identity:
+    """Return the identity of a decision's file; refuse one that is not the file that was decided about."""
     path = root / decision.path
     if not os.path.lexists(path):
         raise Refusal("the file is gone")
@@ -204,42 +206,22 @@ def checked_file(decision: Decision, root: Path) -> Identity:
         raise Refusal("it is no regular file")
     try:
         status = os.lstat(path)
-        return Identity.of(path, status, _checked_bytes(decision, path))
+        return Identity.from_status(path, status, _checked_sha256(decision, path))
     except OSError as error:
         raise Refusal(f"it cannot be read: {error.strerror}") from error
 
 
-def _checked_bytes(decision: Decision, path: Path) -> str:
-    """The SHA-256 of the bytes; empty where they cannot be read, and could not when it was decided.
-
-    Raises:
-        OSError: they can no longer be read.
-    """
+def _checked_sha256(decision: Decision, path: Path) -> str:
+    """Return the SHA-256 of the bytes; empty if they are unreadable now and were when it was decided."""
     try:
-        found = sha256_of(path)
+        sha256 = sha256_of(path)
     except OSError:
         if decision.sha256:
             raise
         return ""
-    if decision.sha256 and found != decision.sha256:
+    if decision.sha256 and sha256 != decision.sha256:
         raise Refusal("its bytes changed since the decision; look at it again")
     if decision.decided_at and not decision.sha256:
-        # The app writes no hash only where it could not read the file, so nobody can have seen what is there now.
+        # The app writes no hash only if it could not read the file, so nobody can have seen the current image.
         raise Refusal("it could not be read when it was decided, and now it can; look at it again")
-    return found
-
-
-def _free(targets: Iterable[str], inside: Inside, taken: Container[str]) -> str:
-    """The first of some paths that no file has and no operation was promised."""
-    places = ((path, inside.place(path)) for path in targets)
-    return next(path for path, place in places if place not in taken and not os.path.lexists(place))
-
-
-def _missing_folders(operations: Sequence[Operation], root: Path) -> list[str]:
-    return sorted(folder for folder in folders_of(operations) if not os.path.exists(root / folder))
-
-
-def folders_of(operations: Iterable[Operation]) -> set[str]:
-    """The folders that the operations move files to, and those that hold these, below the dataset's."""
-    nearest = {operation.target.rpartition("/")[0] for operation in operations}
-    return {str(folder) for path in nearest for folder in (PurePosixPath(path), *PurePosixPath(path).parents)} - {"."}
+    return sha256

@@ -1,187 +1,137 @@
-"""The trash of one journal: what lies there, and removing it for good, which nothing else here does with any file."""
+"""The trash of one journal: its files, and their removal for good, which no other module does."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from cleaner.apply.execute import remove_if_empty, trash_folders
-from cleaner.apply.plan import Conflict
-from cleaner.apply.run import check_trust, doubt_about, locked
-from cleaner.core import journal as journals
+from cleaner.apply.dataset_paths import remove_empty_folders, sync_folders, trash_folders
+from cleaner.apply.execute import check_trust, doubt_text
+from cleaner.apply.file_undo import reversed_move
+from cleaner.apply.locks import locked
+from cleaner.apply.plan import Conflict, Refusal, try_each
 from cleaner.core.errors import CleanerError
-from cleaner.core.files import TRASH, sync_folder
+from cleaner.core.files import TRASH
 from cleaner.core.identity import Identity
-from cleaner.core.journal import Journal, Operation, State
+from cleaner.core.journal import AnyJournal, Journal, Operation, State, read
 
-__all__ = ["Trash", "Trashed", "doubt", "empty", "trash"]
-
-
-@dataclass(frozen=True, slots=True)
-class Trashed:
-    """A file in the trash.
-
-    Attributes:
-        path: where it lies, relative to the dataset's folder.
-        source: where it came from.
-        file: what tells it from others, as it lies there now.
-    """
-
-    path: str
-    source: str
-    file: Identity
+__all__ = ["Trash", "doubt", "empty", "trash"]
 
 
 @dataclass(frozen=True)
 class Trash:
-    """What a journal put into the trash.
+    """The files that a journal put into the trash.
 
     Attributes:
         journal: the journal.
-        files: those that are there, or, after they were removed, were.
+        files: those that are there, or, after `empty`, those that were removed, each as its move out of the trash:
+            `source` is in the trash, `target` is the path before, and `file` the current identity.
         left: what is left alone, and why.
-        notes: what people should know, though nothing is wrong.
+        notes: information without a fault.
     """
 
     journal: Path
-    files: tuple[Trashed, ...]
+    files: tuple[Operation, ...]
     left: tuple[Conflict, ...]
     notes: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
         """Bytes of the files."""
-        return sum(each.file.size for each in self.files)
+        return sum(trashed.file.size for trashed in self.files)
 
 
 def trash(journal: str | Path) -> Trash:
-    """What a journal put into the trash and is still there with the bytes that it had; changes nothing.
-
-    What was removed for good before is not listed.
-
-    Raises:
-        CleanerError: the journal cannot be used: its apply or its undo was interrupted, or its dataset is gone.
-    """
-    return _found(_settled(journal))
+    """List the files that a journal put into the trash and that are still there, unchanged; change nothing."""
+    return _list(_usable(read(journal)))
 
 
 def empty(journal: str | Path, trust: bool = False) -> Trash:
-    """Remove for good what a journal put into the trash and is still there with the bytes that it had.
+    """Remove for good the files that a journal put into the trash and that are still there, unchanged.
 
-    The journal says what is about to be removed before it is, so that an undo can tell what is gone for good, and
-    puts back what an interrupted call did not come to.
-
-    Args:
-        journal: the journal of the apply.
-        trust: as in `cleaner.apply.execute.undo`.
-
-    Raises:
-        CleanerError: the journal cannot be used or written, or is not known to be yours; nothing was removed.
+    The journal records what is about to be removed before it is, so that an undo can tell which files are gone for
+    good, and restores those that an interrupted call left. A journal that may not be yours needs `trust`, as in
+    `cleaner.apply.execute.undo`.
     """
-    found = _settled(journal)  # before a lock is made beside what may be no journal
-    with locked(Path(journal), found.data):
-        found = _settled(journal)
+    found = _usable(read(journal))  # before a lock is created beside a file that may be no journal
+    with locked(found.path, found.data):
+        found = _usable(read(journal, known=found))
         check_trust(_doubt(found), trust)
-        there = _found(found)
-        if not there.files:
-            return there
+        listed = _list(found)
+        if not listed.files:
+            return listed
         try:
-            found.mark_removed(each.path for each in there.files)
+            found.mark_removed(trashed.source for trashed in listed.files)
         except CleanerError as error:
             raise CleanerError(f"{error}; nothing was removed") from error
-        removed, left = _remove(there.files, found.data)
-        notes = _sync({each.path.rpartition("/")[0] for each in removed}, found.data)
-        notes = (*notes, *remove_if_empty(trash_folders(found), found.data))
-    return Trash(there.journal, removed, (*there.left, *left), notes)
+        removed, left = try_each(listed.files, partial(_remove, root=found.data))
+        folders = {trashed.source.rpartition("/")[0] for trashed in removed}
+        notes = sync_folders(folders, found.data, "the removal of files")
+        notes = (*notes, *remove_empty_folders(trash_folders(found), found.data))
+    return Trash(listed.journal, removed, (*listed.left, *left), notes)
 
 
 def doubt(journal: str | Path) -> str:
-    """Say why a journal may not be written by this user, and what `empty` would remove; empty where it is theirs.
-
-    Raises:
-        CleanerError: the journal cannot be used.
-    """
-    return _doubt(journals.read(journal))
+    """Say why a journal may not be yours, and what `empty` would remove; empty if it is yours."""
+    return _doubt(read(journal))
 
 
-def _doubt(journal: Journal) -> str:
-    return doubt_about(journal.path, journal.doubt, f"remove files for good from {str(journal.data / TRASH)!r}")
+def _doubt(journal: AnyJournal) -> str:
+    return doubt_text(journal, f"remove files for good from {str(journal.data / TRASH)!r}")
 
 
-def _settled(path: str | Path) -> Journal:
-    found = journals.read(path)
-    if found.state is State.APPLYING:
-        raise CleanerError(f"the apply of {str(path)!r} was interrupted; give that command again first, or undo it")
-    if found.state is State.UNDOING:
-        raise CleanerError(f"an undo of {str(path)!r} was interrupted; give that command again first")
-    if not os.path.isdir(found.data):
-        raise CleanerError(f"the journal's dataset {str(found.data)!r} is not there; put it back first")
-    return found
+def _usable(journal: AnyJournal) -> Journal:
+    """Return a journal of moves that is at rest and whose dataset is there."""
+    name = repr(str(journal.path))
+    if not isinstance(journal, Journal):
+        raise CleanerError(f"{name} is the journal of a label table, which has no trash; no file was moved")
+    if journal.state is State.APPLYING:
+        raise CleanerError(f"the apply of {name} was interrupted; give that command again first, or undo it")
+    if journal.state is State.UNDOING:
+        raise CleanerError(f"an undo of {name} was interrupted; give that command again first")
+    if not os.path.isdir(journal.data):
+        raise CleanerError(f"the journal's dataset {str(journal.data)!r} is not there; put it back first")
+    return journal
 
 
-def _found(journal: Journal) -> Trash:
-    files: list[Trashed] = []
-    left: list[Conflict] = []
-    for operation in journal.carried_out:
-        if operation.action != "delete" or _is_gone(operation, journal):
-            continue
-        path = journal.data / operation.target
-        try:
-            # As it is before its bytes are looked at: what changes after that is seen when it is removed.
-            file = Identity.of(path, os.lstat(path), operation.file.sha256)
-            reason = _reason_to_leave(operation, journal.data)
-        except OSError as error:
-            left.append(Conflict(operation.target, operation.action, f"it cannot be looked at: {error.strerror}"))
-            continue
-        if reason:
-            left.append(Conflict(operation.target, operation.action, reason))
-        else:
-            files.append(Trashed(operation.target, operation.source, file))
-    return Trash(journal.path, tuple(files), tuple(left))
+def _list(journal: Journal) -> Trash:
+    deleted = [reversed_move(o) for o in journal.carried_out if o.action == "delete" and not _is_gone(o, journal)]
+    return Trash(journal.path, *try_each(deleted, partial(_identified, root=journal.data)))
 
 
 def _is_gone(operation: Operation, journal: Journal) -> bool:
     return operation.target in journal.removed and not os.path.lexists(journal.data / operation.target)
 
 
-def _reason_to_leave(operation: Operation, root: Path) -> str:
-    """Why the file at an operation's target may not be removed; empty where it may."""
-    path = root / operation.target
-    if not operation.target.startswith(f"{TRASH}/"):
-        return f"it is not in {TRASH!r}, so that it is not known to be trash"
-    if os.path.realpath(path.parent) != os.path.join(os.path.realpath(root), *operation.target.split("/")[:-1]):
-        return "its folder is reached through a link, so that it may be a file of somebody else; remove it by hand"
-    if not operation.file.sha256:
-        return "it could not be read when it was deleted, so that nobody can say that it is that file"
-    if not operation.file.has_bytes_at(path):
-        return "it is not the file that was deleted, or its bytes changed since"
-    return ""
+def _identified(trashed: Operation, root: Path) -> Operation:
+    """Return a file in the trash with its current identity; refuse one that may not be removed."""
+    path = root / trashed.source
+    try:
+        # Taken before the bytes are read: a later change is noticed when the file is removed.
+        file = Identity.from_status(path, os.lstat(path), trashed.file.sha256)
+    except OSError as error:
+        raise Refusal(f"it cannot be looked at: {error.strerror}") from error
+    if not trashed.source.startswith(f"{TRASH}/"):
+        raise Refusal(f"it is not in {TRASH!r}, so that it is not known to be trash")
+    if os.path.realpath(path.parent) != os.path.join(os.path.realpath(root), *trashed.source.split("/")[:-1]):
+        raise Refusal(
+            "its folder is reached through a link, so that it may be a file of somebody else; remove it by hand"
+        )
+    if not trashed.file.sha256:
+        raise Refusal("it could not be read when it was deleted, so it may be another file")
+    if not trashed.file.has_bytes_at(path):
+        raise Refusal("it is not the file that was deleted, or its bytes changed since")
+    return replace(trashed, file=file)
 
 
-def _remove(files: Iterable[Trashed], root: Path) -> tuple[tuple[Trashed, ...], tuple[Conflict, ...]]:
-    removed: list[Trashed] = []
-    left: list[Conflict] = []
-    for each in files:
-        path = root / each.path
-        try:
-            # Its bytes were looked at before the journal was written; nothing may have changed since.
-            if not each.file.is_exactly_at(path):
-                left.append(Conflict(each.path, "delete", "it changed while the trash was emptied"))
-                continue
-            os.unlink(path)
-            removed.append(each)
-        except OSError as error:
-            left.append(Conflict(each.path, "delete", f"it could not be removed: {error.strerror}"))
-    return tuple(removed), tuple(left)
-
-
-def _sync(folders: Iterable[str], root: Path) -> tuple[str, ...]:
-    notes = []
-    for folder in sorted(folders):
-        try:
-            sync_folder(root / folder)
-        except OSError as error:
-            notes.append(f"whether it is removed after a power cut is unknown for {folder!r}: {error.strerror}")
-    return tuple(notes)
+def _remove(trashed: Operation, root: Path) -> Operation:
+    # Its bytes were read before the journal was written; nothing may have changed since.
+    if not trashed.file.is_exactly_at(root / trashed.source):
+        raise Refusal("it changed while the trash was emptied")
+    try:
+        os.unlink(root / trashed.source)
+    except OSError as error:
+        raise Refusal(f"it could not be removed: {error.strerror}") from error
+    return trashed

@@ -1,4 +1,4 @@
-"""Decisions that an apply carried out on the dataset and no undo took back, as the journals beside a manifest say."""
+"""Decisions that an apply carried out on a dataset and no undo took back, as recorded in the journals."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cleaner.core import journal as journals
-from cleaner.core import table_journal
-from cleaner.core.journal import Journal, Operation, State
-from cleaner.core.table_journal import TableJournal
+from cleaner.core.journal import AnyJournal, Journal, Operation, State, TableJournal, decision_key, journals_in
 
-__all__ = ["CarriedOut", "carried_out", "carried_out_note", "of_journal"]
+__all__ = ["CarriedOut", "carried_out", "carried_out_note", "from_journal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +18,9 @@ class CarriedOut:
 
     Attributes:
         decision: identifies the decision; see `cleaner.core.journal.decision_key`.
-        target: path of the file since; the one decided about where only a table was changed.
-        new_label: the label the image got; empty where it was deleted.
-        sha256: of the moved file; empty where no file was moved.
+        target: current path of the image; the path decided about if only a table was changed.
+        new_label: the label the image got; empty if it was deleted.
+        sha256: of the moved file; empty if no file was moved.
         at: time of the apply, UTC, ISO 8601.
     """
 
@@ -35,35 +32,30 @@ class CarriedOut:
 
 
 def carried_out(folder: Path, root: Path) -> list[CarriedOut]:
-    """Read the journals in a scan folder that are about the dataset in the folder `root`, oldest apply first.
-
-    Raises:
-        CleanerError: a journal makes no sense.
-    """
+    """Read the journals in a scan folder that are about the dataset in the folder `root`, oldest apply first."""
     real = os.path.realpath(root)
-    found: list[CarriedOut] = []
-    for path in sorted(folder.glob("journal-*.jsonl")):
-        is_of_table = journals.is_of_table(path)
-        journal = table_journal.read(path) if is_of_table else journals.read(path)
-        # What an interrupted run did is settled when its command is given again.
-        if journal.state in (State.FINISHED, State.UNDONE) and os.path.realpath(journal.data) == real:
-            found += of_journal(journal)
-    return sorted(found, key=lambda each: each.at)
+    journals: list[AnyJournal] = [*journals_in(folder, Journal), *journals_in(folder, TableJournal)]
+    records = [
+        record
+        for journal in journals
+        # An interrupted run is settled when its command is given again.
+        if journal.state in (State.FINISHED, State.UNDONE) and os.path.realpath(journal.data) == real
+        for record in from_journal(journal)
+    ]
+    return sorted(records, key=lambda record: record.at)
 
 
-def of_journal(journal: Journal | TableJournal) -> Iterator[CarriedOut]:
-    """Give what one journal says was carried out and not taken back."""
-    for each in journal.carried_out:
-        if isinstance(each, Operation):
-            yield CarriedOut(each.decision, each.target, each.new_label, each.file.sha256, journal.written)
-        else:
-            yield CarriedOut(each.decision, each.path, each.new_label, "", journal.written)
+def from_journal(journal: AnyJournal) -> Iterator[CarriedOut]:
+    """Yield what one journal records as carried out and not taken back."""
+    for change in journal.carried_out:
+        sha256 = change.file.sha256 if isinstance(change, Operation) else ""
+        yield CarriedOut(decision_key(change), change.key, change.new_label, sha256, journal.written)
 
 
-def carried_out_note(found: Iterable[CarriedOut]) -> str:
+def carried_out_note(records: Iterable[CarriedOut]) -> str:
     """Say how many decisions were carried out, and when; empty for none."""
     days: dict[str, int] = {}
-    for each in found:
-        days[each.at[:10]] = days.get(each.at[:10], 0) + 1
+    for record in records:
+        days[record.at[:10]] = days.get(record.at[:10], 0) + 1
     parts = [f"{n} decision{' was' if n == 1 else 's were'} carried out on {day}" for day, n in sorted(days.items())]
     return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""Which file it is, so that only the file that was meant is moved, and is known again wherever it lies."""
+"""The identity of a file: only the file that was decided about is moved, and it is recognized wherever it lies."""
 
 from __future__ import annotations
 
@@ -11,19 +11,16 @@ from pathlib import Path
 from cleaner.core.fields import check_sha256, check_whole
 from cleaner.core.files import sha256_of
 
-__all__ = ["Identity"]
+__all__ = ["Identity", "version_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What tells one file from another that has its name.
+    """Properties that tell a file from another one at the same path.
 
     Attributes:
-        size, modified, inode: as the file system has them; a move inside it keeps all three.
-        sha256: of the file's bytes, of a link that of where it leads; empty where they could not be read.
-
-    Raises:
-        FieldError: a field makes no sense.
+        size, modified, inode: from the file system; a move inside it keeps all three.
+        sha256: of the file's bytes, or of a link's target path; empty if the bytes could not be read.
     """
 
     size: int
@@ -38,50 +35,43 @@ class Identity:
             check_sha256(self, "sha256")
 
     @classmethod
-    def of(cls, path: Path, status: os.stat_result, sha256: str) -> Identity:
-        """The identity of the file or link at `path`.
-
-        Args:
-            path: where it lies.
-            status: its own, that of a link and not of what it leads to, taken before its bytes were read.
-            sha256: that of its bytes.
-
-        Raises:
-            OSError: the link cannot be read.
-        """
+    def from_status(cls, path: Path, status: os.stat_result, sha256: str) -> Identity:
+        """Return the identity of the file or link at `path` from its `os.lstat`, taken before its bytes were read."""
         digest = _digest(path, status) if stat.S_ISLNK(status.st_mode) else sha256
         return cls(status.st_size, status.st_mtime_ns, status.st_ino, digest)
 
     def is_exactly_at(self, path: Path) -> bool:
-        """Whether this very file lies at `path`, unchanged; needs no look at its bytes."""
+        """Return whether this very file lies at `path`, unchanged; reads no bytes."""
         status = _status(path)
-        return status is not None and self._fits(status)
+        return status is not None and (
+            (status.st_size, status.st_mtime_ns, status.st_ino) == (self.size, self.modified, self.inode)
+        )
 
     def is_at(self, path: Path) -> bool:
-        """Whether this file lies at `path`, or one of the same bytes, as after a copy to another disk and back."""
+        """Return whether this file, or one with the same bytes (as after a copy and back), lies at `path`."""
         return self.is_exactly_at(path) or self.has_bytes_at(path)
 
     def has_bytes_at(self, path: Path) -> bool:
-        """Whether what lies at `path` has this size and these bytes; looks at them whatever else fits."""
+        """Return whether the file at `path` has this size and these bytes; always reads them."""
         status = _status(path)
-        return status is not None and status.st_size == self.size and self._has_bytes_of(path, status)
-
-    def _fits(self, status: os.stat_result) -> bool:
-        return (status.st_size, status.st_mtime_ns, status.st_ino) == (self.size, self.modified, self.inode)
-
-    def _has_bytes_of(self, path: Path, status: os.stat_result) -> bool:
-        try:
-            return bool(self.sha256) and _digest(path, status) == self.sha256
-        except OSError:
-            # Of what cannot be read nobody can say that it is the same file.
+        if status is None or status.st_size != self.size or not self.sha256:
             return False
+        try:
+            return _digest(path, status) == self.sha256
+        except OSError:
+            return False  # an unreadable file is not known to be the same
+
+
+def version_of(status: os.stat_result) -> tuple[int, ...]:
+    """Return numbers that change whenever a file is written to or replaced."""
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _status(path: Path) -> os.stat_result | None:
     try:
         return os.lstat(path)
     except OSError:
-        return None  # for us there is nothing at a place that cannot be looked at
+        return None  # a path that cannot be looked at counts as empty
 
 
 def _digest(path: Path, status: os.stat_result) -> str:

@@ -1,60 +1,51 @@
-"""What an apply does, written before it is done: a file of JSON lines from which everything can be put back.
+"""The journal of an apply: a file of JSON lines, written before the dataset changes, from which undo restores it.
 
-The first line says which dataset it is about. Then comes a line for each operation, with the identity of its file, and
-then one for each state that was reached, and for what is about to be removed from the trash. What was done before such
-a line is there is known from where the files are.
-
-The first line also has a signature of the whole, made with a key that only the user has who ran the apply. A journal
-without it, or that somebody edited since, can be read, but says why it may be somebody else's; see `Journal.doubt`.
+The first line names the dataset and carries the user's signature; see `cleaner.core.journal_lines`. One line follows
+for each operation, a move of a file or a change of a table row. Later lines record the states that the run reached and
+the files that are about to be removed from the trash. Before such a line is written, the files themselves show what
+was done.
 """
 
 from __future__ import annotations
 
 import enum
-import hashlib
-import hmac
-import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from cleaner.core.errors import CleanerError, FieldError
-from cleaner.core.fields import check_absolute, check_text
-from cleaner.core.files import check_path, regular_handle, remove_leftovers, write_whole
-from cleaner.core.identity import Identity
-from cleaner.core.records import Decision
-from cleaner.core.settings import journal_key
+from cleaner.core.fields import check_absolute, check_sha256, check_text, check_whole
+from cleaner.core.files import check_path
+from cleaner.core.identity import Identity, version_of
+from cleaner.core.journal_lines import append_line, doubt_of, parse_lines, read_content, write_lines
+from cleaner.core.label_table import TABLE_SUFFIXES
+from cleaner.core.records import Action, Decision
 
 __all__ = [
+    "AnyJournal",
+    "Change",
     "Journal",
     "Operation",
+    "RowChange",
     "State",
-    "append_line",
-    "check_action",
-    "content_of",
+    "TableJournal",
+    "TableVersion",
     "decision_key",
-    "doubt_of",
-    "is_of_table",
-    "journals_beside",
-    "lines_of",
-    "new_name",
-    "not_a_journal",
-    "now",
+    "journals_in",
+    "new_journal_path",
     "read",
-    "state_of",
-    "write_lines",
 ]
 
 _FORMAT = 2
 _PREFIX = "journal-"
-_SIGNATURE = "signature"
 
 
 class State(str, enum.Enum):
-    """How far a journal has come."""
+    """The last step that a journal records."""
 
     APPLYING = "applying"
     FINISHED = "finished"
@@ -64,11 +55,7 @@ class State(str, enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One file's move, with the decision that asked for it. Paths are relative to the dataset's folder.
-
-    Raises:
-        FieldError: a field makes no sense, such as a path that is not inside the dataset.
-    """
+    """The move of one file, with the decision that asked for it. Paths are relative to the dataset's folder."""
 
     source: str
     target: str
@@ -80,251 +67,295 @@ class Operation:
     def __post_init__(self) -> None:
         check_path(self.source, "source")
         check_path(self.target, "target")
-        check_action(self.action)
+        _check_action(self.action)
         check_text(self, "new_label", "decided_at")
         if not isinstance(self.file, Identity):
             raise FieldError("file", self.file, "size, modified, inode and sha256 of a file are accepted")
 
     @property
-    def decision(self) -> tuple[str, str, str, str]:
-        """What tells one decision from a later one; see `decision_key`."""
-        return self.source, self.action, self.new_label, self.decided_at
+    def path(self) -> str:
+        """Path of the image that was decided about."""
+        return self.source
+
+    @property
+    def key(self) -> str:
+        """Name of this operation in the journal's state lines."""
+        return self.target
 
 
-def check_action(action: object) -> None:
-    """Check that an action is one that an apply carries out.
+@dataclass(frozen=True, slots=True)
+class RowChange:
+    """The change of one row of a label table, with the decision that asked for it.
 
-    Raises:
-        FieldError: it is not.
+    Attributes:
+        path: the image's file, relative to the dataset's folder.
+        name: the row's path cell, without a leading `./`.
+        action: `delete`, which drops the row, or `relabel`.
+        label: the row's label before; several labels are joined as in a decision.
+        new_label: the row's label after, joined likewise; empty if the row is dropped.
+        decided_at: time of the decision.
+        place: position of the row in the table before the change.
+        cell: text of the label cell after the change where a cell may hold several labels; None if it is `new_label`.
     """
+
+    path: str
+    name: str
+    action: str
+    label: str
+    new_label: str
+    decided_at: str
+    place: int
+    cell: str | None = None
+
+    def __post_init__(self) -> None:
+        check_path(self.path)
+        _check_action(self.action)
+        check_text(self, "name", "label", "new_label", "decided_at")
+        check_whole(self, "place")
+        if self.cell is not None:
+            check_text(self, "cell")
+
+    @property
+    def becomes(self) -> str | None:
+        """Text of the label cell after the change; None if the row is dropped."""
+        if self.action == "delete":
+            return None
+        return self.new_label if self.cell is None else self.cell
+
+    @property
+    def key(self) -> str:
+        """Name of this change in the journal's state lines."""
+        return self.path
+
+
+Change = Operation | RowChange
+_ChangeT = TypeVar("_ChangeT", bound=Change)
+
+
+def _check_action(action: object) -> None:
     if action not in ("delete", "relabel"):
         raise FieldError("action", action, "delete and relabel are accepted")
 
 
-def decision_key(decision: Decision) -> tuple[str, str, str, str]:
-    """What tells one decision about a path from a later one; equals `Operation.decision` of the move it asked for."""
-    return decision.path, decision.action.value, decision.new_label, decision.decided_at
+def decision_key(decision: Decision | Change) -> tuple[str, str, str, str]:
+    """Identify one of several decisions about a path, also from the change that it asked for."""
+    return decision.path, Action(decision.action).value, decision.new_label, decision.decided_at
 
 
-@dataclass(frozen=True)
-class Journal:
-    """The operations of one apply, and how far it has come.
+@dataclass(frozen=True, kw_only=True)
+class _JournalBase(ABC, Generic[_ChangeT]):
+    """The operations of one apply and the last recorded state.
 
     Attributes:
         path: the journal's file.
         data: the dataset's folder.
-        operations: in the order in which they are done; no two have the same target.
-        folders: folders that did not exist before, deepest last; taken away again by undo.
-        written: when it was begun.
-        state: the last state that was reached.
-        left: targets of the operations that are an exception to the state: not `finished`, or not `undone`.
-        removed: targets in the trash that were to be removed for good; one that is still there was not come to.
-        doubt: why it may not be this user who wrote it as it is; empty where the signature shows that.
-
-    Raises:
-        FieldError: a field makes no sense.
+        operations: in the order in which they are done.
+        written: when the journal was begun, UTC, ISO 8601.
+        state: the last recorded state.
+        left: keys of the operations that did not reach the state: not `finished`, or not `undone`.
+        doubt: why this user may not have written the journal as it is; empty if the signature is valid.
+        version: version of the file when it was read; see `cleaner.core.identity.version_of`.
     """
 
     path: Path
     data: Path
-    operations: tuple[Operation, ...]
-    folders: tuple[str, ...]
-    written: str
+    operations: tuple[_ChangeT, ...] = ()
+    written: str = field(default_factory=lambda: _now())
     state: State = State.APPLYING
     left: frozenset[str] = frozenset()
-    removed: frozenset[str] = frozenset()
     doubt: str = ""
+    version: tuple[int, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         check_absolute("data", str(self.data))
         check_text(self, "written")
+
+    @property
+    def carried_out(self) -> tuple[_ChangeT, ...]:
+        """The operations that were done and not undone, according to the journal."""
+        undone = self.state is State.UNDONE
+        return tuple(operation for operation in self.operations if (operation.key in self.left) == undone)
+
+    @abstractmethod
+    def _header(self) -> dict[str, object]:
+        """Return the fields of the first line between `data` and `written`."""
+
+    def write(self) -> None:
+        """Write the journal before the dataset changes; sign it unless its origin is in doubt."""
+        header = {"format": _FORMAT, "data": self.data.as_posix(), **self._header(), "written": self.written}
+        write_lines(self.path, header, map(asdict, self.operations), signed=not self.doubt)
+
+    def mark(self, state: State, left: Iterable[str] = ()) -> None:
+        """Record that all operations reached a state, except those with a key in `left`."""
+        append_line(self.path, {"state": state.value, "left": sorted(left), "at": _now()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Journal(_JournalBase[Operation]):
+    """The moves of one apply; no two have the same target.
+
+    Attributes:
+        folders: folders that the apply creates, deepest last; undo removes them.
+        removed: files of the trash that were, or were about to be, removed for good.
+    """
+
+    folders: tuple[str, ...] = ()
+    removed: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        _JournalBase.__post_init__(self)
         for folder in self.folders:
             check_path(folder, "folders")
         targets = {operation.target for operation in self.operations}
         if len(targets) != len(self.operations):
             raise FieldError("target", sorted(targets), "each operation of a journal has another target")
 
-    @property
-    def carried_out(self) -> tuple[Operation, ...]:
-        """The operations that were done and not taken back, as far as the journal says."""
-        undone = self.state is State.UNDONE
-        return tuple(operation for operation in self.operations if (operation.target in self.left) == undone)
-
-    def write(self) -> None:
-        """Write the journal before anything is moved; it is signed unless there was a doubt who wrote it.
-
-        Raises:
-            CleanerError: it cannot be written; the file is as it was.
-        """
-        header = {"format": _FORMAT, "data": self.data.as_posix(), "folders": self.folders, "written": self.written}
-        write_lines(self.path, header, map(asdict, self.operations), signed=not self.doubt)
-
-    def remove(self) -> bool:
-        """Remove the journal of an apply that moved nothing; false where that cannot be done."""
-        try:
-            self.path.unlink()
-        except OSError:
-            return False
-        return True
-
-    def mark(self, state: State, left: Iterable[str] = ()) -> None:
-        """Add the line that says that all operations reached a state, but for those with a target in `left`.
-
-        Raises:
-            CleanerError: it cannot be written; the file is as it was.
-        """
-        append_line(self.path, {"state": state.value, "left": sorted(left), "at": now()})
+    def _header(self) -> dict[str, object]:
+        return {"folders": self.folders}
 
     def mark_removed(self, targets: Iterable[str]) -> None:
-        """Add the line that says which files of the trash are about to be removed for good.
-
-        Raises:
-            CleanerError: it cannot be written; the file is as it was.
-        """
-        append_line(self.path, {"removed": sorted(targets), "at": now()})
+        """Record which files of the trash are about to be removed for good."""
+        append_line(self.path, {"removed": sorted(targets), "at": _now()})
 
 
-def write_lines(
-    path: Path, header: Mapping[str, object], lines: Iterable[Mapping[str, object]], *, signed: bool
-) -> None:
-    """Write the lines of a journal, whole or not at all.
+@dataclass(frozen=True, slots=True)
+class TableVersion:
+    """The bytes of a table before an apply; undo restores `modified` and `mode` too."""
 
-    Args:
-        path: the journal's file.
-        header: the first line.
-        lines: all others.
-        signed: whether to sign it as this user's; where the key cannot be had it is written without a signature.
+    sha256: str
+    size: int
+    modified: int
+    mode: int
 
-    Raises:
-        CleanerError: it cannot be written; the file is as it was.
+    def __post_init__(self) -> None:
+        check_sha256(self, "sha256")
+        check_whole(self, "size")
+        check_whole(self, "modified", minimum=-(2**63), maximum=2**63 - 1)
+        check_whole(self, "mode", maximum=0o7777)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableJournal(_JournalBase[RowChange]):
+    """The row changes of one apply; the table is replaced in one step, so its bytes show whether that was done.
+
+    Attributes:
+        table: the label table.
+        before: the table before the apply.
+        after: SHA-256 of the table after the apply.
     """
-    content = b"".join(map(_line, (header, *lines)))
-    _write(path, _signed(content) if signed else content)
+
+    table: Path
+    before: TableVersion
+    after: str
+
+    def __post_init__(self) -> None:
+        _JournalBase.__post_init__(self)
+        check_absolute("table", str(self.table))
+        if self.table.suffix.lower() not in TABLE_SUFFIXES:
+            raise FieldError("table", str(self.table), "a .csv, .tsv or .parquet file is accepted")
+        if not isinstance(self.before, TableVersion):
+            raise FieldError("before", self.before, "sha256, size, modified and mode of a table are accepted")
+        check_sha256(self, "after")
+
+    @property
+    def kept(self) -> Path:
+        """The copy of the table before the apply."""
+        return self.path.with_name(f"{self.path.stem}.{self.table.name}")
+
+    def _header(self) -> dict[str, object]:
+        before = asdict(self.before)
+        return {"table": self.table.as_posix(), "before": before, "after": self.after, "kept": self.kept.name}
 
 
-def append_line(path: Path, line: Mapping[str, object]) -> None:
-    """Add a line to a journal, whole or not at all; it is signed again if its signature was this user's.
-
-    Raises:
-        CleanerError: it cannot be written; the file is as it was.
-    """
-    try:
-        whole = content_of(path)
-    except OSError as error:
-        raise CleanerError(f"{str(path)!r} cannot be read: {error.strerror}") from error
-    # The end of a line that was torn goes away with it; see `lines_of`.
-    content = whole[: whole.rfind(b"\n") + 1] + _line(line)
-    _write(path, content if doubt_of(whole) else _signed(content))
+AnyJournal = Journal | TableJournal
+_JournalT = TypeVar("_JournalT", bound=Journal | TableJournal)
 
 
-def _line(line: Mapping[str, object]) -> bytes:
-    return (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8")
-
-
-def _signed(content: bytes) -> bytes:
-    """The content of a journal with the signature of this user; without one where there is no key."""
-    try:
-        key = journal_key(make=True)
-    except (OSError, ValueError):
-        # The apply goes on, and says so; undo asks before it believes the journal.
-        key = b""
-    first, rest = content.split(b"\n", 1)
-    header = _parsed(first.decode("utf-8"))
-    header.pop(_SIGNATURE, None)
-    if key:
-        header[_SIGNATURE] = _signature(header, rest, key)
-    return _line(header) + rest
-
-
-def _signature(header: Mapping[str, object], rest: bytes, key: bytes) -> str:
-    unsigned = _line({name: value for name, value in header.items() if name != _SIGNATURE})
-    return hmac.new(key, unsigned + rest, hashlib.sha256).hexdigest()
-
-
-def doubt_of(content: bytes) -> str:
-    """Say why it may not be this user who wrote a journal as it is; empty where the signature shows that."""
-    content = content[: content.rfind(b"\n") + 1]
-    try:
-        first, rest = content.split(b"\n", 1)
-        header = _parsed(first.decode("utf-8"))
-        signature = header.get(_SIGNATURE)
-        if not isinstance(signature, str):
-            return "it has no signature, as those that version 0.1 wrote, or those that were written without settings"
-        key = journal_key(make=False)
-        expected = _signature(header, rest, key)
-    except (OSError, ValueError, RecursionError) as error:
-        return f"its signature cannot be checked: {error}"
-    if not key or not hmac.compare_digest(expected, signature if signature.isascii() else ""):
-        return "somebody else wrote it, or it was edited since"
-    return ""
-
-
-def _write(path: Path, content: bytes) -> None:
-    remove_leftovers(path.parent)
-    try:
-        write_whole(path, content)
-    except OSError as error:
-        raise CleanerError(f"{str(path)!r} cannot be written: {error.strerror}") from error
-
-
-def new_name(folder: Path) -> Path:
-    """A free name for a journal in `folder`, by the time of day."""
+def new_journal_path(folder: Path) -> Path:
+    """Return a free journal path in `folder`, named by the current time."""
     stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     names = (f"{_PREFIX}{stamp}{suffix}.jsonl" for suffix in ("", *(f"-{n}" for n in range(2, 10_000))))
     return next(folder / name for name in names if not (folder / name).exists())
 
 
-def journals_beside(manifest: Path, data: Path) -> list[Journal]:
-    """The journals of earlier applies in the folder of a manifest to a dataset, oldest first.
+def journals_in(folder: Path, kind: type[_JournalT]) -> list[_JournalT]:
+    """Read the journals of one kind in a scan folder, oldest first; one that may be of this kind must be undamaged."""
+    found = [read(path) for path in sorted(folder.glob(f"{_PREFIX}*.jsonl")) if not _is_of_other_kind(path, kind)]
+    return sorted((j for j in found if isinstance(j, kind)), key=lambda journal: journal.written)
+
+
+def _is_of_other_kind(path: Path, kind: type) -> bool:
+    try:
+        header = parse_lines(read_content(path).partition(b"\n")[0] + b"\n")[0]
+    except (OSError, ValueError, RecursionError):
+        return False
+    is_of_table, is_of_folders = "table" in header, "folders" in header
+    return is_of_table is not is_of_folders and is_of_table is (kind is Journal)
+
+
+def read(path: str | Path, known: AnyJournal | None = None) -> AnyJournal:
+    """Read a journal; return `known`, the journal as it was read before, if the file did not change.
 
     Raises:
-        CleanerError: one of the journals makes no sense.
-    """
-    # The same dataset may be reached through a link.
-    root = os.path.realpath(data)
-    paths = sorted(manifest.parent.glob(f"{_PREFIX}*.jsonl"))
-    found = [read(path) for path in paths if not is_of_table(path)]
-    return sorted((j for j in found if os.path.realpath(j.data) == root), key=lambda journal: journal.written)
-
-
-def read(path: str | Path) -> Journal:
-    """Read a journal.
-
-    Raises:
-        CleanerError: it is not one, or cannot be read.
+        CleanerError: the file is not a journal, or cannot be read.
     """
     path = Path(path)
     try:
-        content = content_of(path)
-        header, *rest = lines_of(content)
-        if "table" in header:
-            raise ValueError("it is one of a label table, which moved no files")
+        version = version_of(os.stat(path))
+        if known is not None and version == known.version:
+            return known
+        content = read_content(path)
+        header, *lines = parse_lines(content)
         if header["format"] != _FORMAT:
             raise ValueError(f"format {header['format']!r}; this version reads format {_FORMAT}")
-        state, left = state_of(rest)
-        return Journal(
-            path=path,
-            data=Path(check_absolute("data", header["data"])),
-            operations=tuple(_operation(entry) for entry in rest if not {"state", "removed"} & entry.keys()),
-            folders=tuple(_texts("folders", header["folders"])),
-            written=header["written"],
-            state=state,
-            left=left,
-            removed=frozenset(t for entry in rest if "removed" in entry for t in _texts("removed", entry["removed"])),
-            doubt=doubt_of(content),
-        )
+        states = [(State(line["state"]), _texts("left", line["left"])) for line in lines if "state" in line]
+        state, left = states[-1] if states else (State.APPLYING, [])
+        common = {
+            "path": path,
+            "data": Path(check_absolute("data", header["data"])),
+            "written": header["written"],
+            "state": state,
+            "left": frozenset(left),
+            "doubt": doubt_of(content),
+            "version": version,
+        }
+        return (_table_journal if "table" in header else _file_journal)(header, lines, common)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise not_a_journal(path, error) from error
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise CleanerError(f"{str(path)!r} is not a journal of `cleaner apply`: {reason}") from error
 
 
-def state_of(lines: Iterable[Mapping[str, Any]]) -> tuple[State, frozenset[str]]:
-    """The last state that the lines of a journal say, and what is left out of it.
+_Lines = list[dict[str, Any]]
 
-    Raises:
-        ValueError, KeyError: a line makes no sense.
-    """
-    states = [(State(entry["state"]), frozenset(_texts("left", entry["left"]))) for entry in lines if "state" in entry]
-    return states[-1] if states else (State.APPLYING, frozenset())
+
+def _file_journal(header: Mapping[str, Any], lines: _Lines, common: Mapping[str, Any]) -> Journal:
+    removed = (target for line in lines if "removed" in line for target in _texts("removed", line["removed"]))
+    return Journal(
+        operations=tuple(_operation(line) for line in lines if not {"state", "removed"} & line.keys()),
+        folders=tuple(_texts("folders", header["folders"])),
+        removed=frozenset(removed),
+        **common,
+    )
+
+
+def _table_journal(header: Mapping[str, Any], lines: _Lines, common: Mapping[str, Any]) -> TableJournal:
+    before = header["before"]
+    journal = TableJournal(
+        operations=tuple(RowChange(**line) for line in lines if "state" not in line),
+        table=Path(check_absolute("table", header["table"])),
+        before=TableVersion(**before) if isinstance(before, dict) else before,
+        after=header["after"],
+        **common,
+    )
+    if header["kept"] != journal.kept.name:
+        # The copy of the table is found by its name.
+        raise ValueError(f"it was renamed; give it the name {str(header['kept'])[: -len(journal.table.name)]}jsonl")
+    return journal
+
+
+def _operation(line: Mapping[str, Any]) -> Operation:
+    file = line["file"]
+    return Operation(**{**line, "file": Identity(**file) if isinstance(file, dict) else file})
 
 
 def _texts(name: str, values: object) -> list[str]:
@@ -333,55 +364,5 @@ def _texts(name: str, values: object) -> list[str]:
     return values
 
 
-def content_of(path: Path) -> bytes:
-    """The bytes of a journal.
-
-    Raises:
-        OSError: it cannot be read, or is no regular file.
-    """
-    handle, _ = regular_handle(path)
-    with os.fdopen(handle, "rb") as file:
-        return file.read()
-
-
-def lines_of(content: bytes) -> list[dict[str, Any]]:
-    """The lines of a journal.
-
-    Raises:
-        ValueError, RecursionError: it is not JSON lines.
-    """
-    # A torn last line can only be a state that was not reached: operations are written whole before they are done.
-    return [_parsed(line) for line in content.decode("utf-8").split("\n")[:-1]]
-
-
-def is_of_table(path: Path) -> bool:
-    """Whether a file begins as the journal of an apply to a label table does."""
-    try:
-        handle, _ = regular_handle(path)
-        with os.fdopen(handle, encoding="utf-8", newline="\n") as file:
-            return "table" in _parsed(file.readline())
-    except (OSError, ValueError, RecursionError):
-        return False
-
-
-def not_a_journal(path: Path, error: Exception) -> CleanerError:
-    """The error that says why a file is no journal."""
-    reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-    return CleanerError(f"{str(path)!r} is not a journal of `cleaner apply`: {reason}")
-
-
-def _operation(entry: Mapping[str, Any]) -> Operation:
-    file = entry["file"]
-    return Operation(**{**entry, "file": Identity(**file) if isinstance(file, dict) else file})
-
-
-def _parsed(line: str) -> dict[str, Any]:
-    entry = json.loads(line)
-    if not isinstance(entry, dict):
-        raise ValueError(f"{line[:80]!r} is not a JSON object")
-    return entry
-
-
-def now() -> str:
-    """The time, for people and for the order of journals."""
+def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="microseconds")

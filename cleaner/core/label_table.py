@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ __all__ = [
     "DELIMITERS",
     "TABLE_SUFFIXES",
     "LabelRows",
+    "check_is_table",
     "check_parquet_types",
     "choose_columns",
     "choose_path_column",
     "import_pyarrow",
     "is_parquet_text",
     "label_rows",
+    "parquet_rows",
+    "reading_parquet",
 ]
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -76,17 +80,11 @@ class LabelRows:
             yield cells[path], cells[label]
 
     def _in_parquet(self) -> Iterator[tuple[str, str]]:
-        pa, _ = import_pyarrow()
         names = [self.path_column, self.label_column]
-        try:
-            with _opened_parquet(self.file) as file:
-                check_parquet_types(str(self.file), file.schema_arrow, *names)
-                for batch in file.iter_batches(columns=names):
-                    columns = [batch.column(name).to_pylist() for name in names]
-                    for path, label in zip(*columns, strict=True):
-                        yield path or "", "" if label is None else str(label)
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise _unreadable_parquet(self.file, error) from error
+        with reading_parquet(str(self.file)) as (_, parquet), parquet.ParquetFile(self.file) as file:
+            check_parquet_types(str(self.file), file.schema_arrow, *names)
+            for batch in file.iter_batches(columns=names):
+                yield from parquet_rows(batch, *names)
 
 
 def label_rows(file: Path, path_column: str | None = None, label_column: str | None = None) -> LabelRows:
@@ -100,18 +98,19 @@ def label_rows(file: Path, path_column: str | None = None, label_column: str | N
     Raises:
         CleanerError: the file is missing or has another format, or its columns are ambiguous.
     """
-    if not file.is_file():
-        raise CleanerError(f"there is no label table {str(file)!r}; a .csv, .tsv or .parquet file is accepted")
-    if _is_parquet(file):
-        columns = _parquet_columns(file)
-    elif file.suffix.lower() in DELIMITERS:
-        _, header = next(_records(file), (1, []))
-        columns = tuple(header)
-    else:
-        raise CleanerError(f"the label table is {str(file)!r}; a .csv, .tsv or .parquet file is accepted")
+    check_is_table(file)
+    columns = _parquet_columns(file) if _is_parquet(file) else tuple(next(_records(file), (1, []))[1])
     if not columns:
         raise CleanerError(f"{str(file)!r} is empty; expected a first row with the names of the columns")
     return LabelRows(file, columns, *choose_columns(str(file), columns, path_column, label_column))
+
+
+def check_is_table(file: Path) -> None:
+    """Check that a file is there, and that its suffix is that of a label table."""
+    if not file.is_file():
+        raise CleanerError(f"there is no label table {str(file)!r}; a .csv, .tsv or .parquet file is accepted")
+    if file.suffix.lower() not in TABLE_SUFFIXES:
+        raise CleanerError(f"the label table is {str(file)!r}; a .csv, .tsv or .parquet file is accepted")
 
 
 def choose_columns(
@@ -178,21 +177,25 @@ def _is_parquet(file: Path) -> bool:
 
 
 def _parquet_columns(file: Path) -> tuple[str, ...]:
-    pa, _ = import_pyarrow()
+    with reading_parquet(str(file)) as (_, parquet), parquet.ParquetFile(file) as opened:
+        return tuple(opened.schema_arrow.names)
+
+
+@contextmanager
+def reading_parquet(name: str) -> Iterator[tuple[Any, Any]]:
+    """Give `pyarrow` and `pyarrow.parquet` to read the file `name`, and report a file that they cannot read."""
+    pa, parquet = import_pyarrow()
     try:
-        with _opened_parquet(file) as opened:
-            return tuple(opened.schema_arrow.names)
+        yield pa, parquet
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise _unreadable_parquet(file, error) from error
+        raise CleanerError(f"{name!r} is not a Parquet file that can be read: {error}") from error
 
 
-def _unreadable_parquet(file: Path, error: Exception) -> CleanerError:
-    return CleanerError(f"{str(file)!r} is not a Parquet file: {error}")
-
-
-def _opened_parquet(file: Path) -> Any:
-    _, parquet = import_pyarrow()
-    return parquet.ParquetFile(file)
+def parquet_rows(batch: Any, path_column: str, label_column: str) -> Iterator[tuple[str, str]]:
+    """Yield the path and the label of each row of a table or batch of pyarrow; missing values are empty texts."""
+    columns = [batch.column(name).to_pylist() for name in (path_column, label_column)]
+    for path, label in zip(*columns, strict=True):
+        yield path or "", "" if label is None else str(label)
 
 
 def check_parquet_types(name: str, schema: Any, path_column: str, label_column: str) -> None:

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
-from itertools import islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from tqdm.auto import tqdm
 
 from cleaner.core.errors import CleanerError
@@ -32,7 +33,7 @@ from cleaner.scoring.progress import Checkpoint, ScanProgress, SplitProgress, re
 
 if TYPE_CHECKING:
     from cleaner.scoring.data.reader import Dataset, Key
-    from cleaner.scoring.model.scorer import Scored, Scorer
+    from cleaner.scoring.model.scorer import Scored, Scorer, Started
     from cleaner.scoring.ray_cluster import Cluster
 
 __all__ = ["DatasetInfo", "Engine", "ScanJob", "ScanOptions", "collect", "finish", "held_folder", "run", "score"]
@@ -141,14 +142,37 @@ def score(
         fast: run the quickest backend, not the quickest one that gives the same losses.
     """
     from cleaner.scoring.data.reader import lost_workers, read
-    from cleaner.scoring.model.scorer import one_batch_late, unscored_batch
+    from cleaner.scoring.model.scorer import scored_batch
 
     with lost_workers():
         batches = read(dataset, keys, workers, pin_memory=scorer.device.type == "cuda")
         with scorer.session(dataset, fast) as start:
-            started = (start(b) if b.paths else partial(unscored_batch, b.unreadable) for b in batches)
-            for batch in one_batch_late(started):
-                update(batch)
+            unscored = partial(scored_batch, [], arrays=[np.empty(0)] * 4)
+            pending = (_on_host(start(b)) if b.paths else partial(unscored, b.unreadable) for b in batches)
+            # Each batch is taken after the next one was started: a GPU then never waits for a copy to the host.
+            for arrived, _next in pairwise(chain(pending, [None])):
+                update(arrived())  # type: ignore[misc]  # only the last is None
+
+
+def _on_host(started: Started) -> Callable[[], Scored]:
+    """Start to copy the results of a batch to the host; the function that is returned waits for its record."""
+    results = started.results
+    if not results[0].is_cuda:
+        arrays = [(t.float() if t.element_size() == 2 else t).cpu().numpy() for t in results]
+        return partial(started.record, arrays)
+    import torch
+
+    on_host = [torch.empty(t.shape, dtype=torch.float64, pin_memory=True) for t in results]
+    for host, device in zip(on_host, results, strict=True):
+        host.copy_(device.double(), non_blocking=True)
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record(torch.cuda.current_stream(results[0].device))
+
+    def record() -> Scored:
+        event.synchronize()
+        return started.record([host.numpy() for host in on_host])
+
+    return record
 
 
 def check_all_scored(n: int, expected: int, split: str) -> None:

@@ -1,29 +1,36 @@
-"""Exported learners: files that run code when they are loaded, so that the user must trust them first."""
+"""Exported learners: their files run code when they are loaded, so the user must trust the bytes first.
+
+What a user trusts is in a small text file of their own, `cleaner/trusted-learners` in the folder of their settings.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import re
+import sys
 import warnings
-from collections.abc import Callable
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.scan import Scan
+from cleaner.core.settings import read_own, settings_file, write_own
+from cleaner.core.terminal import printable
 from cleaner.scoring.api import scan_folder, scan_table
-from cleaner.scoring.trusted import is_trusted, remember
 
 if TYPE_CHECKING:
     from fastai.learner import Learner
 
-    from cleaner.scoring.ray_cluster import Cluster
-
-__all__ = ["load_learner", "scan_file"]
+__all__ = ["is_trusted", "load_learner", "remember", "scan_file", "trusted_learners_path"]
 
 # Of a zip archive and of a pickle: what torch.save() writes, and wrote before version 1.6.
 _BEGINNINGS = (b"PK\3\4", b"\x80")
+_HEADER = (
+    "# sha256 and name of the learners that you trusted with `cleaner scan --trust`; delete a line to be asked again\n"
+)
+_LINE = re.compile(r"([0-9a-f]{64})  .*")
 
 
 def scan_file(
@@ -31,131 +38,145 @@ def scan_file(
     data: str | Path,
     out: str | Path,
     *,
-    k: int,
     trust: bool,
-    fast: bool = False,
-    resume: bool = True,
-    workers: int | None = None,
-    batch_size: int | None = None,
     labels: str | Path | None = None,
     path_column: str | None = None,
     label_column: str | None = None,
-    engine: str | Cluster = "local",
-    decisions_from: str | Path | None = None,
+    **options: Any,
 ) -> Scan:
-    """`scan_folder`, or with `labels` `scan_table`, with the learner in a file that `learn.export()` wrote.
+    """Scan with the learner in a file that `learn.export()` wrote.
 
     Args:
-        trust: the code in the learner's file may run, now and later.
-        others: as there.
+        learner: the file.
+        trust: run the code in the file, now and later.
+        data, out, labels, path_column, label_column, options: as in `scan_table`, or without `labels` `scan_folder`.
     """
     if labels is None and (path_column or label_column):
-        raise CleanerError("a path column or a label column was named, and no label table; name that too: --labels")
+        raise CleanerError("a path column or a label column needs a label table; name the table too: --labels")
     learn = load_learner(learner, trust)
-    scan: Callable[..., Scan] = scan_folder
-    if labels is not None:
-        scan = partial(scan_table, labels=labels, path_column=path_column, label_column=label_column)
-    options: dict[str, Any] = {"workers": workers, "batch_size": batch_size, "engine": engine}
-    options["decisions_from"] = decisions_from
-    return scan(learn, data, out=out, k=k, fast=fast, resume=resume, **options)
+    if labels is None:
+        return scan_folder(learn, data, out, **options)
+    return scan_table(learn, data, labels, out, path_column=path_column, label_column=label_column, **options)
 
 
 def load_learner(file: str | Path, trust: bool) -> Learner:
-    """The learner in a file that `learn.export()` wrote.
+    """Load the learner in a file that `learn.export()` wrote.
 
-    Nothing in the file is unpacked before it is trusted: a small archive can inflate to gigabytes. With `trust` the
-    user is not asked again about a file with these bytes. The file is read once: the bytes that were hashed are those
-    that are loaded. It takes its size in memory twice while that is done.
+    Nothing is unpacked before it is trusted: a small archive can inflate to gigabytes. The file is read once, so the
+    bytes that are loaded are those that were hashed; while it is loaded, it takes twice its size in memory.
+
+    Args:
+        file: the file.
+        trust: run the code in the file, and remember these bytes as trusted.
     """
     file = Path(file)
-    data = _bytes_of(file)
+    data = _read(file)
     sha256 = hashlib.sha256(data).hexdigest()
     if not (trust or is_trusted(sha256)):
         raise CleanerError(
             f"{str(file)!r} is a learner file, and loading it runs whatever code is in it. Its sha256 is {sha256}. "
-            "If you made it, or trust who did and how it came to you, say so with --trust; you are asked only once "
+            "If you made it, or trust its author and the way it came to you, add --trust; you are asked only once "
             "about a file with these bytes"
         )
-    found = _without_code(data)
-    learn = _loaded(file, data) if found is None else _checked(file, found)
+    import fastai.learner
+
+    learn = _loaded(file, data)
+    if not isinstance(learn, fastai.learner.Learner):
+        raise CleanerError(
+            f"expected a learner in {str(file)!r}, got {type(learn).__name__}. Pass the file that learn.export() wrote"
+        )
     if trust:
         remember(sha256, file.name)
     return learn
 
 
-def _bytes_of(file: Path) -> bytes:
+def is_trusted(sha256: str) -> bool:
+    """Return whether the user trusts a learner file with these bytes; print why if that is unknown."""
+    try:
+        return sha256 in _trusted_hashes(_trusted_text())
+    except (OSError, ValueError) as error:
+        _say(f"the learners that you trusted before are unknown: {error}")
+        return False
+
+
+def remember(sha256: str, name: str) -> None:
+    """Note that the user trusts a learner file; print why if that fails."""
+    try:
+        text = _trusted_text()
+        if sha256 not in _trusted_hashes(text):
+            shown = "".join(letter if letter.isprintable() else "?" for letter in name)
+            write_own(trusted_learners_path(), f"{text or _HEADER}{sha256}  {shown}\n".encode("utf-8", "replace"))
+    except (OSError, ValueError) as error:
+        _say(f"your trust in this learner cannot be remembered, so --trust will be needed again: {error}")
+
+
+def trusted_learners_path() -> Path:
+    """Return the user's file of trusted learners."""
+    return settings_file("trusted-learners")
+
+
+def _trusted_text() -> str:
+    return read_own(trusted_learners_path()).decode("utf-8")
+
+
+def _trusted_hashes(text: str) -> set[str]:
+    hashes = set()
+    for number, line in enumerate(text.split("\n")[:-1], start=1):
+        if not line.startswith("#"):
+            match = _LINE.fullmatch(line)
+            if match is None:
+                raise ValueError(
+                    f"expected a sha256, two spaces and a name in line {number} of {str(trusted_learners_path())!r}, "
+                    f"got {line[:80]!r}. Repair or delete the file"
+                )
+            hashes.add(match[1])
+    return hashes
+
+
+def _say(text: str) -> None:
+    print(f"cleaner: {printable(text)}", file=sys.stderr)
+
+
+def _read(file: Path) -> bytes:
     if not file.is_file():
-        raise CleanerError(f"there is no learner file {str(file)!r}; it is what learn.export() writes")
+        raise CleanerError(f"there is no learner file {str(file)!r}. Pass the file that learn.export() wrote")
     try:
         data = file.read_bytes()
     except (OSError, MemoryError) as error:
         raise CleanerError(f"the learner file {str(file)!r} cannot be read: {error or 'it is too large'}") from error
     if not data.startswith(_BEGINNINGS):
-        raise _refusal(file, ValueError("it begins as no such file does"))
+        raise _refusal(file, ValueError("it is neither a zip archive nor a pickle"))
     return data
 
 
-def _without_code(data: bytes) -> object | None:
-    """What torch loads of a file without running code of it; None where that is nothing."""
+def _loaded(file: Path, data: bytes) -> object:
+    """Return the object in a file, if possible without running code of the file."""
+    import fastai.learner
     import torch
+    from fastai.vision import all as _  # noqa: F401 - gives learners the methods that load_learner calls
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's about its own parts
+        warnings.simplefilter("ignore")  # torch's about its own parts, and fastai's about pickle: the file is trusted
+        with suppress(Exception):  # there is code in the file, or torch does not know the format
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         try:
-            found: object = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        except Exception:  # noqa: BLE001 - whatever it is: there is code in the file, or it is none that torch knows
-            return None
-    return found
-
-
-def _loaded(file: Path, data: bytes) -> Learner:
-    with warnings.catch_warnings():
-        # torch's about its own parts, and fastai's about pickle: the user has trusted the file.
-        warnings.simplefilter("ignore")
-        import fastai.learner
-        from fastai.vision import all as _  # noqa: F401 - gives learners the methods that load_learner calls
-
-        try:
-            learn = fastai.learner.load_learner(io.BytesIO(data))
-        except UnboundLocalError:
-            raise _refusal(file, _swallowed(data)) from None
+            try:
+                return fastai.learner.load_learner(io.BytesIO(data))
+            except UnboundLocalError:  # fastai hides the error of an import, which torch raises
+                return torch.load(io.BytesIO(data), map_location="cpu", weights_only=False)
         except Exception as error:
             raise _refusal(file, error) from error
-    return _checked(file, learn)
-
-
-def _checked(file: Path, found: object) -> Learner:
-    import fastai.learner
-
-    if not isinstance(found, fastai.learner.Learner):
-        raise CleanerError(
-            f"{str(file)!r} holds a {type(found).__name__} and no learner, as torch.save() writes it; "
-            "what learn.export() writes is accepted"
-        )
-    return found
-
-
-def _swallowed(data: bytes) -> Exception:
-    """What kept fastai from loading a file: it passes over an import that fails and stumbles later."""
-    import torch
-
-    try:
-        torch.load(io.BytesIO(data), map_location="cpu", weights_only=False)
-    except Exception as error:  # noqa: BLE001 - returned
-        return error
-    return ValueError("fastai could not load it")
 
 
 def _refusal(file: Path, error: Exception) -> CleanerError:
     reason = (str(error).strip().splitlines() or ["no reason given"])[-1].strip()
-    if isinstance(error, (AttributeError, ModuleNotFoundError)) and (
-        "get attribute" in reason or "No module" in reason
-    ):
+    is_import = isinstance(error, (AttributeError, ModuleNotFoundError))
+    if is_import and ("get attribute" in reason or "No module" in reason):
         return CleanerError(
             f"{str(file)!r} needs a function or class that is not here: {reason}. Put it in a module, import it from "
             "there, export the learner again, and run this where the module can be imported"
         )
     return CleanerError(
-        f"{str(file)!r} is not a learner that learn.export() wrote (learn.save() writes only weights), or one of "
-        f"another version of fastai or torch: {type(error).__name__}: {reason}"
+        f"{str(file)!r} cannot be loaded ({type(error).__name__}: {reason}). Pass the file that learn.export() wrote, "
+        "with the same versions of fastai and torch; learn.save() writes only weights"
     )

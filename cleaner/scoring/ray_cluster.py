@@ -1,8 +1,7 @@
 """The engine on a Ray cluster: workers run the same loop on shards of a split, the driver merges their results.
 
-Ray Data schedules: it starts the workers, hands out the shards as they are asked for, replaces a worker that dies and
-has its shard scored again. The result of a shard is the samples that may be among the highest losses, and counts; both
-merge to what one pass over everything gives.
+Ray Data starts the workers, hands out shards on demand, and replaces a worker that dies: its shard is scored again. The
+result of a shard is counts, and the samples that may be among the highest losses. Merged they equal those of one pass.
 """
 
 from __future__ import annotations
@@ -31,8 +30,9 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.records import ScoredBatch, ScoredLabels
 from cleaner.core.tally import Tally
 from cleaner.core.topk import TopLosses
+from cleaner.scoring.data.checks import check_number
 from cleaner.scoring.engine import Engine, ScanJob, check_all_scored, score
-from cleaner.scoring.fatal_files import FatalFiles, warn_of_fatal
+from cleaner.scoring.fatal_files import FatalFiles, warn_if_fatal
 from cleaner.scoring.progress import SplitProgress
 
 if TYPE_CHECKING:
@@ -43,12 +43,10 @@ __all__ = ["Cluster", "RayEngine", "ShardResult", "ShardScorer", "session", "sha
 # A shard takes a worker some seconds to some minutes; a small dataset gives each worker several.
 _MAX_SHARD_SIZE = 4096
 _SHARDS_PER_WORKER = 8
-# Ray Data keeps some 5 KB of statistics per shard: a huge dataset has larger shards, not more than these.
+# Ray Data keeps some 5 KB of statistics per shard, so shards of a huge dataset are larger.
 _MAX_SHARDS = 4096
 
 _log = logging.getLogger("cleaner")
-
-Listing = Callable[[], Iterator[Any]]
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class Cluster:
         address: of a running Ray cluster, such as `auto` or `ray://head:10001`; None for the one that this process is
             connected to, or else to start one on this machine for the duration of the scan.
         num_workers: processes that score; None for one per GPU, or, without GPUs, one per core.
-        gpus_per_worker: GPUs of each of them, 0.5 to share one between two; None for one if there are any.
+        gpus_per_worker: GPUs of each worker, 0.5 to share one between two; None for one if there are any.
     """
 
     address: str | None = None
@@ -67,39 +65,30 @@ class Cluster:
     gpus_per_worker: float | None = None
 
     def __post_init__(self) -> None:
-        number, share = self.num_workers, self.gpus_per_worker
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
-            raise CleanerError(f"num_workers is {number!r}; pass a whole number of at least 1")
-        if share is not None and (isinstance(share, bool) or not isinstance(share, (int, float)) or not share >= 0):
-            raise CleanerError(f"gpus_per_worker is {share!r}; pass a number of at least 0, such as 1 or 0.5")
+        check_number("num_workers", self.num_workers, min_value=1)
+        gpus = self.gpus_per_worker
+        if gpus is not None and (isinstance(gpus, bool) or not isinstance(gpus, (int, float)) or not gpus >= 0):
+            raise CleanerError(f"gpus_per_worker is {gpus!r}; pass a number of at least 0, such as 1 or 0.5")
 
 
 @dataclass(frozen=True)
 class _Team:
-    """The workers: how many, and what each of them gets of the cluster."""
+    """The number of workers, and the cores and GPUs of each."""
 
     workers: int
     cpus: int
     gpus: float
 
-    @property
-    def readers(self) -> int:
-        """Processes that read images for a worker; one with a single core reads them itself."""
-        return 0 if self.cpus == 1 else self.cpus
-
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What was found in a shard of a split.
+    """The result of shard `number` of a split, with `n` samples, readable or not.
 
     Attributes:
-        number: of the shard, from 0.
-        n: number of samples, readable or not.
         survivors: the samples that may be among the highest losses, and all unreadable ones.
-        counts: over all samples, as `Tally.to_arrays` gives them.
+        counts: counts over all samples, from `Tally.to_arrays`.
         names: fingerprint of the paths.
         backends: as in `ScanProgress`.
-        error: why the scan cannot go on, for people; else empty.
     """
 
     number: int
@@ -108,7 +97,6 @@ class ShardResult:
     counts: Mapping[str, Any]
     names: int
     backends: Mapping[str, str]
-    error: str = ""
 
 
 class RayEngine(Engine):
@@ -117,17 +105,18 @@ class RayEngine(Engine):
     def __init__(self, job: ScanJob, team: _Team) -> None:
         super().__init__(job)
         self._team = team
-        self.settings: Mapping[str, Any] = {"engine": "ray", "workers": team.workers}
+        self.settings = {"engine": "ray", "workers": team.workers}
 
     def score_remaining(
         self, dataset: Dataset, progress: SplitProgress, fast: bool, report: Callable[[int], None]
     ) -> None:
-        """Merge what the workers find in what is left of a split, in the order of the shards."""
+        """Score what is left of a split; results are merged in the order of the shards."""
         size = shard_size(dataset.count - progress.seen, self._team.workers)
-        listing = _SkippedListing(dataset.listing(), progress.seen)
-        for result in self._results(_Shards(listing, dataset.split, size, fast), progress.heaps.k):
+        shards = partial(_pickled_shards, dataset.listing(), progress.seen, size, dataset.split, fast)
+        for result in self._results(shards, progress.heaps.k):
             progress.merge(result.survivors, Tally.from_arrays(progress.tally.n_classes, result.counts), result.names)
-            warn_of_fatal(result.survivors.unreadable)
+            for item in result.survivors.unreadable:
+                warn_if_fatal(item.path, item.error)
             report(result.n)
 
     def score_keys(
@@ -136,48 +125,48 @@ class RayEngine(Engine):
         """Score single samples; they are few, so all of their results are sent."""
         listed = list(keys)
         size = shard_size(len(listed), self._team.workers)
-        shards = _Shards(partial(iter, listed), dataset.split, size, fast=False)
+        shards = partial(_pickled_shards, partial(iter, listed), 0, size, dataset.split, False)
         for result in self._results(shards, k=max(1, len(listed))):
             update(result.survivors)
 
-    def _results(self, shards: _Shards, k: int) -> Iterator[ShardResult]:
-        import ray
+    def _results(self, shards: Callable[[], Iterator[bytes]], k: int) -> Iterator[ShardResult]:
+        """Yield the results of the workers, in the order of the shards."""
+        import ray.data
 
-        # Each worker unpickles it once; it is kept until the last of them could have to be replaced.
-        pickled_job = ray.put(_pickled(self.job))
-        for number, result in enumerate(_shard_results(shards, pickled_job, k, self._team)):
-            if result.error:
-                raise CleanerError(result.error)
-            if result.number != number:
-                raise RuntimeError(f"the result of shard {result.number} came, expected that of shard {number}")
-            for kind, name in result.backends.items():
-                self.job.scorer.selector.names.setdefault(kind, name)
-            yield result
+        # Each worker unpickles the job once. The reference keeps it for workers that replace others.
+        pickled_job, name, team = ray.put(_pickled(self.job)), uuid4().hex, self._team
+        rows = _ray_dataset(shards).map(
+            _Worker,
+            compute=ray.data.ActorPoolStrategy(size=team.workers),
+            fn_constructor_args=(pickled_job, k, team, name),
+            num_cpus=team.cpus,
+            num_gpus=team.gpus,
+        )
+        try:
+            for number, row in enumerate(rows.iter_rows()):
+                result = pickle.loads(zlib.decompress(row["result"]))  # noqa: S301 - from our own workers
+                if isinstance(result, CleanerError):
+                    raise result
+                if result.number != number:
+                    raise RuntimeError(f"expected the result of shard {number}, got that of shard {result.number}")
+                self.job.scorer.selector.names.update(result.backends | self.job.scorer.selector.names)
+                yield result
+        except ray.exceptions.RayError as error:
+            raise CleanerError(f"the workers could not go on: {error}") from error
+        finally:
+            # Workers of this machine that were stopped leave notes; on other machines a folder of some bytes stays.
+            shutil.rmtree(_notes_folder(name), ignore_errors=True)
 
 
-def shard_size(count: int, workers: int) -> int:
-    """Return how many of `count` samples are a shard."""
-    several_each = -(-count // (workers * _SHARDS_PER_WORKER))
-    return max(1, min(_MAX_SHARD_SIZE, several_each), -(-count // _MAX_SHARDS))
+def shard_size(n: int, workers: int) -> int:
+    """Return the number of samples in a shard, for `n` samples in all."""
+    return max(1, min(_MAX_SHARD_SIZE, -(-n // (workers * _SHARDS_PER_WORKER))), -(-n // _MAX_SHARDS))
 
 
 @contextmanager
 def session(cluster: Cluster) -> Iterator[_Team]:
     """Connect to the cluster; one that this starts is shut down afterwards, also after an error or Ctrl-C."""
-    # No reports about users.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray = _imported()
-    ours = not ray.is_initialized()
-    if ours:
-        _connect(ray, cluster.address)
-    try:
-        yield _team(ray, cluster)
-    finally:
-        if ours:
-            ray.shutdown()
-
-
-def _imported() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report about users
     try:
         import ray
         import ray.data
@@ -185,24 +174,25 @@ def _imported() -> Any:
         raise CleanerError(
             f"the engine 'ray' needs Ray, which is not installed here ({error}): pip install 'image-cleaner[ray]'"
         ) from error
-    return ray
+    is_ours = not ray.is_initialized()
+    if is_ours:
+        _connect(ray, cluster.address)
+    try:
+        yield _team(ray, cluster)
+    finally:
+        if is_ours:
+            ray.shutdown()
 
 
 def _connect(ray: Any, address: str | None) -> None:
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    options: dict[str, Any] = {"include_dashboard": False} if address is None else {"address": address}
     try:
-        if address is None:
-            ray.init(include_dashboard=False, **quiet)
-        else:
-            ray.init(address=address, **quiet)
-    except Exception as error:
-        # Ray raises plain exceptions too.
-        reason = " ".join(str(error).split())
-        if address is None:
-            raise CleanerError(f"Ray did not start on this machine: {reason}") from error
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    except Exception as error:  # Ray raises plain exceptions too
+        problem = "Ray did not start on this machine" if address is None else f"there is no Ray cluster at {address!r}"
         raise CleanerError(
-            f"there is no Ray cluster at {address!r} ({reason}). Pass the address that `ray start --head` printed, or "
-            "none to start one on this machine"
+            f"{problem} ({' '.join(str(error).split())}). Start a cluster with `ray start --head` and pass the address "
+            "that it prints"
         ) from error
 
 
@@ -212,9 +202,9 @@ def _team(ray: Any, cluster: Cluster) -> _Team:
     gpus = float(min(1.0, devices) if cluster.gpus_per_worker is None else cluster.gpus_per_worker)
     workers = cluster.num_workers or (int(devices / gpus) if gpus else cores) or 1
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    for each in range(cores // workers, 0, -1):
-        if sum(_workers_on(node, each, gpus) for node in nodes) >= workers:
-            return _Team(workers, each, gpus)
+    for cpus in range(cores // workers, 0, -1):
+        if sum(_workers_on(node, cpus, gpus) for node in nodes) >= workers:
+            return _Team(workers, cpus, gpus)
     raise CleanerError(
         f"the cluster has {cores} cores and {devices:g} GPUs on {len(nodes)} machines, too few for {workers} workers "
         f"with {gpus:g} GPUs each; each worker takes at least one core"
@@ -222,69 +212,23 @@ def _team(ray: Any, cluster: Cluster) -> _Team:
 
 
 def _workers_on(node: Mapping[str, float], cpus: int, gpus: float) -> int:
-    """Return how many workers fit on a machine; Ray would wait for a larger machine for one that does not."""
-    by_cores = int(node.get("CPU", 0) / cpus)
-    return min(by_cores, int(node.get("GPU", 0) / gpus)) if gpus else by_cores
+    """Return how many workers fit on a machine; for one that does not fit, Ray would wait for a larger machine."""
+    needs = {"CPU": cpus, "GPU": gpus}
+    return min(int(node.get(kind, 0) / need) for kind, need in needs.items() if need)
 
 
-@dataclass(frozen=True)
-class _SkippedListing:
-    """A listing without its first keys."""
-
-    listing: Listing
-    skip: int
-
-    def __call__(self) -> Iterator[Any]:
-        return islice(self.listing(), self.skip, None)
-
-
-@dataclass(frozen=True)
-class _Shards:
-    """The keys of a split in lists, made one by one on demand."""
-
-    listing: Listing
-    split: str
-    size: int
-    fast: bool
-
-    def __iter__(self) -> Iterator[bytes]:
-        keys = self.listing()
-        number = 0
-        while shard := list(islice(keys, self.size)):
-            yield pickle.dumps((number, self.split, shard, self.fast))
-            number += 1
-
-
-def _shard_results(shards: _Shards, pickled_job: Any, k: int, team: _Team) -> Iterator[ShardResult]:
-    """Yield the workers' results, in the order of the shards."""
-    from ray.data import ActorPoolStrategy
-    from ray.exceptions import RayError
-
-    name = uuid4().hex
-    dataset = _ray_dataset(shards).map_batches(
-        _Worker,
-        batch_size=1,
-        compute=ActorPoolStrategy(size=team.workers),
-        fn_constructor_args=(pickled_job, k, team.cpus, team.readers, team.gpus > 0, name),
-        num_cpus=team.cpus,
-        num_gpus=team.gpus,
-    )
-    try:
-        for row in dataset.iter_rows():
-            yield pickle.loads(zlib.decompress(row["result"]))  # noqa: S301 - from our own workers
-    except RayError as error:
-        raise CleanerError(f"the workers could not go on: {error}") from error
-    finally:
-        # Workers of this machine that were stopped leave notes; on other machines a folder of some bytes stays.
-        shutil.rmtree(_notes_folder(name), ignore_errors=True)
+def _pickled_shards(listing: Callable[[], Any], skip: int, size: int, split: str, fast: bool) -> Iterator[bytes]:
+    """Yield the arguments of `ShardScorer.score` for each shard, without the first `skip` keys."""
+    keys = islice(listing(), skip, None)
+    for number, shard in enumerate(iter(lambda: list(islice(keys, size)), [])):
+        yield pickle.dumps((number, split, shard, fast))
 
 
 def _notes_folder(name: str) -> Path:
-    """Return the folder on this machine for notes of a pass."""
     return Path(tempfile.gettempdir()) / f"cleaner-{name}"
 
 
-def _ray_dataset(shards: _Shards) -> Any:
+def _ray_dataset(shards: Callable[[], Iterator[bytes]]) -> Any:
     """Return the shards as a Ray dataset, one shard per row, that is read on demand."""
     import pyarrow as pa
     import ray.data
@@ -295,12 +239,8 @@ def _ray_dataset(shards: _Shards) -> Any:
             return None
 
         def get_read_tasks(self, *_args: Any, **_options: Any) -> list[Any]:
-            def read() -> Iterator[Any]:
-                for shard in shards:
-                    yield pa.table({"shard": [shard]})
-
             unknown = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
-            return [ray.data.ReadTask(read, unknown)]
+            return [ray.data.ReadTask(lambda: (pa.table({"shard": [shard]}) for shard in shards()), unknown)]
 
     # Walking a folder takes no core from the workers.
     dataset = ray.data.read_datasource(Shards(), num_cpus=0, concurrency=1)
@@ -311,50 +251,40 @@ def _ray_dataset(shards: _Shards) -> Any:
 
 
 class _Worker:
-    """The process that Ray calls with shards.
+    """The process that Ray calls with shards."""
 
-    Args:
-        pickled_job: reference to the job in Ray's store.
-        k: samples to keep of each class.
-        cpus: cores that it may use.
-        readers: processes that read images for it.
-        gpu: whether it has one.
-        name: of this pass; the workers of a machine note what they read in a folder of this name.
-    """
-
-    def __init__(self, pickled_job: Any, k: int, cpus: int, readers: int, gpu: bool, name: str) -> None:
+    def __init__(self, pickled_job: Any, k: int, team: _Team, name: str) -> None:
         import ray
         import torch
 
-        torch.set_num_threads(cpus)
+        torch.set_num_threads(team.cpus)
         job: ScanJob = pickle.loads(ray.get(pickled_job))  # noqa: S301 - from our own driver
-        job.scorer.to(torch.device("cuda" if gpu else "cpu"))
-        self._scorer = ShardScorer(job, k, readers, _notes_folder(name))
+        job.scorer.to(torch.device("cuda" if team.gpus else "cpu"))
+        # With a single core the worker reads images itself.
+        self._scorer = ShardScorer(job, k, team.cpus if team.cpus > 1 else 0, _notes_folder(name))
 
-    def __call__(self, batch: Mapping[str, Sequence[bytes]]) -> dict[str, list[bytes]]:
-        results = (self._scorer.score(*pickle.loads(shard)) for shard in batch["shard"])  # noqa: S301 - as above
-        return {"result": [zlib.compress(pickle.dumps(result), 1) for result in results]}
+    def __call__(self, row: Mapping[str, bytes]) -> dict[str, bytes]:
+        result = self._scorer.score(*pickle.loads(row["shard"]))  # noqa: S301 - as above
+        return {"result": zlib.compress(pickle.dumps(result), 1)}
 
 
 class ShardScorer:
-    """Scores shards. What it saw in earlier shards decides which samples can be among the highest losses.
-
-    That is safe: the results of earlier shards were sent, or those shards will be scored again.
+    """Scores shards. The losses of earlier shards, which were sent, decide which samples can be among the highest.
 
     Args:
-        job: what is scored.
+        job: the model and its data.
         k: samples to keep of each class.
         readers: number of processes that read images.
-        notes: folder for notes of what is being read. A worker that replaces one that was ended on the same machine
-            finds them there, and leaves out the file at fault.
+        notes: folder for notes of what is being read. A worker that replaces one on the same machine finds there the
+            file at which that one ended.
     """
 
     def __init__(self, job: ScanJob, k: int, readers: int, notes: Path) -> None:
         self._job, self._k, self._readers, self._notes = job, k, readers, notes
         self._heaps: dict[str, TopLosses] = {}
 
-    def score(self, number: int, split: str, keys: Sequence[Any], fast: bool) -> ShardResult:
-        """Return the result of the shard with a number."""
+    def score(self, number: int, split: str, keys: Sequence[Any], fast: bool) -> ShardResult | CleanerError:
+        """Score the shard with a number. An error is returned: raised, it would reach the user in Ray's traces."""
         notes = self._notes / f"shard-{number}"
         fatal_files = FatalFiles(notes, {split: self._job.datasets[split]}, lambda _split: keys)
 
@@ -365,18 +295,18 @@ class ShardScorer:
 
         try:
             return fatal_files.score_past(attempt, resume=True)
-        except Exception as failure:  # noqa: BLE001 - raised here it would come out as a page of Ray's traces
+        except Exception as error:  # noqa: BLE001 - returned
             _log.exception("shard %d of %r failed", number, split)
-            error = str(failure) if isinstance(failure, CleanerError) else _failure(failure)
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            failure = CleanerError(f"a worker failed ({reason}); its log has the traceback")
+            return error if isinstance(error, CleanerError) else failure
         finally:
             shutil.rmtree(notes, ignore_errors=True)
             with suppress(OSError):  # other workers have notes in it
                 self._notes.rmdir()
-        counts = self._empty(split).tally.to_arrays()
-        return ShardResult(number, 0, _joined([]), counts, 0, dict(self._job.scorer.selector.names), error)
 
     def _score(self, number: int, split: str, keys: Sequence[Any], fast: bool) -> ShardResult:
-        progress = self._empty(split)
+        progress = SplitProgress.empty(split, self._job.info, self._k)
         # Taken out meanwhile: heaps of an unfinished shard would hold back its samples the next time.
         progress.heaps = self._heaps.pop(split, progress.heaps)
         survivors = list[ScoredBatch]()
@@ -392,24 +322,13 @@ class ShardScorer:
         counts, backends = progress.tally.to_arrays(), dict(self._job.scorer.selector.names)
         return ShardResult(number, progress.seen, _joined(survivors), counts, progress.names, backends)
 
-    def _empty(self, split: str) -> SplitProgress:
-        return SplitProgress.empty(split, self._job.info, self._k)
-
-
-def _failure(error: Exception) -> str:
-    reason = " ".join(str(error).split())
-    return f"a worker could not go on ({type(error).__name__}: {reason}); its log has the traceback"
-
 
 def _joined(batches: Sequence[ScoredBatch]) -> ScoredBatch:
-    return ScoredBatch(
-        [path for batch in batches for path in batch.paths],
-        np.concatenate([np.empty(0, np.int64), *(batch.labels for batch in batches)]),
-        np.concatenate([np.empty(0), *(batch.losses for batch in batches)]),
-        np.concatenate([np.empty(0, np.int64), *(batch.predicted for batch in batches)]),
-        np.concatenate([np.empty(0), *(batch.confidences for batch in batches)]),
-        [item for batch in batches for item in batch.unreadable],
-    )
+    paths = [path for batch in batches for path in batch.paths]
+    unreadable = [item for batch in batches for item in batch.unreadable]
+    columns = zip(*((b.labels, b.losses, b.predicted, b.confidences) for b in batches), strict=True)
+    labels, losses, predicted, confidences = map(np.concatenate, columns)
+    return ScoredBatch(paths, labels, losses, predicted, confidences, unreadable)
 
 
 def _pickled(job: ScanJob) -> bytes:

@@ -15,7 +15,7 @@ import torch
 from fastai.vision import all as fastai
 
 import cleaner
-from cleaner.apply.execute import apply
+from cleaner.apply import apply
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
@@ -108,12 +108,12 @@ def test_a_list_alone_loses_the_deleted(place: Place) -> None:
     assert place.cleaned(iter(FILES)) == [FILES[1], FILES[2], FILES[4]]
 
 
-def test_a_list_alone_cannot_say_a_new_label(decided: Place) -> None:
+def test_a_list_of_paths_without_labels_refuses_a_relabel(decided: Place) -> None:
     with pytest.raises(CleanerError, match=r"1 of the paths .* 'dog/3.png', which gets 'fox'.* pass labels="):
         cleaner.cleaned(FILES, decided.manifest)
 
 
-def test_it_is_what_apply_makes_of_the_table(decided: Place, tmp_path: Path) -> None:
+def test_cleaned_items_equal_the_table_after_apply(decided: Place, tmp_path: Path) -> None:
     decided.decide(relabel("cat/2.png", "dog", label="fox"), relabel("fox/5.png", "cat"))
     (decided.root / "cat" / "1.png").write_bytes(b"another image")
     table = tmp_path / "labels.csv"
@@ -276,7 +276,7 @@ def test_decisions_about_files_that_are_not_there_are_counted(decided: Place) ->
     assert said == "1 of 2 decisions to delete or relabel is about a file that no item is: 'cat/1.png'"
 
 
-def test_a_torn_row_of_the_manifest_is_told(decided: Place) -> None:
+def test_a_torn_row_of_the_manifest_is_a_warning(decided: Place) -> None:
     with open(decided.manifest, "ab") as file:
         file.write(b"cat/2.png,del")
     found, said = decided.warned(decided.frame())
@@ -284,7 +284,7 @@ def test_a_torn_row_of_the_manifest_is_told(decided: Place) -> None:
     assert "is torn" in said
 
 
-def test_many_that_are_left_alone_are_told_in_short(place: Place) -> None:
+def test_a_long_list_of_decisions_left_alone_is_shortened(place: Place) -> None:
     place.decide(*(delete(path, label="bird") for path in FILES))
     make(place.root / "cat" / "6.png")
     place.decide(delete("cat/6.png", label="bird"))
@@ -374,7 +374,7 @@ def test_fastai_trains_on_the_cleaned_frame_with_no_file_moved(tmp_path: Path) -
     assert tree(data) == before
 
 
-def test_what_was_carried_out_is_history_unless_the_file_is_there_again(tmp_path: Path) -> None:
+def test_a_carried_out_decision_is_history_unless_the_file_is_there_again(tmp_path: Path) -> None:
     place = ClassFolders(tmp_path)
     place.decide("cat/1.png", "delete")
     place.decide("cat/2.png", "delete")

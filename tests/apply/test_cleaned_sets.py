@@ -17,8 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cleaner
-from cleaner.apply.tables.sets import LabelSets
-from cleaner.apply.values import SeveralLabels
+from cleaner.apply.item_labels import SeveralLabels
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
@@ -76,7 +75,7 @@ def cleaned(scan: Scan, items: Any, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("delimiter", [" ", ";", ", ", "|"])
-def test_cells_get_the_new_sets_and_those_that_stay_keep_their_order(delimiter: str, decided: Scan) -> None:
+def test_cells_get_the_new_sets_and_remaining_labels_keep_their_order(delimiter: str, decided: Scan) -> None:
     before = frame(labels=[cell.replace(" ", delimiter) for cell in CELLS], note=list("abcd"))
     items = before.copy()
     items.index = pd.Index([4, 4, 2, 1])
@@ -116,7 +115,7 @@ def test_lists_of_one_length_are_one_value_each(paths: list[str], scan: Scan) ->
     assert found["labels"].tolist() == expected
 
 
-def test_it_is_what_apply_makes_of_the_table(decided: Scan, tmp_path: Path) -> None:
+def test_cleaned_items_equal_the_table_after_apply(decided: Scan, tmp_path: Path) -> None:
     table = tmp_path / "labels.csv"
     frame().to_csv(table, index=False)
     found = cleaned(decided, pd.read_csv(table), label_delim=" ").fillna("")
@@ -197,7 +196,7 @@ def test_paths_alone_lose_the_deleted_and_cannot_say_new_labels(scan: Scan) -> N
         cleaner.cleaned(FILES, scan.manifest_path)
 
 
-NEEDED = "the decisions are about images with several labels; say what joins them in a cell of the table, with label_d"
+NEEDED = "the decisions are about images with several labels; give the delimiter of labels in a cell"
 
 
 @pytest.mark.parametrize(
@@ -214,7 +213,7 @@ NEEDED = "the decisions are about images with several labels; say what joins the
         (frame(labels=[1, 2, 3, 4]), {"label_delim": " "}, r"an item has 1, a int, for its labels"),
     ],
 )
-def test_what_cannot_be_split_is_refused(items: Any, options: Any, message: str, decided: Scan) -> None:
+def test_labels_that_cannot_be_split_are_refused(items: Any, options: Any, message: str, decided: Scan) -> None:
     with pytest.raises(CleanerError, match=message):
         cleaner.cleaned(items, decided.manifest_path, **options)
 
@@ -227,19 +226,19 @@ def test_without_a_scan_the_delimiter_says_that_there_are_several(decided: Scan)
     with pytest.warns(UserWarning, match=r"'2.png': its labels are 'dog', 'fox'"):
         found = cleaner.cleaned(items, manifest, data=decided.root, label_delim=" ")
     assert found["labels"].tolist() == ["cat fox", "", "dog fox", "dog fox"]
-    with pytest.raises(CleanerError, match="give what joins them as label_delim="):
+    with pytest.raises(CleanerError, match="give the delimiter as label_delim="):
         cleaner.cleaned(FILES, manifest, data=decided.root, labels=LISTS)
 
 
 @given(st.lists(st.sampled_from("abcde"), unique=True), st.sets(st.sampled_from("abcde")), st.booleans())
-def test_those_that_stay_keep_their_order_and_the_set_is_the_new_one(
+def test_remaining_labels_keep_their_order_and_the_set_is_the_new_one(
     before: list[str], new: set[str], is_text: bool
 ) -> None:
-    values = SeveralLabels(LabelSets(";", "+"))
-    found = values.after("+".join(before) if is_text else before, join_labels(sorted(new), ";"), str)
+    values = SeveralLabels(";", "+")
+    found = values.changed("+".join(before) if is_text else before, join_labels(sorted(new), ";"), str)
     labels = (found.split("+") if found else []) if is_text else found
     assert labels == [label for label in before if label in new] + sorted(new - set(before))
-    assert values.of_item(found) == new
+    assert set(values.split(found)) == new
 
 
 # Without labels.
@@ -286,7 +285,7 @@ def test_without_labels_none_can_be_given(unlabelled: Scan) -> None:
     Manifest(unlabelled.manifest_path).append(Decision("2.png", Action.RELABEL, new_label=ALL_IMAGES))
     with pytest.warns(UserWarning, match="'2.png': the images of this scan carry no labels"):
         assert cleaner.cleaned(FILES, unlabelled.manifest_path) == ["0.png", "2.png", "3.png"]
-    with pytest.raises(CleanerError, match="the task 'other', without label sets; leave it out"):
+    with pytest.raises(CleanerError, match="a scan of the task 'other' has no label sets; leave it out"):
         cleaner.cleaned(pd.DataFrame({"image": FILES}), unlabelled.manifest_path, label_delim=" ")
 
 

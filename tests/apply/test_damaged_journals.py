@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from cleaner.apply.execute import apply
+from cleaner.apply import apply
 from cleaner.cli import main
+from cleaner.core.errors import CleanerError
 from tests.support.folders import Place, delete, relabel, tree
 from tests.support.malformed import VALUES, places
 
@@ -99,3 +101,25 @@ def test_a_value_of_any_type_in_any_field_is_told_and_changes_nothing(
               f"{len({way for _, way, _, status in faults if isinstance(status, str)})} fields")  # fmt: skip
     assert faults == []
     assert count > 2000 // step
+
+
+@pytest.mark.parametrize("of_table", [False, True])
+def test_a_damaged_journal_of_a_table_does_not_stop_an_apply_on_folders_nor_the_other_way_round(
+    of_table: bool, tmp_path: Path
+) -> None:
+    place = Place(tmp_path)
+    table = place.root / "labels.csv"
+    table.write_bytes(b"path,label\ncat/1.png,cat\ncat/2.png,cat\ndog/1.png,dog\n")
+    place.decide(relabel("cat/2.png", "dog"))
+    damaged = apply(place.manifest, place.root, labels=table if of_table else None).journal
+    damaged.write_text(damaged.read_text().replace('"relabel"', '"rename"'))
+    place.decide(delete("cat/1.png"))
+    with pytest.raises(CleanerError, match=re.escape(str(damaged))):
+        apply(place.manifest, place.root, labels=table if of_table else None)
+    done = apply(place.manifest, place.root, labels=None if of_table else table).done
+    assert "cat/1.png" in [change.path for change in done]
+    # Nobody can say what a journal is about whose first line is damaged.
+    damaged.write_text("{}\n")
+    for labels in (None, table):
+        with pytest.raises(CleanerError, match=re.escape(str(damaged))):
+            apply(place.manifest, place.root, labels=labels)

@@ -17,12 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cleaner
-from cleaner.apply import execute, moves
-from cleaner.apply.execute import Report, apply, plan, undo
-from cleaner.core import journal
+from cleaner.apply import apply, dataset_paths, locks, moves
+from cleaner.apply.execute import Report, plan, undo
+from cleaner.core import journal, journal_lines
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, sha256_of
 from cleaner.core.journal import State
+from cleaner.core.journal_lines import parse_lines
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision
 from tests.support.crashes import by_links, by_placeholders, in_a_process_that_dies, interrupted, one_step
@@ -74,7 +75,7 @@ def test_apply_moves_files_as_decided_and_undo_puts_all_back(place: Place) -> No
     assert [operation.target for operation in back.done] == list(APPLIED.values())[-2::-1]
 
 
-def test_the_package_itself_applies(place: Place) -> None:
+def test_the_public_functions_apply_and_undo(place: Place) -> None:
     place.decide_all()
     report = cleaner.apply(str(place.manifest), data=str(place.root))
     assert tree(place.root) == applied(place.before)
@@ -92,6 +93,29 @@ def test_a_dry_run_says_what_would_be_done_and_changes_nothing(place: Place) -> 
     assert [o.source for o in planned.operations] == [o.source for o in report.done]
     assert [o.target for o in planned.operations if TRASH not in o.target] == ["cat/1_1.png", "cow/2.png", "dog/5.png"]
     assert planned.conflicts == report.conflicts
+
+
+def test_a_damaged_table_of_the_scan_stops_neither_apply_nor_undo_nor_cleaned(place: Place) -> None:
+    place.decide_all()
+    (place.manifest.parent / "top_losses.csv").write_text("damaged")
+    assert cleaner.cleaned(["cat/1.png", "fox/5.png"], place.manifest, labels=["cat", "fox"]) == (
+        ["fox/5.png"],
+        ["dog"],
+    )
+    assert len(plan(place.manifest, place.root).operations) == 5
+    done = place.apply().journal
+    assert tree(place.root) == applied(place.before)
+    undo(done)
+    assert tree(place.root) == place.before
+
+
+def test_a_journal_is_parsed_once_for_one_undo(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.decide_all()
+    done = place.apply().journal
+    parsed = []
+    monkeypatch.setattr(journal, "parse_lines", lambda content: (parsed.append(1), parse_lines(content))[1])
+    undo(done)
+    assert parsed == [1]
 
 
 def test_nothing_to_do_leaves_no_journal(place: Place) -> None:
@@ -127,7 +151,7 @@ def test_a_file_that_comes_back_is_not_moved_again_until_it_is_decided_again(pla
     assert tree(place.root)["cat/1.png"] == place.before["cat/1.png"]
 
 
-def test_what_was_undone_can_be_applied_again(place: Place) -> None:
+def test_an_undone_apply_can_be_applied_again(place: Place) -> None:
     place.decide_all()
     for _ in range(3):
         undo(place.apply().journal)
@@ -137,7 +161,7 @@ def test_what_was_undone_can_be_applied_again(place: Place) -> None:
     assert len(place.journals()) == 4
 
 
-def test_undo_twice_is_undo(place: Place) -> None:
+def test_a_second_undo_changes_nothing(place: Place) -> None:
     place.decide_all()
     report = place.apply()
     undo(report.journal)
@@ -275,7 +299,7 @@ def test_an_apply_that_was_interrupted_can_be_undone(at: int, place: Place, monk
 
 
 @pytest.mark.parametrize("state", ["finished", "undone"])
-def test_an_end_before_the_journal_is_marked_is_made_up_for(
+def test_a_run_interrupted_before_the_journal_is_marked_is_finished_by_the_same_call(
     state: str, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: object, **__: object) -> None:
@@ -294,7 +318,7 @@ def test_an_end_before_the_journal_is_marked_is_made_up_for(
     assert journal.read(place.journals()[0]).state == state
 
 
-def test_a_last_line_of_the_journal_that_is_torn_is_written_again(place: Place) -> None:
+def test_a_torn_last_line_of_the_journal_is_written_again(place: Place) -> None:
     place.decide_all()
     path = place.apply().journal
     whole = path.read_bytes()
@@ -352,8 +376,8 @@ def test_a_journal_that_cannot_be_written_moves_nothing(place: Place, monkeypatc
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     place.decide_all()
-    monkeypatch.setattr(journal, "write_whole", full)
-    with pytest.raises(CleanerError, match="nothing was moved"):
+    monkeypatch.setattr(journal_lines, "write_whole", full)
+    with pytest.raises(CleanerError, match="nothing was changed"):
         place.apply()
     assert tree(place.root) == place.before
 
@@ -363,7 +387,7 @@ def test_the_moves_are_on_the_disk_before_the_journal_says_finished(
 ) -> None:
     synced: list[str] = []
     mark = journal.Journal.mark
-    monkeypatch.setattr(execute, "sync_folder", lambda folder: synced.append(folder.name))
+    monkeypatch.setattr(dataset_paths, "sync_folder", lambda folder: synced.append(folder.name))
     monkeypatch.setattr(journal.Journal, "mark", lambda *given, **more: (synced.append("mark"), mark(*given, **more)))
     place.decide(relabel("cat/1.png", "fox"))
     done = place.apply().journal
@@ -430,7 +454,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, name: str, code: int) -> Iterator[N
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EXDEV, errno.ENOSPC, errno.EIO])
-def test_what_cannot_be_moved_is_a_conflict_the_rest_is_done_and_it_is_tried_again(
+def test_a_failed_move_is_a_conflict_the_others_are_done_and_it_is_retried(
     code: int, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.decide_all()
@@ -575,7 +599,7 @@ def test_a_file_that_is_nowhere_after_an_interruption_is_a_conflict_and_stays_in
 
 
 @pytest.mark.parametrize("action", [Action.KEEP, Action.UNSURE, Action.UNDO])
-def test_what_was_decided_anew_after_an_interruption_is_not_carried_out(
+def test_a_decision_overruled_after_an_interruption_is_not_carried_out(
     action: Action, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.decide(*(delete(f"cat/{n}.png") for n in (1, 2, 3)))
@@ -626,7 +650,7 @@ def test_a_row_about_a_file_that_was_not_there_is_not_carried_out_on_one_that_is
     assert [o.source for o in place.apply().done] == ["dog/2.png"]
 
 
-def test_undo_of_what_is_undone_leaves_a_later_apply_alone(place: Place) -> None:
+def test_a_second_undo_leaves_a_later_apply_alone(place: Place) -> None:
     place.decide_all()
     first = place.apply().journal
     undo(first)
@@ -658,7 +682,7 @@ def test_undo_knows_a_file_by_its_bytes_where_the_dataset_was_copied_to_another_
     assert tree(place.root) == place.before
 
 
-def test_what_an_undo_with_a_conflict_put_back_is_carried_out_again(place: Place) -> None:
+def test_files_that_an_undo_with_a_conflict_put_back_are_moved_again(place: Place) -> None:
     place.decide(delete("cat/1.png"), delete("cat/2.png"))
     first = place.apply().journal
     make(place.root / "cat/1.png", "of somebody else")
@@ -732,9 +756,9 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_says_what_to_do(
 
     place.decide_all()
     done = place.apply().journal
-    monkeypatch.setattr("cleaner.apply.run.FileLock.acquire", refuse)
+    monkeypatch.setattr(locks.FileLock, "acquire", refuse)
     for call in (place.apply, lambda: undo(done)):
-        with pytest.raises(CleanerError, match=r"cannot be written .*make it writable"):
+        with pytest.raises(CleanerError, match=r"cannot be written.*make it writable"):
             call()
     assert tree(place.root) == applied(place.before)
 
@@ -760,7 +784,7 @@ def test_a_journal_that_cannot_be_marked_at_the_end_is_a_warning_and_the_same_ca
     assert place.apply().done == ()
     with monkeypatch.context() as patch:
         patch.setattr(journal.Journal, "mark", full_at(State.UNDOING))
-        with pytest.raises(CleanerError, match="the disk is full; nothing was moved"):
+        with pytest.raises(CleanerError, match="the disk is full; nothing was changed"):
             undo(report.journal)
         assert tree(place.root) == applied(place.before)
         patch.setattr(journal.Journal, "mark", full_at(State.UNDONE))
@@ -774,7 +798,7 @@ def test_a_folder_that_cannot_be_synced_is_noted(place: Place, monkeypatch: pyte
     def refuse(_: Path) -> None:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
-    monkeypatch.setattr(execute, "sync_folder", refuse)
+    monkeypatch.setattr(dataset_paths, "sync_folder", refuse)
     place.decide(relabel("cat/1.png", "fox"))
     report = place.apply()
     assert (len(report.done), len(report.notes), report.conflicts) == (1, 2, ())
@@ -784,7 +808,7 @@ def test_a_folder_that_cannot_be_synced_is_noted(place: Place, monkeypatch: pyte
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("system", [one_step, by_links, by_placeholders])
 @in_a_light_process
-def test_a_process_that_is_killed_at_any_change_is_made_up_for_by_the_same_call(
+def test_the_same_call_finishes_the_work_of_a_process_killed_at_any_change(
     system: Callable[[pytest.MonkeyPatch], None], tmp_path: Path
 ) -> None:
     at, died = 0, True

@@ -119,7 +119,7 @@ def test_an_interruption_after_the_second_step_loses_nothing(
 
 
 @pytest.mark.parametrize("system", [without_rename, without_links])
-def test_what_an_interruption_between_the_steps_leaves_is_taken_away(
+def test_the_placeholder_of_an_interrupted_move_is_removed(
     system: Callable[[pytest.MonkeyPatch], None], source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     system(monkeypatch)

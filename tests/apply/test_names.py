@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cleaner
-from cleaner.apply.execute import Report, apply, plan, undo
-from cleaner.apply.labels import NameLabels
+from cleaner.apply import apply
+from cleaner.apply.execute import Report, plan, undo
+from cleaner.apply.names import NameLabels
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, sha256_of
 from cleaner.core.journal import Operation
@@ -151,7 +152,7 @@ def test_only_the_label_is_changed_and_a_taken_name_gets_another_number(
         (delete("images/Abyssinian_1.jpg", sha256="0" * 64), "its bytes changed"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_renamed_is_left_alone(decision: Decision, reason: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_renamed_is_left_alone(decision: Decision, reason: str, tmp_path: Path) -> None:
     odd = ("../x", "a\\b", ".hidden", "two\nlines", "B_2.jpg\n")
     pets = Pets(tmp_path, vocab=(*VOCAB, *odd))
     # As by hand, so that whatever stands in it is what is refused.
@@ -195,7 +196,7 @@ def test_without_a_scan_the_labels_are_those_that_the_pattern_finds(tmp_path: Pa
         ({"name_pattern": ""}, "no group"),
         ({"name_pattern": r".+_\d+.jpg"}, "no group"),
         ({"name_pattern": 7}, "no regular expression"),
-        ({"name_pattern": PETS, "labels": "labels.csv"}, "name one"),
+        ({"name_pattern": PETS, "labels": "labels.csv"}, "got both"),
     ],
 )
 @pytest.mark.parametrize("ask", [apply, plan])
@@ -262,7 +263,7 @@ def renamed_and_back(paths: list[str], data: Any) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @in_a_light_process
-def test_a_process_that_is_killed_at_any_change_is_made_up_for_by_the_same_call(tmp_path: Path) -> None:
+def test_the_same_call_finishes_the_work_of_a_process_killed_at_any_change(tmp_path: Path) -> None:
     at, died = 0, True
     while died:
         at += 1
@@ -279,12 +280,12 @@ def test_a_process_that_is_killed_at_any_change_is_made_up_for_by_the_same_call(
     assert at > 15
 
 
-def test_names_are_looked_for_once_each(tmp_path: Path) -> None:
+def test_a_free_number_is_found_without_trying_all(tmp_path: Path) -> None:
     """Of a class with many numbers the free one is found without trying all of them."""
     for n in range(1, 200):
         make(tmp_path / f"Bengal_{n}.jpg", "x")
-    labels = NameLabels.of(tmp_path, PETS, VOCAB)
-    names = labels.targets(relabel("Abyssinian_12.jpg", "Bengal"), TRASH)
+    labels = NameLabels.from_vocab(tmp_path, PETS, VOCAB)
+    names = labels.relabelled(relabel("Abyssinian_12.jpg", "Bengal"))
     tried = 0
     for name in names:
         tried += 1

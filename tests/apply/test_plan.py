@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleaner.apply.labels import FolderLabels
-from cleaner.apply.plan import Done, Plan, make_plan
+from cleaner.apply import plan as plan_module
+from cleaner.apply.file_moves import FolderLabels, MovePlanner
+from cleaner.apply.plan import AppliedChange, Plan
 from cleaner.core.files import MAX_BYTES, TRASH, sha256_of
 from cleaner.core.records import Action, Decision
 from tests.support.odd_images import write_harmful_image
@@ -52,18 +53,18 @@ def as_decided(root: Path, decision: Decision) -> Decision:
 
 
 def plan_of(
-    root: Path, *decisions: Decision, known: tuple[str, ...] | None = None, earlier: tuple[Done, ...] = ()
+    root: Path, *decisions: Decision, known: tuple[str, ...] | None = None, earlier: tuple[AppliedChange, ...] = ()
 ) -> Plan:
     decided = [as_decided(root, decision) for decision in decisions]
-    return make_plan(decided, FolderLabels.of(root, known), TRASH_FOLDER, earlier)
+    return MovePlanner(decided, FolderLabels(root, known), TRASH_FOLDER, earlier).plan()
 
 
-def carry_out(root: Path, decision: Decision) -> Done:
+def carry_out(root: Path, decision: Decision) -> AppliedChange:
     """Do by hand what a plan says; gives what the journal says of it."""
     (operation,) = plan_of(root, decision).operations
     (root / operation.target).parent.mkdir(parents=True, exist_ok=True)
     (root / operation.source).rename(root / operation.target)
-    return Done(operation, Path("/scan 1/journal-x.jsonl"))
+    return AppliedChange(operation, Path("/scan 1/journal-x.jsonl"))
 
 
 def targets(plan: Plan) -> dict[str, str]:
@@ -83,13 +84,13 @@ def test_deleted_files_go_to_the_trash_and_relabelled_ones_to_the_folder_of_thei
 
 def test_only_delete_and_relabel_move_anything(root: Path) -> None:
     others = [Decision("train/cat/1.png", action) for action in (Action.KEEP, Action.UNSURE, Action.UNDO)]
-    assert plan_of(root, *others) == Plan((), (), ())
+    assert plan_of(root, *others) == Plan(())
 
 
-def test_what_an_earlier_apply_did_is_left_out(root: Path) -> None:
+def test_a_decision_that_was_carried_out_before_is_not_planned_again(root: Path) -> None:
     decision = as_decided(root, delete("train/cat/1.png"))
     done = carry_out(root, decision)
-    assert plan_of(root, decision, earlier=(done,)) == Plan((), (), ())
+    assert plan_of(root, decision, earlier=(done,)) == Plan(())
 
 
 def test_a_file_that_came_back_is_left_alone_until_it_is_decided_about_again(root: Path) -> None:
@@ -104,7 +105,7 @@ def test_a_file_that_came_back_is_left_alone_until_it_is_decided_about_again(roo
     keep = Decision("train/cat/1.png", Action.KEEP, decided_at=TIME)
     assert list(targets(plan_of(root, later, earlier=(done,)))) == ["train/cat/1.png"]
     assert targets(plan_of(root, other, earlier=(done,))) == {"train/cat/1.png": "train/dog/1_1.png"}
-    assert plan_of(root, keep, earlier=(done,)) == Plan((), (), ())
+    assert plan_of(root, keep, earlier=(done,)) == Plan(())
 
 
 @pytest.mark.parametrize(
@@ -116,9 +117,7 @@ def test_a_file_that_came_back_is_left_alone_until_it_is_decided_about_again(roo
         relabel("train/cat/1.png", "dog", decided_at="2026-02-01T12:00:00Z"),
     ],
 )
-def test_a_decision_about_a_file_that_was_moved_is_a_conflict_that_says_how_to_go_back(
-    later: Decision, root: Path
-) -> None:
+def test_a_conflict_about_a_moved_file_names_the_undo_command(later: Decision, root: Path) -> None:
     done = carry_out(root, relabel("train/cat/1.png", "dog"))
     plan = plan_of(root, later, earlier=(done,))
     assert plan.operations == ()
@@ -135,20 +134,22 @@ def test_a_name_that_an_earlier_apply_made_free_is_not_given_to_another_file(roo
     assert targets(plan) == {"train/dog/1.png": "train/cat/1_1.png"}
 
 
-def test_what_could_not_be_read_when_it_was_decided_and_now_can_is_left_alone(root: Path) -> None:
+def test_a_file_that_became_readable_since_the_decision_is_left_alone(root: Path) -> None:
     unseen = delete("train/cat/1.png")
     by_hand = delete("train/cat/2.png", decided_at="")
-    plan = make_plan([unseen, by_hand], FolderLabels.of(root, None), TRASH_FOLDER)
+    plan = MovePlanner([unseen, by_hand], FolderLabels(root, None), TRASH_FOLDER).plan()
     assert list(targets(plan)) == ["train/cat/2.png"]
     assert "could not be read when it was decided" in plan.conflicts[0].reason
 
 
-def test_what_can_still_not_be_read_is_moved_as_decided(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_unreadable_now_and_was_when_decided_is_moved(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(_: Path) -> str:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("cleaner.apply.plan.sha256_of", refuse)
-    plan = make_plan([delete("train/cat/1.png")], FolderLabels.of(root, None), TRASH_FOLDER)
+    monkeypatch.setattr(plan_module, "sha256_of", refuse)
+    plan = MovePlanner([delete("train/cat/1.png")], FolderLabels(root, None), TRASH_FOLDER).plan()
     assert list(targets(plan)) == ["train/cat/1.png"]
 
 
@@ -223,25 +224,25 @@ def test_a_file_that_cannot_be_read_is_left_alone(root: Path, monkeypatch: pytes
     def refuse(_: Path) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("cleaner.apply.plan.sha256_of", refuse)
+    monkeypatch.setattr(plan_module, "sha256_of", refuse)
     plan = plan_of(root, delete("train/cat/1.png", sha256="0" * 64))
     assert plan.conflicts[0].reason == "it cannot be read: Permission denied"
 
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", ["pipe.png", "zero.png"])
-def test_what_becomes_a_pipe_or_a_device_meanwhile_is_left_alone(
+def test_a_file_that_becomes_a_pipe_or_a_device_during_the_check_is_left_alone(
     name: str, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_harmful_image(name, root)
-    monkeypatch.setattr("cleaner.apply.plan.os.path.isfile", lambda path: True)
+    monkeypatch.setattr(os.path, "isfile", lambda path: True)
     plan = plan_of(root, delete(name, sha256="0" * 64))
     assert "no regular file" in plan.conflicts[0].reason
 
 
 def test_a_file_that_is_too_large_to_be_looked_at_is_moved_as_decided(root: Path) -> None:
     os.truncate(root / "0.png", MAX_BYTES + 1)
-    assert list(targets(make_plan([delete("0.png")], FolderLabels.of(root, None), TRASH_FOLDER))) == ["0.png"]
+    assert list(targets(MovePlanner([delete("0.png")], FolderLabels(root, None), TRASH_FOLDER).plan())) == ["0.png"]
     plan = plan_of(root, delete("0.png", sha256="0" * 64))
     assert "it cannot be read: it has" in plan.conflicts[0].reason
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from cleaner.apply.execute import apply, undo
+from cleaner.apply import apply
+from cleaner.apply.execute import undo
 from cleaner.apply.trash import empty
 from cleaner.cli import main
 from cleaner.core import journal as journals
@@ -251,7 +252,7 @@ def test_without_settings_apply_works_and_says_that_undo_asks(
     place.decide(delete("cat/1.png"))
     report = place.apply()
     assert (len(report.done), report.warnings) == (1, ())
-    assert "undo of it asks first" in report.notes[0]
+    assert "undo asks before it trusts the journal" in report.notes[0]
     with pytest.raises(CleanerError, match=UNKNOWN):
         undo(report.journal)
     assert undo(report.journal, trust=True).conflicts == ()

@@ -10,7 +10,7 @@ import pytest
 
 from cleaner.apply.execute import plan, undo
 from cleaner.apply.trash import empty, trash
-from cleaner.core import journal
+from cleaner.core import journal, journal_lines
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH
 from cleaner.core.journal import State
@@ -39,15 +39,15 @@ def in_trash(place: Place) -> list[str]:
 def test_the_trash_is_listed_with_its_bytes_and_nothing_changes(place: Place, done: Path) -> None:
     before = tree(place.root.parent)
     found = trash(done)
-    assert [each.source for each in found.files] == ["cat/1.png", "dog/4.png"]
-    assert found.size == sum(len(place.before[each.source][0]) for each in found.files)
+    assert [each.target for each in found.files] == ["cat/1.png", "dog/4.png"]
+    assert found.size == sum(len(place.before[each.target][0]) for each in found.files)
     assert found.left == ()
     assert tree(place.root.parent) == before
 
 
 def test_what_was_deleted_is_removed_for_good_and_undo_says_so_and_restores_the_rest(place: Place, done: Path) -> None:
     emptied = empty(done)
-    assert ([each.source for each in emptied.files], emptied.left) == (["cat/1.png", "dog/4.png"], ())
+    assert ([each.target for each in emptied.files], emptied.left) == (["cat/1.png", "dog/4.png"], ())
     assert not (place.root / TRASH).exists()
     assert (trash(done).files, empty(done).files) == ((), ())
     for moved in (1, 0):
@@ -64,7 +64,7 @@ def test_other_files_in_the_trash_stay_and_are_listed(place: Place, done: Path) 
     make(other / "cat" / "of somebody else.png")
     (other / "dog" / "4.png").write_bytes(b"changed")
     emptied = empty(done)
-    assert [each.source for each in emptied.files] == ["cat/1.png"]
+    assert [each.target for each in emptied.files] == ["cat/1.png"]
     assert [conflict.path for conflict in emptied.left] == [f"{TRASH}/{done.stem}/dog/4.png"]
     assert in_trash(place) == ["cat/of somebody else.png", "dog/4.png"]
 
@@ -125,13 +125,13 @@ def test_a_journal_that_cannot_be_written_removes_nothing(
     def full(*_: Any) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(journal, "write_whole", full)
+    monkeypatch.setattr(journal_lines, "write_whole", full)
     with pytest.raises(CleanerError, match="nothing was removed"):
         empty(done)
     assert len(in_trash(place)) == 2
 
 
-def test_what_cannot_be_removed_is_left_and_undo_puts_it_back(
+def test_a_trashed_file_that_cannot_be_removed_stays_and_undo_puts_it_back(
     place: Place, done: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -12,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from cleaner.apply import run
-from cleaner.apply.execute import Report, apply, undo
-from cleaner.apply.tables.table import LabelTable
+from cleaner.apply import apply, locks
+from cleaner.apply.execute import Report, undo
+from cleaner.apply.table.table_file import TableFile
 from cleaner.core.errors import CleanerError
 from cleaner.core.journal import Journal
 from cleaner.core.manifest import Manifest
@@ -87,14 +88,14 @@ def test_two_scan_folders_change_one_table_one_after_the_other(
     place.decide(relabel("cat/1.png", "dog"))
     manifest = other_manifest(place, relabel("cat/2.png", "dog"))
     second = Second(lambda: apply(manifest, place.root, labels=table), monkeypatch)
-    unchanged = LabelTable.is_as_it_was
+    unchanged = TableFile.is_as_it_was
 
-    def between(found: LabelTable) -> bool:
+    def between(found: TableFile) -> bool:
         result = unchanged(found)
         second.begin()
         return result
 
-    monkeypatch.setattr(LabelTable, "is_as_it_was", between)
+    monkeypatch.setattr(TableFile, "is_as_it_was", between)
     first = apply(place.manifest, place.root, labels=table)
     later = second.end()
     assert (len(first.done), len(later.done), first.conflicts, later.conflicts) == (1, 1, (), ())
@@ -129,7 +130,7 @@ def test_two_scan_folders_move_the_files_of_one_dataset_one_after_the_other(
 
 
 def test_the_lock_leaves_nothing_and_needs_no_right_to_write(place: Place, table: Path, tmp_path: Path) -> None:
-    with run.locked(place.manifest, place.root):
+    with locks.locked(place.manifest, place.root):
         handle = os.open(place.root, os.O_RDONLY)
         try:
             with pytest.raises(BlockingIOError):
@@ -142,7 +143,7 @@ def test_the_lock_leaves_nothing_and_needs_no_right_to_write(place: Place, table
     place.decide(relabel("cat/1.png", "dog"))
     assert apply(place.manifest, place.root, labels=link).changed == table
     shutil.rmtree(place.root)
-    with run.locked(place.manifest, place.root):
+    with locks.locked(place.manifest, place.root):
         pass  # what is gone cannot change
 
 
@@ -160,6 +161,13 @@ def test_where_folders_cannot_be_locked_a_hidden_file_is(
     place.decide(relabel("cat/1.png", "dog"))
     assert len(apply(place.manifest, place.root, labels=table).done) == 1
     assert set(os.listdir(place.root)) - {".cleaner.lock"} == {"cat", "dog", "fox", "labels.csv"}
-    monkeypatch.setattr(run, "_hidden_lock", lambda folder: (_ for _ in ()).throw(CleanerError("cannot be locked")))
-    with pytest.raises(CleanerError, match="cannot be locked"):
+    acquire = locks.FileLock.acquire
+
+    def refuse(lock: locks.FileLock) -> object:
+        if Path(lock.lock_file).parent == place.root:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return acquire(lock)
+
+    monkeypatch.setattr(locks.FileLock, "acquire", refuse)
+    with pytest.raises(CleanerError, match="cannot be locked; make it writable"):
         apply(place.manifest, place.root, labels=table)

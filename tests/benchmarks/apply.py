@@ -18,7 +18,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cleaner.apply.execute import apply, undo
+from cleaner.apply import apply
+from cleaner.apply.execute import undo
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision

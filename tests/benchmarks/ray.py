@@ -22,13 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from cleaner.core.records import ScoredBatch
 from cleaner.core.tally import Tally
 from cleaner.scoring import ray_cluster
 from cleaner.scoring.data.reader import PathBatch
 from cleaner.scoring.engine import DatasetInfo, ScanJob
-from cleaner.scoring.model.scorer import Pending
+from cleaner.scoring.model.scorer import Started
 from cleaner.scoring.progress import SplitProgress
 from cleaner.scoring.ray_cluster import RayEngine, ShardResult, ShardScorer
 from tests.benchmarks import datasets
@@ -59,14 +60,15 @@ class SyntheticScorer(MadeUpScorer):
     def __init__(self) -> None:
         super().__init__(None)
 
-    def _start(self, _errs: bool, batch: PathBatch) -> Pending:
+    def _start(self, _errs: bool, batch: PathBatch) -> Started:
         random = np.random.default_rng(batch.data[0])
         n = len(batch.paths)
         labels = random.integers(0, CLASSES, n)
         similar = (labels + random.integers(1, ALIKE + 1, n)) % CLASSES
         predicted = np.where(random.random(n) < 0.9, labels, similar)
         losses = random.exponential(size=n)
-        return lambda: ScoredBatch(batch.paths, labels, losses, predicted, np.full(n, 0.5))
+        record = ScoredBatch(batch.paths, labels, losses, predicted, np.full(n, 0.5))
+        return Started([torch.empty(0)], lambda _arrays: record)
 
 
 def synthetic_job(n: int) -> ScanJob:

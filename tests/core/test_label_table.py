@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleaner.apply.tables.table import read_table
+from cleaner.apply.table.table_file import read_table
 from cleaner.core.errors import CleanerError
 from cleaner.core.label_table import choose_columns, label_rows
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cleaner.apply.execute import apply, undo
+from cleaner.apply import apply
+from cleaner.apply.execute import undo
 from cleaner.cli import main
 from cleaner.core.errors import CleanerError
 from cleaner.core.manifest import Manifest

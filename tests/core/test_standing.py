@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cleaner.apply.execute import apply, undo
+from cleaner.apply import apply
+from cleaner.apply.execute import undo
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Sample
 from cleaner.core.standing import Standing

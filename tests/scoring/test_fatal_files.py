@@ -18,9 +18,10 @@ import torch
 
 import cleaner
 from cleaner.core.errors import CleanerError
+from cleaner.core.reading_notes import ReadingNotes
 from cleaner.scoring import fatal_files
 from cleaner.scoring.data.reader import Dataset, PathBatch
-from cleaner.scoring.fatal_files import FatalFiles, LostReaderError, ReadingNotes
+from cleaner.scoring.fatal_files import FatalFiles, LostReaderError
 from cleaner.scoring.model import backends
 from cleaner.scoring.progress import Checkpoint, SplitProgress
 from tests.support import fatal_scan
@@ -303,7 +304,7 @@ def test_the_process_that_reads_alone_notes_how_often(texts: Texts, tmp_path: Pa
     notes = ReadingNotes(tmp_path / "checkpoint")
     child = os.fork()
     if not child:
-        fatal_files._read_each(texts, "all", [(key, 1) for key in list(texts.keys())], notes)
+        fatal_files._read_each(texts, [(key, 1) for key in list(texts.keys())], notes)
         os._exit(0)
     os.waitpid(child, 0)
     assert [(Path(note.keys[0][0]).name, note.alone) for note in notes.read()] == [("2.txt", 2)]
@@ -312,7 +313,7 @@ def test_the_process_that_reads_alone_notes_how_often(texts: Texts, tmp_path: Pa
 def test_a_reader_that_a_scheduler_stops_is_not_the_fault_of_a_file(texts: Texts, tmp_path: Path) -> None:
     (texts.root / "2.txt").write_text(f"signal {int(signal.SIGTERM)}")
     files = noted(texts, tmp_path / "checkpoint")
-    with pytest.raises(CleanerError, match=r"stopped \(signal 15\); the same command goes on"):
+    with pytest.raises(CleanerError, match=r"stopped \(signal 15\)\. Run the same command again"):
         files.find()
     assert texts.fatal == {}
     (texts.root / "2.txt").write_text("fine")

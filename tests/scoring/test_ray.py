@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 from fastai.learner import Callback
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cleaner
@@ -39,6 +39,7 @@ def numbers(n: int) -> ScanJob:
     return made_up_job(dataset, MadeUpScorer((keys * 37 % 11).astype(float)))
 
 
+@settings(deadline=None)
 @given(st.permutations(range(40)), st.integers(1, 9), st.integers(1, 6), st.integers(1, 4), st.randoms())
 def test_the_results_of_shards_merge_to_those_of_one_pass(
     keys: list[int], size: int, k: int, workers: int, random: Any
@@ -193,7 +194,7 @@ def test_a_stopped_scan_of_a_cluster_is_resumed(
 @pytest.mark.usefixtures("cluster")
 def test_what_forbids_to_go_on_is_said_without_a_traceback(learn: Any, tmp_path: Path) -> None:
     learn.model = make_model(n_classes=5)
-    with pytest.raises(CleanerError, match="the model's output has shape"):
+    with pytest.raises(CleanerError, match="the model's output has the shape"):
         cleaner.scan(learn, tmp_path / "spread", progress=False, engine="ray")
 
     class Fail(Callback):  # type: ignore[misc]
@@ -208,9 +209,9 @@ def test_what_forbids_to_go_on_is_said_without_a_traceback(learn: Any, tmp_path:
 
 @pytest.mark.usefixtures("cluster")
 def test_more_workers_than_there_are_cores_are_refused_and_not_waited_for(learn: Any, tmp_path: Path) -> None:
-    with pytest.raises(CleanerError, match=r"3 workers .* the cluster has 2 cores"):
+    with pytest.raises(CleanerError, match=r"the cluster has 2 cores .* 3 workers"):
         cleaner.scan(learn, tmp_path / "spread", progress=False, engine=cleaner.Cluster(num_workers=3))
-    with pytest.raises(CleanerError, match=r"1 GPUs each .* 0 GPUs"):
+    with pytest.raises(CleanerError, match=r"0 GPUs .* 1 GPUs each"):
         cleaner.scan(learn, tmp_path / "spread", progress=False, engine=cleaner.Cluster(gpus_per_worker=1))
 
 
@@ -253,7 +254,7 @@ def test_a_cluster_that_makes_no_sense_is_refused(options: dict[str, Any], messa
 
 
 def test_an_engine_that_is_none_is_refused(learn: Any, tmp_path: Path) -> None:
-    with pytest.raises(CleanerError, match=r"engine is 'spark'; 'local', 'ray' and a cleaner.Cluster are accepted"):
+    with pytest.raises(CleanerError, match=r"engine is 'spark'; pass 'local', 'ray' or a cleaner.Cluster"):
         cleaner.scan(learn, tmp_path / "scan", engine="spark")
 
 

@@ -148,7 +148,7 @@ def test_an_unreadable_file_of_unknown_label_can_be_reviewed(data: Path, tmp_pat
     scan = scan_model(table, tmp_path / "scan", paths=files, vocab=VOCAB)
     assert [(u.path, u.label) for u in cleaner.load(tmp_path / "scan").unreadable] == [("cat_1.png", "")]
     session = Session(scan)
-    session.open_label(UNREADABLE)
+    session.filter(label=UNREADABLE, predicted="")
     session.act(Action.DELETE)
     report = cleaner.apply(scan.manifest_path, data=flat)
     assert [each.source for each in report.done] == ["cat_1.png"]
@@ -256,7 +256,7 @@ def test_random_transforms_are_warned_of(
             r"bear_0.png', sample 0 of 'all', is 3, but the vocabulary has 3 .* 0 to 2$",
         ),
         (lambda x, y: (x, -1), "is -1, but the vocabulary"),
-        (lambda x, y: (x, torch.tensor([1, 0, 0])), r"of shape \(3,\).*target\.argmax\(\)"),
+        (lambda x, y: (x, torch.tensor([1, 0, 0])), r"of shape \(3,\).*target_transform=lambda t: t\.argmax\(\)"),
         (lambda x, y: ("bear_0.png", y), r"is a builtins\.str, not a tensor.*ToTensor"),
         (lambda x, y: (transforms.ToPILImage()(x), y), r"is a PIL\.Image\.Image, not a tensor.*ToTensor"),
         (lambda x, y: (x[:, :8], y), r"the shapes \(3, 16, 16\), \(3, 8, 16\).*batch size of 1"),

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cleaner.apply.execute import Report, apply
+from cleaner.apply import apply
+from cleaner.apply.execute import Report
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision

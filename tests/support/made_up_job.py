@@ -14,7 +14,7 @@ import torch
 from cleaner.core.records import ScoredBatch, Unreadable
 from cleaner.scoring.data.reader import Dataset, LoadedSample, PathBatch
 from cleaner.scoring.engine import DatasetInfo, ScanJob
-from cleaner.scoring.model.scorer import Pending, Scorer
+from cleaner.scoring.model.scorer import Scorer, Started
 
 VOCAB = ("a", "b", "c")
 
@@ -76,14 +76,15 @@ class MadeUpScorer(Scorer):
         return {}
 
     @contextmanager
-    def session(self, dataset: Dataset, fast: bool) -> Iterator[Callable[[PathBatch], Pending]]:
+    def session(self, dataset: Dataset, fast: bool) -> Iterator[Callable[[PathBatch], Started]]:
         yield partial(self._start, fast and self._errors is not None)
 
-    def _start(self, errs: bool, batch: PathBatch) -> Pending:
+    def _start(self, errs: bool, batch: PathBatch) -> Started:
         keys, labels = batch.data.T
         losses = np.asarray(self._losses[keys] + (self._errors[keys] if errs else 0), np.float64)
         self.scored += len(keys)
-        return lambda: ScoredBatch(batch.paths, labels, losses, labels, losses * 0, batch.unreadable)
+        record = ScoredBatch(batch.paths, labels, losses, labels, losses * 0, batch.unreadable)
+        return Started([torch.empty(0)], lambda _arrays: record)
 
 
 def made_up_job(dataset: MadeUpDataset, scorer: MadeUpScorer) -> ScanJob:

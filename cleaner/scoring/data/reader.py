@@ -21,9 +21,10 @@ from PIL import Image
 
 from cleaner.core.errors import CleanerError, FieldError
 from cleaner.core.files import RefusedFile, relative_path
+from cleaner.core.reading_notes import ReadingNotes
 from cleaner.core.records import Unreadable
 from cleaner.core.safe_images import check_image, within_bounds
-from cleaner.scoring.fatal_files import LostReaderError, ReadingNotes
+from cleaner.scoring.fatal_files import LostReaderError
 
 __all__ = [
     "SPREAD",

@@ -25,7 +25,7 @@ from cleaner.core.terminal import abbreviate
 from cleaner.scoring.data.checks import common_root
 from cleaner.scoring.data.reader import SPREAD, Dataset, guarded
 
-__all__ = ["Paths", "TorchDataset", "check_dataset", "common_vocab", "transform_text", "warn_of_random_steps"]
+__all__ = ["Paths", "TorchDataset", "check_dataset", "common_vocab"]
 
 Paths = Sequence[Any] | Callable[[int], Any]
 """The files of samples, by index."""
@@ -37,6 +37,11 @@ _TARGETS = ("targets", "labels", "_labels")
 _RANDOM = ("Rand", "AutoAugment", "TrivialAugment", "AugMix", "ColorJitter", "ScaleJitter", "Elastic", "GaussianNoise")
 # Files whose paths are checked at once.
 _BLOCK = 10_000
+_TRASH_ADVICE = (
+    "ImageFolder takes the folder of deleted files for a class, which changes the index of every other class. Use a "
+    "subclass that leaves out hidden folders: def find_classes(self, folder): names = [n for n in "
+    "super().find_classes(folder)[0] if not n.startswith('.')]; return names, {n: i for i, n in enumerate(names)}"
+)
 
 _log = logging.getLogger("cleaner")
 
@@ -46,12 +51,11 @@ class TorchDataset(Dataset):
 
     Args:
         dataset: returns `(image, label)` for an index; see `check_dataset`.
-        split, vocab, batch_size: as in `Dataset`.
-        paths: file of each sample; None for the files that the dataset lists.
-        below: folder of relative paths.
+        paths: file of each sample, relative to `below`; None for the files that the dataset lists.
 
     Attributes:
         folders: folders of the files.
+        transform: the dataset's transform as text, the same in each process.
     """
 
     collate_advice = "Let the dataset's transform return images of one size and number of channels"
@@ -65,7 +69,8 @@ class TorchDataset(Dataset):
         self.folders = set[str]()
         self._dataset, self._paths, self._below = dataset, paths, below
         # A property may build the list anew each time.
-        self._listing = _listing(_innermost(dataset)) if paths is None else None
+        self._listing = _listing(dataset) if paths is None else None
+        self.transform = _transform_text(dataset, split)
         self._check_files()
 
     def listing(self) -> Callable[[], Iterator[int]]:
@@ -73,7 +78,7 @@ class TorchDataset(Dataset):
 
     def file(self, key: int) -> str:
         if self._paths is None:
-            entry = _entry(self._listing, _innermost_index(self._dataset, key))
+            entry = _entry(self._listing, _innermost(self._dataset, key)[1])
             path = entry[0] if isinstance(entry, (tuple, list)) else entry
         else:
             path = _entry(self._paths, key)
@@ -105,18 +110,6 @@ class TorchDataset(Dataset):
         image, target = item
         if fault := _target_fault(target, len(self.vocab)):
             raise CleanerError(f"the label of {self.file(key)!r}, sample {key} of {self.split!r}, is {fault}")
-        return self._tensor(image, key), int(target)
-
-    def collate(self, samples: list[Any]) -> Any:
-        return default_collate(samples)
-
-    def own_root(self) -> Path:
-        """Return the dataset's `root` if all files are below it, else their common folder."""
-        root = getattr(_innermost(self._dataset), "root", None)
-        own = os.path.abspath(os.fspath(root)) if isinstance(root, (str, os.PathLike)) else None
-        return common_root(own, self.folders)
-
-    def _tensor(self, image: Any, key: int) -> Tensor:
         if isinstance(image, np.ndarray):
             image = torch.from_numpy(np.ascontiguousarray(image))
         if not isinstance(image, Tensor) or image.dim() == 0:
@@ -125,7 +118,16 @@ class TorchDataset(Dataset):
                 "not a tensor for the model; give the dataset a transform that ends in ToTensor() and, if the model "
                 "was trained with it, Normalize(...)"
             )
-        return image.detach().as_subclass(Tensor)
+        return image.detach().as_subclass(Tensor), int(target)
+
+    def collate(self, samples: list[Any]) -> Any:
+        return default_collate(samples)
+
+    def own_root(self) -> Path:
+        """Return the dataset's `root` if all files are below it, else their common folder."""
+        root = getattr(_innermost(self._dataset)[0], "root", None)
+        own = os.path.abspath(os.fspath(root)) if isinstance(root, (str, os.PathLike)) else None
+        return common_root(own, self.folders)
 
     def _check_files(self) -> None:
         """Check all paths, and that some of the files exist; sets `folders`."""
@@ -139,7 +141,7 @@ class TorchDataset(Dataset):
             files = [self.file(key) for key in range(start, min(start + _BLOCK, self.count))]
             for key, file in enumerate(files, start):
                 if f"{os.sep}{TRASH}{os.sep}" in file:
-                    raise CleanerError(_trash_advice(f"sample {key} of {self.split!r} is {file!r}"))
+                    raise CleanerError(f"sample {key} of {self.split!r} is {file!r}: {_TRASH_ADVICE}")
             self.folders.update(map(os.path.dirname, files))
             if (at := finder.update(files)) is None:
                 continue
@@ -155,29 +157,24 @@ def check_dataset(dataset: Any, paths: Any) -> None:
     """Check, without reading an image, that a dataset is map-style and that its files or `paths` are known."""
     kind = type(dataset).__name__
     if isinstance(dataset, IterableDataset) or not _is_sequence(dataset):
-        raise CleanerError(
-            f"expected a map-style dataset with __getitem__ and __len__, got {kind}; of a DataLoader pass its dataset, "
-            "loader.dataset"
-        )
-    if type(_innermost(dataset)).__module__.startswith("timm."):
+        raise CleanerError(f"expected a map-style dataset with __len__, got {kind}; pass loader.dataset of a loader")
+    if len(dataset) == 0:
+        raise CleanerError(f"the dataset, of type {kind}, is empty; pass one with samples")
+    if type(_innermost(dataset)[0]).__module__.startswith("timm."):
         raise CleanerError(
             f"timm's {kind} replaces an unreadable image by another one: its loss would belong to the wrong file. Use "
             "torchvision.datasets.ImageFolder with the transform of timm.data.create_transform"
         )
-    if len(dataset) == 0:
-        raise CleanerError(f"the dataset, of type {kind}, is empty; pass one with samples")
     if TRASH in (_classes(dataset) or []):
-        raise CleanerError(_trash_advice(f"{TRASH!r} is among the classes of the dataset"))
+        raise CleanerError(f"{TRASH!r} is among the classes of the dataset: {_TRASH_ADVICE}")
+    advice = f"one path for each of the {len(dataset)} samples, in their order, or a function of a sample's index"
     is_list = _is_sequence(paths) and not isinstance(paths, (str, bytes))
     if paths is not None and not callable(paths) and not (is_list and len(paths) == len(dataset)):
+        got = f"{len(paths)} paths" if is_list else f"a {type(paths).__name__}"
+        raise CleanerError(f"paths is {got}; pass {advice}")
+    if paths is None and _listing(dataset) is None:
         raise CleanerError(
-            f"paths is {f'{len(paths)} paths' if is_list else f'a {type(paths).__name__}'}; pass one path for each of "
-            f"the {len(dataset)} samples, in their order, or a function of a sample's index"
-        )
-    if paths is None and _listing(_innermost(dataset)) is None:
-        raise CleanerError(
-            f"the dataset, of type {kind}, lists no files in samples, imgs or filepaths; pass paths=..., one path per "
-            "sample, or a function of a sample's index"
+            f"the dataset, of type {kind}, lists no files in samples, imgs or filepaths; pass paths=..., {advice}"
         )
 
 
@@ -188,34 +185,16 @@ def common_vocab(datasets: Mapping[str, Any], vocab: Any) -> tuple[str, ...]:
         for dataset in datasets.values():
             _check_order(dataset, labels)
         return labels
-    owner = "the dataset without vocab=[...]"
-    listed = {split: check_vocab(_classes(dataset), owner) for split, dataset in datasets.items()}
+    listed = {s: check_vocab(_classes(dataset), "the dataset without vocab=[...]") for s, dataset in datasets.items()}
     if len(set(listed.values())) > 1:
         texts = "; ".join(f"{split!r} has {abbreviate(map(repr, labels), 20)}" for split, labels in listed.items())
         raise CleanerError(f"the splits have different labels: {texts}. Give every class a folder in every split")
     return next(iter(listed.values()))
 
 
-def transform_text(dataset: Any) -> str:
-    """Return a dataset's transform as text, the same in each process."""
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(repr(_transform(dataset)).split()))
-
-
-def warn_of_random_steps(dataset: Any, split: str) -> None:
-    """Warn if a dataset's transform returns another image each time, as far as the names of its steps show."""
-    names = [name for step in _steps(_transform(dataset)) if (name := type(step).__name__).startswith(_RANDOM)]
-    if names:
-        _log.warning(
-            "the transform of %r has random steps (%s), so that losses differ from scan to scan; give the dataset the "
-            "transform of validation",
-            split,
-            ", ".join(names),
-        )
-
-
 def _check_order(dataset: Any, vocab: tuple[str, ...]) -> None:
     """Check that a label has the same index in a vocabulary as in the dataset; either may have labels of its own."""
-    classes, converts = _classes(dataset), getattr(_innermost(dataset), "target_transform", None)
+    classes, converts = _classes(dataset), getattr(_innermost(dataset)[0], "target_transform", None)
     if classes is None or converts or not _returns_listed_targets(dataset):
         return
     indices = {label: index for index, label in enumerate(vocab)}
@@ -229,7 +208,7 @@ def _check_order(dataset: Any, vocab: tuple[str, ...]) -> None:
 
 def _classes(dataset: Any) -> list[Any] | None:
     """Return the class names that a dataset lists, in the order of their indices; None if it lists none."""
-    inner = _innermost(dataset)
+    inner, _ = _innermost(dataset)
     classes = getattr(inner, "classes", None)
     indices = getattr(inner, "class_to_idx", None)
     if classes is None and isinstance(indices, Mapping) and sorted(indices.values()) == list(range(len(indices))):
@@ -238,62 +217,57 @@ def _classes(dataset: Any) -> list[Any] | None:
     return list(classes) if isinstance(classes, Iterable) else None
 
 
-def _transform(dataset: Any) -> Any:
-    inner = _innermost(dataset)
+def _transform_text(dataset: Any, split: str) -> str:
+    """Return a dataset's transform as text, the same in each process; warn of random steps, as far as names show."""
+    inner, _ = _innermost(dataset)
     # torchvision's datasets have both, and apply the first, which people may have replaced.
-    transform = getattr(inner, "transform", None)
-    return transform if transform is not None else getattr(inner, "transforms", None)
+    transform = getattr(inner, "transform", None) or getattr(inner, "transforms", None)
+    names = (type(step).__name__ for step in _steps(transform))
+    if random := ", ".join(name for name in names if name.startswith(_RANDOM)):
+        _log.warning(
+            "the transform of %r has random steps (%s), which change losses; use that of validation", split, random
+        )
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(repr(transform).split()))
 
 
 def _steps(transform: Any) -> Iterator[Any]:
     """Yield a transform and all its parts."""
-    if transform is None:
-        return
     yield transform
-    inner = getattr(transform, "transforms", None) or getattr(transform, "transform", None)
-    if inner is None and isinstance(transform, nn.Module):
+    inner = getattr(transform, "transforms", None) or getattr(transform, "transform", None) or []
+    if not inner and isinstance(transform, nn.Module):
         inner = list(transform.children())
     for step in inner if isinstance(inner, (list, tuple, nn.ModuleList)) else [inner]:
         yield from _steps(step)
 
 
-def _innermost(dataset: Any) -> Any:
-    """Return the dataset inside of `Subset`s."""
-    while isinstance(dataset, Subset):
-        dataset = dataset.dataset
-    return dataset
-
-
-def _innermost_index(dataset: Any, index: int) -> int:
-    """Return a sample's index in the dataset inside of `Subset`s."""
+def _innermost(dataset: Any, index: int = 0) -> tuple[Any, int]:
+    """Return the dataset inside of `Subset`s, and a sample's index in it."""
     while isinstance(dataset, Subset):
         dataset, index = dataset.dataset, int(dataset.indices[index])
-    return index
+    return dataset, index
 
 
-def _listing(inner: Any) -> Any:
+def _listing(dataset: Any) -> Any:
     """Return a dataset's list of files, each perhaps with its target; None if it has none."""
+    inner, _ = _innermost(dataset)
     for name in _LISTINGS:
-        listing = getattr(inner, name, None)
-        if _is_sequence(listing) and len(listing):
-            first = _entry(listing, 0)
-            if isinstance(first[0] if isinstance(first, (tuple, list)) else first, (str, os.PathLike)):
-                return listing
+        entries = getattr(inner, name, None)
+        first = _entry(entries, 0) if _is_sequence(entries) and len(entries) else None
+        if isinstance(first[0] if isinstance(first, (tuple, list)) else first, (str, os.PathLike)):
+            return entries
     return None
 
 
 def _listed_target(dataset: Any, key: int) -> Any:
     """Return the target that a dataset lists for a sample; None if it lists none."""
-    inner, index = _innermost(dataset), _innermost_index(dataset, key)
-    listing = _listing(inner)
+    inner, index = _innermost(dataset, key)
+    listing = _listing(dataset)
     entry = None if listing is None else _entry(listing, index)
     if isinstance(entry, (tuple, list)) and len(entry) == 2:
         target = entry[1]
     else:
         lists = (getattr(inner, name, None) for name in _TARGETS)
-        target = next(
-            (_entry(targets, index) for targets in lists if _is_sequence(targets) and len(targets) > index), None
-        )
+        target = next((_entry(x, index) for x in lists if _is_sequence(x) and len(x) > index), None)
     convert = getattr(inner, "target_transform", None)
     return target if target is None or convert is None else convert(target)
 
@@ -315,8 +289,7 @@ def _target_fault(target: Any, n_classes: int) -> str:
     expected = "expected the index of its class, a whole number"
     if isinstance(target, (Tensor, np.ndarray, np.generic)):
         if target.ndim:
-            advice = "If it is one-hot, give the dataset the target_transform lambda target: target.argmax()"
-            return f"of shape {tuple(target.shape)}; {expected}. {advice}"
+            return f"of shape {tuple(target.shape)}; {expected}. One-hot needs target_transform=lambda t: t.argmax()"
         target = target.item()
     if isinstance(target, bool) or not isinstance(target, int):
         return f"{target!r}, of type {type(target).__name__}; {expected}"
@@ -328,12 +301,3 @@ def _target_fault(target: Any, n_classes: int) -> str:
 def _entry(sequence: Any, index: int) -> Any:
     """Return the entry at a position, also of a pandas Series with another index, or the value of a function there."""
     return sequence(index) if callable(sequence) else getattr(sequence, "iloc", sequence)[index]
-
-
-def _trash_advice(what: str) -> str:
-    return (
-        f"{what}: ImageFolder takes the folder of deleted files for a class, which changes the index of every other "
-        "class. Use a subclass that leaves out hidden folders: def find_classes(self, folder): names = "
-        "[n for n in super().find_classes(folder)[0] if not n.startswith('.')]; "
-        "return names, {n: i for i, n in enumerate(names)}"
-    )

@@ -14,29 +14,20 @@ from fastai.callback.core import CancelEpochException, CancelFitException, Cance
 from fastai.callback.progress import CSVLogger, ProgressCallback, ShowGraphCallback
 from fastai.callback.tracker import TrackerCallback
 from fastai.learner import Learner, Recorder
-from fastai.losses import BaseLoss
 from fastai.torch_core import to_detach, to_device
 from torch import Tensor, nn
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.tasks import OTHER
 from cleaner.scoring.data.checks import check_number
-from cleaner.scoring.data.fastai_data import FastaiData, FastaiDataset
+from cleaner.scoring.data.fastai_data import FastaiData
 from cleaner.scoring.data.reader import Dataset, Key, PathBatch, guarded
 from cleaner.scoring.engine import DatasetInfo, ScanJob
-from cleaner.scoring.model.backends import has_hooks, load_compilers
+from cleaner.scoring.model.backends import Model
 from cleaner.scoring.model.drawing import draw_sample
-from cleaner.scoring.model.scorer import (
-    Pending,
-    Scored,
-    Scorer,
-    kept_modes,
-    loss_name,
-    takes_reduction,
-    to_host,
-    weights_digest,
-)
-from cleaner.scoring.model.targets import BatchOutput, Targets, check_learner, targets_of
+from cleaner.scoring.model.losses import loss_name, unreduced, warn_if_reduced
+from cleaner.scoring.model.scorer import Scorer, Started, kept_modes, weights_digest
+from cleaner.scoring.model.targets import BatchOutput, Targets, targets_of
 
 __all__ = ["FastaiScorer", "fastai_job"]
 
@@ -52,46 +43,23 @@ _log = logging.getLogger(__name__)
 
 
 def fastai_job(learn: Any, open_data: Callable[[Learner, Targets], FastaiData], workers: int | None = None) -> ScanJob:
-    """Return the job that scans a learner's images.
-
-    Args:
-        learn: the learner.
-        open_data: returns the datasets for a learner and the meaning of its targets.
-        workers: number of processes that read images; None to choose.
-    """
+    """Return the job that scans a learner's images; `open_data` returns their datasets."""
     check_number("workers", workers, min_value=0)
-    targets = targets_of(check_learner(learn))
+    targets = targets_of(learn)
     data = open_data(learn, targets)
     if repeated := data.settings.get("repeated"):
         _log.warning(_REPEATED, ", ".join(f"{n} of {split!r}" for split, n in repeated.items()))
     # Where worker processes do not work, people say so by num_workers=0 in their loaders.
     if workers is None and learn.dls.valid.fake_l.num_workers == 0:
         workers = 0
-    return ScanJob(
-        info=DatasetInfo(
-            root=data.root,
-            vocab=targets.vocab,
-            splits=tuple(data.datasets),
-            address=data.address,
-            task=targets.task,
-            label_delim=targets.label_delim,
-            left_out=data.left_out,
-        ),
-        datasets=data.datasets,
-        scorer=FastaiScorer(learn, targets),
-        workers=workers,
-        settings={"source": "fastai", "transforms": "validation", **data.settings},
-        identity=data.identity,
-    )
+    splits, meaning = tuple(data.datasets), (targets.task, targets.label_delim)
+    info = DatasetInfo(data.root, targets.vocab, splits, data.address, *meaning, data.left_out)
+    settings = {"source": "fastai", "transforms": "validation", **data.settings}
+    return ScanJob(info, data.datasets, FastaiScorer(learn, targets), workers, settings, data.identity)
 
 
 class FastaiScorer(Scorer):
-    """A learner; its losses are those of `get_preds`.
-
-    Args:
-        learn: the learner.
-        targets: what its targets mean.
-    """
+    """A learner; its losses are those of `get_preds`."""
 
     def __init__(self, learn: Learner, targets: Targets) -> None:
         settings = {"loss": loss_name(learn.loss_func), "model": type(learn.model).__name__}
@@ -111,24 +79,27 @@ class FastaiScorer(Scorer):
         return {"learner": weights_digest(self._learn.model), "loss": self.settings["loss"]}
 
     @contextmanager
-    def session(self, dataset: Dataset, fast: bool) -> Iterator[Callable[[PathBatch], Pending]]:
+    def session(self, dataset: Dataset, fast: bool) -> Iterator[Callable[[PathBatch], Started]]:
         """Validate batch by batch, with the learner's own events; see `Scorer`."""
-        if not isinstance(dataset, FastaiDataset):
-            raise TypeError(f"a learner scores a FastaiDataset, not a {type(dataset).__name__}")
-        if fast:
-            load_compilers()  # while the workers read the first images
-        learn = self._learn
-        with _without_training(learn), learn.validation_context(), _unreduced_loss(learn), torch.no_grad():
-            if dataset.dl.device != self.device:
-                dataset.dl.to(self.device)
-            learn.dl, learn.n_iter = dataset.dl, -(-dataset.count // dataset.batch_size)
+        if fast:  # import what takes most of a second while the workers read the first images
+            from torch.ao.quantization import quantize_fx  # noqa: F401
+        learn, dl = self._learn, dataset.dl  # type: ignore[attr-defined]
+        with (
+            _without_training(learn),
+            learn.validation_context(),
+            unreduced(learn.loss_func) as learn.loss_func,
+            torch.no_grad(),
+        ):
+            if dl.device != self.device:
+                dl.to(self.device)
+            learn.dl, learn.n_iter = dl, -(-dataset.count // dataset.batch_size)
             with _refused_cancellation():
                 learn("before_validate")
-            learn.model = _BackendModel(learn.model, partial(self._backend, dataset, fast))
-            yield partial(self._start, dataset.dl, count())
+            learn.model = _BackendModel(learn.model, partial(self._select, dataset, fast))
+            yield partial(self._start, dl, count())
             with _refused_cancellation():
                 learn("after_validate")
-            dataset.dl.after_iter()
+            dl.after_iter()
 
     def draw(self, dataset: Dataset, key: Key) -> bytes:
         """Render a sample beside the model's prediction; see `Scorer`."""
@@ -142,90 +113,54 @@ class FastaiScorer(Scorer):
         with _without_training(self._learn):
             return draw_sample(self._learn, dl, read)
 
-    def _start(self, dl: Any, numbers: Iterator[int], batch: PathBatch) -> Pending:
-        """Run `one_batch`, and start to copy the results to the host."""
+    def _start(self, dl: Any, numbers: Iterator[int], batch: PathBatch) -> Started:
+        """Run `one_batch`, and return its results."""
         learn, n = self._learn, len(batch.paths)
         learn.pred = learn.loss = None
-        # From pinned memory the copy to a GPU runs beside the computation of the batch before.
-        data = dl.after_batch(to_device(batch.data, self.device, non_blocking=True))
+        data = self._transformed(dl, batch.data)
         try:
             with _refused_cancellation():
                 learn.one_batch(next(numbers), data)
-        except CleanerError:
-            raise
-        except Exception:
-            if learn.pred is not None:  # the loss failed, perhaps at an output that does not fit
+            if learn.loss is None:
+                raise CleanerError(_CANCELLED)
+        finally:
+            if learn.pred is not None:  # also if the loss failed, perhaps at an output that does not fit
                 self._targets.check(learn.pred, learn.yb, n)
-            raise
-        if learn.loss is None:
-            raise CleanerError(_CANCELLED)
-        self._targets.check(learn.pred, learn.yb, n)
-        results = self._targets.results(self._output(n), n)
-        arrays = to_host([t.as_subclass(Tensor) for t in results])
-        return partial(self._record, batch, arrays)
+        loss, prediction, targets = to_detach((learn.loss, learn.pred, learn.yb), cpu=False, gather=False)
+        warn_if_reduced(loss, n, self.settings)
+        results = self._targets.results(BatchOutput(loss, prediction, targets, learn.loss_func))
+        record = partial(self._targets.record, batch.paths, batch.unreadable)
+        return Started([t.as_subclass(Tensor) for t in results], record)
 
-    def _output(self, n: int) -> BatchOutput:
-        learn = self._learn
-        targets = [target.detach() if isinstance(target, Tensor) else target for target in learn.yb]
-        output = BatchOutput(
-            learn.loss.detach(), to_detach(learn.pred, cpu=False, gather=False), targets, learn.loss_func
-        )
-        if output.loss.numel() < n and "loss_evaluated" not in self.settings:
-            self.settings["loss_evaluated"] = "one sample at a time"
-            _log.warning(
-                "the loss %s returns one number per batch, even with reduction='none', so it is evaluated one sample "
-                "at a time; one that takes `reduction` is faster",
-                loss_name(learn.loss_func),
-            )
-        return output
+    def _transformed(self, dl: Any, data: Any) -> Any:
+        """Apply the batch transforms. From pinned memory the copy to a GPU runs beside the batch before."""
+        return dl.after_batch(to_device(data, self.device, non_blocking=True))
 
-    def _record(self, batch: PathBatch, arrays: Callable[[], Any]) -> Scored:
-        return self._targets.record(batch.paths, arrays(), batch.unreadable)
-
-    def _backend(self, dataset: FastaiDataset, fast: bool, model: nn.Module, inputs: tuple[Any, ...]) -> Any:
-        """Select the backend on the first batch, as the callbacks left it; None for the model as it is."""
+    def _select(self, dataset: Dataset, fast: bool, model: nn.Module, inputs: tuple[Any, ...]) -> Model:
+        """Return the backend for a model and a batch, as the callbacks left them."""
         # A traced model may hold on to the size of its example; only models that classify end in one size anyway.
-        if self.task == OTHER or has_hooks(model) or not all(isinstance(x, Tensor) for x in inputs):
-            return None
+        if self.task == OTHER or not all(isinstance(x, Tensor) for x in inputs):
+            return model
         plain = [x.as_subclass(Tensor) for x in inputs]
-        losses = partial(self._trial_losses, self._learn.yb[0])
-        try:
-            return self.selector.select(model, plain, losses, partial(self._spread, dataset, plain), fast)
-        except CleanerError:
-            return None  # an output that does not fit is reported for the whole batch
+        to_inputs = partial(self._transformed, dataset.dl)  # type: ignore[attr-defined]
+        return self.selector.select(model, plain, self._trial_losses, dataset, to_inputs, fast)
 
-    def _spread(self, dataset: FastaiDataset, inputs: list[Tensor]) -> list[Tensor]:
-        """Return inputs from all over the split, or those at hand if none is readable."""
-        data = dataset.spread_data()
-        if data is None:
-            return inputs
-        spread = dataset.dl.after_batch(to_device(data, self.device))[: len(inputs)]
-        return [x.as_subclass(Tensor) for x in to_device(spread, inputs[0].device)]
-
-    def _trial_losses(self, target: Tensor, prediction: Any) -> Tensor:
-        loss_func, target = self._learn.loss_func, target[: len(prediction)]
-        self._targets.check(prediction, [target], len(target))
+    def _trial_losses(self, prediction: Any, n: int) -> Tensor:
+        loss_func, target = self._learn.loss_func, self._learn.yb[0][:n]
+        self._targets.check(prediction, [target], n)
         output = BatchOutput(loss_func(prediction, target), prediction, [target], loss_func)
         return self._targets.losses(output).as_subclass(Tensor)
 
 
 class _BackendModel(nn.Module):
-    """A model that is run by a backend, selected on its first batch; callbacks may ask it for the model's attributes.
+    """A model that is run by a backend; callbacks may ask it for the model's attributes."""
 
-    Args:
-        model: the model.
-        select: returns the backend for the model and its first inputs; None for the model as it is.
-    """
-
-    def __init__(self, model: nn.Module, select: Callable[[nn.Module, tuple[Any, ...]], Any]) -> None:
+    def __init__(self, model: nn.Module, select: Callable[[nn.Module, tuple[Any, ...]], Model]) -> None:
         super().__init__()
         self._model, self._select = model, select
-        self._backend: Any = None
 
     def forward(self, *inputs: Any) -> Any:
-        if self._backend is None:
-            self._backend = self._select(self._model, inputs) or self._model
-        return self._backend(*inputs)
+        return self._select(self._model, inputs)(*inputs)
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -254,30 +189,3 @@ def _without_training(learn: Learner) -> Iterator[None]:
         finally:
             learn.__dict__.clear()
             learn.__dict__.update(attributes)
-
-
-@contextmanager
-def _unreduced_loss(learn: Learner) -> Iterator[None]:
-    """Make the loss function return one loss per sample, if it can."""
-    loss_func = learn.loss_func
-    if hasattr(loss_func, "reduction"):
-        reduction = loss_func.reduction
-        loss_func.reduction = "none"
-        try:
-            yield
-        finally:
-            loss_func.reduction = reduction
-        return
-    if isinstance(loss_func, BaseLoss) or takes_reduction(loss_func):
-        learn.loss_func = _Unreduced(loss_func)
-    yield  # `_without_training` puts the loss function back
-
-
-class _Unreduced(partial):  # type: ignore[type-arg]
-    """A loss function called with `reduction="none"`; it keeps the function's attributes, such as `activation`."""
-
-    def __new__(cls, loss_func: Callable[..., Tensor]) -> _Unreduced:
-        return super().__new__(cls, loss_func, reduction="none")
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.func, name)

@@ -1,13 +1,12 @@
-"""The `Scorer` contract, and what scorers share: weights, modes, losses of single samples, copies to the host."""
+"""The `Scorer` contract, and what scorers share: records, weights and modes."""
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,25 +20,28 @@ from cleaner.scoring.model.backends import BackendSelector
 
 __all__ = [
     "Arrays",
-    "Pending",
     "Scored",
     "Scorer",
+    "Started",
     "kept_modes",
-    "loss_name",
-    "one_batch_late",
-    "per_sample",
     "scored_batch",
-    "takes_reduction",
-    "to_host",
-    "unscored_batch",
     "weights_digest",
 ]
 
 Scored = ScoredBatch | ScoredLabels
 Arrays = Sequence[npt.NDArray[Any]]
-Pending = Callable[[], Scored]
-"""Waits until the results of a batch are on the host, and returns them."""
-_T = TypeVar("_T")
+
+
+class Started(NamedTuple):
+    """A batch that the model has scored, on its device still.
+
+    Attributes:
+        results: tensors with a row per sample.
+        record: returns the record of the batch from these as arrays on the host.
+    """
+
+    results: Sequence[Tensor]
+    record: Callable[[Arrays], Scored]
 
 
 class Scorer(ABC):
@@ -73,7 +75,7 @@ class Scorer(ABC):
         """Return what must be equal for a scan to be resumed, such as a digest of the weights."""
 
     @abstractmethod
-    def session(self, dataset: Dataset, fast: bool) -> AbstractContextManager[Callable[[PathBatch], Pending]]:
+    def session(self, dataset: Dataset, fast: bool) -> AbstractContextManager[Callable[[PathBatch], Started]]:
         """Prepare the model for validation, without gradients; afterwards it is as it was, also after an error.
 
         Args:
@@ -89,52 +91,11 @@ class Scorer(ABC):
         return b""
 
 
-def one_batch_late(pending: Iterable[Callable[[], _T]]) -> Iterator[_T]:
-    """Yield the result of each batch after the next one was started: a GPU then never waits for a copy to the host."""
-    waiting: Callable[[], _T] | None = None
-    for started in pending:
-        if waiting is not None:
-            yield waiting()
-        waiting = started
-    if waiting is not None:
-        yield waiting()
-
-
-def to_host(tensors: Sequence[Tensor]) -> Callable[[], list[npt.NDArray[Any]]]:
-    """Start to copy tensors to the host; the function that is returned waits for the copies."""
-    if not tensors[0].is_cuda:
-        halves = (torch.bfloat16, torch.float16)
-        on_host = [t.cpu().float() if t.dtype in halves else t.cpu() for t in tensors]
-        return lambda: [t.numpy() for t in on_host]
-    on_host = [torch.empty(t.shape, dtype=torch.float64, pin_memory=True) for t in tensors]
-    for host, device in zip(on_host, tensors, strict=True):
-        host.copy_(device.double(), non_blocking=True)
-    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    event.record(torch.cuda.current_stream(tensors[0].device))
-
-    def arrays() -> list[npt.NDArray[Any]]:
-        event.synchronize()
-        return [t.numpy() for t in on_host]
-
-    return arrays
-
-
-def scored_batch(paths: Sequence[str], arrays: Arrays, unreadable: Sequence[Unreadable]) -> ScoredBatch:
-    """Return the record of a batch with one label per image.
-
-    Args:
-        paths: n paths.
-        arrays: targets, losses, predicted classes and confidences, each [n].
-        unreadable: samples of the batch that could not be read.
-    """
+def scored_batch(paths: Sequence[str], unreadable: Sequence[Unreadable], arrays: Arrays) -> ScoredBatch:
+    """Return the record of a batch from its targets, losses, predicted classes and confidences, each [n]."""
     labels, losses, predicted, confidences = arrays
     columns = (labels.astype(np.int64), losses.astype(np.float64), predicted.astype(np.int64))
     return ScoredBatch(paths, *columns, confidences.astype(np.float64), unreadable)
-
-
-def unscored_batch(unreadable: Sequence[Unreadable]) -> ScoredBatch:
-    """Return the record of a batch without a readable sample."""
-    return scored_batch([], [np.empty(0)] * 4, unreadable)
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -156,28 +117,3 @@ def kept_modes(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
-
-
-def loss_name(loss_func: Any) -> str:
-    """Return the name of a loss function, for people and for comparison."""
-    return getattr(loss_func, "__name__", None) or type(loss_func).__name__
-
-
-def takes_reduction(loss_func: Callable[..., Any]) -> bool:
-    """Return whether a function accepts `reduction="none"`."""
-    return "reduction" in inspect.signature(loss_func).parameters
-
-
-def per_sample(loss: Tensor, n: int, evaluate_one: Callable[[int], Tensor]) -> Tensor:
-    """Return one loss per sample, [n], from an unreduced loss.
-
-    Args:
-        loss: what the loss function returned for a batch.
-        n: samples in the batch.
-        evaluate_one: returns the loss of the sample with an index; used if the function reduces whatever it is asked.
-    """
-    if loss.numel() == n:
-        return loss.reshape(n)
-    if loss.numel() > n and loss.numel() % n == 0:
-        return loss.reshape(n, -1).mean(dim=1)
-    return torch.stack([evaluate_one(i).mean() for i in range(n)])

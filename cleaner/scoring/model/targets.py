@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,19 +18,12 @@ from fastai.vision.core import AddMaskCodes
 from torch import Tensor
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.records import ScoredBatch, ScoredLabels, Unreadable
-from cleaner.core.tasks import (
-    ALL_IMAGES,
-    MULTI_LABEL,
-    OTHER,
-    SINGLE_LABEL,
-    check_vocab,
-    delimiter_for,
-    join_labels,
-)
-from cleaner.scoring.model.scorer import Arrays, per_sample, scored_batch
+from cleaner.core.records import ScoredLabels, Unreadable
+from cleaner.core.tasks import ALL_IMAGES, MULTI_LABEL, OTHER, SINGLE_LABEL, check_vocab, delimiter_for, join_labels
+from cleaner.scoring.model.losses import per_sample
+from cleaner.scoring.model.scorer import Arrays, Scored, scored_batch
 
-__all__ = ["BatchOutput", "Targets", "check_learner", "targets_of"]
+__all__ = ["BatchOutput", "Targets", "targets_of"]
 
 
 class BatchOutput(NamedTuple):
@@ -39,7 +35,7 @@ class BatchOutput(NamedTuple):
     loss_func: Callable[..., Tensor]
 
 
-class Targets(Protocol):
+class Targets(ABC):
     """What one kind of target means for a scan.
 
     Attributes:
@@ -48,66 +44,59 @@ class Targets(Protocol):
     """
 
     task: str
-    vocab: tuple[str, ...]
-    label_delim: str
-
-    def label_of(self, target: Any) -> str:
-        """Return the label of a target, as the dataset gives it; several labels are joined."""
-
-    def losses(self, output: BatchOutput) -> Tensor:
-        """Return the losses that rank samples: [n], or [n, c] where each label has a loss of its own."""
-
-    def check(self, prediction: Any, targets: Sequence[Any], n: int) -> None:
-        """Check that the model's output and targets of `n` samples fit the vocabulary."""
-
-    def results(self, output: BatchOutput, n: int) -> list[Tensor]:
-        """Return what `record` needs of a batch of `n` samples, still on the device."""
-
-    def record(
-        self, paths: Sequence[str], arrays: Arrays, unreadable: Sequence[Unreadable]
-    ) -> ScoredBatch | ScoredLabels:
-        """Return the record of a batch from the arrays of its `results`."""
-
-
-class SingleLabelTargets:
-    """One label per image: the target is the index of a class."""
-
-    task, label_delim = SINGLE_LABEL, ""
+    label_delim = ""
 
     def __init__(self, vocab: tuple[str, ...]) -> None:
         self.vocab = vocab
 
+    @abstractmethod
+    def label_of(self, target: Any) -> str:
+        """Return the label of a target, as the dataset gives it; several labels are joined."""
+
+    @abstractmethod
+    def check(self, prediction: Any, targets: Sequence[Any], n: int) -> None:
+        """Check that the model's output and targets of `n` samples fit the vocabulary."""
+
+    @abstractmethod
+    def results(self, output: BatchOutput) -> list[Tensor]:
+        """Return what `record` needs of a batch, still on the device."""
+
+    def losses(self, output: BatchOutput) -> Tensor:
+        """Return the losses that rank samples: [n], or [n, c] where each label has a loss of its own."""
+
+        def evaluate_one(i: int) -> Tensor:
+            return output.loss_func(*apply(lambda tensor: tensor[i : i + 1], (output.prediction, *output.targets)))
+
+        return per_sample(output.loss, len(output.targets[0]), evaluate_one)
+
+    def record(self, paths: Sequence[str], unreadable: Sequence[Unreadable], arrays: Arrays) -> Scored:
+        """Return the record of a batch from the arrays of its `results`."""
+        return scored_batch(paths, unreadable, arrays)
+
+
+class SingleLabelTargets(Targets):
+    """One label per image: the target is the index of a class."""
+
+    task = SINGLE_LABEL
+
     def label_of(self, target: Any) -> str:
         return self.vocab[int(target)]
 
-    def losses(self, output: BatchOutput) -> Tensor:
-        return _per_sample(output, len(output.targets[0]))
-
     def check(self, prediction: Any, targets: Sequence[Any], n: int) -> None:
-        _check_shapes(prediction, targets[0], (n, len(self.vocab)), (n,), "one label per image")
+        _check_shapes(prediction, targets[0], [(n, len(self.vocab)), (n,)], "one label per image")
 
-    def results(self, output: BatchOutput, n: int) -> list[Tensor]:  # noqa: ARG002
-        confidences, predicted = _probabilities(output, _softmax).as_subclass(Tensor).max(dim=-1)
+    def results(self, output: BatchOutput) -> list[Tensor]:
+        confidences, predicted = _probabilities(output, partial(torch.softmax, dim=-1)).as_subclass(Tensor).max(dim=-1)
         return [output.targets[0], self.losses(output), predicted, confidences]
 
-    def record(
-        self, paths: Sequence[str], arrays: Arrays, unreadable: Sequence[Unreadable]
-    ) -> ScoredBatch | ScoredLabels:
-        return scored_batch(paths, arrays, unreadable)
 
-
-class MultiLabelTargets:
-    """Several labels per image: the target is one-hot.
-
-    Args:
-        vocab: the labels.
-        threshold: a label is predicted if its probability is above this.
-    """
+class MultiLabelTargets(Targets):
+    """Several labels per image: the target is one-hot. A label is predicted if its probability is above a threshold."""
 
     task = MULTI_LABEL
 
     def __init__(self, vocab: tuple[str, ...], threshold: float) -> None:
-        self.vocab = vocab
+        super().__init__(vocab)
         self.label_delim = delimiter_for(vocab)
         self._threshold = threshold
 
@@ -125,32 +114,25 @@ class MultiLabelTargets:
         return output.loss.reshape(targets.shape)
 
     def check(self, prediction: Any, targets: Sequence[Any], n: int) -> None:
-        shape = (n, len(self.vocab))
-        _check_shapes(prediction, targets[0], shape, shape, "one-hot targets")
+        _check_shapes(prediction, targets[0], [(n, len(self.vocab))] * 2, "one-hot targets")
 
-    def results(self, output: BatchOutput, n: int) -> list[Tensor]:  # noqa: ARG002
+    def results(self, output: BatchOutput) -> list[Tensor]:
         return [output.targets[0], self.losses(output), _probabilities(output, torch.sigmoid)]
 
-    def record(
-        self, paths: Sequence[str], arrays: Arrays, unreadable: Sequence[Unreadable]
-    ) -> ScoredBatch | ScoredLabels:
+    def record(self, paths: Sequence[str], unreadable: Sequence[Unreadable], arrays: Arrays) -> Scored:
         carried, losses, probabilities = (array.astype(np.float64) for array in arrays)
         predicted = probabilities > self._threshold  # above, not at: as fastai's losses decode
         confidences = np.where(predicted, probabilities, 1 - probabilities)
         return ScoredLabels(paths, carried > 0.5, losses, predicted, confidences, unreadable)
 
 
-class OtherTargets:
+class OtherTargets(Targets):
     """Any other target: a mask, points, a number. All images are in one category."""
 
-    task, label_delim = OTHER, ""
-    vocab: tuple[str, ...] = (ALL_IMAGES,)
+    task = OTHER
 
     def label_of(self, target: Any) -> str:  # noqa: ARG002
         return ALL_IMAGES
-
-    def losses(self, output: BatchOutput) -> Tensor:
-        return _per_sample(output, len(output.targets[0]))
 
     def check(self, prediction: Any, targets: Sequence[Any], n: int) -> None:  # noqa: ARG002
         if len(targets[0]) != n:
@@ -159,78 +141,51 @@ class OtherTargets:
                 "in tensors whose first axis is the batch"
             )
 
-    def results(self, output: BatchOutput, n: int) -> list[Tensor]:
-        return [_per_sample(output, n)]
-
-    def record(
-        self, paths: Sequence[str], arrays: Arrays, unreadable: Sequence[Unreadable]
-    ) -> ScoredBatch | ScoredLabels:
-        zeros = np.zeros(len(paths))
-        return scored_batch(paths, [zeros, arrays[0], zeros, np.full(len(paths), np.nan)], unreadable)
+    def results(self, output: BatchOutput) -> list[Tensor]:
+        losses = self.losses(output)
+        return [torch.zeros_like(losses), losses, torch.zeros_like(losses), torch.full_like(losses, math.nan)]
 
 
-def targets_of(learn: Learner) -> Targets:
-    """Return what the targets of a learner mean."""
-    dls = learn.dls
-    lists = dls.valid_ds.tls
-    steps = [step for pipeline in lists[1:] for step in pipeline.tfms.fs]
-    if len(lists) == 2 and any(isinstance(step, (MultiCategorize, EncodedMultiCategorize)) for step in steps):
-        threshold = float(getattr(learn.loss_func, "thresh", 0.5))
-        return MultiLabelTargets(check_vocab(map(str, dls.vocab), "the learner", min_labels=1), threshold)
-    vocab = getattr(dls, "vocab", None)
-    is_single = vocab is not None and not any(isinstance(v, (list, tuple)) or hasattr(v, "o2i") for v in vocab)
-    is_image = any(isinstance(step, (RegressionSetup, AddMaskCodes)) for step in (*steps, *dls.valid.after_item.fs))
-    if len(lists) == 2 and is_single and not is_image:
-        return SingleLabelTargets(check_vocab(map(str, vocab or ()), "the learner"))
-    if len(lists) == 2 and any(isinstance(step, Categorize) for step in steps):
-        raise CleanerError("the learner has no single vocabulary; pass a learner that classifies images")
-    return OtherTargets()
-
-
-def check_learner(learn: Any) -> Learner:
-    """Return a learner whose data has images and targets."""
+def targets_of(learn: Any) -> Targets:
+    """Return what the targets of a learner mean; its data must have images and targets."""
     if not isinstance(learn, Learner):
         raise CleanerError(
             f"expected a fastai Learner, got {type(learn).__name__}; pass the object that `vision_learner` returned"
         )
-    dataset = getattr(getattr(learn, "dls", None), "valid_ds", None)
-    if not isinstance(dataset, Datasets) or len(dataset.tls) < 2 or learn.dls.n_inp != 1:
+    dls: Any = getattr(learn, "dls", None)
+    dataset = getattr(dls, "valid_ds", None)
+    if not isinstance(dataset, Datasets) or len(dataset.tls) < 2 or dls.n_inp != 1:
         raise CleanerError(
             f"the learner's data is a {type(dataset).__name__}; expected data loaders of one image and its target, "
             "made with fastai's ImageDataLoaders or DataBlock"
         )
-    return learn
+    if len(dataset.tls) > 2:
+        return OtherTargets((ALL_IMAGES,))
+    steps = dataset.tls[1].tfms.fs
+    if any(isinstance(step, (MultiCategorize, EncodedMultiCategorize)) for step in steps):
+        threshold = float(getattr(learn.loss_func, "thresh", 0.5))
+        return MultiLabelTargets(check_vocab(map(str, dls.vocab), "the learner", min_labels=1), threshold)
+    vocab: Any = getattr(dls, "vocab", None)
+    is_single = vocab is not None and not any(isinstance(v, (list, tuple)) or hasattr(v, "o2i") for v in vocab)
+    is_image = any(isinstance(step, (RegressionSetup, AddMaskCodes)) for step in (*steps, *dls.valid.after_item.fs))
+    if is_single and not is_image:
+        return SingleLabelTargets(check_vocab(map(str, vocab), "the learner"))
+    if any(isinstance(step, Categorize) for step in steps):
+        raise CleanerError("the learner has no single vocabulary; pass a learner that classifies images")
+    return OtherTargets((ALL_IMAGES,))
 
 
-def _softmax(prediction: Tensor) -> Tensor:
-    return torch.softmax(prediction, dim=-1)
-
-
-def _probabilities(output: BatchOutput, default: Callable[[Tensor], Tensor]) -> Tensor:
+def _probabilities(output: BatchOutput, default: Callable[[Tensor], Any]) -> Any:
     """Return probabilities by the loss's own activation, as `get_preds` does, or by a default."""
     activation = getattr(output.loss_func, "activation", None)
-    probabilities: Tensor = default(output.prediction.float()) if activation is None else activation(output.prediction)
-    return probabilities
+    return default(output.prediction.float()) if activation is None else activation(output.prediction)
 
 
-def _per_sample(output: BatchOutput, n: int) -> Tensor:
-    """Return one loss per sample, [n]; a function that always reduces is evaluated one sample at a time."""
-
-    def evaluate_one(i: int) -> Tensor:
-        prediction, *targets = (
-            apply(lambda tensor: tensor[i : i + 1], v) for v in (output.prediction, *output.targets)
-        )
-        return output.loss_func(prediction, *targets)
-
-    return per_sample(output.loss, n, evaluate_one)
-
-
-def _check_shapes(
-    prediction: Any, target: Tensor, outputs: tuple[int, int], targets: tuple[int, ...], expected: str
-) -> None:
-    got, found = tuple(getattr(prediction, "shape", ())), tuple(target.shape)
-    if got != outputs or found != targets:
+def _check_shapes(prediction: Any, target: Tensor, expected: list[tuple[int, ...]], meaning: str) -> None:
+    shapes = [tuple(getattr(value, "shape", ())) for value in (prediction, target)]
+    if shapes != expected:
+        n, n_classes = expected[0]
         raise CleanerError(
-            f"the model's output has the shape {got} and the target {found} for {outputs[0]} images and {outputs[1]} "
-            f"classes; expected one output per class and {expected}"
+            f"the model's output has the shape {shapes[0]} and the target {shapes[1]} for {n} images and {n_classes} "
+            f"classes; expected one output per class and {meaning}"
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -19,33 +18,12 @@ from torch.nn import functional
 from cleaner.core.errors import CleanerError
 from cleaner.scoring.data.checks import check_folder, check_number, common_root
 from cleaner.scoring.data.reader import Dataset, PathBatch
-from cleaner.scoring.data.torch_data import (
-    Paths,
-    TorchDataset,
-    check_dataset,
-    common_vocab,
-    transform_text,
-    warn_of_random_steps,
-)
+from cleaner.scoring.data.torch_data import Paths, TorchDataset, check_dataset, common_vocab
 from cleaner.scoring.engine import DatasetInfo, ScanJob
-from cleaner.scoring.model.backends import Model, has_hooks, load_compilers
-from cleaner.scoring.model.scorer import (
-    Pending,
-    Scorer,
-    kept_modes,
-    loss_name,
-    per_sample,
-    scored_batch,
-    takes_reduction,
-    to_host,
-    weights_digest,
-)
+from cleaner.scoring.model.losses import loss_name, per_sample, unreduced, warn_if_reduced
+from cleaner.scoring.model.scorer import Scorer, Started, kept_modes, scored_batch, weights_digest
 
 __all__ = ["TorchScorer", "torch_job"]
-
-_HALVES = (torch.float16, torch.bfloat16)
-
-_log = logging.getLogger("cleaner")
 
 
 def torch_job(
@@ -72,14 +50,13 @@ def torch_job(
     below = Path() if folder is None or paths is None else folder
     samples = {s: TorchDataset(dataset, s, labels, files[s], below, batch_size) for s, dataset in datasets.items()}
     root = folder or common_root(None, [str(dataset.own_root()) for dataset in samples.values()])
-    for split, dataset in samples.items():
+    for dataset in samples.values():
         dataset.root = root
         if outside := [name for name in dataset.folders if not Path(name).is_relative_to(root)]:
             raise CleanerError(
                 f"{outside[0]!r} is outside of the dataset's folder {str(root)!r}; pass a root=... above both"
             )
-        warn_of_random_steps(datasets[split], split)
-    transforms = {split: transform_text(dataset) for split, dataset in datasets.items()}
+    transforms = {split: dataset.transform for split, dataset in samples.items()}
     settings = {"source": "torch", "transforms": transforms, "batch_size": batch_size}
     info = DatasetInfo(root, labels, tuple(datasets))
     return ScanJob(info, samples, scorer, workers, settings, {"transform": transforms})
@@ -102,11 +79,10 @@ class TorchScorer(Scorer):
         loss_fn: Callable[..., Any] | None = None,
         device: str | torch.device | None = None,
     ) -> None:
-        _check_model(model)
         self._model, self._device = _placed(model, device)
         self._dtype = next((p.dtype for p in self._model.parameters() if p.is_floating_point()), None)
-        self._loss = _Loss(loss_fn).to(self._device)
-        super().__init__(vocab, {"loss": self._loss.name, "model": type(model).__name__})
+        self._loss_func = _own_loss(loss_fn, self._device)
+        super().__init__(vocab, {"loss": loss_name(self._loss_func), "model": type(model).__name__})
 
     @property
     def device(self) -> torch.device:
@@ -115,48 +91,32 @@ class TorchScorer(Scorer):
     def to(self, device: torch.device) -> None:
         self._device = device
         self._model.to(device)
-        self._loss.to(device)
+        self._loss_func = _own_loss(self._loss_func, device)
 
     def identity(self) -> dict[str, Any]:
-        return {"model": weights_digest(self._model), "loss": self._loss.name}
+        return {"model": weights_digest(self._model), "loss": self.settings["loss"]}
 
     @contextmanager
-    def session(self, dataset: Dataset, fast: bool) -> Iterator[Callable[[PathBatch], Pending]]:
+    def session(self, dataset: Dataset, fast: bool) -> Iterator[Callable[[PathBatch], Started]]:
         """Run the model in evaluation mode; see `Scorer`. A batch is a pair of inputs and class indices."""
-        if fast:
-            load_compilers()  # while the workers read the first images
-        backend: Model | None = None
-
-        def start(batch: PathBatch) -> Pending:
-            nonlocal backend
-            paths, unreadable, data = batch
-            inputs, targets = self._to_device(data)
-            if backend is None:
-                backend = self._select(dataset, inputs, targets, fast)
-            logits = self._logits(backend(inputs), len(targets))
-            confidences, predicted = torch.softmax(logits, dim=-1).max(dim=-1)
-            arrays = to_host([targets, self._loss(logits, targets), predicted, confidences])
-            return lambda: scored_batch(paths, arrays(), unreadable)
-
-        with kept_modes(self._model), torch.no_grad():
+        if fast:  # import what takes most of a second while the workers read the first images
+            from torch.ao.quantization import quantize_fx  # noqa: F401
+        with kept_modes(self._model), torch.no_grad(), unreduced(self._loss_func) as loss_func:
             self._model.eval()
-            yield start
+            yield partial(self._start, dataset, fast, loss_func)
 
-    def _select(self, dataset: Dataset, inputs: Tensor, targets: Tensor, fast: bool) -> Model:
-        if has_hooks(self._model):
-            return self._model
+    def _start(self, dataset: Dataset, fast: bool, loss_func: Callable[..., Any], batch: PathBatch) -> Started:
+        """Run the model on a batch."""
+        inputs, targets = self._to_device(batch.data)
 
-        def losses(output: Any) -> Tensor:
-            # Backends may be tried on the first samples of the batch only.
-            tried = targets[: len(output)] if isinstance(output, Tensor) and output.dim() else targets
-            values: Tensor = self._loss(self._logits(output, len(tried)), tried)
-            return values
+        def losses(output: Any, n: int) -> Tensor:
+            return self._losses(loss_func, self._logits(output, n), targets[:n])
 
-        def spread() -> list[Tensor]:
-            data = dataset.spread_data()
-            return [inputs if data is None else self._to_device(data)[0]]
-
-        return self.selector.select(self._model, [inputs], losses, spread, fast)
+        backend = self.selector.select(self._model, [inputs], losses, dataset, self._to_device, fast)
+        logits = self._logits(backend(inputs), len(targets))
+        confidences, predicted = torch.softmax(logits, dim=-1).max(dim=-1)
+        results = [targets, self._losses(loss_func, logits, targets), predicted, confidences]
+        return Started(results, partial(scored_batch, batch.paths, batch.unreadable))
 
     def _to_device(self, data: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
         """Move inputs, in the model's precision, and targets."""
@@ -174,76 +134,51 @@ class TorchScorer(Scorer):
                 f"expected logits of shape {expected} from the model, got {got}. Pass vocab=[...], the labels that it "
                 "was trained with, in the order of its outputs, or wrap it in a torch.nn.Module that returns logits"
             )
-        return output.float() if output.dtype in _HALVES else output
+        return output.float() if output.dtype in (torch.float16, torch.bfloat16) else output
 
-
-class _Loss(nn.Module):
-    """A loss function that returns one loss per sample; the caller's function stays as it is."""
-
-    def __init__(self, loss_fn: Callable[..., Any] | None) -> None:
-        super().__init__()
-        function = functional.cross_entropy if loss_fn is None else loss_fn
-        if not callable(function) or inspect.isclass(function):
-            raise CleanerError(
-                f"loss_fn is {function!r}; pass a function of logits and targets, such as torch.nn.CrossEntropyLoss()"
-            )
-        self.name = loss_name(function)
-        self._function = _unreduced(function)
-        self._warned = False
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def _losses(self, loss_func: Callable[..., Any], logits: Tensor, targets: Tensor) -> Tensor:
         """Return the losses [n] of logits [n, n_classes] and targets [n]."""
-        loss = self._evaluate(logits, targets)
-        if loss.numel() == 1 < len(targets) and not self._warned:
-            self._warned = True
-            _log.warning(
-                "the loss %s returns one number per batch, whatever the reduction: it is evaluated one sample at a "
-                "time, which is slower. A loss that accepts reduction='none' or returns one loss per sample is faster",
-                self.name,
-            )
-        elif loss.numel() != 1 and len(loss) != len(targets):
+        n, name = len(targets), self.settings["loss"]
+
+        def evaluate(rows: slice) -> Tensor:
+            try:
+                loss = loss_func(logits[rows], targets[rows])
+            except (TypeError, ValueError, RuntimeError) as error:
+                if isinstance(error, torch.cuda.OutOfMemoryError):
+                    raise
+                raise CleanerError(
+                    f"the loss {name} fails for logits {tuple(logits[rows].shape)} and class indices "
+                    f"{tuple(targets[rows].shape)} ({type(error).__name__}: {error}); pass one that accepts them"
+                ) from error
+            if not isinstance(loss, Tensor):
+                raise CleanerError(f"the loss {name} returns a {type(loss).__name__}; pass one that returns a tensor")
+            return loss
+
+        loss = evaluate(slice(n))
+        if loss.numel() != 1 and len(loss) != n:
             raise CleanerError(
-                f"the loss {self.name} has shape {tuple(loss.shape)} for {len(targets)} samples; pass one that returns "
-                "one number per sample, or one for all"
+                f"the loss {name} has shape {tuple(loss.shape)} for {n} samples; pass one that returns one number per "
+                "sample, or one for all"
             )
-        return per_sample(loss, len(targets), lambda i: self._evaluate(logits[i : i + 1], targets[i : i + 1]))
-
-    def _evaluate(self, logits: Tensor, targets: Tensor) -> Tensor:
-        try:
-            loss = self._function(logits, targets)
-        except (TypeError, ValueError, RuntimeError) as error:
-            if isinstance(error, torch.cuda.OutOfMemoryError):
-                raise
-            raise CleanerError(
-                f"the loss {self.name} fails for logits {tuple(logits.shape)} and class indices "
-                f"{tuple(targets.shape)} ({type(error).__name__}: {error}); pass one that accepts them"
-            ) from error
-        if not isinstance(loss, Tensor):
-            raise CleanerError(f"the loss {self.name} returns a {type(loss).__name__}; pass one that returns a tensor")
-        return loss.detach()
+        warn_if_reduced(loss, n, self.settings)
+        return per_sample(loss, n, lambda i: evaluate(slice(i, i + 1)))
 
 
-def _unreduced(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function with the reduction `none` if it accepts one; a copy if it has a state."""
-    if isinstance(function, nn.Module) or hasattr(function, "reduction"):
-        function = copy.deepcopy(function)
-    if hasattr(function, "reduction"):
-        function.reduction = "none"
-        return function
-    try:
-        return partial(function, reduction="none") if takes_reduction(function) else function
-    except ValueError:  # a function written in C has no signature
-        return function
+def _own_loss(loss_fn: Any, device: torch.device) -> Callable[..., Any]:
+    """Return a loss function of logits and targets on a device; a module is copied."""
+    function = functional.cross_entropy if loss_fn is None else loss_fn
+    if not callable(function) or inspect.isclass(function):
+        raise CleanerError(
+            f"loss_fn is {function!r}; pass a function of logits and targets, such as torch.nn.CrossEntropyLoss()"
+        )
+    return copy.deepcopy(function).to(device) if isinstance(function, nn.Module) else function
 
 
-def _check_model(model: Any) -> None:
+def _placed(model: Any, device: str | torch.device | None) -> tuple[nn.Module, torch.device]:
+    """Return the model where it is, or a copy on another device, and the device."""
     if not isinstance(model, nn.Module):
         advice = "scan a Learner with cleaner.scan(learn, out)" if hasattr(model, "dls") else "pass an instance of one"
         raise CleanerError(f"expected a torch.nn.Module as model, got {type(model).__name__}; {advice}")
-
-
-def _placed(model: nn.Module, device: str | torch.device | None) -> tuple[nn.Module, torch.device]:
-    """Return the model where it is, or a copy on another device, and the device."""
     own = next(chain(model.parameters(), model.buffers()), torch.empty(0)).device
     if device is None:
         return model, own

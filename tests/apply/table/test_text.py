@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleaner.apply.tables.text import TextTable
+from cleaner.apply.table.text import TextTable
 from cleaner.core.errors import CleanerError
 
 COLUMNS = ["fname", "label", "split", "note"]

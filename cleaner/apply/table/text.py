@@ -1,4 +1,4 @@
-"""CSV and TSV as bytes: cells are found where they stand, so that all that is not changed stays byte for byte."""
+"""Label tables in CSV and TSV: cells are located in the bytes, so that unchanged cells stay byte for byte."""
 
 from __future__ import annotations
 
@@ -10,22 +10,13 @@ from cleaner.core.errors import CleanerError
 __all__ = ["TextTable"]
 
 _BOM = b"\xef\xbb\xbf"
-# An expression for many columns takes seconds to compile.
-_FEW = 100
+# A regular expression for many columns takes seconds to compile.
+_MAX_COLUMNS = 100
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 class TextTable:
-    """A table in CSV or TSV, UTF-8 with or without BOM; the first row names the columns.
-
-    Args:
-        data: the file's bytes.
-        delimiter: what stands between cells.
-        name: of the file, for messages.
-
-    Raises:
-        CleanerError: it is not UTF-8, has no header, or the header cannot be read.
-    """
+    """A table in CSV or TSV, UTF-8 with or without BOM, from the file's bytes; the first row names the columns."""
 
     def __init__(self, data: bytes, delimiter: str, name: str) -> None:
         self._data = data
@@ -41,38 +32,34 @@ class TextTable:
             raise CleanerError(f"{name!r} is empty; a first row with the names of the columns is expected")
         self.columns = tuple(map(_text, header[1]))
         """The names in the first row."""
-        # A row as most are, found in one step; what it does not match is looked at cell by cell.
+        # Matches most rows in one step; other rows are parsed cell by cell.
         cell = rb"(" + quoted + rb'|(?!")' + plain + rb")"
-        if len(self.columns) <= _FEW:
+        if len(self.columns) <= _MAX_COLUMNS:
             self._row = re.compile(self._delimiter.join([cell] * len(self.columns)) + rb"(\r\n|\n|\r|\Z)")
 
     def rows(self, path_column: str, label_column: str) -> Iterator[tuple[int, str, str]]:
-        """Of each row the place, the path and the label; rows that are empty lines are left out.
-
-        Raises:
-            CleanerError: a row has not as many cells as the header, or its quotes make no sense.
-        """
+        """Yield the byte position, path and label of each row; empty lines are skipped."""
         path, label, width = self.columns.index(path_column), self.columns.index(label_column), len(self.columns)
         records = self._records()
         next(records)
-        for place, cells in records:
+        for position, cells in records:
             if len(cells) != width:
                 raise CleanerError(
-                    f"{self._where(place)}: {len(cells)} cells, but the header has {width}; put text that has "
+                    f"{self._where(position)}: {len(cells)} cells, but the header has {width}; put text that has "
                     f"{self._delimiter.decode()!r} in it in quotes"
                 )
-            yield place, _text(cells[path]), _text(cells[label])
+            yield position, _text(cells[path]), _text(cells[label])
 
     def changed(self, label_column: str, changes: Mapping[int, str | None]) -> bytes:
-        """The file's bytes with other labels in the rows at some places; a row that gets None is dropped.
+        """Return the file's bytes with other labels at some row positions; a row that gets None is dropped.
 
-        A cell that stood in quotes gets quotes; any other only where the label needs them.
+        A quoted cell stays quoted; another one gets quotes only if its label needs them.
         """
         label = self.columns.index(label_column)
         pieces, kept = [], 0
-        for place in sorted(changes):
-            new, (spans, end) = changes[place], self._record(place)
-            begin, end = (place, end) if new is None else spans[label]
+        for position in sorted(changes):
+            new, (spans, end) = changes[position], self._record(position)
+            begin, end = (position, end) if new is None else spans[label]
             pieces.append(self._data[kept:begin])
             if new is not None:
                 pieces.append(self._written(new, quoted=self._data[begin:end].startswith(b'"')))
@@ -86,26 +73,26 @@ class TextTable:
         return text
 
     def _records(self) -> Iterator[tuple[int, list[bytes]]]:
-        """The place and the cells, as they stand there, of every record that is not an empty line."""
-        data, place, delimiter = self._data, self._first, self._delimiter
-        while place < len(data):
-            line_end = _LINE_END.search(data, place)
+        """Yield the position and raw cells of every record that is not an empty line."""
+        data, position, delimiter = self._data, self._first, self._delimiter
+        while position < len(data):
+            line_end = _LINE_END.search(data, position)
             stop, end = line_end.span() if line_end else (len(data), len(data))
-            line = data[place:stop]
+            line = data[position:stop]
             if b'"' not in line:
                 cells = line.split(delimiter)
-            elif row := self._row and self._row.match(data, place):
+            elif row := self._row and self._row.match(data, position):
                 cells, end = list(row.groups()[:-1]), row.end()
             else:
-                spans, end = self._record(place)
+                spans, end = self._record(position)
                 cells = [data[begin:until] for begin, until in spans]
             if cells != [b""]:
-                yield place, cells
-            place = end
+                yield position, cells
+            position = end
 
-    def _record(self, place: int) -> tuple[list[tuple[int, int]], int]:
-        """Where the cells of the record at a place begin and end, and where the next record begins."""
-        data, spans, begin = self._data, [], place
+    def _record(self, position: int) -> tuple[list[tuple[int, int]], int]:
+        """Return the spans of a record's cells, and the position of the next record."""
+        data, spans, begin = self._data, [], position
         while True:
             found = self._cell.match(data, begin)
             end = found.end() if found else begin
@@ -131,10 +118,10 @@ class TextTable:
             ) from error
         if b"\0" in self._data:
             where = self._where(self._data.index(b"\0"))
-            raise CleanerError(f"{where} has a NUL, which no text has; is it UTF-16? Save the file as UTF-8")
+            raise CleanerError(f"{where} has a NUL character; if the file is UTF-16, save it as UTF-8")
 
-    def _where(self, place: int) -> str:
-        lines = sum(1 for _ in _LINE_END.finditer(self._data, 0, place))
+    def _where(self, position: int) -> str:
+        lines = sum(1 for _ in _LINE_END.finditer(self._data, 0, position))
         return f"{self._name!r}, line {lines + 1}"
 
 

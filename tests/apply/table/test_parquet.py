@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from cleaner.apply.execute import apply, undo
-from cleaner.apply.tables.table import read_table
+from cleaner.apply import apply
+from cleaner.apply.execute import undo
+from cleaner.apply.table.table_file import read_table
 from cleaner.core.errors import CleanerError
 from cleaner.core.manifest import Manifest
 from tests.support.folders import delete, make_scan, relabel, tree

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleaner.apply.execute import Report, apply, plan, undo
-from cleaner.apply.tables.sets import LabelSets
+from cleaner.apply import apply
+from cleaner.apply.execute import Report, plan, undo
+from cleaner.apply.item_labels import SeveralLabels
 from cleaner.cli import main
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
@@ -97,16 +98,16 @@ def test_the_review_says_what_is_applied(scan: Scan) -> None:
 
 
 CONFLICTS = [
-    (("0.png", Action.RELABEL, ("cat",), ("dog",)), "the table has the labels ';' for it, and the decision was about"),
-    (("3.png", Action.RELABEL, ("cat",), ("dog",)), "the table has the labels 'dog;cat' for it"),
-    (("3.png", Action.DELETE, ("cat",), None), "the table has the labels 'dog;cat' for it"),
+    (("0.png", Action.RELABEL, ("cat",), ("dog",)), "its labels are none, and the decision was about 'cat'"),
+    (("3.png", Action.RELABEL, ("cat",), ("dog",)), "its labels are 'cat', 'dog', and the decision was about 'cat'"),
+    (("3.png", Action.DELETE, ("cat",), None), "its labels are 'cat', 'dog', and the decision was about 'cat'"),
     (("3.png", Action.RELABEL, ("cat", "dog"), ("cow",)), "there is no class 'cow'"),
     (("9.png", Action.DELETE, ("cat",), None), "the file is gone"),
 ]
 
 
 @pytest.mark.parametrize(("row", "reason"), CONFLICTS)
-def test_what_does_not_fit_is_left_alone_and_listed(
+def test_decisions_that_do_not_fit_the_labels_are_left_alone_and_listed(
     row: tuple[str, Action, Sequence[str], Sequence[str] | None], reason: str, scan: Scan
 ) -> None:
     decide(scan, *row)
@@ -130,9 +131,9 @@ def test_a_label_with_the_tables_delimiter_in_it_is_a_conflict(scan: Scan) -> No
 
 
 @pytest.mark.parametrize("delimiter", [None, ""])
-def test_the_delimiter_of_the_table_has_to_be_said(delimiter: str | None, scan: Scan) -> None:
+def test_the_delimiter_of_the_table_has_to_be_given(delimiter: str | None, scan: Scan) -> None:
     decide(scan, "1.png", Action.DELETE, ("cat",))
-    with pytest.raises(CleanerError, match=r"say what joins them in a cell of the table, with label_delim"):
+    with pytest.raises(CleanerError, match=r"give the delimiter of labels in a cell of the table with label_delim"):
         carry_out(scan, delimiter)
     assert (scan.root / "labels.csv").read_bytes() == TABLE
 
@@ -141,7 +142,7 @@ def test_a_delimiter_for_one_label_an_image_is_refused(tmp_path: Path) -> None:
     scan = make_scan(tmp_path / "data", tmp_path / "scan", per_class=1)
     (scan.root / "labels.csv").write_text("fname,tags\n")
     decide(scan, "train/cat/cat_01.png", Action.DELETE, ("cat",))
-    with pytest.raises(CleanerError, match="the scan is of the task 'single-label'"):
+    with pytest.raises(CleanerError, match="a scan of the task 'single-label' has no label sets"):
         carry_out(scan)
     with pytest.raises(CleanerError, match="no label table"):
         apply(scan.manifest_path, scan.root, label_delim=" ")
@@ -170,7 +171,7 @@ def test_on_folders_a_set_is_a_conflict_and_delete_moves(scan: Scan) -> None:
     assert [operation.source for operation in todo.operations] == ["2.png"]
     report = apply(scan.manifest_path, scan.root)
     assert [done.source for done in report.done] == ["2.png"]
-    assert "several labels, which the name of a folder cannot say" in report.conflicts[0].reason
+    assert "several labels, and a folder name holds one" in report.conflicts[0].reason
     assert report.journal is not None
     undo(report.journal)
     assert (scan.root / "2.png").exists()
@@ -210,11 +211,11 @@ LABEL = st.sampled_from(["a", "b", "c", "d"])
 
 @given(st.lists(LABEL, unique=True), st.sets(LABEL), st.sampled_from([" ", ",", "|", ", "]))
 @settings(deadline=None)
-def test_labels_that_stay_keep_their_order_and_new_ones_come_last(
+def test_remaining_labels_keep_their_order_and_new_ones_come_last(
     before: list[str], new: set[str], delimiter: str
 ) -> None:
-    sets = LabelSets(";", delimiter)
-    after = sets.of_cell(sets.cell_after(delimiter.join(before), sorted(new)))
+    labels = SeveralLabels(";", delimiter)
+    after = labels.split(labels.changed(delimiter.join(before), join_labels(sorted(new), ";"), str))
     stays = [label for label in before if label in new]
     assert list(after[: len(stays)]) == stays
     assert set(after) == new

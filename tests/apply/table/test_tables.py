@@ -14,16 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cleaner
-from cleaner.apply.execute import Report, apply, plan, undo
-from cleaner.apply.tables import execute
+from cleaner.apply import apply
+from cleaner.apply.execute import Report, plan, undo
+from cleaner.apply.table import rewrite
 from cleaner.apply.trash import trash
-from cleaner.core import journal as journals
+from cleaner.core import journal_lines
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
-from cleaner.core.journal import State
+from cleaner.core.journal import State, read
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision
-from cleaner.core.table_journal import read
 from tests.support.crashes import in_a_process_that_dies, one_step
 from tests.support.folders import TIME, delete, make, make_scan, relabel, tree
 from tests.support.label_tables import CSV, Place
@@ -70,7 +70,7 @@ def test_apply_changes_rows_as_decided_and_undo_restores_the_table_with_its_time
     assert undo(report.journal) == Report(report.journal, (), ())
 
 
-def test_the_package_itself_applies_to_a_table(place: Place) -> None:
+def test_the_public_functions_apply_to_a_table_and_undo(place: Place) -> None:
     place.decide_all()
     report = cleaner.apply(str(place.manifest), str(place.root), labels=str(place.table))
     assert place.table.read_bytes() == APPLIED
@@ -131,7 +131,7 @@ def test_a_table_put_back_by_hand_is_undone(place: Place) -> None:
 
 
 @pytest.mark.parametrize("action", [Action.KEEP, Action.UNSURE, Action.UNDO])
-def test_a_change_of_mind_is_told_how_to_go_back(action: Action, place: Place) -> None:
+def test_a_conflict_with_an_earlier_apply_names_the_undo_command(action: Action, place: Place) -> None:
     place.decide_all()
     done = place.apply().journal
     place.decide(*(Decision(path, action, decided_at=LATER) for path in ("train/1.png", "train/2.png")))
@@ -152,7 +152,7 @@ def test_a_label_that_was_decided_before_the_table_changed_is_told_apart(place: 
     assert [c.path for c in place.apply().conflicts] == ["valid/1.png"]
 
 
-def test_what_cannot_be_carried_out_is_left_alone_and_says_why(place: Place) -> None:
+def test_row_conflicts_are_left_alone_with_a_reason(place: Place) -> None:
     content = CSV + b"\n6,train/1.png,cat,\n7,gone.png,cat,\n8,train/3,cat,\n"
     place.table.write_bytes(content.replace(b"3,train/3.png,cat,two \xc3\xa9\r\n", b""))
     place.before = tree(place.root)
@@ -167,7 +167,7 @@ def test_what_cannot_be_carried_out_is_left_alone_and_says_why(place: Place) -> 
     )
     assert place.reasons() == {
         "train/1.png": "it is 2 times in the table; leave one row of it",
-        "train/2.png": "the table has the label 'dog' for it, and the decision was about 'cat'",
+        "train/2.png": "its label is 'dog', and the decision was about 'cat'",
         "train/3.png": "it is not in the table",
         "gone.png": "the file is gone",
         "valid/1.png": "its bytes changed since the decision; look at it again",
@@ -210,7 +210,7 @@ def test_a_name_that_may_be_of_two_files_is_left_alone(tmp_path: Path) -> None:
     place.decide(delete("train/1.png"), delete("train/2.png"))
     report = place.apply()
     assert [change.path for change in report.done] == ["train/2.png"]
-    assert "may also be 'valid/1.png'" in report.conflicts[0].reason
+    assert "'1.png' may be 'train/1.png' or 'valid/1.png'" in report.conflicts[0].reason
     assert place.table.read_bytes() == b"fname,label\n1.png,cat\n"
 
 
@@ -243,7 +243,7 @@ def test_a_table_with_tabs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["decisions.csv", "top_losses.csv"])
-def test_what_a_scan_wrote_is_no_label_table(name: str, place: Place) -> None:
+def test_a_table_that_a_scan_wrote_is_refused_as_label_table(name: str, place: Place) -> None:
     place.decide_all()
     with pytest.raises(CleanerError, match="the table that the dataset has"):
         apply(place.manifest, place.root, labels=place.manifest.with_name(name))
@@ -270,14 +270,14 @@ def test_folders_and_a_table_beside_each_other_do_not_mix(place: Place) -> None:
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, name: str, after: bool) -> None:
-    real = getattr(execute, name)
+    real = getattr(rewrite, name)
 
     def stop(*given: Any, **options: Any) -> Any:
         if after:
             real(*given, **options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(execute, name, stop)
+    monkeypatch.setattr(rewrite, name, stop)
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -303,14 +303,14 @@ def test_a_table_that_changes_while_it_is_applied_to_is_left_alone(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.decide_all()
-    write = journals.write_lines
+    write = journal_lines.write_lines
 
     def change(*given: Any, **options: Any) -> None:
         write(*given, **options)
         place.table.write_bytes(CSV + b"x")
 
     with monkeypatch.context() as patch:
-        patch.setattr("cleaner.core.table_journal.write_lines", change)
+        patch.setattr("cleaner.core.journal.write_lines", change)
         with pytest.raises(CleanerError, match="somebody changed"):
             place.apply()
     assert place.table.read_bytes() == CSV + b"x"
@@ -319,7 +319,7 @@ def test_a_table_that_changes_while_it_is_applied_to_is_left_alone(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @in_a_light_process
-def test_a_process_that_is_killed_at_any_change_is_made_up_for_by_the_same_call(tmp_path: Path) -> None:
+def test_the_same_call_finishes_the_work_of_a_process_killed_at_any_change(tmp_path: Path) -> None:
     at, died = 0, True
     while died:
         at += 1
@@ -343,7 +343,7 @@ def test_a_process_that_is_killed_at_any_change_is_made_up_for_by_the_same_call(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @in_a_light_process
-def test_what_a_killed_apply_left_half_written_is_removed_by_undo(tmp_path: Path) -> None:
+def test_undo_removes_the_half_written_files_of_a_killed_apply(tmp_path: Path) -> None:
     at, died = 0, True
     while died:
         at += 1
@@ -461,14 +461,14 @@ def test_a_damaged_journal_is_an_error_that_names_it(lines: list[Any], place: Pl
 def test_a_table_that_changes_while_it_is_put_back_is_left_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.decide_all()
     done = place.apply().journal
-    mark = execute.TableJournal.mark
+    mark = rewrite.TableJournal.mark
 
     def change(journal: Any, state: State, *left: Any) -> None:
         mark(journal, state, *left)
         place.table.write_bytes(APPLIED + b"x")
 
     with monkeypatch.context() as patch:
-        patch.setattr(execute.TableJournal, "mark", change)
+        patch.setattr(rewrite.TableJournal, "mark", change)
         assert "just now" in undo(done).conflicts[0].reason
     assert place.table.read_bytes() == APPLIED + b"x"
     place.table.write_bytes(APPLIED)
