@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -36,18 +38,24 @@ class Digit:
         return self.true != self.label
 
 
-def digits() -> list[Digit]:
+@cache
+def digits() -> tuple[Digit, ...]:
     """Real handwritten digits; the third of each class has the label of the next class."""
-    found, data = [], load_digits()
+    found, data = list[Digit](), load_digits()
     for place, true in enumerate(NAMES):
         for n, index in enumerate(np.flatnonzero(data.target == place)[:PER_CLASS]):
             label = NAMES[(place + 1) % len(NAMES)] if n == 2 else true
             found.append(Digit(int(index), np.uint8(255 - data.images[index] * (255 / 16)), true, label))
-    return found
+    return tuple(found)
 
 
 def trained_model() -> nn.Module:
     """A linear model that knows the true labels."""
+    return deepcopy(_trained_model())
+
+
+@cache
+def _trained_model() -> nn.Module:
     some = digits()
     images = [Image.fromarray(d.pixels).resize((PIXELS, PIXELS), Image.Resampling.NEAREST) for d in some]
     x = torch.tensor(np.stack([np.array(image.convert("RGB")).transpose(2, 0, 1) for image in images])) / 255
