@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -143,7 +142,7 @@ class OtherTargets(Targets):
 
     def results(self, output: BatchOutput) -> list[Tensor]:
         losses = self.losses(output)
-        return [torch.zeros_like(losses), losses, torch.zeros_like(losses), torch.full_like(losses, math.nan)]
+        return [torch.zeros_like(losses), losses, torch.zeros_like(losses), torch.full_like(losses, torch.nan)]
 
 
 def targets_of(learn: Any) -> Targets:
