@@ -80,15 +80,14 @@ def model_alone(learn: Any, _out: Path, quicken: bool = False, fast: bool = Fals
     batch, targets = learn.dls.test_dl(learn.dls[0].dataset.items[:64], with_labels=True).one_batch()
     batch, targets = batch.as_subclass(torch.Tensor), targets.as_subclass(torch.Tensor)
 
-    def losses(out: Any) -> Any:
-        return torch.nn.functional.cross_entropy(out, targets[: len(out)], reduction="none")
+    def losses(out: Any, n: int) -> Any:
+        return torch.nn.functional.cross_entropy(out, targets[:n], reduction="none")
 
     with torch.no_grad():
-        backend = backends.Backend("plain", learn.model)
+        backend = backends.Backend("plain", learn.model, 0.0)
         if quicken:
-            backend = backends.choose(
-                learn.model, [batch[:16]], losses, backends.TOLERANCE, [batch[:16]] if fast else None
-            )[1]
+            found = backends.choose(learn.model, [batch[:16]], losses, [batch[:16]] if fast else None)
+            backend = found["fast" if fast else "exact"]
         backend.model(batch)
         start = time.perf_counter()
         for _ in range(_count(learn) // 64):
