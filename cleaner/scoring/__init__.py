@@ -1,1 +1,1 @@
-"""A model and its data become a scan: one pass, of which only the highest losses and the counts are kept."""
+"""A model and its data become a scan: one pass that keeps only the highest losses and the counts."""

@@ -107,7 +107,7 @@ class Engine:
     def score_remaining(
         self, dataset: Dataset, progress: SplitProgress, fast: bool, report: Callable[[int], None]
     ) -> None:
-        """Score what is left of a split into `progress`; `report` gets the number of samples each time."""
+        """Score the rest of a split into `progress`; `report` gets the number of samples each time."""
 
         def update(batch: Scored) -> None:
             progress.update(batch)
@@ -253,7 +253,7 @@ def _run(engine: Engine, files: ScanFiles, options: ScanOptions) -> Scan:
     changed: dict[str, set[str]] = {}
 
     def attempt(resume: bool) -> ScanProgress:
-        """Score what is left; repeated without the file at fault if the system ends a worker."""
+        """Score the rest; repeated without the file at fault if the system ends a worker."""
         progress = resume_from(checkpoint, job, resume)
         changed.update(progress.changed)
         fatal_files.find(resume)
@@ -309,7 +309,7 @@ def _score_changed(progress: SplitProgress, engine: Engine, changed: set[str]) -
 
 
 def _score_split(progress: SplitProgress, engine: Engine, options: ScanOptions, save: Callable[[], None]) -> None:
-    """Score what is left of a split, with a progress bar and checkpoints."""
+    """Score the rest of a split, with a progress bar and checkpoints."""
     dataset = engine.job.datasets[progress.split]
     with _bar(f"scan {dataset.split}", dataset.count, progress.seen, options.progress) as bar:
 

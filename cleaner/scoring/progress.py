@@ -67,7 +67,7 @@ class SplitProgress:
 
     @classmethod
     def empty(cls, split: str, info: DatasetInfo, k: int) -> SplitProgress:
-        """Return the progress of a split of which nothing was scored yet, with heaps of `k` samples per class."""
+        """Return the progress of a split before its first sample, with heaps of `k` samples per class."""
         n_classes, rows = class_shape(info)
         return cls(split, TopLosses(n_classes, k), Tally(n_classes), rows)
 

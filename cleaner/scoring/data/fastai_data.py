@@ -44,7 +44,7 @@ _BLOCK = 4096
 
 @dataclass(frozen=True)
 class FastaiData:
-    """The datasets of a scan, and what is said about them.
+    """The datasets of a scan and their description.
 
     Attributes:
         datasets: the samples of each split.
