@@ -27,7 +27,7 @@ from uuid import uuid4
 import numpy as np
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.records import ScoredBatch, ScoredLabels
+from cleaner.core.records import ScoredBatch
 from cleaner.core.tally import Tally
 from cleaner.core.topk import TopLosses
 from cleaner.scoring.data.checks import check_number
@@ -37,12 +37,12 @@ from cleaner.scoring.progress import SplitProgress
 
 if TYPE_CHECKING:
     from cleaner.scoring.data.reader import Dataset, Key
+    from cleaner.scoring.model.scorer import Scored
 
 __all__ = ["Cluster", "RayEngine", "ShardResult", "ShardScorer", "session", "shard_size"]
 
 # A shard takes a worker some seconds to some minutes; a small dataset gives each worker several.
-_MAX_SHARD_SIZE = 4096
-_SHARDS_PER_WORKER = 8
+_MAX_SHARD_SIZE, _SHARDS_PER_WORKER = 4096, 8
 # Ray Data keeps some 5 KB of statistics per shard, so shards of a huge dataset are larger.
 _MAX_SHARDS = 4096
 
@@ -119,9 +119,7 @@ class RayEngine(Engine):
                 warn_if_fatal(item.path, item.error)
             report(result.n)
 
-    def score_keys(
-        self, dataset: Dataset, keys: Iterable[Key], update: Callable[[ScoredBatch | ScoredLabels], None]
-    ) -> None:
+    def score_keys(self, dataset: Dataset, keys: Iterable[Key], update: Callable[[Scored], None]) -> None:
         """Score single samples; they are few, so all of their results are sent."""
         listed = list(keys)
         size = shard_size(len(listed), self._team.workers)
@@ -275,8 +273,7 @@ class ShardScorer:
         job: the model and its data.
         k: samples to keep of each class.
         readers: number of processes that read images.
-        notes: folder for notes of what is being read. A worker that replaces one on the same machine finds there the
-            file at which that one ended.
+        notes: folder for notes of what is being read; the worker that replaces this one finds the fatal file there.
     """
 
     def __init__(self, job: ScanJob, k: int, readers: int, notes: Path) -> None:
@@ -311,7 +308,7 @@ class ShardScorer:
         progress.heaps = self._heaps.pop(split, progress.heaps)
         survivors = list[ScoredBatch]()
 
-        def update(batch: ScoredBatch | ScoredLabels) -> None:
+        def update(batch: Scored) -> None:
             rows = batch.to_rank()
             survivors.append(rows.select(progress.heaps.reached(rows)))
             progress.update(batch)
