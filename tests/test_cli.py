@@ -373,7 +373,7 @@ def test_apply_to_names_of_files_prints_the_moves(capsys: pytest.CaptureFixture[
         (["--labels", "none.csv"], "none.csv"),
         (["--labels", "data"], "data"),
         (["--labels", "scan/decisions.csv"], "the table that the dataset has"),
-        (["--labels", "labels.csv"], "['a', 'label'], of which none has a usual name; say which, with --path-column"),
+        (["--labels", "labels.csv"], "['a', 'label'], and none has a usual name; name one with --path-column"),
         (["--labels", "labels.csv", "--path-column", "b"], "no column 'b'"),
         (["--path-column", "a"], "no label table"),
     ],

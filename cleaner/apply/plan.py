@@ -188,12 +188,10 @@ def try_each(
     conflicts: list[Conflict] = []
     for item in items:
         try:
-            result = step(item)
+            if (result := step(item)) is not None:
+                results.append(result)
         except Refusal as refusal:
             conflicts.append(Conflict(item.path, Action(item.action).value, str(refusal)))
-        else:
-            if result is not None:
-                results.append(result)
     return tuple(results), tuple(conflicts)
 
 

@@ -1,4 +1,4 @@
-"""Label tables in CSV, TSV and Parquet: which columns have the paths and the labels, and these two as text."""
+"""Label tables in CSV, TSV and Parquet: choose their columns of paths and labels, and read both as text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ __all__ = [
     "check_parquet_types",
     "choose_columns",
     "choose_path_column",
-    "import_pyarrow",
     "is_parquet_text",
     "label_rows",
     "parquet_rows",
@@ -30,7 +29,7 @@ __all__ = [
 ]
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-"""What stands between the cells of a table in text, by the suffix of its name."""
+"""The delimiter of the cells of a text table, by the suffix of its name."""
 
 TABLE_SUFFIXES = frozenset((*DELIMITERS, ".parquet"))
 """The suffixes that the name of a label table may have, in lower case."""
@@ -65,8 +64,8 @@ class LabelTable:
     """The paths and labels of a label table, in the order of its rows.
 
     Attributes:
-        paths: what stands in the column of paths, without the leading `./` that guards it from spreadsheets.
-        labels: as many labels, as text; the empty text where there is none.
+        paths: cells of the path column, without the leading `./` that guards them from spreadsheets.
+        labels: cells of the label column as text; a missing one is empty.
         path_column, label_column: the names of the columns.
     """
 
@@ -78,7 +77,7 @@ class LabelTable:
 
 @dataclass(frozen=True)
 class LabelRows:
-    """The rows of a label table, read from its file each time they are iterated over; a row is its path and its label.
+    """The path and label of each row of a label table, read from its file at each iteration.
 
     Attributes:
         file: the table.
@@ -92,10 +91,10 @@ class LabelRows:
     label_column: str
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        """Each row's path and label, as in `LabelTable`.
+        """Yield the path and label of each row, as in `LabelTable`.
 
         Raises:
-            CleanerError: the rows make no sense, or the file cannot be read any more.
+            CleanerError: a row is invalid, or the file cannot be read.
         """
         rows = self._in_parquet() if _is_parquet(self.file) else self._in_text()
         for path, label in rows:
@@ -122,15 +121,15 @@ class LabelRows:
 
 
 def label_rows(file: Path, path_column: str | None = None, label_column: str | None = None) -> LabelRows:
-    """The rows of a label table, of which none is held in memory.
+    """Return the rows of a label table without holding them in memory.
 
     Args:
         file: a `.csv`, `.tsv` or `.parquet` file; text is in UTF-8, with or without BOM, and its first row names the
             columns. Its labels are not interpreted: `001` stays `001`.
-        path_column, label_column: names of columns; None where they are to be told by their names.
+        path_column, label_column: names of columns; None to choose those with usual names.
 
     Raises:
-        CleanerError: there is no such file, it is none of these, or its columns cannot be told.
+        CleanerError: there is no such file, it has another format, or its columns are ambiguous.
     """
     check_is_table(file)
     columns = _parquet_columns(file) if _is_parquet(file) else tuple(next(_records(file), (1, []))[1])
@@ -148,10 +147,10 @@ def check_is_table(file: Path) -> None:
 
 
 def read_label_table(file: Path, path_column: str | None, label_column: str | None) -> LabelTable:
-    """Read the paths and labels of a label table; arguments and errors as in `label_rows`.
+    """Read the paths and labels of a label table; arguments as in `label_rows`.
 
     Raises:
-        CleanerError: also where the rows make no sense.
+        CleanerError: as in `label_rows`, or a row is invalid.
     """
     rows = label_rows(file, path_column, label_column)
     both = list(rows)
@@ -162,7 +161,7 @@ def read_label_table(file: Path, path_column: str | None, label_column: str | No
 def choose_columns(
     name: str, columns: Sequence[str], path_column: str | None, label_column: str | None
 ) -> tuple[str, str]:
-    """Which columns have the paths and the labels: those that are named, or the only ones with a usual name.
+    """Return the names of the columns of paths and labels: the given ones, or the only ones with a usual name.
 
     Raises:
         CleanerError: there is no such column, or more than one.
@@ -176,7 +175,7 @@ def choose_columns(
 
 
 def choose_path_column(name: str, columns: Sequence[str], path_column: str | None) -> str:
-    """Which column has the paths, where none has labels.
+    """Return the name of the column of paths in a table without labels.
 
     Raises:
         CleanerError: there is no such column, or more than one.
@@ -196,12 +195,12 @@ def _guessed(name: str, columns: Sequence[str], usual: frozenset[str], option: s
     found = [column for column in columns if column.strip().lower().replace(" ", "_") in usual]
     if len(found) != 1:
         which = f"{found} could be meant" if found else "none has a usual name"
-        raise CleanerError(f"{name!r} has the columns {list(columns)}, of which {which}; say which, with {option}")
+        raise CleanerError(f"{name!r} has the columns {list(columns)}, and {which}; name one with {option}")
     return found[0]
 
 
 def _records(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """The line and the cells of every record that is not an empty line, the header first."""
+    """Yield the line and the cells of each record that is not an empty line, the header first."""
     line = 0
     try:
         with open(file, encoding="utf-8-sig", newline="") as text:
@@ -230,7 +229,7 @@ def _parquet_columns(file: Path) -> tuple[str, ...]:
 @contextmanager
 def reading_parquet(name: str) -> Iterator[tuple[Any, Any]]:
     """Give `pyarrow` and `pyarrow.parquet` to read the file `name`, and report a file that they cannot read."""
-    pa, parquet = import_pyarrow()
+    pa, parquet = _import_pyarrow()
     try:
         yield pa, parquet
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -245,12 +244,8 @@ def parquet_rows(batch: Any, path_column: str, label_column: str) -> Iterator[tu
 
 
 def check_parquet_types(name: str, schema: Any, path_column: str, label_column: str) -> None:
-    """Check that the paths of a table in Parquet are text, and its labels text or whole numbers.
-
-    Raises:
-        CleanerError: they are not.
-    """
-    pa, _ = import_pyarrow()
+    """Check that the paths of a table in Parquet are text, and its labels text or whole numbers."""
+    pa, _ = _import_pyarrow()
     if not is_parquet_text(schema.field(path_column).type):
         raise CleanerError(f"{name!r}: the column {path_column!r} has no text in it; paths are text")
     kind = schema.field(label_column).type
@@ -259,19 +254,15 @@ def check_parquet_types(name: str, schema: Any, path_column: str, label_column: 
 
 
 def is_parquet_text(kind: Any) -> bool:
-    """Whether a type of pyarrow is text, as it is or as categories."""
-    pa, _ = import_pyarrow()
+    """Return whether a type of pyarrow is text or categories that are text."""
+    pa, _ = _import_pyarrow()
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def import_pyarrow() -> tuple[Any, Any]:
-    """`pyarrow` and `pyarrow.parquet`, which are loaded when a table is of that kind and not before.
-
-    Raises:
-        CleanerError: it is not installed.
-    """
+def _import_pyarrow() -> tuple[Any, Any]:
+    """Return `pyarrow` and `pyarrow.parquet`, which only tables in Parquet need."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as parquet
