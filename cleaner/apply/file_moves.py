@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
 
 from cleaner.apply import moves
 from cleaner.apply.dataset_paths import RealPaths, numbered, remove_empty_folders, sync_folders, target_folders
@@ -27,7 +26,7 @@ from cleaner.apply.plan import (
     try_each,
 )
 from cleaner.core.files import TRASH, remove_leftovers
-from cleaner.core.journal import AnyJournal, Journal, Operation, State, decision_key, new_journal_path
+from cleaner.core.journal import Journal, Operation, State, decision_key, new_journal_path
 from cleaner.core.records import Action, Decision
 from cleaner.core.scan_header import ScanHeader
 from cleaner.core.tasks import MULTI_LABEL
@@ -46,7 +45,6 @@ class FileStore:
 
     root: Path
     name_pattern: str | None = None
-    journal_kind: ClassVar[type[AnyJournal]] = Journal
 
     @property
     def folder(self) -> Path:
