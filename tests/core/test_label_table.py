@@ -127,7 +127,7 @@ def test_the_rows_are_those_that_apply_reads(rows: str) -> None:
         (["a", "b"], ("b", "a"), ("b", "a")),
         (["path", "name", "label"], (None, None), "['path', 'name'] could be meant"),
         (["path", "label", "class"], (None, None), "--label-column"),
-        (["a", "b"], (None, None), "columns ['a', 'b'], of which none"),
+        (["a", "b"], (None, None), "columns ['a', 'b'], and none"),
         (["a", "label"], ("c", None), "no column 'c'; its columns are ['a', 'label']"),
         (["a", "a", "label"], ("a", None), "more than one column 'a'"),
         (["a", "label"], ("label", None), "name two columns"),
