@@ -71,9 +71,7 @@ def cleaned(
     All other items stay as they are, in their order; `keep` and `unsure` change nothing. As with `cleaner.apply`, a
     decision is left alone if the image was changed since, or has another label here than it had then. A file that is
     listed several times is changed each time. Warnings list decisions that were left alone, and decisions about files
-    that no item names.
-
-    If an item has several labels, those that stay keep their order, and new ones come last.
+    that no item names. If an item has several labels, those that stay keep their order, and new ones come last.
 
     Args:
         items: a DataFrame with columns of paths and labels; or the paths alone, such as those from fastai's
@@ -84,8 +82,7 @@ def cleaned(
         data: the dataset's folder; by default that of the scan beside the manifest.
         labels: with a list of paths, the label of each; several labels are a list, a tuple, or text in which
             `label_delim` joins them. New values have the same type.
-        path_column, label_column: columns of a DataFrame; by default those with usual names, such as `fname` and
-            `label`.
+        path_column, label_column: columns of a DataFrame; by default those with usual names, such as `fname`.
         label_delim: delimiter of several labels in text, such as `" "`; required if the decisions are about images
             with several labels and these are text, and only then.
 
@@ -94,8 +91,7 @@ def cleaned(
         or the list of remaining paths; or, with `labels`, that list and the list of their labels.
 
     Raises:
-        CleanerError: the manifest, the folder or the items cannot be used, or a path gets another label and there are
-            no labels.
+        CleanerError: the manifest, the folder or the items cannot be used, or an item to relabel has no label.
     """
     decided = _DecidedDataset.from_manifest(Path(manifest), data, label_delim)
     result: Any
@@ -103,13 +99,10 @@ def cleaned(
         if labels is not None:
             raise CleanerError("got labels with a DataFrame, which has its own; name their column with label_column")
         result, edits = _cleaned_frame(items, decided, path_column, label_column)
-    elif path_column is not None or label_column is not None:
-        raise CleanerError("path_column and label_column are for a DataFrame; with a list of paths pass labels=")
-    elif labels is None and label_delim is not None:
-        raise CleanerError("got label_delim, but no labels that it could join; pass labels= too, or leave it out")
     else:
-        paths = _to_list("items", items)
-        result, edits = _cleaned_lists(paths, None if labels is None else _to_list("labels", labels), decided)
+        if path_column is not None or label_column is not None:
+            raise CleanerError("path_column and label_column are for a DataFrame; with a list of paths pass labels=")
+        result, edits = _cleaned_lists(items, labels, decided)
     for text in (*decided.warnings, *edits.warnings(decided)):
         warnings.warn(printable(text), stacklevel=2)
     return result
@@ -122,7 +115,10 @@ def _to_list(name: str, values: Any) -> list[Any]:
     return list(values)
 
 
-def _cleaned_lists(paths: list[Any], labels: list[Any] | None, decided: _DecidedDataset) -> tuple[Any, _Edits]:
+def _cleaned_lists(items: Any, values: Any, decided: _DecidedDataset) -> tuple[Any, _Edits]:
+    if values is None and decided.label_delim is not None:
+        raise CleanerError("got label_delim, but no labels that it could join; pass labels= too, or leave it out")
+    paths, labels = _to_list("items", items), None if values is None else _to_list("labels", values)
     if labels is not None and len(labels) != len(paths):
         raise CleanerError(f"got {len(paths)} paths and {len(labels)} labels; one label for each path is accepted")
     kind = labels_of_items(decided.header, decided.label_delim, labels)

@@ -14,11 +14,11 @@ from pathlib import Path
 from cleaner.apply.file_moves import FileStore
 from cleaner.apply.file_undo import plan_file_undo
 from cleaner.apply.locks import locked
-from cleaner.apply.plan import Conflict, Plan, PlanContext, Run, manifest_warnings
+from cleaner.apply.plan import Changes, Conflict, Plan, PlanContext, Run, manifest_warnings
 from cleaner.apply.table.rewrite import TableStore, plan_table_undo
 from cleaner.core.carried_out import carried_out_note, from_journal
 from cleaner.core.errors import CleanerError
-from cleaner.core.journal import AnyJournal, Journal, Operation, RowChange, State, decision_key, journals_in, read
+from cleaner.core.journal import AnyJournal, Journal, State, TableJournal, decision_key, journals_in, read
 from cleaner.core.manifest import Manifest
 from cleaner.core.opinions import note_on_disagreement
 from cleaner.core.scan_header import ScanHeader, read_scan_header
@@ -43,7 +43,7 @@ class Report:
     """
 
     journal: Path | None
-    done: tuple[Operation, ...] | tuple[RowChange, ...]
+    done: Changes
     conflicts: tuple[Conflict, ...]
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -166,7 +166,8 @@ def _check_edits(manifest: Manifest, accept_edited: bool) -> None:
 
 def _read_context(manifest: Manifest, store: _Store) -> PlanContext:
     folder = manifest.path.parent
-    return PlanContext(manifest, manifest.latest(), read_scan_header(folder), journals_in(folder, store.journal_kind))
+    kind: type[AnyJournal] = Journal if isinstance(store, FileStore) else TableJournal
+    return PlanContext(manifest, manifest.latest(), read_scan_header(folder), journals_in(folder, kind))
 
 
 def _planned(store: _Store, context: PlanContext) -> Run:

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
 
 from cleaner.apply import moves
 from cleaner.apply.dataset_paths import RealPaths, numbered, remove_empty_folders, sync_folders, target_folders
@@ -27,8 +26,9 @@ from cleaner.apply.plan import (
     try_each,
 )
 from cleaner.core.files import TRASH, remove_leftovers
-from cleaner.core.journal import AnyJournal, Journal, Operation, State, decision_key, new_journal_path
+from cleaner.core.journal import Journal, Operation, State, decision_key, new_journal_path
 from cleaner.core.records import Action, Decision
+from cleaner.core.scan_header import ScanHeader
 from cleaner.core.tasks import MULTI_LABEL
 
 __all__ = ["FileStore", "FolderLabels", "MovePlanner", "move_file", "remove_halves", "settled", "sync_moves"]
@@ -45,7 +45,6 @@ class FileStore:
 
     root: Path
     name_pattern: str | None = None
-    journal_kind: ClassVar[type[AnyJournal]] = Journal
 
     @property
     def folder(self) -> Path:
@@ -62,7 +61,7 @@ class FileStore:
         earlier = [settled(journal, self.root) for journal in self._journals(context)]
         begun = [journal for journal in earlier if journal.state is State.APPLYING]
         journal = begun[-1] if begun else Journal(path=new_journal_path(context.manifest.path.parent), data=self.root)
-        decisions, refused = _movable(context)
+        decisions, refused = try_each(context.decisions.values(), partial(_movable, header=context.header))
         applied = [AppliedChange(o, j.path, o.target in j.removed) for j in earlier for o in j.carried_out]
         plan = MovePlanner(decisions, self._labels(context), f"{TRASH}/{journal.path.stem}", applied).plan()
         lost = (conflict for each in begun for conflict in _lost(each, self.root))
@@ -229,15 +228,11 @@ class MovePlanner:
         return real not in self._taken and not os.path.lexists(real)
 
 
-def _movable(context: PlanContext) -> tuple[list[Decision], list[Conflict]]:
-    """Return the decisions that a move can carry out, and refuse those that give an image several labels."""
-    decisions = list(context.decisions.values())
-    if context.header is None or context.header.task != MULTI_LABEL:
-        return decisions, []
-    reason = "it has several labels, and a folder name holds one; give the label table, with labels (--labels)"
-    relabels = [decision for decision in decisions if decision.action is Action.RELABEL]
-    refused = [Conflict(decision.path, decision.action.value, reason) for decision in relabels]
-    return [decision for decision in decisions if decision.action is not Action.RELABEL], refused
+def _movable(decision: Decision, header: ScanHeader | None) -> Decision:
+    """Return the decision; refuse one that gives an image several labels."""
+    if decision.action is Action.RELABEL and header and header.task == MULTI_LABEL:
+        raise Refusal("it has several labels, a folder name holds one; give the label table with labels= (--labels)")
+    return decision
 
 
 def settled(journal: Journal, root: Path) -> Journal:

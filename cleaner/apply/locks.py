@@ -22,11 +22,9 @@ __all__ = ["locked"]
 
 @contextmanager
 def locked(beside: Path, changed: Path) -> Iterator[None]:
-    """Hold the lock of a scan folder and that of the folder that changes, which several scan folders may share.
+    """Hold the lock of the scan folder of `beside`, a manifest or journal, and that of the folder `changed`.
 
-    Args:
-        beside: the manifest or journal in whose folder journals are written.
-        changed: the folder that changes: the dataset's, or that of the label table.
+    The latter is the dataset's or the label table's, which several scan folders may share.
     """
     folder = Path(os.path.abspath(beside)).parent
     unwritable = (

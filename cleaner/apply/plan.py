@@ -19,6 +19,7 @@ from cleaner.core.scan_header import ScanHeader
 
 __all__ = [
     "AppliedChange",
+    "Changes",
     "Conflict",
     "Outcome",
     "Plan",
@@ -34,7 +35,7 @@ __all__ = [
 
 _Item = TypeVar("_Item", Decision, Operation)
 _Result = TypeVar("_Result")
-_Changes = tuple[Operation, ...] | tuple[RowChange, ...]
+Changes = tuple[Operation, ...] | tuple[RowChange, ...]
 
 
 class Refusal(Exception):  # noqa: N818 - not an error of the program, but the reason why one decision is left alone
@@ -62,7 +63,7 @@ class Plan:
         notes: information without a fault.
     """
 
-    operations: _Changes
+    operations: Changes
     conflicts: tuple[Conflict, ...] = ()
     folders: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -103,7 +104,7 @@ class Outcome:
         has_journal: whether the journal exists after the run.
     """
 
-    done: _Changes
+    done: Changes
     conflicts: tuple[Conflict, ...] = ()
     notes: tuple[str, ...] = ()
     left: tuple[str, ...] | None = ()
@@ -188,12 +189,10 @@ def try_each(
     conflicts: list[Conflict] = []
     for item in items:
         try:
-            result = step(item)
+            if (result := step(item)) is not None:
+                results.append(result)
         except Refusal as refusal:
             conflicts.append(Conflict(item.path, Action(item.action).value, str(refusal)))
-        else:
-            if result is not None:
-                results.append(result)
     return tuple(results), tuple(conflicts)
 
 

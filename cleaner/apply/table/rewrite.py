@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
 from cleaner.apply.item_labels import known_labels, labels_of_cells
 from cleaner.apply.plan import (
@@ -54,7 +53,6 @@ class TableStore:
     path_column: str | None = None
     label_column: str | None = None
     label_delim: str | None = None
-    journal_kind: ClassVar[type[AnyJournal]] = TableJournal
 
     @property
     def folder(self) -> Path:

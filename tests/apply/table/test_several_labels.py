@@ -171,7 +171,7 @@ def test_on_folders_a_set_is_a_conflict_and_delete_moves(scan: Scan) -> None:
     assert [operation.source for operation in todo.operations] == ["2.png"]
     report = apply(scan.manifest_path, scan.root)
     assert [done.source for done in report.done] == ["2.png"]
-    assert "several labels, and a folder name holds one" in report.conflicts[0].reason
+    assert "several labels, a folder name holds one" in report.conflicts[0].reason
     assert report.journal is not None
     undo(report.journal)
     assert (scan.root / "2.png").exists()
