@@ -1,8 +1,8 @@
-"""`python -m tests.benchmarks.apply`: apply and undo at the size of large datasets.
+"""`python -m tests.benchmarks.apply`: apply and undo on large datasets.
 
-100,000 decisions on a dataset of class folders, and 10,000 on a label table of a million rows, applied and undone. Each
-row is measured in a process of its own: the time of the call and the highest memory of that process. `--only NAME`
-measures one section.
+It applies and undoes 100,000 decisions on a dataset in class folders, and 10,000 on a label table of a million rows.
+Each row of the output is measured in its own process: the time of the call and the peak memory of that process.
+`--only NAME` measures one section.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def make_files(root: Path, count: int) -> None:
 
 
 def decide(folder: Path, count: int) -> None:
-    """Half of the files are deleted, half get another label."""
+    """Decide to delete half of the files, and to relabel the other half."""
     labels = tuple(map(label, range(CLASSES)))
     scan = Scan(folder / "data", labels, ("train",), 1, {"train": 0}, (), {"train": {}}).write(folder / "scan")
     decisions = []
@@ -88,7 +88,7 @@ SECTIONS: dict[str, tuple[Callable[[Path], None], str | None]] = {
 
 
 def measured(folder: str, step: str, table: str) -> None:
-    """One call, in this process; prints what it took as JSON."""
+    """Run one call in this process, and print its time and peak memory as JSON."""
     begun = time.perf_counter()
     if step == "apply":
         report = apply(

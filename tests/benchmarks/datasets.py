@@ -1,4 +1,4 @@
-"""The images and learners that are measured: real photos, and CIFAR's test images as often as needed."""
+"""Images and learners for the benchmarks: real photos, and CIFAR's test images, repeated as often as needed."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ SMALL_CLASSES = 1000
 
 
 def photos(folder: Path, n: int = 1000) -> Path:
-    """`n` photos in class folders: the real ones, repeated, or made-up ones where those are absent."""
+    """Write `n` photos in class folders: real ones, repeated, or made-up ones if the real ones are absent."""
     originals = _archive(SHARED_DATA / "photos.zip") or [_made_up(seed) for seed in range(50)]
     return _spread(folder, originals, n, PHOTO_CLASSES)
 
 
 def small_images(folder: Path, n: int) -> Path:
-    """`n` images of 32 x 32 pixels in a thousand class folders."""
+    """Write `n` images of 32 x 32 pixels in a thousand class folders."""
     originals = _archive(SHARED_DATA / "cifar10-test.zip") or [_made_up(seed, (32, 32)) for seed in range(500)]
     return _spread(folder, originals, n, SMALL_CLASSES)
 
 
 def photo_learner(folder: Path) -> Any:
-    """resnet18 at 224 pixels with random weights, on two worker processes, as a fastai user makes it."""
+    """Return a fastai learner of resnet18 at 224 pixels, trained for a minute, with two worker processes."""
     from fastai.vision import all as fastai
     from torchvision.models import resnet18
 
@@ -50,7 +50,7 @@ def photo_learner(folder: Path) -> Any:
 
 
 def small_learner(folder: Path) -> Any:
-    """A small convolutional network with a thousand outputs."""
+    """Return a learner of a small convolutional network with a thousand outputs."""
     from fastai.vision import all as fastai
     from torch import nn
 
@@ -64,7 +64,7 @@ def small_learner(folder: Path) -> Any:
 
 
 def _trained(learn: Any, weights: Path) -> None:
-    """Train for a minute at half the size, once: the losses of random weights hardly differ."""
+    """Train for a minute at half the image size, once: with random weights the losses hardly differ."""
     import torch
     from torch.nn import functional
 
@@ -82,7 +82,7 @@ def _trained(learn: Any, weights: Path) -> None:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    with torch.no_grad():  # batch normalization at the full size
+    with torch.no_grad():  # adapts batch normalization to the full size
         for images, _ in learn.dls.test_dl(items[:192], with_labels=True):
             learn.model(images)
     learn.model.eval()
@@ -110,11 +110,11 @@ def _made_up(seed: int, size: tuple[int, int] = (500, 375)) -> bytes:
 
 
 def _spread(folder: Path, originals: list[bytes], n: int, classes: int) -> Path:
-    """Write `n` files into class folders; repeated ones are further names of the same file."""
+    """Write `n` files into class folders; repeated ones are hard links to the first."""
     first: dict[int, Path] = {}
     for number in range(n):
         which = number % len(originals)
-        # The same image is of the same class, so that there is something to learn, where there are few classes.
+        # With few classes, repeats of an image have the same class, so that a model can learn.
         label = which % classes if classes < len(originals) else number % classes
         path = folder / f"class_{label:04d}" / f"image_{number:07d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""`python -m tests.benchmarks.interpret`: the interpretation of a scan beside fastai's, at a thousand classes.
+"""`python -m tests.benchmarks.interpret`: the interpretation of a scan beside fastai's, with a thousand classes.
 
-Each row is a process of its own that scores the images and asks for the confusion matrix, the most confused, the report
-and the top losses: the time of that, and the highest memory above what the process had before. fastai asks for
-classes² x images bytes, and then for eight times that; a limit keeps it from taking the machine down.
+Each row is measured in its own process, which scores the images and computes the confusion matrix, the most confused
+classes, the report and the top losses: its time, and its peak memory above that before. fastai asks for classes² x
+images bytes, and then for eight times that; a limit of memory protects the machine.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ ROWS: dict[str, Callable[[Any, Path], dict[str, Any]]] = {
 
 
 def _words(text: str) -> list[float | str]:
-    """The words of a report and its numbers; scikit-learn writes counts as floats where no prediction is right."""
+    """Return words and numbers of a report; scikit-learn writes counts as floats if no prediction is right."""
     return [float(word) if word[0].isdigit() else word for word in text.split()]
 
 
@@ -73,7 +73,7 @@ def _digest(data: object) -> int:
 
 
 def _learner(folder: Path, n: int) -> Any:
-    """A learner with the first `n` images to validate with, and one of each class to train on."""
+    """Return a learner with the first `n` images for validation, and one image of each class for training."""
     from fastai.vision import all as fastai
 
     files = sorted(fastai.get_image_files(folder), key=lambda file: file.name)
@@ -88,7 +88,7 @@ def _learner(folder: Path, n: int) -> Any:
 
 
 def measure(name: str, n: int, limit_gib: float, folder: Path, out: Path) -> None:
-    """Run a row and print what it took, or what it died of, as JSON."""
+    """Run a row, and print its time and peak memory, or its error, as JSON."""
     learn = _learner(folder, n)
     before = reset_peak()
     reserved = int((memory_now("VmSize") + limit_gib * 1024) * 2**20)
@@ -117,7 +117,7 @@ def row(name: str, n: int, limit_gib: float, folder: Path) -> dict[str, Any]:
 
 
 def compare(limit_gib: float, folder: Path) -> None:
-    """Both, at each size, and whether they say the same."""
+    """Measure both at each size, and compare their results."""
     classes = datasets.SMALL_CLASSES
     data = datasets.small_images(folder / "images", max(SIZES) + classes)
     for n in SIZES:
@@ -135,7 +135,7 @@ def compare(limit_gib: float, folder: Path) -> None:
 def main() -> None:
     """Run the comparison, or one row for the process that asked."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--limit-gib", type=float, default=LIMIT_GIB, help="what a process may ask for")
+    parser.add_argument("--limit-gib", type=float, default=LIMIT_GIB, help="memory that a process may allocate")
     parser.add_argument("--measure", nargs=5, metavar=("ROW", "N", "LIMIT", "FOLDER", "OUT"))
     options = parser.parse_args()
     if options.measure:

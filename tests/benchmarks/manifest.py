@@ -1,8 +1,8 @@
-"""`python -m tests.benchmarks.manifest`: a manifest of a million rows, opened, added to, looked into and exported.
+"""`python -m tests.benchmarks.manifest`: open, extend, query and export a manifest of a million rows.
 
-Each row is the time of one call, and what of it the processor worked for it, which is less where others use the
-machine or the disk is waited for; the last line is the memory of the process after opening and the highest of all.
-`--rows N` measures another size; with `--quoted` each label has a comma, so that the rows cannot be checked together.
+Each line has the time of one call, and its processor time, which is less if others use the machine or the call waits
+for the disk. The last line has the memory of the process after opening, and its peak. `--rows N` measures another size;
+with `--quoted` each label has a comma, so that the rows cannot be checked together.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def make_manifest(path: Path, count: int, quoted: bool) -> None:
-    """Rows such as the review writes: one decision on each of many files, by three reviewers."""
+    """Write rows as the review does: one decision about each file, by three reviewers."""
     chance = random.Random(1)
     with open(path, "w", newline="", encoding="utf-8") as file:
         file.write(",".join(COLUMNS) + "\r\n")
@@ -52,7 +52,7 @@ def timed(what: str, call: Callable[[], T]) -> T:
 
 
 def memory() -> float:
-    """MiB that the process has now."""
+    """Return the current memory of the process in MiB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
 

@@ -10,13 +10,13 @@ __all__ = ["memory_now", "reset_peak"]
 
 
 def reset_peak() -> float:
-    """Make the highest memory of this process the present one, and return it in MiB."""
+    """Reset the peak memory of this process to the current one, and return that in MiB."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     return memory_now("VmRSS")
 
 
 def memory_now(name: str) -> float:
-    """A figure of this process in MiB: `VmRSS` is the present memory, `VmHWM` the highest, `VmSize` all asked for."""
+    """Return a figure of this process in MiB: `VmRSS` is its memory, `VmHWM` the peak, `VmSize` all reserved memory."""
     found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(found[1]) / 1024 if found else float("nan")

@@ -1,7 +1,7 @@
 """Ten sentences of each room, drawn at random: `python -m tests.benchmarks.prose [--seed N] [REVISION]`.
 
-They come from docstrings and from messages of errors and of the log; without a revision, from the working tree. Read
-them as a newcomer does: each should be understood when it is read once.
+The sentences are from docstrings, error messages and log messages; without a revision, from the working tree. Read them
+as a newcomer does: each should be clear at the first reading.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def sentences(source: str) -> Iterator[str]:
 
 
 def message_of(node: ast.expr) -> str:
-    """Return a string as it stands in the code, with the expressions of an f-string in braces."""
+    """Return a string of the code, with the expressions of an f-string in braces."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if not isinstance(node, ast.JoinedStr):

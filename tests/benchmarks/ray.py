@@ -1,7 +1,7 @@
-"""A scan spread over a local Ray: `python -m tests.benchmarks.ray [--only SECTION]`; it asserts no times.
+"""A scan on a local Ray cluster: `python -m tests.benchmarks.ray [--only SECTION]`; it asserts no times.
 
-Sections: workers (1 and 2 workers of one thread each; `--photos N`), driver (its memory against the number of samples),
-merge (what 64 workers find in `--samples N` each, through the real merge).
+Sections: workers (1 and 2 workers of one thread each; `--photos N`), driver (its memory by the number of samples),
+merge (results of 64 workers, from `--samples N` each, through the real merge).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ DRIVER_SAMPLES = (5_000_000, 20_000_000, 40_000_000)
 
 
 class SyntheticDataset(MadeUpDataset):
-    """Samples of which only the paths exist, a whole shard per batch."""
+    """Samples with paths only, a whole shard per batch."""
 
     def __init__(self, n: int) -> None:
         super().__init__(np.empty(0), batch_size=SHARD)
@@ -55,7 +55,7 @@ class SyntheticDataset(MadeUpDataset):
 
 
 class SyntheticScorer(MadeUpScorer):
-    """Random losses, with predictions that are confused with similar classes."""
+    """Random losses, and predictions that confuse similar classes."""
 
     def __init__(self) -> None:
         super().__init__(None)
@@ -85,7 +85,7 @@ def merge_into(progress: SplitProgress, result: ShardResult) -> None:
 
 
 class MeasuredEngine(RayEngine):
-    """Notes when each shard arrives, and how many bytes it takes."""
+    """Records when each shard arrives, and its number of bytes."""
 
     def __init__(self, job: ScanJob, team: Any) -> None:
         super().__init__(job, team)
@@ -98,11 +98,11 @@ class MeasuredEngine(RayEngine):
             yield result
 
 
-# Each row in a process of its own.
+# Each row runs in its own process.
 
 
 def workers(n: int, folder: Path) -> dict[str, Any]:
-    """Images/s of `n` workers with one thread each, and what they send to the driver."""
+    """Measure the images/s of `n` workers with one thread each, and the bytes that they send to the driver."""
     import ray
 
     from cleaner.scoring.data.fastai_data import from_folder
@@ -118,7 +118,7 @@ def workers(n: int, folder: Path) -> dict[str, Any]:
         engine.score_remaining(job.datasets["all"], progress, fast=False, report=lambda _n: None)
     seconds = time.perf_counter() - start
     total = sum(count for _, count in engine.times)
-    # The first shards of all workers come with the start of the workers.
+    # The time of the first shards includes the start of the workers.
     begun, done = engine.times[n - 1][0], sum(count for _, count in engine.times[n:])
     return {
         "images": total,
@@ -131,7 +131,7 @@ def workers(n: int, folder: Path) -> dict[str, Any]:
 
 
 def driver(n: int, _folder: Path) -> dict[str, Any]:
-    """Peak memory of the driver above the start, over `n` synthetic samples."""
+    """Measure the peak memory of the driver above the start, for `n` synthetic samples."""
     import ray
 
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
@@ -146,7 +146,7 @@ def driver(n: int, _folder: Path) -> dict[str, Any]:
 
 
 def merge(n: int, _folder: Path) -> dict[str, Any]:
-    """Time and memory of the driver for what `WORKERS` workers find in `n` samples each, without Ray between them."""
+    """Measure the driver's time and memory for the results of `WORKERS` workers from `n` samples each, without Ray."""
     progress = empty_progress(synthetic_job(0))
     before, cpu, sent = reset_peak(), time.process_time(), 0
     start = time.perf_counter()
@@ -167,7 +167,7 @@ def merge(n: int, _folder: Path) -> dict[str, Any]:
 
 
 def _parcels(rounds: int) -> Iterator[bytes]:
-    """What `WORKERS` workers send in so many shards each; processes of their own play them."""
+    """Yield the results that `WORKERS` workers send in so many rounds of shards; a few processes simulate them."""
     context = multiprocessing.get_context("spawn")
     players = os.cpu_count() or 1
     parcels = context.Queue(maxsize=4 * players)
@@ -181,7 +181,7 @@ def _parcels(rounds: int) -> Iterator[bytes]:
 
 
 def _play(numbers: range, rounds: int, parcels: Any) -> None:
-    """Send what the workers of some numbers find, in turns."""
+    """Simulate the workers with these numbers, in turns."""
     notes = Path(tempfile.mkdtemp())
     workers = {number: ShardScorer(synthetic_job(0), K, 0, notes / str(number)) for number in numbers}
     for done in range(rounds):
@@ -212,8 +212,8 @@ def _shown(value: Any) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=ROWS)
-    parser.add_argument("--photos", type=int, default=PHOTOS, help="of the section workers")
-    parser.add_argument("--samples", type=int, default=10_000_000, help="of each of the 64 workers of the merge")
+    parser.add_argument("--photos", type=int, default=PHOTOS, help="number of photos in the section workers")
+    parser.add_argument("--samples", type=int, default=10_000_000, help="samples per worker in the section merge")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -223,7 +223,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         photos = Path(temporary)
         if options.only in (None, "workers"):
-            datasets.photos(photos / "trained")  # by which the model is trained, once
+            datasets.photos(photos / "trained")  # trains the model, once
             photos = datasets.photos(photos / "photos", options.photos)
             one, two = (row("workers", n, photos) for n in (1, 2))
             for name in ("per_second", "steady_per_second"):

@@ -1,9 +1,9 @@
-"""`python -m tests.benchmarks.review`: the review in a real browser, beside fastai's widget: what is asked, and seen.
+"""`python -m tests.benchmarks.review`: the review in a real browser, beside fastai's widget, with bounds and results.
 
-Times are taken inside the page, from the time stamp of the key or of the choice to the moment at which the last of the
-30 new images is decoded, or the card has changed: no round trip of the driver is in them. Between two actions is a
-pause, as a person looks at what came. The app and fastai's widget each run under Voila in a process of their own, on
-the same photos. `--only NAME` measures one section; a figure that is not reached says SHORT, and nothing fails.
+Times are measured inside the page, from the time stamp of the key or choice until the last of the 30 new images is
+decoded, or the card has changed: they include no round trip of the driver. Between two actions is a pause, in which a
+person would look at the images. The app and fastai's widget each run under Voila in their own process, on the same
+photos. `--only NAME` measures one section; a figure outside of its bound says SHORT, and nothing fails.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ OPENINGS = 5
 CHANGES, FIRST = 500, 50
 MEGAPIXELS, LARGE_PHOTOS, LARGE_PHOTO_CLASSES = (4000, 3000), 90, 7
 
-# `arm` waits for an event of the page and then for its images; `armKey` for a key and the card that it changes.
+# `arm` waits for an event of the page and then for its images; `armKey` waits for a key and then for its card.
 WATCH = """
 window.arm = ({ images, event, count }) => {
   const old = new Set(document.querySelectorAll(images));
@@ -100,10 +100,10 @@ class Figure:
     """One row of the table.
 
     Attributes:
-        what: what was measured.
-        asked: the bound, in words; empty where there is none.
-        seen: what was measured, in words.
-        ok: whether that is within the bound.
+        what: name of the figure.
+        asked: the bound, as text; empty without one.
+        seen: the result, as text.
+        ok: whether the result is within the bound.
     """
 
     what: str
@@ -113,15 +113,15 @@ class Figure:
 
 
 def at_most(what: str, seen: float, bound: float, unit: str, more: str = "") -> Figure:
-    """A row for a number that is not to exceed a bound."""
+    """Return the row of a number with an upper bound."""
     return Figure(what, f"<= {bound:g} {unit}", f"{seen:.4g} {unit}{more}", seen <= bound)
 
 
-# What is shown.
+# The datasets.
 
 
 def write_scan(root: Path, out: Path, paths: Mapping[str, Sequence[str]]) -> Path:
-    """Write the scan folder of a dataset of which these paths were kept, by label."""
+    """Write the scan folder of a dataset; `paths` are those of the kept samples by label."""
     vocab, samples, cells = tuple(paths), [], {}
     for number, (label, kept) in enumerate(paths.items()):
         for rank, path in enumerate(kept, start=1):
@@ -134,13 +134,13 @@ def write_scan(root: Path, out: Path, paths: Mapping[str, Sequence[str]]) -> Pat
 
 
 def scan_of(root: Path, out: Path) -> Path:
-    """The scan of a folder with a folder for each class, of which every image was kept."""
+    """Write the scan of a dataset in class folders, with every image kept."""
     folders = sorted(entry for entry in root.iterdir() if entry.is_dir())
     return write_scan(root, out, {f.name: [f"{f.name}/{p.name}" for p in sorted(f.iterdir())] for f in folders})
 
 
 def photos(folder: Path, n: int) -> Path:
-    """Photos in ten class folders; none looks like another one of the first thousand."""
+    """Write photos in ten class folders; the first thousand all look different."""
     originals = sorted(datasets.photos(folder.with_name(f"{folder.name}-originals"), 250).rglob("*.jpg"))
     turns = [None, *(Image.Transpose(number) for number in range(3))]
     paths: list[Path] = []
@@ -159,7 +159,7 @@ def photos(folder: Path, n: int) -> Path:
 
 
 def large_scan(folder: Path) -> Path:
-    """A scan of a thousand classes with a hundred samples each; the files of the first ten classes are there."""
+    """Write a scan of a thousand classes with a hundred samples each; only files of the first ten classes exist."""
     root = photos(folder / "few", 10 * LARGE_KEPT)
     labels = [f"class_{number:04d}" for number in range(LARGE_CLASSES)]
     there = {label: sorted(p.name for p in (root / label).iterdir()) for label in labels[:10]}
@@ -169,7 +169,7 @@ def large_scan(folder: Path) -> Path:
 
 
 def large_photos(folder: Path) -> Path:
-    """Photos as a telephone takes them, of twelve megapixels and some MB, in seven classes; few of them differ."""
+    """Write photos like those of a phone, of twelve megapixels and some MB, in seven classes; few of them differ."""
     small = sorted(datasets.photos(folder.with_name("small"), 6).rglob("*.jpg"))
     random = np.random.default_rng(0)
     noise = random.normal(0, 5, (MEGAPIXELS[1], MEGAPIXELS[0], 1)).astype(np.int16)
@@ -192,7 +192,7 @@ def large_photos(folder: Path) -> Path:
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """A headless Chromium: `CHROMIUM` or the one on the PATH."""
+    """Run a headless Chromium: `CHROMIUM`, or the one on the PATH."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -207,7 +207,7 @@ def _executable() -> str:
 
 @contextmanager
 def our_page(scan: Path) -> Iterator[tuple[Any, psutil.Process]]:
-    """The app on a page of a browser of its own, and its kernel."""
+    """Open the app on a page of its own browser; yield the page and its kernel."""
     with hosts.voila(scan, scan) as host, chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 1000})
         page.set_default_timeout(hosts.PATIENCE)
@@ -220,7 +220,7 @@ def our_page(scan: Path) -> Iterator[tuple[Any, psutil.Process]]:
 
 @contextmanager
 def fastai_page(folder: Path, data: Path) -> Iterator[Any]:
-    """fastai's widget on a page of a browser of its own."""
+    """Open fastai's widget on a page of its own browser."""
     port = hosts.free_port()
     notebook = folder / "fastai.ipynb"
     hosts._write_notebook(notebook, FASTAI_NOTEBOOK.format(folder=str(data), shown=PAGE))
@@ -245,7 +245,7 @@ def _wait_for_images(page: Any, images: str) -> None:
 
 
 def change(page: Any, images: str, event: str, act: Callable[[], Any], pause: float = PAUSE) -> float:
-    """Milliseconds from an event until all images that came of it are decoded."""
+    """Return the milliseconds from an event until all of its images are decoded."""
     page.evaluate("window.arm", {"images": images, "event": event, "count": PAGE})
     act()
     taken: float = page.evaluate("window.timed")
@@ -254,12 +254,12 @@ def change(page: Any, images: str, event: str, act: Callable[[], Any], pause: fl
 
 
 def turn(page: Any, pause: float = PAUSE) -> float:
-    """The next page, by its key."""
+    """Turn to the next page by its key; return the milliseconds."""
     return change(page, OURS, "keydown", lambda: page.keyboard.press("n"), pause)
 
 
 def open_class(page: Any, number: int, images: str = OURS, pause: float = PAUSE) -> float:
-    """Another class, by its dropdown."""
+    """Open another class by its dropdown; return the milliseconds."""
     choice = page.locator(".cleaner-choose select").nth(1) if images == OURS else page.locator("select").first
     taken = change(page, images, "change", lambda: choice.select_option(index=number), pause)
     if images == OURS:
@@ -268,7 +268,7 @@ def open_class(page: Any, number: int, images: str = OURS, pause: float = PAUSE)
 
 
 def keep(page: Any) -> float:
-    """Milliseconds from the key K until its card has changed."""
+    """Return the milliseconds from the key K until its card has changed."""
     page.evaluate("window.armKey", "keep")
     page.keyboard.press("k")
     taken: float = page.evaluate("window.timed")
@@ -277,7 +277,7 @@ def keep(page: Any) -> float:
 
 
 def wait_until_idle(process: psutil.Process) -> None:
-    """Wait until a process has done nothing for half a second: what it prefetched is there."""
+    """Wait until a process has done nothing for half a second: then its prefetch is done."""
     before, still = -1.0, 0
     while still < 5:
         time.sleep(0.1)
@@ -290,7 +290,7 @@ def wait_until_idle(process: psutil.Process) -> None:
 
 
 def pages_section(folder: Path) -> list[Figure]:
-    """Page changes and keys beside fastai, on photos that the page did not show before."""
+    """Measure page changes and keys beside fastai, on photos that the page did not show before."""
     data = photos(folder / "photos", 1000)
     with fastai_page(folder, data) as page:
         theirs = [open_class(page, number % 10, FASTAI) for number in range(1, 22)]
@@ -325,7 +325,7 @@ def _spread(times: Sequence[float]) -> str:
 
 
 def large_section(folder: Path) -> list[Figure]:
-    """A scan of a thousand classes: in a fresh process after the kernel's own imports, and in a real kernel."""
+    """Measure a scan of a thousand classes, in a new process after the kernel's own imports, and in a real kernel."""
     scan = large_scan(folder)
     runs = [_opened(scan) for _ in range(OPENINGS)]
     parts = {name: statistics.median(run[name] for run in runs) for name in ("import", "load", "review", "page")}
@@ -356,10 +356,10 @@ def _opened(scan: Path) -> dict[str, Any]:
 
 
 def opening(scan: str) -> dict[str, Any]:
-    """Open a scan as a kernel does when it is up; seconds of each step.
+    """Open a scan as a kernel does after its start; return the seconds of each step.
 
-    What is counted: `cleaner.load`, `Review(...)`, and the answers to the first message of the grid and of the
-    overview, up to where they are handed to the channel.
+    The steps are `cleaner.load`, `Review(...)`, and the replies to the first message of the grid and of the overview,
+    up to their handover to the channel.
     """
     importlib.import_module("ipykernel.kernelapp")
     importlib.import_module("ipykernel.ipkernel")
@@ -383,10 +383,10 @@ def opening(scan: str) -> dict[str, Any]:
 
 
 class BarePage:
-    """A page of a browser of its own that nothing records.
+    """A page of its own browser, without recording.
 
-    The driver of the other sections has the page keep what it loaded, for who may want to look at it: over hundreds of
-    pages that is more than what is measured here.
+    The driver of the other sections makes the page keep all loaded data for inspection: over hundreds of pages that
+    takes more memory than this benchmark measures.
     """
 
     def __init__(self, socket: Any, browser: psutil.Process) -> None:
@@ -395,7 +395,7 @@ class BarePage:
         self._asked = 0
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """A command of the DevTools protocol, and its result."""
+        """Send a command of the DevTools protocol and return its result."""
         self._asked += 1
         self._socket.send(json.dumps({"id": self._asked, "method": method, "params": parameters}))
         while True:
@@ -405,21 +405,21 @@ class BarePage:
                 return result
 
     def run(self, script: str) -> Any:
-        """The value of a script in the page; of a promise what it is fulfilled with."""
+        """Run a script in the page and return its value, or that of its promise."""
         return self.send("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)["result"].get(
             "value"
         )
 
     def change(self, act: str) -> None:
-        """Run a script after which 30 other images come, and wait until they are decoded."""
+        """Run a script that shows 30 other images, and wait until they are decoded."""
         event = "keydown" if "KeyboardEvent" in act else "change"
         self.run(f"arm({{ images: '{OURS}', event: '{event}', count: {PAGE} }}); {act}; window.timed")
 
     def memory(self) -> tuple[float, float]:
-        """MiB of the page's process and of its JavaScript heap, after a garbage collection.
+        """Return the MiB of the page's process and of its JavaScript heap, after a garbage collection.
 
-        The process is told that memory is short, so that it drops its caches of decoded images: how full they are
-        differs by some ten MiB from one second to the next, and has its own limit.
+        A notification of low memory makes the process drop its caches of decoded images, whose size has its own limit
+        and changes by about ten MiB from one second to the next.
         """
         for _ in range(3):
             self.send("HeapProfiler.collectGarbage")
@@ -433,7 +433,7 @@ class BarePage:
 
 @contextmanager
 def bare_page(scan: Path, profile: Path) -> Iterator[tuple[BarePage, psutil.Process]]:
-    """The app on such a page, and its kernel."""
+    """Open the app on a `BarePage`; yield the page and its kernel."""
     import websocket
 
     port = hosts.free_port()
@@ -468,7 +468,7 @@ def _debugger(port: int) -> str:
 
 
 def long_section(folder: Path) -> list[Figure]:
-    """What five hundred page changes leave behind, none of which shows a file that was shown before."""
+    """Measure the growth of memory over five hundred page changes, each to files that were not shown before."""
     data = photos(folder / "many", CHANGES * PAGE)
     pages = CHANGES // datasets.PHOTO_CLASSES
     card = "document.querySelector('.cleaner-at')"
@@ -501,7 +501,7 @@ def _command(process: psutil.Process) -> list[str]:
 
 
 def megapixels_section(folder: Path) -> list[Figure]:
-    """Photos of twelve megapixels: a page that nobody asked for before, and the next when its prefetch is done."""
+    """Measure photos of twelve megapixels: a page that is not prefetched, and the next page after its prefetch."""
     data = large_photos(folder / "twelve")
     size = statistics.mean(path.stat().st_size for path in data.glob("original_*.jpg")) / 1e6
     first, following = [], []
@@ -537,7 +537,7 @@ def show(figures: Sequence[Figure]) -> None:
 
 
 def main() -> None:
-    """Run the sections, or open a scan for the process that asked."""
+    """Run the sections; with `--opening`, open a scan for the process that started this one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=SECTIONS, action="append")
     parser.add_argument("--opening", metavar="SCAN")

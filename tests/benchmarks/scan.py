@@ -1,8 +1,8 @@
-"""`python -m tests.benchmarks.scan`: the scan beside fastai's own tools, a bare loop and the ceilings.
+"""`python -m tests.benchmarks.scan`: the scan beside fastai's own tools, a bare loop, and upper bounds of its speed.
 
-Each row is measured in a process of its own: the time of the call, and the highest memory of that process above what it
-had when the call began. What a ratio is made of is measured in rounds, one after the other, and the quickest time of
-each counts: a machine that others use is slower for minutes. `--only NAME` measures one section. Writes
+Each row is measured in its own process: the time of the call, and the peak memory of that process above its memory at
+the start of the call. Rows that are compared by a ratio run in turns, and the quickest time of each counts, since a
+machine that others use can be slower for minutes. `--only NAME` measures one section. The section `memory` writes
 `figures/scan.png`.
 """
 
@@ -34,14 +34,14 @@ K = 10
 ROUNDS = 3
 
 
-# What is measured; each takes the folder of the images and returns what else is worth a word.
+# The rows; each takes the learner and the scan folder, and returns further results to print.
 
 
 def fastai_cleaner(learn: Any, _out: Path) -> dict[str, Any]:
     from fastai.vision.widgets import ImageClassifierCleaner
 
     ImageClassifierCleaner(learn)
-    return {"images": len(learn.dls[0].dataset)}  # it scores a split when that is chosen, and this one at the start
+    return {"images": len(learn.dls[0].dataset)}  # it scores a split when the user selects it, at first this one
 
 
 def fastai_get_preds(learn: Any, _out: Path) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def fastai_get_preds(learn: Any, _out: Path) -> dict[str, Any]:
 
 
 def bare_loop(learn: Any, _out: Path) -> dict[str, Any]:
-    """The same loader and model, and nothing kept."""
+    """Run the same loader and model, and keep nothing."""
     import torch
 
     learn.model.eval()
@@ -71,7 +71,7 @@ def decode_alone(learn: Any, _out: Path) -> dict[str, Any]:
 
 
 def model_alone(learn: Any, _out: Path, quicken: bool = False, fast: bool = False) -> dict[str, Any]:
-    """The model on one batch again and again, as many images as there are."""
+    """Run the model on one batch repeatedly, for as many images as the dataset has."""
     import torch
 
     from cleaner.scoring.model import backends
@@ -167,17 +167,17 @@ def _count(learn: Any) -> int:
     return sum(len(loader.dataset) for loader in learn.dls.loaders)
 
 
-# One row, in a process of its own.
+# One row, in its own process.
 
 
 def measure(row: str, kind: str, folder: Path, out: Path) -> None:
-    """Run a row and print what it took as JSON."""
+    """Run a row, and print its time and peak memory as JSON."""
     logging.basicConfig(level=logging.WARNING)
     learn = {"photos": datasets.photo_learner, "small": datasets.small_learner}[kind](folder)
     if row == "fastai ImageClassifierCleaner":
-        import fastai.vision.widgets  # its import is not what is measured
+        import fastai.vision.widgets  # imported here, so that its import is not measured
 
-        fastai.vision.widgets.display = lambda *_: None  # which only notebooks have
+        fastai.vision.widgets.display = lambda *_: None  # only notebooks have it
     before = reset_peak()
     start = time.perf_counter()
     found = ROWS[row](learn, out)
@@ -201,7 +201,7 @@ def row(name: str, kind: str, folder: Path, out: Path | None = None) -> dict[str
 
 
 def rounds(names: list[str], kind: str, folder: Path) -> dict[str, dict[str, Any]]:
-    """Measure rows in turns; of each, the quickest."""
+    """Measure rows in turns; return the quickest result of each."""
     found: dict[str, dict[str, Any]] = {}
     for _ in range(ROUNDS):
         for name in names:
@@ -258,7 +258,7 @@ def broken_section(folder: Path) -> None:
     learn_first = row("cleaner.scan, k=100", "small", whole)
     for path in paths:
         data = path.read_bytes()[:200]
-        path.unlink()  # the file may have other names
+        path.unlink()  # the file may have other hard links
         path.write_bytes(data)
     broken = row("cleaner.scan, k=100", "small", whole)
     base = min(clean["seconds"], learn_first["seconds"])
@@ -283,7 +283,7 @@ def memory_section(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def stream_section(_folder: Path) -> None:
-    """Heaps and tally alone, on samples that are made as they are needed."""
+    """Measure heaps and tally alone, on samples that are generated on demand."""
     from cleaner.core.records import ScoredBatch
     from cleaner.core.tally import Tally
     from cleaner.core.topk import TopLosses
@@ -326,7 +326,7 @@ def _compare(one: Path, other: Path) -> str:
 
 
 def draw(memory: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """Memory and time against the number of images."""
+    """Plot memory and time by the number of images."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -359,7 +359,7 @@ SECTIONS: dict[str, Callable[[Path], Any]] = {
 
 
 def main() -> None:
-    """Run the sections, or one row for the process that asked."""
+    """Run the sections; with `--measure`, one row for the process that started this one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=SECTIONS, action="append")
     parser.add_argument("--measure", nargs=4, metavar=("ROW", "KIND", "FOLDER", "OUT"))

@@ -1,4 +1,4 @@
-"""The app as a person uses it: what can be clicked and what can be read on the page."""
+"""The app as a person uses it: clicks, and the text on the page."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class App:
         self.page = page
 
     def card(self, name: str) -> Any:
-        """The card of the image with this file name."""
+        """Return the card of the image with this file name."""
         return self.page.locator(".cleaner-card", has=self.page.locator(f".cleaner-name >> text='{name}'"))
 
     def names(self) -> list[str]:
-        """The file names on the page, in order."""
+        """Return the file names on the page, in order."""
         return self.page.locator(".cleaner-name").all_text_contents()
 
     def decide(self, name: str, action: str, shows: str) -> None:
-        """Click a button of a card and wait until the card says what stands."""
+        """Click a button of a card and wait until the card shows the decision."""
         self.card(name).locator(f"button[data-action={action}]").click()
         self.wait_for(name, shows)
 
@@ -38,7 +38,7 @@ class App:
         self.card(name).locator(f".cleaner-decision >> text='{shows}'").wait_for(timeout=PATIENCE)
 
     def decisions(self) -> dict[str, str]:
-        """For each decided card on the page what it says."""
+        """Return the text of the decision of each decided card on the page, by file name."""
         cards = self.page.locator(".cleaner-card:not([data-decision=''])")
         found = {}
         for card in cards.all():
@@ -48,7 +48,7 @@ class App:
     def choose(self, description: str, value: str, first: str) -> None:
         """Choose a split or a class and wait until its first image is the first card."""
         self.page.get_by_label(description, exact=True).select_option(label=value)
-        # The first image may have the same name in both, and there may be no image.
+        # The first image may have the same name before and after, or there may be none.
         self.page.wait_for_function(
             "value => document.querySelector('.cleaner-grid').getAttribute('aria-label').includes(value)",
             arg=value,
@@ -78,7 +78,7 @@ CHROMIUM_FLAGS = [
 
 
 def violations(page: Any) -> list[str]:
-    """What axe-core finds serious or critical on the page as it is."""
+    """Return the serious and critical violations that axe-core finds on the page."""
     script = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
     page.evaluate(f"() => {{ {script}\n window.axe = axe; }}")
     found = page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")

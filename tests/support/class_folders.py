@@ -1,4 +1,4 @@
-"""A dataset of class folders whose files change between rounds."""
+"""A dataset in class folders whose files change between rounds."""
 
 from __future__ import annotations
 

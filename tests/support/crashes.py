@@ -1,4 +1,4 @@
-"""Processes and moves that end in the middle."""
+"""Processes and moves that are interrupted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cleaner.apply import moves
 
 @contextmanager
 def interrupted(monkeypatch: pytest.MonkeyPatch, at: int, after: bool = False) -> Iterator[None]:
-    """In here the `at`-th move never comes to be, or is the last thing that is done."""
+    """Raise `KeyboardInterrupt` before the `at`-th move, or `after` it."""
     count = 0
     move = moves.move
 
@@ -40,7 +40,7 @@ CHANGING = ("replace", "rename", "link", "unlink", "mkdir", "rmdir", "fsync", "t
 
 
 def in_a_process_that_dies(at: int, call: Callable[[], object], system: Callable[[pytest.MonkeyPatch], None]) -> bool:
-    """Run a call in a process that ends at once before its `at`-th change of a file; true if it came to that."""
+    """Run a call in a process that ends before its `at`-th change of a file; return whether it ended so."""
     child = os.fork()
     if child == 0:
         count = 0
@@ -72,7 +72,7 @@ def in_a_process_that_dies(at: int, call: Callable[[], object], system: Callable
 
 
 def one_step(_: pytest.MonkeyPatch) -> None:
-    """As this system is."""
+    """Leave moves as they are on this system."""
 
 
 def by_links(patch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ def by_placeholders(patch: pytest.MonkeyPatch) -> None:
 
 
 def killed_in(call: Callable[[], object], seconds: float, begun: Callable[[], bool] = lambda: True) -> bool:
-    """Run a call in a process of its own and kill that some time after it has begun; false if it had ended by then."""
+    """Run a call in its own process and kill that some seconds after it began; return False if it ended before."""
     child = os.fork()
     if child == 0:
         try:

@@ -1,4 +1,4 @@
-"""Real handwritten digits with known wrong labels, written as the datasets that people have."""
+"""Real handwritten digits with known wrong labels, written as the usual kinds of datasets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional
 
-# By their digits; fastai sorts them.
+# In the order of the digits; fastai sorts the names.
 NAMES = ("zero", "one", "number_two", "three")
 VOCAB = tuple(sorted(NAMES))
 PER_CLASS, PIXELS = 24, 16
@@ -26,7 +26,7 @@ NAME_PATTERN = r"(.+)_\d+.png$"
 
 @dataclass(frozen=True)
 class Digit:
-    """An image with its true label and the one that it is given."""
+    """An image with its true label and the label in the dataset."""
 
     number: int
     pixels: Any
@@ -40,7 +40,7 @@ class Digit:
 
 @cache
 def digits() -> tuple[Digit, ...]:
-    """Real handwritten digits; the third of each class has the label of the next class."""
+    """Return real handwritten digits; the third of each class has the label of the next class."""
     found, data = list[Digit](), load_digits()
     for place, true in enumerate(NAMES):
         for n, index in enumerate(np.flatnonzero(data.target == place)[:PER_CLASS]):
@@ -50,7 +50,7 @@ def digits() -> tuple[Digit, ...]:
 
 
 def trained_model() -> nn.Module:
-    """A linear model that knows the true labels."""
+    """Return a linear model that was trained on the true labels."""
     return deepcopy(_trained_model())
 
 

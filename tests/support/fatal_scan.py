@@ -1,8 +1,8 @@
-"""Scans a folder that holds images at which a reader ends: `fatal_scan.py HOW SOURCE DATA OUT [OPTIONS]`.
+"""Scan a folder with fatal images: `fatal_scan.py HOW SOURCE DATA OUT [OPTIONS]`.
 
-HOW: what reading an image 21 pixels wide does. `kill`: it kills the process that reads it. `raise`: it fails. `wait`:
-the first time it makes a file `begun` beside OUT and never ends. SOURCE: `fastai` or `torch`. OPTIONS: those of the
-scan, as JSON.
+Each image 21 pixels wide is fatal. HOW is the effect of reading one: `kill` kills the reading process, `raise` raises
+an error, `wait` creates a file `begun` beside OUT and never returns, only the first time. SOURCE is `fastai` or
+`torch`. OPTIONS are those of the scan, as JSON.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ FATAL_WIDTH = 21
 
 
 class Ends:
-    """A transform that does to its process what reading a fatal image does.
+    """A transform that fails at a fatal image, in one of several ways.
 
     Args:
-        how: see above.
-        begun: the file that says that a read which never ends has begun.
-        spared: a process that is not killed; it gets an error.
+        how: `kill`, `raise` or `wait`; see the module's docstring.
+        begun: file that `wait` creates.
+        spared: process that is not killed; it gets an error.
     """
 
     def __init__(self, how: str, begun: Path, spared: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""Datasets of class folders with a manifest, and decisions about their files."""
+"""Datasets in class folders with a manifest, and decisions about their files."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def relabel(path: str, new_label: str, **changes: Any) -> Decision:
 
 
 def make(path: Path, content: str = "") -> None:
-    """A file with its own bytes and a time of change long ago."""
+    """Write a file with unique bytes and an old modification time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes((content or str(path)).encode())
     os.utime(path, ns=(10**18, 10**18 + len(str(path))))
 
 
 def make_scan(root: Path, *vocab: str) -> Path:
-    """An empty scan, so that its labels are known; gives the path of its manifest."""
+    """Write an empty scan with these labels and return the path of its manifest."""
     scan = Scan(root, vocab, ("train",), 1, {"train": 0}, (), {"train": {}})
     return scan.write(root.parent / "scan").manifest_path
 
 
 def tree(root: Path) -> Tree:
-    """What lies below `root`: of files the bytes and the time of change; the trash of any journal is `journal`."""
+    """Return bytes and modification time by path below `root`, None for folders; each journal's trash is `journal`."""
     found: Tree = {}
     for path in sorted(root.rglob("*")):
         parts = path.relative_to(root).parts
@@ -60,7 +60,7 @@ class Place:
         self.before = tree(self.root)
 
     def decide(self, *decisions: Decision) -> None:
-        """As the app does, which writes the hash of what it shows."""
+        """Add decisions with the hash of the file, as the app does."""
         Manifest(self.manifest).append(*(self.with_hash(decision) for decision in decisions))
 
     def with_hash(self, decision: Decision) -> Decision:
@@ -68,7 +68,7 @@ class Place:
         return replace(decision, sha256=decision.sha256 or sha256_of(file)) if file.is_file() else decision
 
     def decide_all(self) -> None:
-        """Deletes, a name that is taken, a class without a folder, and a decision that cannot be carried out."""
+        """Add deletes, a relabel to a taken name, one to a class without a folder, and one to an unknown class."""
         make_scan(self.root, "cat", "dog", "fox", "cow")
         self.decide(
             delete("cat/1.png"),

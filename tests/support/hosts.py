@@ -1,4 +1,4 @@
-"""Where the app runs in the browser tests: JupyterLab, Notebook 7 and Voila, each on a free port of this machine."""
+"""Servers for the app in the browser tests: JupyterLab, Notebook 7 and Voila, each on a free port of this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing import IO, Any
 import psutil
 
 TOKEN = "a-token-for-tests"
-PATIENCE = 90_000  # ms; how long a condition may take to come true on a busy machine
+PATIENCE = 90_000  # ms; the longest wait for a condition on a busy machine
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Host:
         open: shows the app in a page of the browser.
         restart: gives the app in that page a new kernel.
         server: the process of the server.
-        address: where `cleaner serve` answers, without the token; empty for other servers.
+        address: URL of `cleaner serve`, without the token; empty for other servers.
     """
 
     open: Callable[[Any], None]
@@ -40,7 +40,7 @@ class Host:
     address: str = ""
 
     def kernels(self) -> list[psutil.Process]:
-        """The kernels that run now."""
+        """Return the running kernels."""
         return [child for child in self.server.children(recursive=True) if _is_kernel(child)]
 
 
@@ -54,13 +54,13 @@ def _is_kernel(process: psutil.Process) -> bool:
 
 
 def voila(scan: Path, _folder: Path, before: str = "") -> AbstractContextManager[Host]:
-    """`cleaner serve`; every load of the page has a kernel of its own. The server runs the code `before` first."""
+    """Run `cleaner serve`; every load of the page has its own kernel. The server runs the code `before` first."""
     return served(scan, before=before)
 
 
 @contextmanager
 def served(scan: Path, *options: str, before: str = "") -> Iterator[Host]:
-    """`cleaner serve` with options of its command line."""
+    """Run `cleaner serve` with options of its command line."""
     port = free_port()
     code = f"{before}\nimport sys\nfrom cleaner.cli import main\nsys.exit(main())"
     command = [sys.executable, "-c", code, "serve", str(scan), "--port", str(port), "--token", TOKEN, *options]
@@ -75,13 +75,13 @@ def served(scan: Path, *options: str, before: str = "") -> Iterator[Host]:
 
 
 def jupyterlab(scan: Path, folder: Path) -> AbstractContextManager[Host]:
-    """A notebook with the two lines of the README, in JupyterLab."""
+    """Open a notebook that shows the review in JupyterLab."""
     quiet = ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=null"]
     return _jupyter(["jupyterlab", *quiet], "lab/tree", scan, folder)
 
 
 def notebook7(scan: Path, folder: Path) -> AbstractContextManager[Host]:
-    """The same notebook in Notebook 7."""
+    """Open the same notebook in Notebook 7."""
     return _jupyter(["notebook"], "notebooks", scan, folder)
 
 
@@ -97,7 +97,7 @@ def _jupyter(server: list[str], at: str, scan: Path, folder: Path) -> Iterator[H
 
         def show(page: Any) -> None:
             page.goto(address)
-            # The kernel indicator says that the notebook is ready to run.
+            # The kernel indicator shows when the notebook is ready to run.
             page.wait_for_selector("[data-status='idle']", state="attached", timeout=PATIENCE)
             _run_all(page)
             page.wait_for_selector(".cleaner-card", timeout=PATIENCE)
@@ -113,14 +113,14 @@ def _jupyter(server: list[str], at: str, scan: Path, folder: Path) -> Iterator[H
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on now."""
+    """Return a TCP port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait until a condition that no page shows comes true."""
+    """Wait for a condition that no page shows."""
     deadline = time.monotonic() + PATIENCE / 1000
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true"
@@ -128,7 +128,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def _run_all(page: Any) -> None:
-    """Run all cells; again where JupyterLab let the click fall, as it does while the notebook is not in front yet."""
+    """Run all cells; try again if JupyterLab ignores the click, as it does while the notebook is not in front yet."""
     from playwright.sync_api import TimeoutError as NotYet
 
     for _ in range(10):
@@ -150,7 +150,7 @@ def _run_from_menu(page: Any, menu: str, item: str) -> None:
 @contextmanager
 def _server(command: list[str], address: str) -> Iterator[psutil.Process]:
     environment = {**os.environ, "JUPYTER_PLATFORM_DIRS": "1"}
-    with tempfile.TemporaryFile() as log:  # a pipe that nobody reads would stop a server that says a lot
+    with tempfile.TemporaryFile() as log:  # a full pipe that nobody reads would stop the server
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
         try:
             _wait_until_up(process, address, log)
@@ -179,7 +179,7 @@ def _wait_until_up(process: subprocess.Popen[bytes], address: str, log: IO[bytes
 
 
 def _answers(address: str) -> bool:
-    # Without the token: a refusal is an answer too, and Voila would start a kernel for more.
+    # Without the token: a refusal is an answer too, and with the token Voila would start a kernel.
     try:
         urllib.request.urlopen(address.split("?")[0], timeout=5).close()
     except urllib.error.HTTPError:

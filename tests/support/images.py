@@ -1,4 +1,4 @@
-"""Images of random colour blocks, and where the real ones lie."""
+"""Images of random colour blocks, and the folder of real images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHARED_DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
 def make_image(path: Path, seed: int = 0, size: tuple[int, int] = (48, 32)) -> Path:
-    """Write an image of random colour blocks; each seed gives other bytes."""
+    """Write an image of random colour blocks; each seed gives different bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(_encoded(path.suffix, seed, size))
     return path

@@ -40,7 +40,7 @@ class Place:
         self.before = tree(self.root)
 
     def decide(self, *decisions: Decision) -> None:
-        """As the app does, which writes the hash of what it shows."""
+        """Add decisions with the hash of the file, as the app does."""
         for decision in decisions:
             file = self.root / decision.path
             sha256 = decision.sha256 or (sha256_of(file) if file.is_file() else "")

@@ -12,7 +12,7 @@ from tests.support.torch_models import VOCAB, make_model
 
 
 def make_folder(root: Path, per_class: int = 7, vocab: tuple[str, ...] = VOCAB) -> Path:
-    """Class folders with a few images each."""
+    """Write class folders with a few images each and return their folder."""
     for number, label in enumerate(vocab):
         for n in range(per_class):
             make_image(root / label / f"{label}_{n}.png", seed=100 * number + n, size=(20, 20))
@@ -20,7 +20,7 @@ def make_folder(root: Path, per_class: int = 7, vocab: tuple[str, ...] = VOCAB) 
 
 
 def make_learner(root: Path, loss_func: Any = None, **options: Any) -> fastai.Learner:
-    """A learner on class folders, with random augmentation in training."""
+    """Return a learner on class folders, with random augmentation in training."""
     loaders = fastai.ImageDataLoaders.from_folder(
         root,
         valid_pct=0.3,
@@ -39,7 +39,7 @@ def make_learner(root: Path, loss_func: Any = None, **options: Any) -> fastai.Le
 
 
 def plain_losses(learn: fastai.Learner, items: Any) -> dict[str, float]:
-    """What fastai itself says: the loss of each item, by its file name."""
+    """Return fastai's own loss of each item, by file name."""
     test = learn.dls.test_dl(items, with_labels=True)
     _, _, losses = learn.get_preds(dl=test, with_loss=True)
     return {Path(item).name: float(loss) for item, loss in zip(items, losses, strict=True)}

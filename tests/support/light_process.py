@@ -10,9 +10,9 @@ from multiprocessing import get_context, parent_process
 
 
 def in_a_light_process(test: Callable[..., None]) -> Callable[..., None]:
-    """Run a test in another process: a fork of this one, which has loaded torch, takes more than ten times as long.
+    """Run a test in another process: forks of this one, which has loaded torch, take more than ten times as long.
 
-    The arguments of the test, that is its fixtures and parameters, are pickled.
+    The fixtures and parameters of the test are pickled.
     """
 
     @wraps(test)

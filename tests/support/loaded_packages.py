@@ -10,7 +10,7 @@ SCREEN = {"ipywidgets", "anywidget", "traitlets", "voila", "IPython", "matplotli
 
 
 def loaded_by(code: str) -> set[str]:
-    """The packages that a new interpreter has loaded after `code`."""
+    """Return the packages that a new interpreter has loaded after `code`."""
     code = f"{code}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.split())

@@ -1,4 +1,4 @@
-"""A scan job of made-up samples: no images, no model, and losses that follow from the number of a sample."""
+"""A scan job of made-up samples, without images or model; the number of a sample determines its loss."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class MadeUpDataset(Dataset):
 
 
 class MadeUpScorer(Scorer):
-    """A model with a given loss for each sample, and a fast backend that errs.
+    """A model with a given loss for each sample, and a fast backend with given errors.
 
     Attributes:
         scored: number of samples scored so far.

@@ -1,4 +1,4 @@
-"""Values and bytes that make no sense."""
+"""Malformed values and bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VALUES: list[Any] = [
 
 
 def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to every field of the lines of a journal."""
+    """Yield the keys and indices that lead to each field of a nested value, such as a line of a journal."""
     for key, each in value.items() if isinstance(value, dict) else enumerate(value):
         yield (*at, key)
         if isinstance(each, (dict, list)):
@@ -25,7 +25,7 @@ TABLE = b'fname,label,note\r\ncat/1.png,cat,"a, b"\r\ncat/2.png,cat,\r\ndog/1.pn
 
 
 def broken(data: bytes, chance: random.Random) -> Iterator[bytes]:
-    """The bytes of a text file in ways that people, programs and disks break them; most of these make no sense."""
+    """Yield damaged copies of a text file without end: first a fixed list, then random ones."""
     lines = data.splitlines(keepends=True)
     middle = len(data) // 2
     yield b""

@@ -1,10 +1,10 @@
-"""Messages of the page to the kernel."""
+"""Messages from the page to the kernel."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# Messages that make sense, for each of their fields to be put wrong.
+# Valid messages; tests replace each of their fields by a wrong value.
 OF_GRID: list[dict[str, Any]] = [
     {"kind": "turn", "page": 1},
     {"kind": "filter", "show": "undecided", "predicted": "dog", "text": "cat", "order": "name", "page_size": 7},

@@ -1,4 +1,4 @@
-"""Images that make trouble in practice, and files that were made to make trouble."""
+"""Images that are unusual in practice, and malicious files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 UNREADABLE = ("truncated", "empty", "text")
 KINDS = (*UNREADABLE, "cmyk", "16 bit", "palette", "rotated", "animated")
 
-# What whoever made it wanted to happen, and what is said of it instead; of the last ones nothing, as they are read.
+# Part of the message with which each malicious file is refused; those in `HARMLESS` are read.
 HARMFUL = {
     "bomb.png": "exceeds limit of 268435456 pixels",
     "one row too many.gif": "exceeds limit of 268435456 pixels",
@@ -51,7 +51,7 @@ HARMFUL = {
 HARMLESS = ("frames.gif", "frames.png", "webp.png", "endless.tif", "garbage.gif", "trailer.jpg", "targa.png")
 
 
-_SCAN = b"\x01\x01\0\0\0\0"  # of the first colour, coarsely
+_SCAN = b"\x01\x01\0\0\0\0"  # a scan of the first colour component, DC only
 
 
 def write_odd_image(kind: str, folder: Path) -> Path:
@@ -74,7 +74,7 @@ def write_odd_image(kind: str, folder: Path) -> Path:
         image.convert("P").save(path := folder / "palette.png", transparency=0)
     elif kind == "rotated":
         exif = Image.Exif()
-        exif[0x0112] = 6  # turned by 90 degrees
+        exif[0x0112] = 6  # rotated by 90 degrees
         image.save(path := folder / "rotated.jpg", exif=exif)
     elif kind == "animated":
         image.save(path := folder / "animated.gif", save_all=True, append_images=[image.rotate(90), image.rotate(180)])
@@ -84,7 +84,7 @@ def write_odd_image(kind: str, folder: Path) -> Path:
 
 
 def write_harmful_image(name: str, folder: Path) -> Path:
-    """Write one of `HARMFUL` or `HARMLESS` and return its path; none takes more than a megabyte of the disk."""
+    """Write one of `HARMFUL` or `HARMLESS` and return its path; each takes at most a megabyte of disk space."""
     path = folder / name
     if name == "pipe.png":
         os.mkfifo(path)
@@ -103,7 +103,7 @@ def write_harmful_image(name: str, folder: Path) -> Path:
 
 
 def jpeg_of_scans(count: int, side: int = 8000, progressive: bool = False) -> bytes:
-    """A JPEG file of `count` scans without a pixel in them: ten bytes each, and a walk over the image."""
+    """Return a JPEG file of `count` empty scans: each has ten bytes, and costs the decoder a pass over the image."""
     frame, start = (0xC2, b"\0\0\0") if progressive else (0xC0, b"\0\x3f\0")
     header = []
     for marker, content in _jpeg_header(_saved("JPEG", progressive=progressive)):
@@ -113,13 +113,13 @@ def jpeg_of_scans(count: int, side: int = 8000, progressive: bool = False) -> by
 
 
 def jpeg_segments(content: bytes, count: int) -> bytes:
-    """A whole progressive JPEG file with `count` comments before its picture."""
+    """Return a complete progressive JPEG file with `count` comments before its picture."""
     whole = _saved("JPEG", progressive=True)
     return whole[:2] + _segment(0xFE, content) * count + whole[2:]
 
 
 def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
-    """A PNG file with some chunks after its header, and a picture that is too short."""
+    """Return a PNG file with extra chunks after its header, and a truncated picture."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     pieces = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -130,7 +130,10 @@ def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
 def j2k(
     side: int, levels: int = 5, block: int = 4, precinct: int = 0xFF, tile_coding: bytes = b"", data: bytes = bytes(10)
 ) -> bytes:
-    """A JPEG 2000 codestream of three colours in one tile, whose data is nonsense; sides are exponents of two."""
+    """Return a JPEG 2000 codestream of three colours in one tile, with invalid data.
+
+    `block` and `precinct` have sides as exponents of two.
+    """
     size = struct.pack(">HIIIIIIIIH", 0, side, side, 0, 0, side, side, 0, 0, 3) + b"\x07\x01\x01" * 3
     coding = b"\x01\0\0\x01\0" + bytes([levels, block, block, 0, 1]) + bytes([precinct] * (levels + 1))
     steps = b"\x40" + bytes([64] * (3 * levels + 1))
@@ -140,7 +143,7 @@ def j2k(
 
 
 def bmp_lines(side: int) -> bytes:
-    """A run-length coded BMP file, of each of whose lines but the first pixel the decoder makes by itself."""
+    """Return a run-length coded BMP file with one stored pixel per line; the decoder fills in the others."""
     palette, data = bytes(1024), b"\1\1\0\0" * side
     header = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 8, 1, len(data), 0, 0, 0, 0)
     at = 14 + len(header) + len(palette)
@@ -148,7 +151,7 @@ def bmp_lines(side: int) -> bytes:
 
 
 def gif_header(width: int, height: int) -> bytes:
-    """The beginning of a GIF file with a palette of two colours."""
+    """Return the beginning of a GIF file with a palette of two colours."""
     return b"GIF89a" + struct.pack("<HH", width, height) + b"\x80\0\0" + b"\0\0\0\xff\xff\xff"
 
 
@@ -167,7 +170,7 @@ def _frames(kind: str) -> bytes:
 
 
 def _gif(after: bytes) -> bytes:
-    """A GIF file with one whole frame of 40 x 24 pixels, and what comes after that."""
+    """Return a GIF file with one complete frame of 40 x 24 pixels, followed by the bytes `after`."""
     return gif_header(40, 24) + _gif_frame() + after
 
 
@@ -179,7 +182,7 @@ def _gif_frame() -> bytes:
 
 
 def _endless_tiff() -> bytes:
-    """A TIFF file whose only page says that it is also the next one."""
+    """Return a TIFF file whose only page names itself as the next page."""
     data = bytearray(_saved("TIFF"))
     (at,) = struct.unpack_from("<I", data, 4)
     (entries,) = struct.unpack_from("<H", data, at)
@@ -188,7 +191,7 @@ def _endless_tiff() -> bytes:
 
 
 def _jpeg_header(data: bytes) -> list[tuple[int, bytes]]:
-    """The segments of a JPEG file before its first scan."""
+    """Return the segments of a JPEG file before its first scan."""
     found, at = [], 2
     while data[at + 1] != 0xDA:
         (length,) = struct.unpack_from(">H", data, at + 2)
@@ -206,14 +209,14 @@ def _jpeg(segments: list[tuple[int, bytes]]) -> bytes:
 
 
 def _blp(data: bytes, side: int) -> bytes:
-    """A BLP file that holds a JPEG file."""
+    """Return a BLP file that contains a JPEG file."""
     header = b"BLP1" + struct.pack("<iIIIii", 0, 0, side, side, 0, 0)
     at = len(header) + 2 * 64 + 4
     return header + struct.pack("<32I", at, *[0] * 15, len(data), *[0] * 15) + bytes(4) + data
 
 
 def _fits(side: int) -> bytes:
-    """A FITS file whose picture of zeros is compressed."""
+    """Return a FITS file with a compressed picture of zeros."""
 
     def unit(**cards: object) -> bytes:
         lines = [f"{name:<8}= {value!s:<70}" for name, value in cards.items()]
@@ -230,14 +233,14 @@ def _icon() -> bytes:
 
 
 def _chunks(at: bytes) -> bytes:
-    """A PNG file with many empty chunks before one of its own."""
+    """Return a PNG file with many empty chunks before its chunk `at`."""
     whole = _saved("PNG")
     place = whole.index(at) - 4
     return whole[:place] + (bytes(4) + b"prVt" + struct.pack(">I", zlib.crc32(b"prVt"))) * 20_000 + whole[place:]
 
 
 def _tiles() -> bytes:
-    """A TIFF file of 257 x 257 tiles, which are all the same JPEG file."""
+    """Return a TIFF file of 257 x 257 tiles, which are all the same JPEG file."""
     data, side, count = _saved("JPEG"), 16 * 257, 257 * 257
     entries = [(256, side), (257, side), (258, 8), (259, 7), (262, 1), (277, 1), (284, 1), (322, 16), (323, 16)]
     at = 8 + 2 + 12 * (len(entries) + 2) + 4
@@ -263,7 +266,7 @@ _HARMFUL_BYTES = {
     "text.png": lambda: png(40, 24, (b"zTXt", b"Comment\0\0" + zlib.compress(bytes(10**8)))),
     "scans.jpg": lambda: jpeg_of_scans(10_000),
     "progressive scans.jpg": lambda: jpeg_of_scans(10_000, progressive=True),
-    # What comes first is a scan of all colours, after which the decoder of another file would stop.
+    # The first scan has all colours; the decoder of a sequential file would stop after it.
     "picture and scans.jpg": lambda: _saved("JPEG", progressive=True)[:-2] + _segment(0xDA, _SCAN) * 200 + b"\xff\xd9",
     "segments.jpg": lambda: jpeg_segments(b"", 100_000),
     "program.jpg": lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 24\n{} loop\n",
@@ -288,7 +291,7 @@ _HARMFUL_BYTES = {
     "frames.png": lambda: _frames("PNG"),
     "webp.png": lambda: _frames("WEBP"),
     "endless.tif": _endless_tiff,
-    "targa.png": lambda: _saved("TGA"),  # it begins as a cursor does
-    # As phones put a film behind a photo.
+    "targa.png": lambda: _saved("TGA"),  # it begins like a cursor file
+    # Like a photo of a phone that ends with a video.
     "trailer.jpg": lambda: _saved("JPEG", progressive=True) + _segment(0xDA, bytes(6)) * 20_000,
 }

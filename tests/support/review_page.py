@@ -9,7 +9,7 @@ from cleaner.review.app import Review
 
 
 class Page:
-    """The side of the browser: sends messages, and has what came back."""
+    """The browser's side of the review: sends messages and records the replies."""
 
     def __init__(self, scan: Scan) -> None:
         self.review = Review(scan, reviewer="anna", page_size=5)

@@ -14,7 +14,7 @@ from cleaner.core.scan import Scan
 
 
 def as_text(scan: Scan) -> dict[str, str]:
-    """Every field but the folder as text, so that NaN equals NaN; the files hold numbers as float32."""
+    """Return all fields but the folder as text, so that NaN equals NaN; numbers have the files' precision, float32."""
     numbers = [(float(np.float32(s.loss)), float(np.float32(s.confidence))) for s in scan.samples]
     samples = tuple(replace(s, loss=n[0], confidence=n[1]) for s, n in zip(scan.samples, numbers, strict=True))
     scan = replace(scan, samples=samples, folder=None)
@@ -22,7 +22,7 @@ def as_text(scan: Scan) -> dict[str, str]:
 
 
 def make(**changes: Any) -> Scan:
-    """Two splits, three labels, with a tie and a loss that is not finite."""
+    """Return a scan of two splits and three labels, with a tie and losses that are not finite."""
     samples = (
         Sample("train", "cat", 1, "train/cat/n.png", math.nan, "dog", 0.5),
         Sample("train", "cat", 2, "train/cat/b.png", 3.0, "dog", 0.9),

@@ -11,7 +11,7 @@ from tests.support.images import make_image
 
 
 def make_scan(root: Path, out: Path, vocab: tuple[str, ...] = ("cat", "dog", "fox"), per_class: int = 8) -> Scan:
-    """A dataset of class folders below `train` and `valid`, and its scan, made without a model."""
+    """Write a dataset in class folders below `train` and `valid`, and return its scan, made without a model."""
     samples, cells = [], {}
     for split in ("train", "valid"):
         cells[split] = {}
@@ -34,7 +34,7 @@ def make_scan(root: Path, out: Path, vocab: tuple[str, ...] = ("cat", "dog", "fo
 
 
 def make_label_scan(root: Path, out: Path) -> Scan:
-    """Four images with all sets of the labels cat and dog, of which the model sees cats where there are none."""
+    """Return a scan of four images with all sets of the labels cat and dog; predictions of cat are wrong."""
     vocab, sets = ("cat", "dog", "fox"), [(), ("cat",), ("dog",), ("cat", "dog")]
     for number in range(len(sets)):
         make_image(root / f"{number}.png", seed=number)

@@ -21,7 +21,7 @@ TRANSFORM = transforms.Compose([transforms.Resize((16, 16)), transforms.ToTensor
 
 
 def make_model(n_classes: int = len(VOCAB)) -> nn.Module:
-    """A model with batch normalization and dropout, so that its mode shows in its output; always the same weights."""
+    """Return a model whose mode shows in its output, by batch normalization and dropout; its weights are fixed."""
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.5),
@@ -78,7 +78,7 @@ class ListedDataset(UnlistedDataset):
 
 
 class ChangedDataset(UnlistedDataset):
-    """A dataset whose first sample is whatever a test wants."""
+    """A dataset whose first sample is changed by a function."""
 
     def __init__(self, folder: ImageFolder, change: Callable[[Any, int], Any]) -> None:
         super().__init__(folder)

@@ -1,4 +1,4 @@
-"""A scan of a folder with a plain torch model that kills its process, for processes without fastai."""
+"""A scan with a plain torch model that can kill its own process, for processes without fastai."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.torch_models import TRANSFORM, make_model
 
 
 def main(data: Path, out: Path, stop: int | None = None) -> None:
-    """Scan a folder; kill this process before the batch with the number `stop`. Change the classes of this process."""
+    """Scan a folder; kill this process before batch `stop`. This replaces methods for the whole process."""
     taken: list[object] = []
     update = SplitProgress.update
 

@@ -1,4 +1,4 @@
-"""Processes that find torch loaded, which takes each of them seconds otherwise."""
+"""Processes that start with torch loaded, which saves each of them seconds."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 
 def start(call: Callable[..., object], *arguments: object, log: Path) -> BaseProcess:
-    """Call a function of a module in another process, which writes what it prints to the file `log`."""
+    """Call a function of a module in another process, whose output goes to the file `log`."""
     process: BaseProcess = _context().Process(target=_logged, args=(log, call, *arguments))
     process.start()
     return process
 
 
 def exit_code(call: Callable[..., object], *arguments: object, log: Path) -> int | None:
-    """Call a function as `start` does and wait for the end of the process: minus the signal that killed it, if any."""
+    """Call a function as `start` does and wait; return the exit code, or minus the signal that killed the process."""
     process = start(call, *arguments, log=log)
     process.join()
     return process.exitcode
@@ -34,7 +34,7 @@ def _logged(log: Path, call: Callable[..., object], *arguments: object) -> None:
 
 @cache
 def _context() -> Any:
-    """Return a context whose processes are forks of one that has loaded torch, and not fastai."""
+    """Return a context whose processes are forks of a process that has loaded torch, and not fastai."""
     context = get_context("forkserver")
     context.set_forkserver_preload(["torchvision.datasets", "cleaner.scoring.engine", "tests.support.torch_models"])
     return context
