@@ -19,7 +19,7 @@ STAGES = {"scoring", "review", "apply", "interpret"}
 KNOW_ALL = {"cli", "demo", "__init__", "__main__"}
 
 # Masks and points are shown by fastai, which does that with matplotlib; into a file, and on no screen.
-DRAWS = "cleaner.scoring.sources.fastai_drawing"
+DRAWS = "cleaner.scoring.model.drawing"
 
 
 def room_of(module: str) -> str:
