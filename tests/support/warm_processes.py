@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import cache
-from multiprocessing import get_context
+from multiprocessing import get_context, set_start_method
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ def exit_code(call: Callable[..., object], *arguments: object, log: Path) -> int
 
 
 def _logged(log: Path, call: Callable[..., object], *arguments: object) -> None:
+    # Else the workers of a scan would come from a fork server of its own, which loads torch and outlives the scan.
+    set_start_method("fork", force=True)
     with open(log, "wb") as file:
         for output in (1, 2):
             os.dup2(file.fileno(), output)
