@@ -87,7 +87,9 @@ def test_show_prints_the_highest_losses(capsys: pytest.CaptureFixture[str]) -> N
         (["--split", "valid", "--label", "cat"], []),
     ],
 )
-def test_show_prints_what_is_asked(options: list[str], paths: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_prints_the_requested_split_class_and_number(
+    options: list[str], paths: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     status, out, _ = run(capsys, "show", "scan", *options)
     assert status == 0
     assert [line.split(maxsplit=6)[6] for line in out.splitlines()[1:]] == paths
@@ -125,7 +127,7 @@ def lose_the_last_decision() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_manifest_that_lost_decisions_is_warned_of_and_not_carried_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_apply_refuses_a_manifest_that_lost_decisions(capsys: pytest.CaptureFixture[str]) -> None:
     decide("cat/1.png", Action.DELETE)
     decide("cat/1.png", Action.KEEP)
     lose_the_last_decision()
@@ -210,7 +212,9 @@ def test_export_writes_the_decisions_that_stand(capsys: pytest.CaptureFixture[st
 
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("command", [APPLY, (*APPLY, "--dry-run", "--json"), ("export", APPLY[1], "--out", "o.csv")])
-def test_a_torn_row_is_reported_and_is_1(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_torn_row_is_reported_with_exit_status_1(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     decide("cat/1.png", Action.KEEP)
     with open("scan/decisions.csv", "a") as file:
         file.write("dog/2.png,delete")
@@ -255,7 +259,7 @@ def test_a_torn_row_is_reported_and_is_1(command: tuple[str, ...], capsys: pytes
         (["demo", "--dir", "data", "--no-serve"], "data"),
     ],
 )
-def test_bad_input_is_2_and_says_what_is_wrong(
+def test_bad_input_exits_with_2_and_the_reason(
     arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     decide("cat/1.png", Action.DELETE)
@@ -286,7 +290,7 @@ def test_bad_input_is_2_and_says_what_is_wrong(
         ["show", "scan", "--frobnicate"],
     ],
 )
-def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
@@ -294,7 +298,7 @@ def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["apply", "--help"]])
-def test_help_and_version_are_0(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_and_version_exit_with_0(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 0
@@ -302,7 +306,7 @@ def test_help_and_version_are_0(arguments: list[str], capsys: pytest.CaptureFixt
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_change_of_mind_after_apply_is_1_and_says_how_to_go_back(capsys: pytest.CaptureFixture[str]) -> None:
+def test_deciding_again_after_apply_exits_with_1_and_names_undo(capsys: pytest.CaptureFixture[str]) -> None:
     decide("cat/1.png", Action.DELETE)
     run(capsys, *APPLY)
     (journal,) = Path("scan").absolute().glob("journal-*")
@@ -378,7 +382,7 @@ def test_apply_to_names_of_files_prints_the_moves(capsys: pytest.CaptureFixture[
         (["--path-column", "a"], "no label table"),
     ],
 )
-def test_a_label_table_that_cannot_be_used_is_2(
+def test_an_unusable_label_table_exits_with_2(
     options: list[str], named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     decide("cat/1.png", Action.DELETE)
@@ -405,7 +409,7 @@ def deleted_two(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.usefixtures("folder")
-def test_trash_lists_what_is_there_and_removes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_trash_lists_files_and_removes_none(capsys: pytest.CaptureFixture[str]) -> None:
     journal = deleted_two(capsys)
     status, out, err = run(capsys, "trash", journal)
     assert (status, err) == (0, "")
@@ -416,7 +420,7 @@ def test_trash_lists_what_is_there_and_removes_nothing(capsys: pytest.CaptureFix
 
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(("typed", "removed"), [("yes\n", True), ("y\n", False), ("", False)])
-def test_emptying_the_trash_asks(
+def test_emptying_the_trash_asks_first(
     typed: str, removed: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = deleted_two(capsys)
@@ -444,7 +448,7 @@ def test_emptying_the_trash_without_a_terminal_needs_yes(
 
 
 @pytest.mark.usefixtures("folder")
-def test_what_nobody_could_see_when_it_was_decided_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_unreadable_when_decided_are_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
     Path("data").rename("unmounted")
     decide("cat/1.png", Action.DELETE)
     Path("unmounted").rename("data")
@@ -455,7 +459,7 @@ def test_what_nobody_could_see_when_it_was_decided_is_left_alone(capsys: pytest.
 
 
 @pytest.mark.usefixtures("folder")
-def test_another_dataset_than_was_scanned_is_told_and_is_0(capsys: pytest.CaptureFixture[str]) -> None:
+def test_applying_to_another_folder_prints_a_note_and_exits_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     Manifest("scan/decisions.csv").append(Decision("cat/1.png", Action.DELETE))
     Path("data").rename("moved")
     for option in (["--dry-run"], []):
@@ -465,7 +469,7 @@ def test_another_dataset_than_was_scanned_is_told_and_is_0(capsys: pytest.Captur
         assert "is not the folder that was scanned" in err
 
 
-def test_what_to_do_next_can_be_pasted_into_a_shell(
+def test_printed_commands_can_be_pasted_into_a_shell(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     odd = "scan of Zoë's $HOME"
@@ -484,7 +488,7 @@ def test_what_to_do_next_can_be_pasted_into_a_shell(
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_folder_that_cannot_be_written_is_2_and_says_what_to_do(
+def test_a_read_only_folder_exits_with_2_and_advice(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -503,9 +507,7 @@ def test_a_folder_that_cannot_be_written_is_2_and_says_what_to_do(
     ("command", "status"),
     [(("show", "scan"), 0), ((*APPLY, "--dry-run"), 1), (APPLY, 1), (("undo", "scan/none"), 2)],
 )
-def test_a_reader_that_goes_away_changes_neither_the_status_nor_what_is_said(
-    command: tuple[str, ...], status: int
-) -> None:
+def test_a_closed_pipe_changes_neither_status_nor_messages(command: tuple[str, ...], status: int) -> None:
     decide("cat/none.png", Action.DELETE)
     decide("cat/1.png", Action.DELETE)
     read, write = os.pipe()
@@ -554,7 +556,7 @@ def test_scan_passes_its_options_on_and_prints_what_to_do_next(
     ("error", "status"),
     [(CleanerError("why"), 2), (OSError("why"), 1), (KeyboardInterrupt(), 130)],
 )
-def test_scan_that_fails(
+def test_a_failed_scan_exits_with_2_and_the_reason(
     error: BaseException, status: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stub(monkeypatch, "cleaner.scoring.learner_file.scan_file", error)

@@ -440,7 +440,7 @@ def run_on_damaged(folder: Folder, damages: dict[Path, bytes], command: list[str
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("count", counts(63, 10_000))
-def test_commands_on_damaged_files_say_so_and_lose_nothing(
+def test_commands_on_damaged_files_report_them_and_lose_nothing(
     count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chance, statuses, began, done = random.Random("commands"), Counter(), time.perf_counter(), 0

@@ -110,7 +110,7 @@ def test_a_room_loads_nothing_that_it_may_not_know(room: str, forbidden: set[str
     assert not loaded_by("\n".join(f"import {module}" for module in modules)) & forbidden
 
 
-def test_the_public_names_are_sorted_and_there() -> None:
+def test_the_public_names_are_sorted_and_exist() -> None:
     assert list(cleaner.__all__) == sorted(set(cleaner.__all__))
     for name in cleaner.__all__:
         assert getattr(cleaner, name) is not None

@@ -166,7 +166,7 @@ def damaged_learners(whole: bytes) -> Iterator[bytes]:
         yield buffer.getvalue()
 
 
-def test_there_are_more_than_three_hundred_cases() -> None:
+def test_more_than_three_hundred_malformed_inputs_are_tested() -> None:
     counts = {kind: count for kind, (_, count) in KINDS.items()}
     counts["image"] = len(list(damaged_images()))
     counts["message"] = len(list(messages(OF_GRID))) + len(list(messages(OF_OVERVIEW)))
@@ -176,7 +176,7 @@ def test_there_are_more_than_three_hundred_cases() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_malformed_input_is_told_and_changes_no_file_of_the_dataset(
+def test_a_malformed_input_is_reported_and_changes_no_file(
     kind: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prepare, count = KINDS[kind]
@@ -221,7 +221,7 @@ def scan_command(learner: Path, folder: Path, *more: str) -> list[str]:
     return ["scan", *paths, "--trust", "--workers", "0", *more]
 
 
-def test_a_damaged_learner_is_told_and_nothing_is_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_learner_is_reported_and_nothing_is_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     learner = learner_of(folder)
     damages, before = list(damaged_learners(learner.read_bytes())), tree(folder / "data")
     # Whatever can be loaded is refused for the number.
@@ -265,7 +265,7 @@ def test_damaged_images_are_scored_or_listed_and_have_a_card(folder: Path, capsy
 
 
 @pytest.mark.parametrize("part", ["grid", "overview"])
-def test_a_message_that_makes_no_sense_gets_an_error_and_changes_nothing(
+def test_an_invalid_message_gets_an_error_and_changes_nothing(
     part: str, scan: Scan, capsys: pytest.CaptureFixture[str]
 ) -> None:
     review, replies = Review(scan, reviewer="anna", page_size=5), []

@@ -52,7 +52,7 @@ def test_a_plain_torch_model_finds_applies_and_undoes(tmp_path: Path) -> None:
     ],
     ids=["names", "label_table"],
 )
-def test_a_way_in_finds_applies_and_undoes(name: str, check: str, tmp_path: Path) -> None:
+def test_file_names_and_label_tables_find_apply_and_undo(name: str, check: str, tmp_path: Path) -> None:
     check += "\nassert len(report.done) >= 0.8 * len(true_labels) and not report.conflicts\n"
     check += "assert len(undone.done) == len(report.done) and not undone.conflicts"
     execute(f"{name}.ipynb", check, tmp_path)

@@ -82,7 +82,7 @@ def dataset(shared_data: Callable[[str], Path], tmp_path: Path) -> Dataset:
     return found
 
 
-def test_nobody_is_asked_twice_and_undo_of_all_rounds_restores_the_tree(dataset: Dataset, tmp_path: Path) -> None:
+def test_no_image_is_asked_twice_and_undo_of_all_rounds_restores_the_tree(dataset: Dataset, tmp_path: Path) -> None:
     before, journals, asked = tree(dataset.root), [], []
     scans = [tmp_path / "scan", tmp_path / "scan", tmp_path / "new"]
     for number, out in enumerate(scans):

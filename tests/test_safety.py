@@ -90,7 +90,7 @@ def contents(found: dict[str, object]) -> Counter[bytes]:
 
 @pytest.mark.parametrize("count", COUNTS)
 @in_a_light_process
-def test_what_was_decided_stays_decided_however_often_the_process_is_killed(count: int, tmp_path: Path) -> None:
+def test_no_confirmed_decision_is_lost_when_the_process_is_killed(count: int, tmp_path: Path) -> None:
     path, chance, said = tmp_path / "decisions.csv", random.Random(1), []
     Manifest(path)
     for round_ in range(count):
@@ -128,7 +128,7 @@ def steps(place: Place, kind: str) -> tuple[Callable[[], Any], Callable[[], Any]
 @pytest.mark.parametrize("step", ["apply", "undo"])
 @pytest.mark.parametrize("kind", ["folders", "table"])
 @in_a_light_process
-def test_a_run_that_is_killed_at_any_moment_loses_nothing_and_the_next_one_finishes_it(
+def test_a_run_killed_at_any_moment_loses_nothing_and_the_next_finishes(
     kind: str, step: str, count: int, tmp_path: Path
 ) -> None:
     pattern = make_place(tmp_path / "pattern")
@@ -303,7 +303,7 @@ def test_a_disk_that_fails_at_any_write_of_the_manifest_loses_no_decision(orders
 
 @pytest.mark.parametrize("orders", ORDERS)
 @in_a_light_process
-def test_a_disk_that_fails_while_decisions_are_restored_and_taken_over_loses_none(orders: int, tmp_path: Path) -> None:
+def test_a_disk_that_fails_while_decisions_are_restored_loses_none(orders: int, tmp_path: Path) -> None:
     def scanned(folder: Path) -> Scan:
         return Scan(tmp_path, ("cat", "dog"), ("train",), 1, {"train": 0}, (), {"train": {}}, started=TIME).write(
             folder
@@ -420,9 +420,7 @@ def test_a_disk_that_fails_at_any_write_of_journal_or_table_loses_nothing(
 
 @pytest.mark.parametrize("orders", ORDERS)
 @in_a_light_process
-def test_a_disk_that_fails_while_the_trash_is_emptied_leaves_an_undo_that_tells_the_truth(
-    orders: int, tmp_path: Path
-) -> None:
+def test_after_a_disk_failed_while_emptying_the_trash_undo_tells_the_truth(orders: int, tmp_path: Path) -> None:
     def check(step: str, at: int, code: int, folder: Path) -> bool:
         place = make_place(folder, 9)
         place.apply_to_folders()

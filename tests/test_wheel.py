@@ -63,15 +63,15 @@ def run(installed: Path, *command: str) -> str:
     return done.stdout
 
 
-def test_the_files_are_there(installed: Path) -> None:
+def test_the_installed_wheel_has_all_files(installed: Path) -> None:
     run(installed, "-c", CHECK, str(installed))
 
 
-def test_the_command_runs(installed: Path) -> None:
+def test_the_installed_command_runs(installed: Path) -> None:
     assert "apply" in run(installed, "-m", "cleaner", "--help")
 
 
-def test_nothing_else_is_installed(installed: Path) -> None:
+def test_the_wheel_installs_nothing_else(installed: Path) -> None:
     names = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
     assert names == {"cleaner", "bin"}
 

@@ -54,7 +54,7 @@ def test_plain_paths_below_the_root_are_accepted(path: str) -> None:
 @pytest.mark.parametrize(
     "path", ["", "/", "/etc/passwd", "a//b", "a/", "./a", "a/.", "..", "../a", "a/../../b", "a\0b", "\udcff.png"]
 )
-def test_other_paths_are_refused(path: str) -> None:
+def test_paths_outside_the_dataset_are_refused(path: str) -> None:
     with pytest.raises(FieldError, match="expected") as caught:
         check_path(path)
     assert (caught.value.field, caught.value.value) == ("path", path)
@@ -81,11 +81,11 @@ def test_a_path_that_a_spreadsheet_takes_for_a_formula_gets_a_leading_dot(path: 
 
 
 @pytest.mark.parametrize("path", ["a.png", "a=b.png", " =a.png", "'=a.png"])
-def test_other_paths_stand_as_they_are(path: str) -> None:
+def test_ordinary_paths_are_written_unchanged(path: str) -> None:
     assert path_to_csv(path) == path
 
 
-def test_a_leading_dot_that_a_person_wrote_is_read() -> None:
+def test_a_leading_dot_is_removed_from_a_path() -> None:
     assert path_from_csv("./cat/a.png") == "cat/a.png"
 
 
@@ -99,7 +99,7 @@ def test_any_text_comes_back_from_csv_and_is_no_formula(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "cat", "'", "'tis", "''", "a=b", " =a", "'cat'", "./=a"])
-def test_other_texts_stand_as_they_are(text: str) -> None:
+def test_ordinary_texts_are_written_unchanged(text: str) -> None:
     assert cell_to_csv(text) == cell_from_csv(text) == text
 
 
@@ -117,7 +117,7 @@ def test_a_number_in_csv_gives_the_float32_back(value: float) -> None:
 
 
 @pytest.mark.parametrize(("value", "cell"), [(math.nan, "nan"), (math.inf, "inf"), (-math.inf, "-inf"), (0.5, "0.5")])
-def test_numbers_by_name(value: float, cell: str) -> None:
+def test_numbers_are_written_alike_for_every_float_type(value: float, cell: str) -> None:
     assert number_to_csv(value) == number_to_csv(np.float64(value)) == number_to_csv(np.float32(value)) == cell
 
 
@@ -144,7 +144,7 @@ def test_the_hash_of_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", ["pipe.png", "socket.png", "zero.png"])
-def test_what_would_never_end_is_not_read(name: str, tmp_path: Path) -> None:
+def test_pipes_and_devices_are_not_read(name: str, tmp_path: Path) -> None:
     path = write_harmful_image(name, tmp_path)
     (tmp_path / "link").symlink_to(path)
     for each in (path, tmp_path / "link"):
@@ -152,7 +152,7 @@ def test_what_would_never_end_is_not_read(name: str, tmp_path: Path) -> None:
             sha256_of(each)
 
 
-def test_what_becomes_a_pipe_after_it_was_looked_at_is_not_read(
+def test_a_file_that_becomes_a_pipe_after_the_check_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipe = write_harmful_image("pipe.png", tmp_path)
@@ -163,7 +163,7 @@ def test_what_becomes_a_pipe_after_it_was_looked_at_is_not_read(
         regular_handle(pipe)
 
 
-def test_a_folder_and_what_is_not_there_are_errors_of_the_system(tmp_path: Path) -> None:
+def test_a_folder_or_a_missing_file_raises_the_error_of_the_system(tmp_path: Path) -> None:
     for path, error in ((tmp_path, IsADirectoryError), (tmp_path / "no", FileNotFoundError)):
         with pytest.raises(error):
             sha256_of(path)
@@ -192,7 +192,7 @@ def test_a_file_that_grows_or_shrinks_while_it_is_read_has_no_hash(
         sha256_of(tmp_path / "a")
 
 
-def test_why_a_file_is_refused_comes_out_of_worker_processes() -> None:
+def test_a_refusal_keeps_its_reason_across_processes() -> None:
     refused = pickle.loads(pickle.dumps(RefusedFile("it is a named pipe")))
     assert (type(refused), refused.strerror) == (RefusedFile, "it is a named pipe")
 
@@ -227,7 +227,7 @@ def test_linked_folders_are_followed_once_and_circles_end(tmp_path: Path) -> Non
     assert found(tmp_path / "data") == ["a/1.png", "b/2.png"]
 
 
-def test_what_only_has_the_name_of_an_image_is_for_the_reader(tmp_path: Path) -> None:
+def test_files_with_an_image_suffix_are_listed_whatever_they_are(tmp_path: Path) -> None:
     for name in ("pipe.png", "zero.png", "circle.png"):
         write_harmful_image(name, tmp_path)
     (tmp_path / "nowhere.png").symlink_to("nowhere")
@@ -259,7 +259,7 @@ def test_a_link_that_may_lead_to_images_is_not_passed_over(tmp_path: Path, monke
         found(tmp_path)
 
 
-def test_a_folder_that_goes_away_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_disappears_raises_an_error(tmp_path: Path) -> None:
     make_files(tmp_path, "a.png", "b/1.png", "c/2.png")
     walk = image_files(tmp_path)
     assert Path(next(walk)).name == "a.png"
@@ -324,7 +324,7 @@ def test_a_file_with_the_longest_name_is_written_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_what_killed_processes_left_is_known_and_removed(tmp_path: Path) -> None:
+def test_leftovers_of_killed_processes_are_recognized_and_removed(tmp_path: Path) -> None:
     for name in ("a.csv", "two\nlines", "a.csv"):
         killed_at_replace(tmp_path / name)
     assert len(list(tmp_path.iterdir())) == 3
@@ -334,7 +334,7 @@ def test_what_killed_processes_left_is_known_and_removed(tmp_path: Path) -> None
     assert [entry.name for entry in tmp_path.iterdir()] == ["b.csv"]
 
 
-def test_what_is_being_written_and_what_may_be_the_users_stays(tmp_path: Path) -> None:
+def test_files_of_running_writers_and_of_the_user_are_not_removed(tmp_path: Path) -> None:
     names = [".a.csv.part", ".a.csv.12345678.part", "a.csv.12345678.cleaner.part", ".a.csv.1234.cleaner.part"]
     for name in names:
         (tmp_path / name).write_bytes(b"of the user")
@@ -353,7 +353,7 @@ def test_what_is_being_written_and_what_may_be_the_users_stays(tmp_path: Path) -
     assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([*before, "a.csv", "b.csv"])
 
 
-def test_one_that_is_taken_for_a_leftover_before_it_is_locked_is_made_again(
+def test_a_new_file_removed_as_a_leftover_before_its_lock_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fcntl = pytest.importorskip("fcntl")
@@ -370,7 +370,7 @@ def test_one_that_is_taken_for_a_leftover_before_it_is_locked_is_made_again(
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.csv"]
 
 
-def test_where_there_are_no_locks_files_are_written_and_leftovers_stay(
+def test_without_file_locks_files_are_written_and_leftovers_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = tmp_path / ".a.csv.12345678.cleaner.part"

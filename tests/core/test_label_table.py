@@ -26,7 +26,7 @@ def put(folder: Path, data: bytes, name: str = "labels.csv") -> Path:
 
 
 @pytest.mark.parametrize("name", ["labels.csv", "labels.TSV"])
-def test_text_is_read_as_it_stands(name: str, tmp_path: Path) -> None:
+def test_csv_and_tsv_tables_are_read(name: str, tmp_path: Path) -> None:
     data = TABLE if name.endswith("csv") else TABLE.replace(b",", b"\t")
     rows = label_rows(put(tmp_path, data, name))
     delimiter = "," if name.endswith("csv") else "\t"
@@ -34,7 +34,7 @@ def test_text_is_read_as_it_stands(name: str, tmp_path: Path) -> None:
     assert (rows.path_column, rows.label_column) == ("fname", "label")
 
 
-def test_rows_are_read_anew_each_time(tmp_path: Path) -> None:
+def test_every_pass_over_the_rows_reads_the_file(tmp_path: Path) -> None:
     rows = label_rows(put(tmp_path, TABLE), "fname", "size")
     assert list(rows) == list(rows) == list(zip(PATHS, ("3", "", "NA"), strict=True))
 
@@ -58,7 +58,7 @@ def test_parquet_is_read(labels: Any, expected: tuple[str, ...], tmp_path: Path)
 @pytest.mark.parametrize(
     ("labels", "problem"), [([0.5, 1.0], "of type double; labels are text or whole"), ([True, False], "of type bool")]
 )
-def test_parquet_with_labels_that_are_none_is_refused(labels: list[Any], problem: str, tmp_path: Path) -> None:
+def test_parquet_with_invalid_labels_is_refused(labels: list[Any], problem: str, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow", reason="needs pyarrow, which the extra test brings")
     pd.DataFrame({"label": labels, "path": ["1.png", "2.png"]}).to_parquet(tmp_path / "labels.parquet")
     with pytest.raises(CleanerError, match=problem):
@@ -94,14 +94,14 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatc
         ("labels.parquet", b"no", "is not a Parquet file"),
     ],
 )
-def test_a_table_that_makes_no_sense_is_refused(name: str, data: bytes, problem: str, tmp_path: Path) -> None:
+def test_an_invalid_table_is_refused(name: str, data: bytes, problem: str, tmp_path: Path) -> None:
     if name.endswith("parquet"):
         pytest.importorskip("pyarrow", reason="needs pyarrow, which the extra test brings")
     with pytest.raises(CleanerError, match=problem):
         list(label_rows(put(tmp_path, data, name)))
 
 
-def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CleanerError, match=r"no label table .*; a \.csv"):
         label_rows(tmp_path / "none.csv")
 
@@ -119,7 +119,7 @@ def as_apply_does(file: Path) -> list[tuple[str, str]]:
 
 @given(st.text(st.sampled_from(list('ab./",\r\n')), max_size=24))
 @settings(max_examples=400)
-def test_the_rows_are_those_that_apply_reads(rows: str) -> None:
+def test_scan_and_apply_read_the_same_rows(rows: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = put(Path(folder), b"path,label\n" + rows.encode())
         assert read(lambda file: list(label_rows(file)), file) == read(as_apply_does, file)
@@ -141,7 +141,7 @@ def test_the_rows_are_those_that_apply_reads(rows: str) -> None:
         (["a", "label"], ("label", None), "name two columns"),
     ],
 )
-def test_columns_are_told_by_their_names_where_no_other_could_be_meant(
+def test_columns_are_chosen_by_name_unless_ambiguous(
     columns: list[str], given: tuple[str | None, str | None], chosen: tuple[str, str] | str
 ) -> None:
     if isinstance(chosen, tuple):

@@ -73,7 +73,7 @@ def test_rows_sorted_newest_first_are_noticed_and_put_back_in_order(path: Path) 
     assert not Manifest(path).edits
 
 
-def test_a_manifest_that_came_without_its_ledger_is_held_against_its_own_times(path: Path) -> None:
+def test_without_a_ledger_the_order_is_checked_by_the_times(path: Path) -> None:
     Manifest(path).append(decided("a.png", "keep", 3), decided("a.png", "delete", 1), decided("b.png", "keep", 2))
     Manifest(path).accept_edits()
     assert not Manifest(path).edits
@@ -81,7 +81,7 @@ def test_a_manifest_that_came_without_its_ledger_is_held_against_its_own_times(p
     assert Manifest(path).edits.reordered == ("a.png",)
 
 
-def test_a_row_that_an_undo_repeats_does_not_run_backwards(path: Path) -> None:
+def test_a_row_that_an_undo_repeats_is_no_wrong_order(path: Path) -> None:
     first, second = decided("a.png", "keep", 1), decided("a.png", "delete", 2)
     Manifest(path).append(first, second)
     Manifest(path).append(first)
@@ -90,7 +90,7 @@ def test_a_row_that_an_undo_repeats_does_not_run_backwards(path: Path) -> None:
     assert not Manifest(path).edits
 
 
-def test_what_people_add_and_how_they_save_it_loses_nothing(path: Path) -> None:
+def test_added_rows_and_reordered_columns_are_no_lost_decisions(path: Path) -> None:
     Manifest(path).append(decided("a.png", "keep", 1), decided("b.png", "relabel", 2))
     header, *lines = rows_of(path)
     turned = [[*row[::-1], note] for row, note in zip([header, *lines], ["note", "x", "y"], strict=True)]
@@ -106,7 +106,7 @@ def test_what_people_add_and_how_they_save_it_loses_nothing(path: Path) -> None:
     assert [decision.path for decision in Manifest(path).edits.lost] == ["c.png"]
 
 
-def test_what_is_decided_after_an_edit_is_known_too(path: Path) -> None:
+def test_decisions_taken_after_an_edit_are_protected_too(path: Path) -> None:
     Manifest(path).append(decided("a.png", "keep", 1), decided("b.png", "keep", 2))
     header, first, _ = rows_of(path)
     save_as_a_spreadsheet(path, [header, first])
@@ -117,7 +117,7 @@ def test_what_is_decided_after_an_edit_is_known_too(path: Path) -> None:
     assert [decision.path for decision in Manifest(path).edits.lost] == ["b.png", "c.png", "d.png"]
 
 
-def test_edits_that_are_accepted_are_none(path: Path) -> None:
+def test_accepted_edits_are_not_reported_again(path: Path) -> None:
     manifest, other = Manifest(path), Manifest(path)
     manifest.append(decided("a.png", "keep", 1), decided("b.png", "keep", 2))
     save_as_a_spreadsheet(path, rows_of(path)[:2])
@@ -130,7 +130,7 @@ def test_edits_that_are_accepted_are_none(path: Path) -> None:
     assert not other.edits
 
 
-def test_a_manifest_that_is_gone_comes_back(path: Path) -> None:
+def test_a_deleted_manifest_is_restored(path: Path) -> None:
     rows = (decided("a.png", "keep", 1), decided("b.png", "keep", 2))
     Manifest(path).append(*rows)
     before = path.read_bytes()
@@ -147,9 +147,7 @@ def test_a_damaged_ledger_says_what_to_do(path: Path) -> None:
         _ = Manifest(path).edits
 
 
-def test_a_ledger_that_cannot_be_written_is_said_and_the_decision_taken(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_ledger_that_cannot_be_written_is_a_warning_and_no_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = Manifest(path)
 
     def full(*_: object) -> None:
@@ -181,7 +179,7 @@ def test_rows_found_out_of_order_are_not_acknowledged_by_the_next_decision(path:
     assert len(Manifest(path).rows()) == 4
 
 
-def test_restoring_lost_rows_turns_no_other_decision_round(path: Path) -> None:
+def test_restoring_lost_rows_changes_no_other_decision(path: Path) -> None:
     Manifest(path).append(decided("a.png", "keep", 1), decided("b.png", "keep", 2))
     header, *lines = rows_of(path)
     by_hand = ["x.png", "delete", *[""] * 7, "2026-01-31T12:00:10Z"]
@@ -195,7 +193,7 @@ def test_restoring_lost_rows_turns_no_other_decision_round(path: Path) -> None:
     assert not found.edits
 
 
-def test_a_torn_ledger_is_mended_by_the_next_decision(path: Path) -> None:
+def test_the_next_decision_repairs_a_torn_ledger(path: Path) -> None:
     Manifest(path).append(decided("a.png", "keep", 1), decided("b.png", "keep", 2))
     ledger = path.with_name("decisions.csv.ledger")
     ledger.write_bytes(ledger.read_bytes()[:-20])
@@ -205,7 +203,7 @@ def test_a_torn_ledger_is_mended_by_the_next_decision(path: Path) -> None:
     assert [decision.path for decision in Manifest(path).edits.lost] == ["a.png"]
 
 
-def test_a_damaged_ledger_forbids_no_decision(path: Path) -> None:
+def test_decisions_are_possible_with_a_damaged_ledger(path: Path) -> None:
     manifest = Manifest(path)
     manifest.append(decided("a.png", "keep", 1))
     path.with_name("decisions.csv.ledger").write_text("path,action\na.png,burn\n")
@@ -221,7 +219,7 @@ decisions = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(taken=decisions, removed=st.sets(st.integers(0, 8)), seed=st.none() | st.integers(0, 99))
-def test_whatever_is_removed_or_shuffled_comes_back_as_it_was(
+def test_removed_and_shuffled_rows_are_restored(
     taken: list[tuple[str, str]], removed: set[int], seed: int | None, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("ledger") / "decisions.csv"

@@ -132,7 +132,7 @@ LINES = ["{}\r\n", "{}\n", "{},\r\n", "\r\n{}\n", "{}\r\r\n", '"{}"\n', "{}\0\n"
     ),
     line=st.sampled_from(LINES),
 )
-def test_rows_that_are_checked_together_are_those_that_are_read_one_by_one(
+def test_reading_rows_in_bulk_equals_reading_them_one_by_one(
     columns: list[str], changes: list[tuple[str, str]], line: str
 ) -> None:
     plain, changed = (",".join(cells[name] for name in columns) for cells in (PLAIN, PLAIN | dict(changes)))
@@ -153,7 +153,7 @@ def test_rows_that_are_checked_together_are_those_that_are_read_one_by_one(
         assert read() == together
 
 
-def test_what_this_program_writes_is_checked_together(path: Path) -> None:
+def test_rows_written_by_cleaner_are_read_in_bulk(path: Path) -> None:
     Manifest(path).append(
         keep("a/é.png", label="cat", split="train", loss=1e-7, predicted="x", sha256=SHA256, reviewer="Zoë"),
         keep("=b.png", label="=cat", split="-train", loss=-1.5, predicted="'+x", sha256=SHA256, reviewer="@Zoë"),
@@ -169,7 +169,9 @@ def test_what_this_program_writes_is_checked_together(path: Path) -> None:
 
 
 @pytest.mark.parametrize("odd", [None, ODD])
-def test_a_manifest_of_many_blocks(odd: Decision | None, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_manifest_of_many_blocks_is_read_whole(
+    odd: Decision | None, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("cleaner.core.manifest_rows._BLOCK", 300)
     rows = [keep(f"{n % 60}.png", action=[Action.KEEP, Action.UNDO][n % 7 == 0]) for n in range(100)]
     if odd is not None:
@@ -224,14 +226,14 @@ def test_the_first_decision_makes_the_file_and_its_folder(path: Path) -> None:
     assert manifest.path.read_bytes() == HEADER + b"a.png,keep,,,,,,,," + TIME.encode() + b"\r\n"
 
 
-def test_only_a_manifest_that_is_there_is_existing(path: Path) -> None:
+def test_opening_a_missing_manifest_as_existing_is_an_error(path: Path) -> None:
     with pytest.raises(CleanerError, match="there is no manifest"):
         Manifest.existing(path)
     Manifest(path).append(keep("a.png"))
     assert paths(Manifest.existing(path)) == ["a.png"]
 
 
-def test_the_last_row_stands_and_undo_goes_back_to_undecided(path: Path) -> None:
+def test_the_last_row_of_a_path_counts_and_undo_makes_it_undecided(path: Path) -> None:
     manifest = Manifest(path)
     manifest.append(keep("a.png"), keep("b.png"))
     manifest.append(keep("a.png", action=Action.RELABEL, new_label="dog"), keep("b.png", action=Action.UNDO))
@@ -260,7 +262,7 @@ def test_pandas_reads_the_file(path: Path) -> None:
     assert math.isnan(frame["loss"][2])
 
 
-def test_the_decisions_as_a_frame_are_those_that_stand(path: Path) -> None:
+def test_the_data_frame_has_the_current_decisions(path: Path) -> None:
     manifest = Manifest(path)
     assert manifest.decisions().columns.tolist() == list(COLUMNS)
     assert manifest.decisions().empty
@@ -329,7 +331,7 @@ def test_export_to_a_folder_that_is_not_there_is_an_error_that_names_the_file(pa
         Manifest(path).export(path.parent / "none" / "out.csv")
 
 
-def test_the_latest_rows_have_also_what_was_undone(path: Path) -> None:
+def test_the_latest_rows_include_undone_decisions(path: Path) -> None:
     manifest = Manifest(path)
     manifest.append(keep("a.png"), keep("b.png"), keep("a.png", action=Action.UNDO))
     assert {p: d.action for p, d in manifest.latest().items()} == {"a.png": Action.UNDO, "b.png": Action.KEEP}
@@ -452,7 +454,7 @@ def edit(path: Path, content: bytes) -> None:
         pytest.param(b"", [], id="empty"),
     ],
 )
-def test_what_people_and_spreadsheets_write_is_read_and_can_be_added_to(
+def test_files_of_people_and_spreadsheets_are_read_and_extended(
     content: bytes, expected: list[str], path: Path
 ) -> None:
     path.write_bytes(content)
@@ -468,7 +470,7 @@ def test_what_people_and_spreadsheets_write_is_read_and_can_be_added_to(
 
 
 @pytest.mark.parametrize("last", ["path", "label", "new_label", "predicted", "reviewer", "note"])
-def test_a_last_cell_that_may_be_half_is_not_believed_without_a_line_end(last: str, path: Path) -> None:
+def test_a_last_row_without_line_end_counts_as_torn(last: str, path: Path) -> None:
     # As a spreadsheet may order the columns; the tear took the end of the last cell.
     header = ",".join([*(name for name in COLUMNS if name != last), last]).encode()
     cells = {"path": "a.png", "action": "relabel", "new_label": "do", "decided_at": TIME, last: "do"}
@@ -497,7 +499,7 @@ def test_a_last_cell_that_may_be_half_is_not_believed_without_a_line_end(last: s
         (5, b'"x\r\ny.png",keep\r\n\r\na.png,drop', "action", "drop", "keep, delete"),
     ],
 )
-def test_a_row_that_makes_no_sense_is_an_error_that_says_where_and_what(
+def test_an_invalid_row_is_an_error_with_line_and_column(
     line: int, row: bytes, column: str, value: str, accepted: str, path: Path
 ) -> None:
     path.write_bytes(HEADER + row + b"\r\n")
@@ -552,7 +554,7 @@ def test_a_manifest_that_cannot_be_read_is_an_error_that_names_it(path: Path) ->
     ],
 )
 @pytest.mark.parametrize("as_new_file", [False, True], ids=["in place", "replaced"])
-def test_what_other_programs_change_is_noticed(change: Callable[[bytes], bytes], as_new_file: bool, path: Path) -> None:
+def test_changes_of_other_programs_are_noticed(change: Callable[[bytes], bytes], as_new_file: bool, path: Path) -> None:
     manifest = Manifest(path)
     manifest.append(keep("a.png"), keep("b.png"))
     assert not manifest.refresh()
@@ -587,7 +589,7 @@ def test_a_change_while_the_file_is_read_is_noticed_later(path: Path, monkeypatc
     assert paths(manifest) == ["x.png"]
 
 
-def test_rows_that_others_add_are_noticed_and_a_file_taken_away_too(path: Path) -> None:
+def test_rows_of_others_and_a_removed_file_are_noticed(path: Path) -> None:
     one, other = Manifest(path), Manifest(path)
     one.append(keep("a.png"))
     assert other.refresh()
@@ -602,7 +604,7 @@ def test_rows_that_others_add_are_noticed_and_a_file_taken_away_too(path: Path) 
     assert paths(other) == paths(Manifest(path)) == ["d.png"]
 
 
-def test_a_mistake_of_others_stops_nothing_that_was_read_and_is_forgotten_once_it_is_mended(path: Path) -> None:
+def test_an_invalid_row_of_others_keeps_earlier_rows_until_repaired(path: Path) -> None:
     manifest = Manifest(path)
     manifest.append(keep("a.png"))
     good = path.read_bytes()
@@ -620,7 +622,7 @@ def test_a_mistake_of_others_stops_nothing_that_was_read_and_is_forgotten_once_i
     assert [row.path for row in manifest.rows()] == ["a.png", "b.png", "c.png", "d.png"]
 
 
-def test_lines_are_counted_right_after_a_row_without_line_end(path: Path) -> None:
+def test_line_numbers_are_right_after_a_row_without_line_end(path: Path) -> None:
     path.write_bytes(HEADER + f"a.png,keep,,,,,,,,{TIME}".encode())
     manifest = Manifest(path)
     manifest.append(keep("b.png"))
@@ -676,9 +678,7 @@ print(won)
 
 
 @pytest.mark.parametrize("count", [40, pytest.param(400, marks=pytest.mark.long)])
-def test_of_processes_that_decide_on_one_card_at_once_one_is_heard_and_the_others_are_told(
-    count: int, path: Path
-) -> None:
+def test_of_processes_deciding_on_one_card_at_once_only_one_succeeds(count: int, path: Path) -> None:
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", BELIEVER, path, str(n), str(count)],
@@ -699,7 +699,7 @@ def test_of_processes_that_decide_on_one_card_at_once_one_is_heard_and_the_other
     print(f"\n4 processes decided on the same {count} cards; each card has one decision: {won}")
 
 
-def test_what_is_believed_to_stand_is_compared_with_the_file(path: Path) -> None:
+def test_append_refuses_if_the_expected_decisions_differ_from_the_file(path: Path) -> None:
     manifest, other = Manifest(path), Manifest(path)
     manifest.append(keep("a.png", loss=math.nan, predicted="x"), expected={"a.png": None, "b.png": None})
     stands = manifest.standing()["a.png"]
@@ -757,7 +757,7 @@ def failing_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("break_disk", [full_disk, failing_fsync])
 @pytest.mark.parametrize("content", [HEADER + b"a.png,keep\r\n", HEADER + f"a.png,keep,,,,,,,,{TIME}".encode()])
-def test_a_disk_that_is_full_changes_nothing_and_the_decision_can_be_taken_again(
+def test_a_full_disk_changes_nothing_and_the_decision_can_be_retried(
     break_disk: Callable[[pytest.MonkeyPatch], None], content: bytes, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path.write_bytes(content)
@@ -775,7 +775,7 @@ def test_a_disk_that_is_full_changes_nothing_and_the_decision_can_be_taken_again
 
 
 @pytest.mark.parametrize("break_disk", [full_disk, failing_fsync])
-def test_a_disk_that_is_full_at_the_first_decision(
+def test_a_full_disk_at_the_first_decision_leaves_no_broken_manifest(
     break_disk: Callable[[pytest.MonkeyPatch], None], path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = Manifest(path)

@@ -46,7 +46,7 @@ def test_a_confidence_is_a_probability_up_to_rounding_or_unknown(confidence: flo
         *(("path", path) for path in BAD_PATHS),
     ],
 )
-def test_a_sample_refuses_what_makes_no_sense(field: str, value: object) -> None:
+def test_a_sample_refuses_invalid_values(field: str, value: object) -> None:
     with pytest.raises(FieldError) as caught:
         sample(**{field: value})
     assert (caught.value.field, caught.value.value) == (field, value)
@@ -72,7 +72,7 @@ def test_the_path_of_an_unreadable_image_is_checked(path: str) -> None:
         {"decided_at": "2026-01-31T12:00:00+00:00"},
     ],
 )
-def test_a_decision_accepts(changes: dict[str, Any]) -> None:
+def test_a_decision_accepts_valid_values(changes: dict[str, Any]) -> None:
     made = decision(**changes)
     assert made.action is Action(changes.get("action", "keep"))
     assert all(getattr(made, name) == value for name, value in changes.items())
@@ -98,7 +98,9 @@ def test_a_decision_accepts(changes: dict[str, Any]) -> None:
         *(({"path": path}, "path", "expected") for path in BAD_PATHS),
     ],
 )
-def test_a_decision_refuses_and_says_what_is_accepted(changes: dict[str, Any], field: str, accepted: str) -> None:
+def test_a_decision_refuses_invalid_values_and_names_valid_ones(
+    changes: dict[str, Any], field: str, accepted: str
+) -> None:
     with pytest.raises(FieldError, match=accepted) as caught:
         decision(**changes)
     assert caught.value.field == field
@@ -110,14 +112,14 @@ def test_the_text_of_an_action_is_its_name_in_the_file() -> None:
     assert [str(action) for action in Action] == ["keep", "delete", "relabel", "unsure", "undo"]
 
 
-def test_a_field_error_comes_whole_out_of_another_process() -> None:
+def test_a_field_error_can_be_pickled() -> None:
     error = pickle.loads(pickle.dumps(FieldError("rank", 0, "ranks begin at 1")))
     assert (error.field, error.value, error.accepted) == ("rank", 0, "ranks begin at 1")
     assert str(error) == "rank is 0; ranks begin at 1"
 
 
 @pytest.mark.parametrize("short", ["paths", "labels", "losses", "predicted", "confidences"])
-def test_a_batch_has_as_many_values_of_each_kind(short: str) -> None:
+def test_a_batch_has_equally_many_values_of_each_kind(short: str) -> None:
     values = {
         "paths": ["a.png", "b.png"],
         "labels": np.zeros(2, np.int64),

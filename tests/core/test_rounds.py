@@ -50,7 +50,7 @@ def decide_all(session: Session) -> None:
 
 
 @pytest.mark.parametrize("out", ["scan", "new"], ids=["the same folder", "another folder"])
-def test_the_next_round_asks_nobody_again(out: str, root: Path, tmp_path: Path) -> None:
+def test_decided_images_are_not_asked_again_in_the_next_round(out: str, root: Path, tmp_path: Path) -> None:
     first = scanned(root, tmp_path / "scan")
     decide_all(Session(first, "anna"))
     report = apply(first.manifest_path, root)
@@ -79,7 +79,7 @@ def test_the_next_round_asks_nobody_again(out: str, root: Path, tmp_path: Path) 
     assert sorted(file.read_text() for file in root.glob("*/*")) == ["cat/1.png", "cat/2.png", "cat/3.png", "dog/4.png"]
 
 
-def test_what_was_decided_and_not_carried_out_is_taken_over(root: Path, tmp_path: Path) -> None:
+def test_decisions_that_were_not_applied_are_taken_over(root: Path, tmp_path: Path) -> None:
     first = scanned(root, tmp_path / "scan")
     decide_all(Session(first, "anna"))
     second = replace(scanned(root, tmp_path / "other", 1), samples=()).write(tmp_path / "new")
@@ -101,7 +101,7 @@ def test_a_relabelled_image_that_the_new_scan_did_not_keep_is_taken_over_as_kept
     assert session.card("dog/1.png").decision.action is Action.KEEP
 
 
-def test_undo_of_a_change_of_mind_about_a_relabelled_image_keeps_it_again(root: Path, tmp_path: Path) -> None:
+def test_undoing_a_second_decision_keeps_a_relabelled_image_again(root: Path, tmp_path: Path) -> None:
     first = scanned(root, tmp_path / "scan")
     decide_all(Session(first, "anna"))
     apply(first.manifest_path, root)
@@ -131,7 +131,7 @@ def test_history_counts_what_each_round_found_and_changed(root: Path, tmp_path: 
     assert history(third)[0].predicted_otherwise == 0.5
 
 
-def test_a_scan_that_is_not_replaced_after_all_is_in_the_history_once(root: Path, tmp_path: Path) -> None:
+def test_a_scan_remembered_twice_is_in_the_history_once(root: Path, tmp_path: Path) -> None:
     scan = scanned(root, tmp_path / "scan")
     for _ in range(2):
         remember(tmp_path / "scan")
@@ -148,7 +148,7 @@ def test_the_command_prints_the_rounds(root: Path, tmp_path: Path, capsys: pytes
 
 
 @pytest.mark.parametrize("line", ["[]", "{}", "nonsense", '{"started": 1}'])
-def test_a_damaged_history_is_2_and_says_what_to_do(
+def test_a_damaged_history_exits_with_2_and_advice(
     line: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scanned(root, tmp_path / "scan")
@@ -159,7 +159,7 @@ def test_a_damaged_history_is_2_and_says_what_to_do(
 
 @pytest.mark.parametrize("value", [[], {}, 0, None, False])
 @pytest.mark.parametrize("field", ["started", "finished"])
-def test_a_time_that_is_no_text_is_told(
+def test_a_history_time_that_is_not_text_is_an_error(
     field: str, value: object, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scanned(root, tmp_path / "scan")

@@ -50,7 +50,7 @@ def test_a_harmful_file_is_refused_before_it_is_decoded(name: str, tmp_path: Pat
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", HARMFUL.keys() - {"pipe.png", "socket.png", "zero.png", "sparse.tif", "container.png"})
-def test_whoever_opens_a_harmful_file_is_refused_too(name: str, tmp_path: Path) -> None:
+def test_harmful_files_are_refused_when_a_dataset_opens_them_itself(name: str, tmp_path: Path) -> None:
     """As datasets and transforms do that call Pillow themselves, for masks for example."""
     path = write_harmful_image(name, tmp_path)
     with pytest.raises((OSError, ValueError, Image.DecompressionBombError)) as caught, within_bounds():
@@ -59,7 +59,7 @@ def test_whoever_opens_a_harmful_file_is_refused_too(name: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["BLP", "FITS", "ICO", "AVIF", "PSD"])
-def test_what_is_opened_is_said_of_other_formats(name: str, tmp_path: Path) -> None:
+def test_other_formats_are_refused_with_a_list_of_accepted_ones(name: str, tmp_path: Path) -> None:
     prefix = {"BLP": b"BLP1", "FITS": b"SIMPLE", "ICO": b"\0\0\1\0", "AVIF": b"\0\0\0\x1cftypavif", "PSD": b"8BPS"}
     if name == "AVIF" and not features.check("avif"):
         pytest.skip("needs a Pillow with AVIF")
@@ -99,7 +99,7 @@ def test_usual_jpeg_2000_files_pass(tmp_path: Path) -> None:
             assert image.size == (400, 300)
 
 
-def test_what_pillow_opens_files_by_is_as_before() -> None:
+def test_the_formats_of_pillow_are_restored() -> None:
     Image.init()
     before, names = dict(Image.OPEN), set(Image.ID)
     with within_bounds(), within_bounds():
@@ -108,7 +108,7 @@ def test_what_pillow_opens_files_by_is_as_before() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
-def test_a_process_that_is_forked_meanwhile_opens_everything() -> None:
+def test_a_process_forked_during_the_check_opens_all_formats() -> None:
     Image.init()
     before = dict(Image.OPEN)
     with within_bounds():
@@ -119,7 +119,7 @@ def test_a_process_that_is_forked_meanwhile_opens_everything() -> None:
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_of_many_pictures_in_a_file_the_first_is_read(name: str, tmp_path: Path) -> None:
+def test_the_first_of_many_pictures_in_a_file_is_read(name: str, tmp_path: Path) -> None:
     path = write_harmful_image(name, tmp_path)
     check_image(str(path))
     with opened_image(path) as image:
@@ -128,18 +128,18 @@ def test_of_many_pictures_in_a_file_the_first_is_read(name: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_other_files_are_left_to_whoever_reads_them(kind: str, tmp_path: Path) -> None:
+def test_odd_but_harmless_files_pass_the_check(kind: str, tmp_path: Path) -> None:
     check_image(str(write_odd_image(kind, tmp_path)))
 
 
 @pytest.mark.parametrize("name", ["nowhere.png", "", "."])
-def test_what_cannot_be_opened_is_left_to_whoever_opens_it(name: str, tmp_path: Path) -> None:
+def test_files_that_cannot_be_opened_pass_the_check(name: str, tmp_path: Path) -> None:
     check_image(str(tmp_path / name))
 
 
 @settings(deadline=None, max_examples=300)
 @given(data=st.binary(max_size=200), start=st.sampled_from([b"", b"\xff\xd8", b"\xff\xd8\xff\xc2", b"II*\0", b"%!"]))
-def test_whatever_is_in_a_file_it_is_let_pass_or_refused(data: bytes, start: bytes, tmp_path_factory: Any) -> None:
+def test_any_bytes_pass_the_check_or_are_refused(data: bytes, start: bytes, tmp_path_factory: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "any"
     path.write_bytes(start + data)
     with suppress(RefusedFile):
@@ -147,14 +147,14 @@ def test_whatever_is_in_a_file_it_is_let_pass_or_refused(data: bytes, start: byt
 
 
 @pytest.mark.parametrize("progressive", [False, True])
-def test_a_hundred_scans_pass(progressive: bool, tmp_path: Path) -> None:
+def test_a_jpeg_of_a_hundred_scans_passes(progressive: bool, tmp_path: Path) -> None:
     check(jpeg_of_scans(100, progressive=progressive), tmp_path)
     with pytest.raises(RefusedFile, match="more than 100 scans"):
         check(jpeg_of_scans(101, progressive=progressive), tmp_path)
 
 
 @pytest.mark.parametrize("between", [b"\xff\xff", b"\xff\x00\xff\xd0\xff\x01", b"garbage"])
-def test_scans_are_counted_as_decoders_find_them(between: bytes, tmp_path: Path) -> None:
+def test_jpeg_scans_are_counted_as_decoders_find_them(between: bytes, tmp_path: Path) -> None:
     first, marker, others = jpeg_of_scans(101, side=64).partition(b"\xff\xda")
     data = first + marker + others.replace(marker, between + marker)
     Image.open(io.BytesIO(data)).load()
@@ -162,18 +162,18 @@ def test_scans_are_counted_as_decoders_find_them(between: bytes, tmp_path: Path)
         check(data, tmp_path)
 
 
-def test_scans_are_counted_to_the_end_of_a_long_file(tmp_path: Path) -> None:
+def test_jpeg_scans_are_counted_to_the_end_of_a_long_file(tmp_path: Path) -> None:
     data = jpeg_segments(bytes(60_000), 3)[:-2] + b"\xff\xda\x00\x08\x01\x01\x00\x00\x00\x00" * 101
     with pytest.raises(RefusedFile, match="scans"):
         check(data, tmp_path)
 
 
-def test_scans_inside_of_segments_do_not_count(tmp_path: Path) -> None:
+def test_scan_markers_inside_of_jpeg_segments_do_not_count(tmp_path: Path) -> None:
     check(jpeg_segments(b"\xff\xda\x00\x02" * 16_000, 1), tmp_path)  # longer than what is looked at first
     check(jpeg_segments(b"\xff\xda\x00\x02" * 16_000, 3), tmp_path)
 
 
-def test_the_largest_image_has_the_pixels_that_are_said(tmp_path: Path) -> None:
+def test_the_largest_accepted_image_has_the_documented_pixels(tmp_path: Path) -> None:
     assert MAX_PIXELS == 16_384 * 16_384 > 16_384 * 12_288  # that of a photo of 200 megapixels
     for size, is_accepted in (((16_384, 16_384), True), ((16_320, 12_240), True), ((16_384, 16_385), False)):
         (tmp_path / "a.png").write_bytes(png(*size))
@@ -185,7 +185,7 @@ def test_the_largest_image_has_the_pixels_that_are_said(tmp_path: Path) -> None:
                 pass
 
 
-def test_pillow_is_left_as_it_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_of_pillow_are_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KeyError), within_bounds(), within_bounds():
         assert Image.MAX_IMAGE_PIXELS == MAX_PIXELS // 2
         raise KeyError
@@ -197,7 +197,7 @@ def test_pillow_is_left_as_it_was_found(monkeypatch: pytest.MonkeyPatch) -> None
         assert (found, Image.MAX_IMAGE_PIXELS) == (own, own)
 
 
-def test_the_bound_holds_until_the_last_thread_is_done() -> None:
+def test_the_pixel_limit_holds_until_the_last_thread_is_done() -> None:
     found: list[int | None] = []
     inside, first_left = Barrier(2, timeout=20), Barrier(2, timeout=20)
 
@@ -218,7 +218,7 @@ def test_the_bound_holds_until_the_last_thread_is_done() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
-def test_a_process_that_is_forked_meanwhile_does_not_wait_for_a_thread_that_it_has_not() -> None:
+def test_a_process_forked_during_the_check_does_not_wait_forever() -> None:
     with safe_images._lock:
         child = os.fork()
         if not child:

@@ -80,7 +80,7 @@ def scans(draw: st.DrawFn) -> Scan:
 
 @settings(deadline=None, max_examples=100)
 @given(scan=scans())
-def test_what_is_written_comes_back(scan: Scan) -> None:
+def test_a_written_scan_is_loaded_unchanged(scan: Scan) -> None:
     with tempfile.TemporaryDirectory() as folder:
         assert scan.write(Path(folder, "new", "scan")) is scan
         back = load(Path(folder, "new", "scan"))
@@ -92,7 +92,7 @@ def paths(samples: Any) -> list[str]:
     return [sample.path.split("/")[-1] for sample in samples]
 
 
-def test_kept_are_those_of_one_class_by_rank() -> None:
+def test_kept_returns_the_samples_of_a_class_by_rank() -> None:
     scan = make(samples=tuple(reversed(make().samples)))
     assert paths(scan.kept("train", "cat")) == ["n.png", "b.png"]
     assert paths(scan.kept("train", "dog")) == ["a.png", "c.png"]
@@ -110,7 +110,7 @@ def test_kept_are_those_of_one_class_by_rank() -> None:
         ((99, "valid", "dog"), []),
     ],
 )
-def test_worst_ranks_over_classes_not_finite_first_ties_by_path(arguments: Any, expected: list[str]) -> None:
+def test_worst_ranks_over_classes_with_not_finite_losses_first(arguments: Any, expected: list[str]) -> None:
     assert paths(make(samples=tuple(reversed(make().samples))).worst(*arguments)) == expected
 
 
@@ -129,7 +129,7 @@ def test_confusion_has_the_cells_that_are_not_zero() -> None:
     assert frame.to_numpy().tolist() == [["cat", "fox", 5], ["cat", "cat", 1]]
 
 
-def test_most_confused_are_the_wrong_cells_highest_first() -> None:
+def test_most_confused_returns_the_wrong_cells_highest_first() -> None:
     scan = make()
     rows = [["valid", "cat", "fox", 5], ["train", "cat", "dog", 2], ["train", "dog", "cat", 2]]
     assert scan.most_confused().columns.tolist() == ["split", "label", "predicted", "count"]
@@ -160,7 +160,7 @@ def test_a_split_of_which_no_image_could_be_read_has_no_confusion() -> None:
         lambda scan: scan.manifest_path,
     ],
 )
-def test_what_a_scan_does_not_have_is_an_error(ask: Callable[[Scan], object]) -> None:
+def test_asking_for_an_unknown_split_or_class_is_an_error(ask: Callable[[Scan], object]) -> None:
     with pytest.raises(CleanerError):
         ask(make())
 
@@ -178,11 +178,11 @@ def test_a_scan_that_contradicts_itself_is_refused(changes: dict[str, Any]) -> N
         make(**changes)
 
 
-def test_a_scan_knows_its_manifest(tmp_path: Path) -> None:
+def test_a_written_scan_has_the_path_of_its_manifest(tmp_path: Path) -> None:
     assert make().write(tmp_path).manifest_path == load(tmp_path).manifest_path == tmp_path / "decisions.csv"
 
 
-def test_the_files_are_as_others_read_them(tmp_path: Path) -> None:
+def test_other_programs_can_read_the_files_of_a_scan(tmp_path: Path) -> None:
     odd = Sample("train", "cat", 1, "=1.png", math.inf, "dog", 0.1)
     unreadable = (Unreadable("valid", "cat", "-x/b.png", "two\nlines"), Unreadable("valid", "dog", "c.png", "empty"))
     make(samples=(odd,), unreadable=unreadable).write(tmp_path)
@@ -222,7 +222,7 @@ def is_number(cell: str) -> bool:
 
 
 @pytest.mark.parametrize("task", [SINGLE_LABEL, MULTI_LABEL])
-def test_no_cell_that_is_written_is_a_formula(task: str, tmp_path: Path) -> None:
+def test_no_written_cell_is_a_formula(task: str, tmp_path: Path) -> None:
     vocab, several = tuple(HOSTILE), task == MULTI_LABEL
     name = HOSTILE[:3]
     samples = tuple(
@@ -269,7 +269,7 @@ def test_no_cell_that_is_written_is_a_formula(task: str, tmp_path: Path) -> None
         assert [row.new_label for row in found] == [vocab[n - 3] for n in range(len(vocab))]
 
 
-def test_files_of_version_0_1_are_read_as_they_are(tmp_path: Path) -> None:
+def test_labels_in_files_of_version_0_1_are_read_unchanged(tmp_path: Path) -> None:
     make(vocab=("cat", "dog", "fox", "=x")).write(tmp_path)
     for name in ("scan.json", "top_losses.csv", "confusion.csv", "classes.csv"):
         text = (tmp_path / name).read_text(encoding="utf-8").replace("cat", "'=cat").replace("dog", "=dog")
@@ -281,7 +281,7 @@ def test_files_of_version_0_1_are_read_as_they_are(tmp_path: Path) -> None:
     assert scan.cells["valid"] == {("'=cat", "fox"): 5, ("'=cat", "'=cat"): 1}
 
 
-def test_scan_json_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scan_json_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     monkeypatch.setattr("cleaner.core.scan_files.write_whole", lambda path, _: written.append(path.name))
     monkeypatch.setattr("cleaner.core.scan_files.ScanFiles.move", lambda _: written.append("moved"))
@@ -434,7 +434,7 @@ def test_a_bad_row_is_named_by_its_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "file", "file/below"])
-def test_there_is_no_scan_where_there_is_no_folder(folder: str, tmp_path: Path) -> None:
+def test_loading_from_a_missing_folder_is_an_error(folder: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CleanerError, match="is not the folder of a finished scan"):
         load(tmp_path / folder)
@@ -451,7 +451,7 @@ def test_a_scan_may_be_written_to_a_new_or_empty_folder_or_over_one_of_the_same_
     check_out(tmp_path, Path("/data"), reversed(VOCAB))
 
 
-def test_what_a_scan_and_its_review_leave_before_it_is_finished_is_no_stranger(tmp_path: Path) -> None:
+def test_files_of_an_unfinished_scan_and_its_review_are_accepted(tmp_path: Path) -> None:
     for name in (
         "top_losses.csv",
         "confusion.csv",
@@ -470,13 +470,13 @@ def test_what_a_scan_and_its_review_leave_before_it_is_finished_is_no_stranger(t
     check_out(tmp_path, Path("/data"), VOCAB)
 
 
-def test_a_folder_of_strangers_is_no_place_for_a_scan(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.docx").write_text("")
     with pytest.raises(CleanerError, match=r"thesis\.docx"):
         check_out(tmp_path, Path("/data"), VOCAB)
 
 
-def test_a_file_is_no_place_for_a_scan(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_scan_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "scan").write_text("")
     with pytest.raises(CleanerError, match="is a file"):
         check_out(tmp_path / "scan", Path("/data"), VOCAB)
@@ -494,7 +494,7 @@ def test_the_scan_of_another_dataset_is_not_overwritten(
         check_out(tmp_path, Path(root), vocab)
 
 
-def test_a_vocabulary_that_lost_or_gained_a_class_is_no_other_dataset_and_is_said(tmp_path: Path) -> None:
+def test_a_scan_with_a_changed_vocabulary_is_replaced_with_a_note(tmp_path: Path) -> None:
     make().write(tmp_path)
     now = (*VOCAB[:-1], "cow")
     check_out(tmp_path, Path("/data"), now)
@@ -502,20 +502,20 @@ def test_a_vocabulary_that_lost_or_gained_a_class_is_no_other_dataset_and_is_sai
     assert vocab_change(tmp_path, VOCAB) == vocab_change(tmp_path / "new", VOCAB) == ""
 
 
-def test_a_damaged_scan_is_not_overwritten_unasked(tmp_path: Path) -> None:
+def test_a_damaged_scan_is_not_overwritten(tmp_path: Path) -> None:
     make().write(tmp_path)
     (tmp_path / "scan.json").write_text("{")
     with pytest.raises(CleanerError, match=r"scan\.json"):
         check_out(tmp_path, Path("/data"), VOCAB)
 
 
-def test_a_changed_copy_is_another_scan() -> None:
+def test_a_changed_copy_of_a_scan_keeps_no_cached_samples() -> None:
     scan = make()
     scan.kept("train", "cat")
     assert replace(scan, samples=()).kept("train", "cat") == ()
 
 
-def test_classes_are_told_from_all_samples_and_without_that_from_the_confusion() -> None:
+def test_class_counts_come_from_all_samples_or_from_the_confusion() -> None:
     scan = make()
     assert [(each.label, each.scored, each.predicted_otherwise) for each in scan.of_classes("train")] == [
         ("cat", 9, 2),
@@ -540,7 +540,7 @@ def test_a_scan_folder_from_before_there_were_classes_is_read(tmp_path: Path) ->
     assert [(each.label, each.scored) for each in scan.of_classes("valid")] == [("cat", 6)]
 
 
-def test_losses_of_an_earlier_scan_do_not_stay(tmp_path: Path) -> None:
+def test_class_losses_of_an_earlier_scan_are_removed(tmp_path: Path) -> None:
     make().write(tmp_path)
     make(losses=()).write(tmp_path)
     assert load(tmp_path).losses == ()

@@ -134,7 +134,7 @@ def test_a_rewrite_that_is_killed_anywhere_leaves_the_old_scan_or_the_new_one(tm
 @needs_fork
 @pytest.mark.parametrize("with_classes", [True, False])
 @in_a_light_process
-def test_a_rewrite_of_a_folder_of_version_0_1_that_is_killed_anywhere(with_classes: bool, tmp_path: Path) -> None:
+def test_a_killed_rewrite_of_a_version_0_1_folder_leaves_one_whole_scan(with_classes: bool, tmp_path: Path) -> None:
     before = tmp_path / "before"
     make().write(before)
     description = json.loads((before / "scan.json").read_text())
@@ -151,7 +151,7 @@ def test_a_rewrite_of_a_folder_of_version_0_1_that_is_killed_anywhere(with_class
 
 @needs_fork
 @in_a_light_process
-def test_a_first_scan_that_is_killed_anywhere_is_there_or_is_not(tmp_path: Path) -> None:
+def test_a_killed_first_scan_leaves_a_whole_scan_or_none(tmp_path: Path) -> None:
     (tmp_path / "before").mkdir()
     there = []
     for _ in kills(make().write, tmp_path / "before", tmp_path / "scan"):
@@ -174,7 +174,7 @@ def write_drawn(folder: Path, scan: Scan, drawing: bytes) -> None:
 
 @needs_fork
 @in_a_light_process
-def test_drawings_are_those_of_the_scan_that_is_loaded(tmp_path: Path) -> None:
+def test_drawings_belong_to_the_loaded_scan(tmp_path: Path) -> None:
     write_drawn(tmp_path / "before", make(), b"old")
     for _ in kills(lambda folder: write_drawn(folder, later(), b"new"), tmp_path / "before", tmp_path / "scan"):
         scan = load(tmp_path / "scan")
@@ -199,9 +199,7 @@ def test_a_writer_that_fails_leaves_the_old_scan(tmp_path: Path) -> None:
     assert names(tmp_path) == FILES
 
 
-def test_a_reader_never_gets_some_files_of_one_scan_and_some_of_another(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reader_never_mixes_the_files_of_two_scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another scan is written before each of the files that `load` opens, in turn."""
     from cleaner.core import scan_files
 
@@ -226,7 +224,9 @@ def test_a_reader_never_gets_some_files_of_one_scan_and_some_of_another(
     assert point == 4
 
 
-def test_a_folder_that_is_written_to_all_the_time_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loading_gives_up_on_a_folder_that_changes_all_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from cleaner.core import scan_files
 
     make().write(tmp_path)
@@ -238,7 +238,7 @@ def test_a_folder_that_is_written_to_all_the_time_is_given_up(tmp_path: Path, mo
         load(tmp_path)
 
 
-def test_samples_that_are_read_late_are_not_those_of_a_later_scan(tmp_path: Path) -> None:
+def test_samples_read_late_are_not_those_of_a_later_scan(tmp_path: Path) -> None:
     scan = make(samples=LazyRecords(lambda: make().samples)).write(tmp_path)
     assert [sample.path for sample in scan.samples] == [sample.path for sample in make().samples]
     later().write(tmp_path)
@@ -246,7 +246,7 @@ def test_samples_that_are_read_late_are_not_those_of_a_later_scan(tmp_path: Path
         next(iter(scan.samples))
 
 
-def test_a_second_writer_is_refused_at_once_and_told_who_the_first_is(tmp_path: Path) -> None:
+def test_a_second_writer_is_refused_with_the_process_of_the_first(tmp_path: Path) -> None:
     make().write(tmp_path)
     with writing(tmp_path):
         with pytest.raises(CleanerError, match=rf"another scan is being written to .* by process {os.getpid()} on \S+"):
@@ -257,7 +257,7 @@ def test_a_second_writer_is_refused_at_once_and_told_who_the_first_is(tmp_path: 
 
 
 @needs_fork
-def test_a_killed_writer_and_its_children_hold_nothing_up(tmp_path: Path) -> None:
+def test_a_killed_writer_with_running_children_blocks_no_other(tmp_path: Path) -> None:
     """A process that reads images outlives the one that scans."""
     make().write(tmp_path)
     begun, reached = os.pipe()
@@ -284,7 +284,7 @@ def test_a_killed_writer_and_its_children_hold_nothing_up(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("generation", ["../x", "A", 3, None, "a" * 65, "a\n"])
-def test_a_generation_that_makes_no_sense_is_refused(generation: object, tmp_path: Path) -> None:
+def test_an_invalid_generation_is_refused(generation: object, tmp_path: Path) -> None:
     make().write(tmp_path)
     description = json.loads((tmp_path / "scan.json").read_text())
     (tmp_path / "scan.json").write_text(json.dumps(description | {"generation": generation}))

@@ -33,7 +33,7 @@ def test_a_decision_stands_while_the_file_is_the_same(place: Place) -> None:
     assert "cat/1.png" in found
 
 
-def test_another_file_under_the_path_is_undecided_and_says_why(place: Place) -> None:
+def test_another_file_under_the_path_is_undecided_with_the_reason(place: Place) -> None:
     place.decide("cat/1.png", "delete")
     place.write("cat/1.png", "something else")
     found = place.standing("cat/1.png")
@@ -42,7 +42,7 @@ def test_another_file_under_the_path_is_undecided_and_says_why(place: Place) -> 
     assert "another file" in found.note("cat/1.png")
 
 
-def test_a_folder_that_took_the_place_of_another_has_other_files(place: Place) -> None:
+def test_files_of_a_swapped_folder_are_undecided(place: Place) -> None:
     place.write("dog/1.png", "another one")
     for name in ("cat/1.png", "dog/1.png", "cat", "dog", "."):
         os.utime(place.root / name, (1, 1))
@@ -60,14 +60,14 @@ def test_a_file_that_is_gone_keeps_its_decision(place: Place) -> None:
     assert place.standing("cat/1.png")["cat/1.png"].action is Action.DELETE
 
 
-def test_another_label_is_undecided_and_says_why(place: Place) -> None:
+def test_a_file_with_another_label_is_undecided_with_the_reason(place: Place) -> None:
     place.decide("cat/1.png", "keep")
     found = place.standing("cat/1.png", label="dog")
     assert not found
     assert found.note("cat/1.png").endswith("when its label was 'cat'")
 
 
-def test_a_relabelled_file_found_at_its_new_path_is_kept(place: Place) -> None:
+def test_a_relabelled_file_counts_as_kept_at_its_new_path(place: Place) -> None:
     place.decide("cat/1.png", "relabel", "dog")
     report = apply(place.manifest, place.root)
     assert [each.target for each in report.done] == ["dog/1_1.png"]
@@ -84,7 +84,7 @@ def test_a_relabelled_file_found_at_its_new_path_is_kept(place: Place) -> None:
     assert found.history == ""
 
 
-def test_the_model_disagreeing_more_than_before_asks_again(place: Place) -> None:
+def test_a_relabelled_file_is_asked_again_when_its_loss_has_grown(place: Place) -> None:
     place.decide("cat/1.png", "relabel", "dog", loss=2.0)
     apply(place.manifest, place.root)
     found = place.standing("dog/1_1.png", loss=3.5)
@@ -100,16 +100,14 @@ def test_the_model_disagreeing_more_than_before_asks_again(place: Place) -> None
     ],
     ids=["another file", "taken back"],
 )
-def test_what_arrived_is_undecided_once_it_is_another_file_or_taken_back(
-    spoil: Callable[[Place], None], place: Place
-) -> None:
+def test_a_relabelled_file_is_undecided_once_replaced_or_undone(spoil: Callable[[Place], None], place: Place) -> None:
     place.decide("cat/1.png", "relabel", "dog")
     apply(place.manifest, place.root)
     spoil(place)
     assert not place.standing("dog/1_1.png")
 
 
-def test_a_deleted_file_that_is_back_is_undecided_and_says_so(place: Place) -> None:
+def test_a_deleted_file_that_is_back_is_undecided_with_the_reason(place: Place) -> None:
     place.decide("cat/1.png", "delete")
     apply(place.manifest, place.root)
     assert "cat/1.png" in place.standing("cat/1.png")
@@ -119,7 +117,7 @@ def test_a_deleted_file_that_is_back_is_undecided_and_says_so(place: Place) -> N
     assert found.note("cat/1.png").endswith("the file is here again")
 
 
-def test_a_row_changed_in_a_table_stands_as_a_keep_of_the_new_label(place: Place, tmp_path: Path) -> None:
+def test_a_row_relabelled_in_a_table_counts_as_kept(place: Place, tmp_path: Path) -> None:
     table = tmp_path / "labels.csv"
     table.write_text("path,label\ncat/1.png,cat\ncat/2.png,cat\ndog/1.png,dog\n")
     place.decide("cat/1.png", "relabel", "dog")
@@ -143,7 +141,7 @@ def test_label_sets_are_compared_as_sets(place: Place) -> None:
     assert not other
 
 
-def test_a_damaged_journal_is_said_and_takes_no_decision_away(place: Place) -> None:
+def test_a_damaged_journal_is_a_warning_and_removes_no_decision(place: Place) -> None:
     place.decide("cat/1.png", "keep")
     (place.manifest.parent / "journal-x.jsonl").write_text("nonsense\n")
     found = place.standing("cat/1.png")

@@ -18,7 +18,7 @@ from cleaner.core.suffixes import IMAGE_SUFFIXES, OTHER_SUFFIXES, SuffixCounts, 
 NO_IMAGES = {".h5", ".hdf", ".bufr", ".grib", ".mpg", ".mpeg", ".ps", ".eps", ".iim", ".pdf"}
 
 
-def test_the_suffixes_do_not_depend_on_who_was_here_before(tmp_path: Path) -> None:
+def test_the_suffixes_do_not_depend_on_mimetypes_init(tmp_path: Path) -> None:
     """Python's table of types is short until somebody calls mimetypes.init(), as fastai does."""
     for name in ("a.webp", "b.jfif", "c.JP2", "d.png"):
         (tmp_path / name).touch()
@@ -27,7 +27,7 @@ def test_the_suffixes_do_not_depend_on_who_was_here_before(tmp_path: Path) -> No
     assert ran.stdout == "4\n"
 
 
-def test_all_that_pillow_opens_and_that_a_full_table_has_is_an_image() -> None:
+def test_suffixes_of_pillow_and_of_the_system_count_as_images() -> None:
     Image.init()
     opened = {suffix for suffix, name in Image.EXTENSION.items() if name in Image.OPEN}
     assert opened - NO_IMAGES - {""} <= IMAGE_SUFFIXES
@@ -39,7 +39,7 @@ def test_all_that_pillow_opens_and_that_a_full_table_has_is_an_image() -> None:
     assert not IMAGE_SUFFIXES & OTHER_SUFFIXES
 
 
-def test_what_is_passed_over_is_counted_by_suffix(tmp_path: Path) -> None:
+def test_files_left_out_are_counted_by_suffix(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     names = ("a.png", "sub/b.heix", "c.HEIX", "cat", "cat.jpg~", "notes.txt", "Thumbs.db", "labels.CSV", ".hidden")
     for name in names:
@@ -51,7 +51,7 @@ def test_what_is_passed_over_is_counted_by_suffix(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.{}", "a.\udcff{}", "a.\n{}", "a." + "x" * 30 + "{}"])
-def test_however_many_suffixes_there_are_a_hundred_are_counted_alone(name: str) -> None:
+def test_at_most_a_hundred_suffixes_are_counted_alone(name: str) -> None:
     counts = SuffixCounts()
     for n in range(1000):
         counts.add(name.format(n))

@@ -68,7 +68,7 @@ def tally_of(batches: list[tuple[Pairs, int]]) -> Tally:
 
 @settings(deadline=None, max_examples=100)
 @given(batches=BATCHES)
-def test_batches_count_as_a_counter_and_as_scikit_learn_count(batches: list[tuple[Pairs, int]]) -> None:
+def test_counts_equal_those_of_a_counter_and_of_scikit_learn(batches: list[tuple[Pairs, int]]) -> None:
     tally = tally_of(batches)
     pairs = [pair for batch, _ in batches for pair in batch]
     assert tally.result() == [(*pair, n) for pair, n in sorted(Counter(pairs).items())]
@@ -83,7 +83,7 @@ def test_batches_count_as_a_counter_and_as_scikit_learn_count(batches: list[tupl
 
 @settings(deadline=None, max_examples=100)
 @given(batches=BATCHES, data=st.data())
-def test_shards_merged_in_any_order_count_the_same(batches: list[tuple[Pairs, int]], data: st.DataObject) -> None:
+def test_shards_merged_in_any_order_give_the_same_counts(batches: list[tuple[Pairs, int]], data: st.DataObject) -> None:
     shards = [tally_of([batch]) for batch in batches]
     while len(shards) > 1:
         other = shards.pop(data.draw(st.integers(0, len(shards) - 1)))
@@ -93,14 +93,14 @@ def test_shards_merged_in_any_order_count_the_same(batches: list[tuple[Pairs, in
     assert (shards[0].scored, shards[0].unreadable) == (whole.scored, whole.unreadable)
 
 
-def test_cells_are_those_of_the_classes_and_memory_is_for_what_occurs() -> None:
+def test_memory_grows_only_with_the_cells_that_occur() -> None:
     tally = Tally(1_000_000)
     tally.update(batch_of([(999_999, 0), (0, 999_999), (999_999, 0)]))
     assert tally.result() == [(0, 999_999, 1), (999_999, 0, 2)]
 
 
 @pytest.mark.parametrize("pair", [(-1, 0), (0, -1), (N_CLASSES, 0), (0, N_CLASSES)])
-def test_what_is_no_class_is_refused_and_nothing_counted(pair: tuple[int, int]) -> None:
+def test_an_unknown_class_is_refused_and_nothing_is_counted(pair: tuple[int, int]) -> None:
     tally = tally_of([([(1, 2)], 1)])
     with pytest.raises(CleanerError, match="expected 0 to 3"):
         tally.update(batch_of([(0, 0), pair], unreadable=2))
@@ -108,7 +108,7 @@ def test_what_is_no_class_is_refused_and_nothing_counted(pair: tuple[int, int]) 
 
 
 @pytest.mark.parametrize("n_classes", [0, -1])
-def test_no_classes_are_refused(n_classes: int) -> None:
+def test_an_empty_vocabulary_is_refused(n_classes: int) -> None:
     with pytest.raises(CleanerError, match="at least 1"):
         Tally(n_classes)
 
@@ -120,7 +120,7 @@ def test_counts_of_other_classes_are_not_merged() -> None:
 
 @settings(deadline=None, max_examples=200)
 @given(batches=st.lists(st.lists(ROWS, max_size=20), max_size=6))
-def test_the_losses_of_a_class_are_as_one_counts_them_by_hand(batches: list[list[Row]]) -> None:
+def test_the_losses_of_a_class_equal_a_count_by_hand(batches: list[list[Row]]) -> None:
     rows = [row for batch in batches for row in batch]
     found = {each.label: each for each in losses_of(batches).classes()}
     assert list(found) == sorted({label for label, _, _ in rows})
@@ -141,7 +141,7 @@ def test_the_losses_of_a_class_are_as_one_counts_them_by_hand(batches: list[list
 
 @settings(deadline=None, max_examples=100)
 @given(batches=st.lists(st.lists(ROWS, max_size=20), min_size=1, max_size=6), data=st.data())
-def test_losses_are_the_same_bit_for_bit_whatever_the_order_shards_and_saves(
+def test_mean_losses_are_equal_to_the_bit_in_any_order_and_sharding(
     batches: list[list[Row]], data: st.DataObject
 ) -> None:
     whole = told(losses_of(batches))
@@ -158,7 +158,7 @@ def test_losses_are_the_same_bit_for_bit_whatever_the_order_shards_and_saves(
     assert (told(back), back.result()) == (whole, shards[0].result())
 
 
-def test_what_was_saved_stays_as_it_was_saved() -> None:
+def test_a_saved_state_does_not_change_later() -> None:
     tally = losses_of([[(0, 1, 2.0)]])
     saved = tally.to_arrays()
     tally.update(batch_of([(0, 0)] * 5))
@@ -172,7 +172,7 @@ def test_saved_losses_of_other_classes_are_refused() -> None:
         Tally.from_arrays(N_CLASSES, saved)
 
 
-def test_more_samples_than_are_counted_at_once_are_all_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_larger_than_the_counting_step_are_counted_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cleaner.core.tally._RECENT", 7)
     rows = [(n % N_CLASSES, 0, n / 10) for n in range(50)]
     assert told(losses_of([rows, rows[:3]])) == told(losses_of([rows[:5], rows[5:9], rows[9:], rows[:3]]))

@@ -77,7 +77,7 @@ def test_a_multi_label_scan_comes_back_from_its_folder(tmp_path: Path) -> None:
     assert lines[2].endswith(",")
 
 
-def test_a_scan_that_does_not_say_its_task_is_of_one_label_an_image(tmp_path: Path) -> None:
+def test_a_scan_without_a_task_is_single_label(tmp_path: Path) -> None:
     samples = (Sample("train", "cat", 1, "a.png", 2.0, "dog", 0.9),)
     Scan(tmp_path, ("cat", "dog"), ("train",), 2, {"train": 1}, samples, {"train": {("cat", "dog"): 1}}).write(tmp_path)
     description = json.loads((tmp_path / "scan.json").read_text())
@@ -99,7 +99,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("changes", "message"), BAD)
-def test_a_description_that_makes_no_sense_is_refused(changes: dict[str, object], message: str, tmp_path: Path) -> None:
+def test_an_invalid_description_is_refused(changes: dict[str, object], message: str, tmp_path: Path) -> None:
     make_scan(tmp_path).write(tmp_path)
     description = json.loads((tmp_path / "scan.json").read_text()) | changes
     (tmp_path / "scan.json").write_text(json.dumps(description))
@@ -108,7 +108,7 @@ def test_a_description_that_makes_no_sense_is_refused(changes: dict[str, object]
 
 
 @pytest.mark.parametrize(("old", "new"), [(",cat;dog", ",cat;cow"), (",a.png,2,,", ",a.png,2,cow,")])
-def test_labels_that_the_scan_does_not_name_are_refused(old: str, new: str, tmp_path: Path) -> None:
+def test_labels_outside_the_vocabulary_are_refused(old: str, new: str, tmp_path: Path) -> None:
     make_scan(tmp_path).write(tmp_path)
     file = tmp_path / "top_losses.csv"
     assert old in file.read_text()
@@ -117,7 +117,7 @@ def test_labels_that_the_scan_does_not_name_are_refused(old: str, new: str, tmp_
         load(tmp_path)
 
 
-def test_that_nothing_is_left_of_a_set_comes_back_from_the_manifest(tmp_path: Path) -> None:
+def test_an_empty_label_set_comes_back_from_the_manifest(tmp_path: Path) -> None:
     decision = Decision("a.png", Action.RELABEL, label="cat;dog", new_label=join_labels((), ";"))
     Manifest(tmp_path / "decisions.csv").append(decision)
     (found,) = Manifest(tmp_path / "decisions.csv").rows()
@@ -168,7 +168,7 @@ def test_a_drawing_lies_in_the_scan_folder_whatever_the_path(tmp_path: Path) -> 
         (["cat"], r"vocab has the labels \['cat'\]; expected at least 2"),
     ],
 )
-def test_a_vocabulary_that_is_no_list_of_different_labels_is_refused(labels: object, reason: str) -> None:
+def test_an_invalid_vocabulary_is_refused(labels: object, reason: str) -> None:
     with pytest.raises(CleanerError, match=reason):
         check_vocab(labels, "vocab")
 

@@ -100,7 +100,7 @@ def test_shards_merged_in_any_order_keep_what_a_full_sort_keeps(
 
 @settings(deadline=None, max_examples=100)
 @given(rows=scored(), k=st.integers(1, 8), cuts=CUTS)
-def test_a_result_in_between_changes_nothing(rows: list[Row], k: int, cuts: list[int]) -> None:
+def test_reading_a_result_midway_changes_nothing(rows: list[Row], k: int, cuts: list[int]) -> None:
     heaps = TopLosses(N_CLASSES, k)
     for batch in pieces(rows, cuts):
         heaps.update(batch_of(batch))
@@ -108,7 +108,7 @@ def test_a_result_in_between_changes_nothing(rows: list[Row], k: int, cuts: list
     assert comparable(heaps.result()) == comparable(heaps.result()) == comparable(full_sort(rows, k))
 
 
-def test_one_class_of_many_samples_in_rising_order() -> None:
+def test_rising_losses_of_one_class_keep_the_highest() -> None:
     rows = [Row(f"{n:05d}.png", 1, float(n), n % 128, 0.5) for n in range(5000)]
     assert heaps_of(rows, 10, cuts=[4000]).result() == full_sort(rows, 10)
 
@@ -131,7 +131,7 @@ def largest(heaps: TopLosses) -> int:
     return max(*(array.shape[1] for array in arrays), *map(len, heaps._paths))
 
 
-def test_a_batch_without_samples_and_a_class_without_any() -> None:
+def test_empty_batches_and_classes_are_accepted() -> None:
     heaps = heaps_of([], 2, [])
     assert heaps.result() == [[], [], []]
 
@@ -146,7 +146,7 @@ def test_a_label_that_is_no_class_is_refused(label: int) -> None:
 
 
 @pytest.mark.parametrize(("n_classes", "k"), [(0, 1), (1, 0), (-1, 5), (3, -1)])
-def test_no_classes_or_nothing_to_keep_is_refused(n_classes: int, k: int) -> None:
+def test_zero_classes_or_zero_kept_samples_are_refused(n_classes: int, k: int) -> None:
     with pytest.raises(CleanerError, match="at least 1"):
         TopLosses(n_classes, k)
 
@@ -159,7 +159,7 @@ def test_heaps_of_another_shape_are_not_merged(other: TopLosses) -> None:
 
 @settings(deadline=None, max_examples=300)
 @given(rows=scored(), k=st.integers(1, 8), at=st.integers(0, 60), data=st.data())
-def test_what_is_removed_and_scored_again_leaves_the_highest_losses_in_order(
+def test_samples_scored_again_leave_the_highest_losses_in_order(
     rows: list[Row], k: int, at: int, data: st.DataObject
 ) -> None:
     first, rest = rows[:at], rows[at:]

@@ -129,7 +129,7 @@ def test_the_top_losses_are_fastais(k: int | None, largest: bool, fastais: Any, 
     assert [found.loss for found in ours[places]] == losses.tolist()
 
 
-def test_a_sample_has_what_fastai_says_of_it(fastais: Any, ours: Interpretation) -> None:
+def test_a_sample_equals_that_of_fastai(fastais: Any, ours: Interpretation) -> None:
     _, indices = fastais.top_losses(3)
     _, predictions, targets, decoded, losses = fastais[indices]
     for n, found in enumerate(ours[:3]):
@@ -140,7 +140,7 @@ def test_a_sample_has_what_fastai_says_of_it(fastais: Any, ours: Interpretation)
         assert np.array_equal(np.asarray(found.input), np.asarray(Image.open(found.path)))
 
 
-def test_the_picture_of_the_top_losses_has_fastais_titles(fastais: Any, ours: Interpretation) -> None:
+def test_plot_top_losses_has_the_titles_of_fastai(fastais: Any, ours: Interpretation) -> None:
     fastais.plot_top_losses(4)
     theirs = mpl.pyplot.gcf()
     axes = ours.plot_top_losses(4)
@@ -149,7 +149,7 @@ def test_the_picture_of_the_top_losses_has_fastais_titles(fastais: Any, ours: In
     assert figure.get_suptitle() == theirs.get_suptitle() == "Prediction/Actual/Loss/Probability"
 
 
-def test_the_picture_of_the_matrix_has_fastais_texts(fastais: Any, ours: Interpretation) -> None:
+def test_plot_confusion_matrix_has_the_texts_of_fastai(fastais: Any, ours: Interpretation) -> None:
     for normalize in (False, True):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # fastai divides by the number of samples of a class that has none
@@ -171,7 +171,7 @@ _LABELS = st.sampled_from("abc")
 
 
 @given(st.lists(st.tuples(_LABELS, _LABELS, _LOSSES), min_size=1, max_size=40), st.integers(1, 6))
-def test_the_top_losses_are_those_of_all_samples_or_refused(rows: list[tuple[str, str, float]], k: int) -> None:
+def test_top_losses_beyond_the_certain_ones_are_refused(rows: list[tuple[str, str, float]], k: int) -> None:
     samples = [(f"{n}.png", *row) for n, row in enumerate(rows)]
     interp = Interpretation(scan_of(samples, ("a", "b", "c"), k))
     expected = [Path("data") / row[0] for row in sorted(samples, key=_rank)]
@@ -186,7 +186,7 @@ def test_the_top_losses_are_those_of_all_samples_or_refused(rows: list[tuple[str
         interp.top_losses(len(rows) + 1)
 
 
-def test_what_follows_the_certain_ones_is_not_certain() -> None:
+def test_top_losses_returns_only_certain_ones_by_default() -> None:
     samples = [(f"{n}.png", "a", "b", float(n)) for n in range(10)] + [("c.png", "c", "c", 7.5)]
     interp = Interpretation(scan_of(samples, ("a", "b", "c"), k=3))
     assert interp.top_losses(items=True)[0].tolist() == [9.0, 8.0, 7.5, 7.0]
@@ -215,13 +215,13 @@ def test_what_follows_the_certain_ones_is_not_certain() -> None:
         (lambda interp: interp[0], "cannot be read: The file does not exist"),
     ],
 )
-def test_what_makes_no_sense_is_refused(call: Callable[[Interpretation], Any], message: str) -> None:
+def test_invalid_arguments_are_refused(call: Callable[[Interpretation], Any], message: str) -> None:
     samples = [(f"{n}.png", "a", "b", float(n)) for n in range(10)]
     with pytest.raises(CleanerError, match=message):
         call(Interpretation(scan_of(samples, ("a", "b"), k=4)))
 
 
-def test_a_place_beyond_the_kept_ends_a_loop(tmp_path: Path) -> None:
+def test_a_loop_ends_after_the_last_kept_sample(tmp_path: Path) -> None:
     rows = [(make_image(tmp_path / f"{n}.png").name, "a", "a", float(n)) for n in range(3)]
     interp = Interpretation(scan_of(rows, ("a",), k=2, root=tmp_path))
     assert [found.loss for found in interp] == [2.0, 1.0]
@@ -267,7 +267,7 @@ def test_the_report_is_scikit_learns(vocab: tuple[str, ...], pairs: list[tuple[i
 # The pictures.
 
 
-def test_a_file_that_cannot_be_read_says_so_in_its_place(tmp_path: Path) -> None:
+def test_an_unreadable_file_shows_its_error_in_the_plot(tmp_path: Path) -> None:
     names = [make_image(tmp_path / "cost$5 or $6.png").name, write_odd_image("truncated", tmp_path).name, "gone.png"]
     rows = [(name, "a$b$", "b", 3.0 - n) for n, name in enumerate(names)]
     axes = Interpretation(scan_of(rows, ("a$b$", "b"), root=tmp_path)).plot_top_losses(3, ncols=3)
@@ -290,7 +290,7 @@ def test_long_names_do_not_run_into_the_next_image(tmp_path: Path) -> None:
     assert axes[0].get_title() == "english cocker spaniel/\ngerman shorthaired poin… /\n2.00 / 0.50"
 
 
-def test_some_of_the_top_losses_are_drawn_by_their_places(tmp_path: Path) -> None:
+def test_top_losses_can_be_plotted_by_index(tmp_path: Path) -> None:
     rows = [(make_image(tmp_path / f"{n}.png").name, "a", "b", math.nan if n == 0 else float(n)) for n in range(6)]
     interp = Interpretation(scan_of(rows, ("a", "b"), root=tmp_path))
     titles = [ax.get_title() for ax in interp.plot_top_losses(range(3))]
@@ -299,7 +299,7 @@ def test_some_of_the_top_losses_are_drawn_by_their_places(tmp_path: Path) -> Non
     assert [ax.get_title() for ax in interp.plot_top_losses([1], largest=False)] == ["b/a / 2.00 / 0.50"]
 
 
-def test_what_is_ranked_by_something_else_is_called_so(tmp_path: Path) -> None:
+def test_another_ranking_is_named_in_the_plot(tmp_path: Path) -> None:
     rows = [(make_image(tmp_path / "a.png").name, "a", "b", 0.7)]
     scan = scan_of(rows, ("a", "b"), root=tmp_path)
     object.__setattr__(scan, "ranked_by", "margin")
@@ -308,7 +308,7 @@ def test_what_is_ranked_by_something_else_is_called_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("n", [31, 1000])
-def test_many_classes_are_a_picture_and_the_most_confused_by_name(n: int) -> None:
+def test_with_many_classes_only_the_most_confused_are_named(n: int) -> None:
     vocab = tuple(f"class {number}" for number in range(n))
     rows = [(f"{number}.png", label, label, 0.0) for number, label in enumerate(vocab)]
     rows += [(f"wrong {number}.png", vocab[3], vocab[n - 1], 5.0) for number in range(7)]
@@ -325,7 +325,7 @@ def test_many_classes_are_a_picture_and_the_most_confused_by_name(n: int) -> Non
     assert points.sum() == points[3 * len(points) // n, -1] == 7  # the right ones are not in it
 
 
-def test_many_classes_that_are_all_right_are_a_picture_alone() -> None:
+def test_many_classes_without_confusions_are_plotted_without_names() -> None:
     vocab = tuple(f"class {number}" for number in range(40))
     rows = [(f"{number}.png", label, label, 0.0) for number, label in enumerate(vocab)]
     (ax,) = Interpretation(scan_of(rows, vocab)).plot_confusion_matrix(figsize=(4, 3))
@@ -333,7 +333,7 @@ def test_many_classes_that_are_all_right_are_a_picture_alone() -> None:
     assert ax.figure.get_size_inches().tolist() == [4, 3]
 
 
-def test_counts_can_be_left_out() -> None:
+def test_the_counts_of_the_matrix_can_be_left_out() -> None:
     rows = [("a.png", "a", "b", 1.0)]
     (ax,) = Interpretation(scan_of(rows, ("a", "b"))).plot_confusion_matrix(plot_txt=False, title="Mine")
     assert not ax.texts

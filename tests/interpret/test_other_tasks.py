@@ -71,7 +71,7 @@ def test_the_top_losses_are_of_pairs_of_an_image_and_a_label(several: Scan) -> N
         interp.top_losses(13)
 
 
-def test_a_pair_has_all_labels_given_and_what_the_model_says_of_its_own(several: Scan) -> None:
+def test_a_pair_has_all_given_labels_and_the_prediction_of_its_own(several: Scan) -> None:
     found = {(each.path.name, each.label): each for each in Interpretation(several)[:]}
     said = {key: (each.target, each.prediction) for key, each in found.items()}
     assert said["0.png", "cat"] == ((), "cat")
@@ -83,7 +83,7 @@ def test_a_pair_has_all_labels_given_and_what_the_model_says_of_its_own(several:
     assert np.array_equal(np.asarray(pair.input), np.asarray(Image.open(pair.path)))
 
 
-def test_the_picture_says_what_is_there_and_what_is_said_not_to_be(several: Scan) -> None:
+def test_plot_titles_tell_given_labels_from_absent_ones(several: Scan) -> None:
     axes = Interpretation(several).plot_top_losses([0, 1, 3, 9])
     axes[0].figure.canvas.draw()
     assert axes[0].figure.get_suptitle() == "Prediction/Actual/Loss/Probability"
@@ -108,7 +108,7 @@ def test_without_labels_a_sample_has_its_drawing_and_its_loss(without: Scan) -> 
     assert np.array_equal(np.asarray(second.input), np.asarray(read_image(second.path)))
 
 
-def test_without_labels_the_top_losses_are_those_of_the_one_class(without: Scan) -> None:
+def test_without_labels_all_top_losses_are_of_one_class(without: Scan) -> None:
     losses, places, files = Interpretation(without).top_losses(items=True)
     assert (losses.tolist(), places.tolist()) == ([2.0, 1.0], [0, 1])
     assert files == [without.root / "in/0.png", without.root / "in/1.png"]
@@ -116,7 +116,7 @@ def test_without_labels_the_top_losses_are_those_of_the_one_class(without: Scan)
         Interpretation(without).top_losses(3)
 
 
-def test_without_labels_the_picture_has_the_drawing_and_the_loss(without: Scan) -> None:
+def test_without_labels_the_plot_has_the_drawing_and_the_loss(without: Scan) -> None:
     axes = Interpretation(without).plot_top_losses(2)
     assert axes[0].figure.get_suptitle() == "Loss"
     assert [ax.get_title() for ax in axes] == ["2.00", "1.00"]
@@ -142,7 +142,7 @@ def test_a_scan_that_was_never_written_has_no_drawings(without: Scan) -> None:
         lambda interp: interp.scan.confusion(interp.split),
     ],
 )
-def test_where_nothing_is_confused_it_is_said(ask: Callable[[Interpretation], Any], several: Scan) -> None:
+def test_a_confusion_matrix_of_label_sets_is_refused(ask: Callable[[Interpretation], Any], several: Scan) -> None:
     with pytest.raises(CleanerError, match=r"a multi-label scan has no confusion matrix.* scan.classes"):
         ask(Interpretation(several))
     assert not pyplot.get_fignums()
@@ -161,12 +161,12 @@ def test_where_nothing_is_confused_it_is_said(ask: Callable[[Interpretation], An
         lambda interp: interp.scan.confusion(interp.split),
     ],
 )
-def test_where_there_are_no_labels_it_is_said(ask: Callable[[Interpretation], Any], without: Scan) -> None:
+def test_methods_that_need_labels_are_refused_without_them(ask: Callable[[Interpretation], Any], without: Scan) -> None:
     with pytest.raises(CleanerError, match="a scan of images without labels has no confusion matrix"):
         ask(Interpretation(without))
 
 
-def test_a_report_needs_counts_that_a_scan_of_several_labels_has_not(several: Scan) -> None:
+def test_a_report_of_several_labels_without_counts_is_refused(several: Scan) -> None:
     for ask in (Interpretation(several).report, Interpretation(several).print_classification_report):
         with pytest.raises(CleanerError, match="counts missed and wrongly predicted labels together"):
             ask()
@@ -175,7 +175,7 @@ def test_a_report_needs_counts_that_a_scan_of_several_labels_has_not(several: Sc
 # The command line.
 
 
-def test_show_says_what_is_given_and_what_is_not_there(several: Scan, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_prints_given_and_missing_labels(several: Scan, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", str(several.folder), "--label", "cat"]) == 0
     assert capsys.readouterr().out == (
         "split  label  rank  loss    given     predicted  confidence  path\n"
@@ -186,7 +186,7 @@ def test_show_says_what_is_given_and_what_is_not_there(several: Scan, capsys: py
     )
 
 
-def test_show_says_nothing_of_labels_where_there_are_none(without: Scan, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_prints_no_labels_for_a_task_without_them(without: Scan, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", str(without.folder)]) == 0
     assert capsys.readouterr().out == (
         "split  rank  loss    path\nvalid  1     2.0000  in/0.png\nvalid  2     1.0000  in/1.png\n"
