@@ -123,7 +123,7 @@ def test_review_and_apply_take_a_copy_of_the_images_and_say_so(learn: Any, data:
     found = scan(learn, MEMORY, tmp_path / "out")
     with pytest.raises(CleanerError, match=f"scanned at '{MEMORY}', and the review needs files; give .* --data DIR"):
         Session(found)
-    with pytest.raises(CleanerError, match=f"scanned at '{MEMORY}'; give a folder"):
+    with pytest.raises(CleanerError, match=f"scanned at '{MEMORY}'; pass root="):
         cleaner.Interpretation(found)[0]
     first = found.samples[0]
     assert cleaner.Review(found, root=data).session.scan.root == data
