@@ -23,7 +23,7 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.files import write_whole
 from cleaner.core.records import ScoredBatch, ScoredLabels, Unreadable, now
 from cleaner.core.tally import Tally
-from cleaner.core.tasks import MULTI_LABEL
+from cleaner.core.tasks import MULTI_LABEL, SINGLE_LABEL
 from cleaner.core.topk import TopLosses
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ _FORMAT = 1
 # A save may cost at most this share of the time between two of them.
 _MAX_SAVE_SHARE = 0.007
 _FINGERPRINTS = 2**63
+# What a part of the identity is where it is absent; checkpoints of earlier versions have others than this one.
+_IF_ABSENT = {"task": SINGLE_LABEL, "label table": "", "reduced decoding": False}
 
 
 @dataclass
@@ -285,10 +287,11 @@ class Checkpoint:
             shutil.rmtree(self._path.parent)
 
     def _check_identity(self, saved: Mapping[str, Any], advice: str) -> None:
-        for name, expected in self._identity.items():
-            if saved.get(name) != expected:
+        for name in {**self._identity, **saved}:
+            found, expected = (identity.get(name, _IF_ABSENT.get(name)) for identity in (saved, self._identity))
+            if found != expected:
                 raise CleanerError(
-                    f"{str(self._out)!r} holds an unfinished scan with another {name} ({_short(saved.get(name))}, "
+                    f"{str(self._out)!r} holds an unfinished scan with another {name} ({_short(found)}, "
                     f"this one has {_short(expected)}): {advice}"
                 )
 

@@ -17,7 +17,7 @@ from cleaner.core.errors import CleanerError
 from cleaner.scoring.data.reader import Dataset
 from cleaner.scoring.model.threads import microbatch_size, run_microbatches
 
-__all__ = ["EXACT", "FAST", "TOLERANCE", "Backend", "BackendSelector", "choose", "make"]
+__all__ = ["EXACT", "FAST", "TOLERANCE", "Backend", "BackendSelector", "choose", "has_hooks", "make"]
 
 TOLERANCE = 1e-4
 """Largest difference of a loss, in the loss's own unit, at which a backend counts as exact."""
@@ -80,9 +80,8 @@ class BackendSelector:
         kind = "fast" if fast else "exact"
         if kind in self._models:
             return self._models[kind]
-        hooks = "_forward_hooks", "_forward_pre_hooks"
-        if any(getattr(layer, name, None) for layer in model.modules() for name in hooks):
-            return model  # only the plain backend calls them
+        if has_hooks(model):
+            return model
 
         def spread() -> Sequence[Tensor]:
             data = dataset.spread_data()
@@ -95,7 +94,8 @@ class BackendSelector:
         try:
             backends = choose(model, inputs, losses, spread() if fast else None)
         except CleanerError:
-            return model  # the output does not fit, which is reported for the whole batch
+            # The output does not fit. That is reported for the whole batch, unless a callback changes the output.
+            return self._models.setdefault(kind, model)
         for each, backend in backends.items():
             if self.names.setdefault(each, backend.name) == backend.name:
                 self._models[each] = backend.model
@@ -143,6 +143,12 @@ def make(name: str, model: nn.Module, inputs: Sequence[Tensor]) -> Model:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch announces successors of its compilers, which are slower to start
         return {**EXACT, **FAST}[name](copied, inputs)
+
+
+def has_hooks(model: nn.Module) -> bool:
+    """Return whether a layer has hooks, which only the plain backend calls."""
+    names = "_forward_hooks", "_forward_pre_hooks"
+    return any(getattr(layer, name, None) for layer in model.modules() for name in names)
 
 
 class _Trial(NamedTuple):

@@ -10,7 +10,13 @@ from itertools import count
 from typing import Any
 
 import torch
-from fastai.callback.core import CancelEpochException, CancelFitException, CancelValidException
+from fastai.callback.core import (
+    Callback,
+    CancelBatchException,
+    CancelEpochException,
+    CancelFitException,
+    CancelValidException,
+)
 from fastai.callback.progress import CSVLogger, ProgressCallback, ShowGraphCallback
 from fastai.callback.tracker import TrackerCallback
 from fastai.learner import Learner, Recorder
@@ -23,7 +29,7 @@ from cleaner.scoring.data.checks import check_number
 from cleaner.scoring.data.fastai_data import FastaiData
 from cleaner.scoring.data.reader import Dataset, Key, PathBatch, guarded
 from cleaner.scoring.engine import DatasetInfo, ScanJob
-from cleaner.scoring.model.backends import Model
+from cleaner.scoring.model.backends import Model, has_hooks
 from cleaner.scoring.model.drawing import draw_sample
 from cleaner.scoring.model.losses import loss_name, unreduced, warn_if_reduced
 from cleaner.scoring.model.scorer import Scorer, Started, kept_modes, weights_digest
@@ -92,11 +98,16 @@ class FastaiScorer(Scorer):
         ):
             if dl.device != self.device:
                 dl.to(self.device)
-            learn.dl, learn.n_iter = dl, -(-dataset.count // dataset.batch_size)
+            dl.n = dataset.count  # of a folder it holds one item
+            learn.dl, learn.n_iter = dl, len(dl)
+            outputs = _BatchOutputs(self._targets)
+            learn.add_cb(outputs)
             with _refused_cancellation():
                 learn("before_validate")
-            learn.model = _BackendModel(learn.model, partial(self._select, dataset, fast))
-            yield partial(self._start, dl, count())
+            # A traced model may hold on to the size of its example; only models that classify end in one size anyway.
+            if self.task != OTHER and not has_hooks(learn.model):
+                learn.model = _BackendModel(learn.model, partial(self._select, dataset, fast))
+            yield partial(self._start, dl, outputs, count())
             with _refused_cancellation():
                 learn("after_validate")
             dl.after_iter()
@@ -113,22 +124,16 @@ class FastaiScorer(Scorer):
         with _without_training(self._learn):
             return draw_sample(self._learn, dl, read)
 
-    def _start(self, dl: Any, numbers: Iterator[int], batch: PathBatch) -> Started:
+    def _start(self, dl: Any, outputs: _BatchOutputs, numbers: Iterator[int], batch: PathBatch) -> Started:
         """Run `one_batch`, and return its results."""
-        learn, n = self._learn, len(batch.paths)
-        learn.pred = learn.loss = None
+        outputs.n, outputs.held = len(batch.paths), None
         data = self._transformed(dl, batch.data)
-        try:
-            with _refused_cancellation():
-                learn.one_batch(next(numbers), data)
-            if learn.loss is None:
-                raise CleanerError(_CANCELLED)
-        finally:
-            if learn.pred is not None:  # also if the loss failed, perhaps at an output that does not fit
-                self._targets.check(learn.pred, learn.yb, n)
-        loss, prediction, targets = to_detach((learn.loss, learn.pred, learn.yb), cpu=False, gather=False)
-        warn_if_reduced(loss, n, self.settings)
-        results = self._targets.results(BatchOutput(loss, prediction, targets, learn.loss_func))
+        with _refused_cancellation():
+            self._learn.one_batch(next(numbers), data)
+        if outputs.held is None:
+            raise CleanerError(_CANCELLED)
+        warn_if_reduced(outputs.held.loss, outputs.n, self.settings)
+        results = self._targets.results(outputs.held)
         record = partial(self._targets.record, batch.paths, batch.unreadable)
         return Started([t.as_subclass(Tensor) for t in results], record)
 
@@ -138,8 +143,7 @@ class FastaiScorer(Scorer):
 
     def _select(self, dataset: Dataset, fast: bool, model: nn.Module, inputs: tuple[Any, ...]) -> Model:
         """Return the backend for a model and a batch, as the callbacks left them."""
-        # A traced model may hold on to the size of its example; only models that classify end in one size anyway.
-        if self.task == OTHER or not all(isinstance(x, Tensor) for x in inputs):
+        if not all(isinstance(x, Tensor) for x in inputs):
             return model
         plain = [x.as_subclass(Tensor) for x in inputs]
         to_inputs = partial(self._transformed, dataset.dl)  # type: ignore[attr-defined]
@@ -150,6 +154,24 @@ class FastaiScorer(Scorer):
         self._targets.check(prediction, [target], n)
         output = BatchOutput(loss_func(prediction, target), prediction, [target], loss_func)
         return self._targets.losses(output).as_subclass(Tensor)
+
+
+class _BatchOutputs(Callback):  # type: ignore[misc]
+    """Checks and holds the outputs of a batch; when the batch ends, other callbacks may change or free them."""
+
+    order = 1000  # after callbacks that change the prediction or the loss
+
+    def __init__(self, targets: Targets) -> None:
+        self.targets, self.n = targets, 0
+        self.held: BatchOutput | None = None
+
+    def __call__(self, event_name: str) -> None:  # fastai's own would rewrite the messages of errors
+        learn = self.learn
+        if event_name == "after_pred":  # before the loss, which may fail at an output that does not fit
+            self.targets.check(learn.pred, learn.yb, self.n)
+        elif event_name == "after_loss":
+            loss, prediction, targets = to_detach((learn.loss, learn.pred, learn.yb), cpu=False, gather=False)
+            self.held = BatchOutput(loss, prediction, targets, learn.loss_func)
 
 
 class _BackendModel(nn.Module):
@@ -171,10 +193,10 @@ class _BackendModel(nn.Module):
 
 @contextmanager
 def _refused_cancellation() -> Iterator[None]:
-    """Refuse a callback that cancels more than a batch; fastai itself would end validation without a word."""
+    """Refuse a callback that cancels; fastai itself would end validation without a word."""
     try:
         yield
-    except (CancelValidException, CancelEpochException, CancelFitException) as error:
+    except (CancelBatchException, CancelValidException, CancelEpochException, CancelFitException) as error:
         raise CleanerError(_CANCELLED) from error
 
 

@@ -59,7 +59,7 @@ def torch_job(
     transforms = {split: dataset.transform for split, dataset in samples.items()}
     settings = {"source": "torch", "transforms": transforms, "batch_size": batch_size}
     info = DatasetInfo(root, labels, tuple(datasets))
-    return ScanJob(info, samples, scorer, workers, settings, {"transform": transforms})
+    return ScanJob(info, samples, scorer, workers, settings, {"transform": transforms, "batch size": batch_size})
 
 
 class TorchScorer(Scorer):
