@@ -129,7 +129,7 @@ def test_review_and_apply_take_a_copy_of_the_images_and_say_so(learn: Any, data:
     assert cleaner.Review(found, root=data).session.scan.root == data
     assert cleaner.Interpretation(found, first.split, root=data)[0].path.is_file()
     cleaner.Manifest(found.manifest_path).append(Decision(first.path, Action.DELETE, first.label))
-    with pytest.raises(CleanerError, match="or, of images at an address, a copy or mount"):
+    with pytest.raises(CleanerError, match="or a copy or mount of images at an address"):
         cleaner.apply(found.manifest_path, MEMORY)
     with pytest.raises(CleanerError, match=f"folder '{MEMORY}' is not there; give the folder as data="):
         cleaner.cleaned([first.path], found.manifest_path)
