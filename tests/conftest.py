@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from cleaner.core.scan import Scan
@@ -19,16 +20,32 @@ from tests.support.scans import make_scan
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+# How many examples a property test takes that has no number of its own.
+hypothesis.settings.register_profile("short", deadline=None, max_examples=100)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=1000)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let property tests take more examples where `-m` asks for the long counts."""
+    hypothesis.settings.load_profile("long" if _asks_for_long(config) else "short")
+
+
+def _asks_for_long(config: pytest.Config) -> bool:
+    return "long" in config.option.markexpr.replace("not long", "")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the slow layers, and leave out the long counts unless `-m` names them."""
     for item in items:
+        if _asks_for_long(config) and hasattr(getattr(item, "obj", None), "hypothesis"):
+            item.add_marker("long")
         if "chromium" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
         if item.path.name == "test_notebooks.py":
             item.add_marker("notebook")
         if item.path.name == "test_ray.py":
             item.add_marker("ray")
-    if "long" not in config.option.markexpr:
+    if not _asks_for_long(config):
         # Not `-m` in addopts, which one on the command line would replace.
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
         items[:] = [item for item in items if not item.get_closest_marker("long")]

@@ -385,7 +385,7 @@ def of_table(place: Place) -> tuple[str, ...]:
 def test_a_disk_that_fails_at_any_write_of_journal_or_table_loses_nothing(
     command: Callable[[Place], tuple[str, ...]], orders: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pattern = make_place(tmp_path / "pattern", 9)
+    pattern = make_place(tmp_path / "pattern", 6)
     main(command(pattern))
     applied = tree(pattern.root)
 
@@ -397,7 +397,7 @@ def test_a_disk_that_fails_at_any_write_of_journal_or_table_loses_nothing(
         assert status == 0 or os.strerror(code) in out + err
 
     def check(step: str, at: int, code: int, folder: Path) -> bool:
-        place = make_place(folder, 9)
+        place = make_place(folder, 6)
         with failing(step, at, code) as failed:
             told(command(place), code)
         assert contents(tree(place.root)) == contents(place.before)
@@ -422,7 +422,7 @@ def test_a_disk_that_fails_at_any_write_of_journal_or_table_loses_nothing(
 @in_a_light_process
 def test_after_a_disk_failed_while_emptying_the_trash_undo_tells_the_truth(orders: int, tmp_path: Path) -> None:
     def check(step: str, at: int, code: int, folder: Path) -> bool:
-        place = make_place(folder, 9)
+        place = make_place(folder, 6)
         place.apply_to_folders()
         (journal,) = place.journals()
         with failing(step, at, code) as failed:

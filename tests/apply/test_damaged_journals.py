@@ -65,7 +65,7 @@ def damages(lines: list[Any]) -> Iterator[tuple[tuple[Any, ...], Any, str]]:
             yield way, value, "".join(json.dumps(line) + "\n" for line in changed)
 
 
-@pytest.mark.parametrize("step", [pytest.param(5, id="short"), pytest.param(1, id="long", marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", [pytest.param(11, id="short"), pytest.param(1, id="long", marks=pytest.mark.long)])
 @pytest.mark.parametrize("of_table", [False, True])
 def test_a_value_of_any_type_in_any_field_is_told_and_changes_nothing(
     of_table: bool, step: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]

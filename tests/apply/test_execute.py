@@ -203,14 +203,14 @@ def random_decisions(draw: st.DrawFn, root: Path, paths: list[str]) -> list[Deci
 SOME_PATHS = st.lists(PATHS, min_size=1, max_size=12, unique=True)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(paths=SOME_PATHS, data=st.data())
 def test_undo_after_apply_changes_nothing_whatever_the_tree_and_the_decisions(paths: list[str], data: Any) -> None:
     undo_after_apply_changes_nothing(paths, data)
 
 
 @pytest.mark.long
-@settings(deadline=None, max_examples=1000)
+@settings(max_examples=1000)
 @given(paths=SOME_PATHS, data=st.data())
 def test_undo_after_apply_changes_nothing_a_thousand_times(paths: list[str], data: Any) -> None:
     undo_after_apply_changes_nothing(paths, data)

@@ -218,14 +218,14 @@ NAMES = st.tuples(
 PATHS = st.tuples(st.sampled_from(["", "images/"]), NAMES).map("".join)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(paths=st.lists(PATHS, min_size=1, max_size=12, unique=True), data=st.data())
 def test_the_pattern_finds_the_new_label_and_undo_changes_all_back(paths: list[str], data: Any) -> None:
     renamed_and_back(paths, data)
 
 
 @pytest.mark.long
-@settings(deadline=None, max_examples=1000)
+@settings(max_examples=1000)
 @given(paths=st.lists(PATHS, min_size=1, max_size=12, unique=True), data=st.data())
 def test_the_pattern_finds_the_new_label_a_thousand_times(paths: list[str], data: Any) -> None:
     renamed_and_back(paths, data)

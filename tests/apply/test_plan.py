@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cleaner.apply import plan as plan_module
@@ -333,7 +333,6 @@ def test_two_names_of_one_folder_give_no_name_twice(root: Path) -> None:
 FOLDERS = ("cat", "dog", "kitten", "deep/cat", "loop/deep/dog", "out")
 
 
-@settings(deadline=None, max_examples=100)
 @given(data=st.data())
 def test_no_file_and_no_name_is_in_two_operations_whatever_is_a_link(data: Any) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cleaner.core import files
@@ -60,7 +60,6 @@ def test_paths_outside_the_dataset_are_refused(path: str) -> None:
     assert (caught.value.field, caught.value.value) == ("path", path)
 
 
-@settings(deadline=None, max_examples=300)
 @given(path=st.one_of(st.text(), st.text(alphabet="=+-@\t\r./a,\"'\n")))
 def test_any_path_comes_back_from_csv_and_is_no_formula(path: str) -> None:
     try:
@@ -89,7 +88,6 @@ def test_a_leading_dot_is_removed_from_a_path() -> None:
     assert path_from_csv("./cat/a.png") == "cat/a.png"
 
 
-@settings(deadline=None, max_examples=500)
 @given(text=st.one_of(st.text(), st.text(alphabet="'=+-@\t\r\na")))
 def test_any_text_comes_back_from_csv_and_is_no_formula(text: str) -> None:
     cell = cell_to_csv(text)
@@ -109,7 +107,6 @@ def test_a_text_that_a_spreadsheet_takes_for_a_formula_gets_a_leading_apostrophe
     assert cell_from_csv(text) == text, "version 0.1 wrote it as it is"
 
 
-@settings(deadline=None, max_examples=500)
 @given(value=st.floats(width=32))
 def test_a_number_in_csv_gives_the_float32_back(value: float) -> None:
     back = np.float32(number_to_csv(value))

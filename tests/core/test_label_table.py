@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cleaner.apply.table.table_file import read_table
@@ -118,7 +118,6 @@ def as_apply_does(file: Path) -> list[tuple[str, str]]:
 
 
 @given(st.text(st.sampled_from(list('ab./",\r\n')), max_size=24))
-@settings(max_examples=400)
 def test_scan_and_apply_read_the_same_rows(rows: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = put(Path(folder), b"path,label\n" + rows.encode())

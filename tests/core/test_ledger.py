@@ -217,7 +217,7 @@ decisions = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(taken=decisions, removed=st.sets(st.integers(0, 8)), seed=st.none() | st.integers(0, 99))
 def test_removed_and_shuffled_rows_are_restored(
     taken: list[tuple[str, str]], removed: set[int], seed: int | None, tmp_path_factory: pytest.TempPathFactory

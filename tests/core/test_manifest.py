@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cleaner.core import manifest as manifest_module
@@ -84,7 +84,6 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "decisions.csv"
 
 
-@settings(deadline=None, max_examples=100)
 @given(batches=st.lists(st.lists(decisions(), max_size=3), max_size=4))
 def test_every_decision_comes_back_as_it_was_taken(batches: list[list[Decision]]) -> None:
     rows = [row for batch in batches for row in batch]
@@ -123,7 +122,6 @@ PLAIN = dict.fromkeys([*COLUMNS, "note"], "") | {"path": "a.png", "action": "kee
 LINES = ["{}\r\n", "{}\n", "{},\r\n", "\r\n{}\n", "{}\r\r\n", '"{}"\n', "{}\0\n", "{}\x0bx\n", "a\rb{}\n"]
 
 
-@settings(deadline=None, max_examples=400)
 @given(
     columns=st.permutations(list(PLAIN)),
     changes=st.lists(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cleaner.core.errors import CleanerError
@@ -78,7 +78,6 @@ def scans(draw: st.DrawFn) -> Scan:
     )
 
 
-@settings(deadline=None, max_examples=100)
 @given(scan=scans())
 def test_a_written_scan_is_loaded_unchanged(scan: Scan) -> None:
     with tempfile.TemporaryDirectory() as folder:

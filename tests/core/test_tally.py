@@ -8,7 +8,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
@@ -66,7 +66,6 @@ def tally_of(batches: list[tuple[Pairs, int]]) -> Tally:
     return tally
 
 
-@settings(deadline=None, max_examples=100)
 @given(batches=BATCHES)
 def test_counts_equal_those_of_a_counter_and_of_scikit_learn(batches: list[tuple[Pairs, int]]) -> None:
     tally = tally_of(batches)
@@ -81,7 +80,6 @@ def test_counts_equal_those_of_a_counter_and_of_scikit_learn(batches: list[tuple
         assert (matrix == confusion_matrix(labels, predictions, labels=range(N_CLASSES))).all()
 
 
-@settings(deadline=None, max_examples=100)
 @given(batches=BATCHES, data=st.data())
 def test_shards_merged_in_any_order_give_the_same_counts(batches: list[tuple[Pairs, int]], data: st.DataObject) -> None:
     shards = [tally_of([batch]) for batch in batches]
@@ -118,7 +116,6 @@ def test_counts_of_other_classes_are_not_merged() -> None:
         Tally(N_CLASSES).merge(Tally(N_CLASSES + 1))
 
 
-@settings(deadline=None, max_examples=200)
 @given(batches=st.lists(st.lists(ROWS, max_size=20), max_size=6))
 def test_the_losses_of_a_class_equal_a_count_by_hand(batches: list[list[Row]]) -> None:
     rows = [row for batch in batches for row in batch]
@@ -139,7 +136,6 @@ def test_the_losses_of_a_class_equal_a_count_by_hand(batches: list[list[Row]]) -
             assert math.isnan(each.mean_loss)
 
 
-@settings(deadline=None, max_examples=100)
 @given(batches=st.lists(st.lists(ROWS, max_size=20), min_size=1, max_size=6), data=st.data())
 def test_mean_losses_are_equal_to_the_bit_in_any_order_and_sharding(
     batches: list[list[Row]], data: st.DataObject

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cleaner.core.errors import CleanerError
@@ -80,13 +80,11 @@ def comparable(result: list[list[Kept]]) -> list[list[tuple[str, str, int, float
 CUTS = st.lists(st.integers(0, 60), max_size=6)
 
 
-@settings(deadline=None, max_examples=300)
 @given(rows=scored(), k=st.integers(1, 8), cuts=CUTS)
 def test_any_order_in_any_batches_keeps_what_a_full_sort_keeps(rows: list[Row], k: int, cuts: list[int]) -> None:
     assert comparable(heaps_of(rows, k, cuts).result()) == comparable(full_sort(rows, k))
 
 
-@settings(deadline=None, max_examples=300)
 @given(rows=scored(), k=st.integers(1, 8), cuts=CUTS, data=st.data())
 def test_shards_merged_in_any_order_keep_what_a_full_sort_keeps(
     rows: list[Row], k: int, cuts: list[int], data: st.DataObject
@@ -98,7 +96,6 @@ def test_shards_merged_in_any_order_keep_what_a_full_sort_keeps(
     assert comparable(shards[0].result()) == comparable(full_sort(rows, k))
 
 
-@settings(deadline=None, max_examples=100)
 @given(rows=scored(), k=st.integers(1, 8), cuts=CUTS)
 def test_reading_a_result_midway_changes_nothing(rows: list[Row], k: int, cuts: list[int]) -> None:
     heaps = TopLosses(N_CLASSES, k)
@@ -113,7 +110,6 @@ def test_rising_losses_of_one_class_keep_the_highest() -> None:
     assert heaps_of(rows, 10, cuts=[4000]).result() == full_sort(rows, 10)
 
 
-@settings(deadline=None, max_examples=100)
 @given(rows=scored(), k=st.integers(1, 4))
 def test_no_class_ever_holds_more_than_2k(rows: list[Row], k: int) -> None:
     heaps, other = TopLosses(N_CLASSES, k), TopLosses(N_CLASSES, k)
@@ -157,7 +153,6 @@ def test_heaps_of_another_shape_are_not_merged(other: TopLosses) -> None:
         TopLosses(N_CLASSES, 2).merge(other)
 
 
-@settings(deadline=None, max_examples=300)
 @given(rows=scored(), k=st.integers(1, 8), at=st.integers(0, 60), data=st.data())
 def test_samples_scored_again_leave_the_highest_losses_in_order(
     rows: list[Row], k: int, at: int, data: st.DataObject

@@ -12,7 +12,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from fastai.vision import all as fastai
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 from sklearn.metrics import classification_report
@@ -249,7 +249,6 @@ def test_a_split_without_samples_has_nothing_to_report() -> None:
 # The report beside scikit-learn.
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from([("a", "b"), ("a", "b", "a class with a long name"), tuple("abcdefghij")]),
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=300),

@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 from fastai.learner import Callback
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import cleaner
@@ -39,7 +39,6 @@ def numbers(n: int) -> ScanJob:
     return made_up_job(dataset, MadeUpScorer((keys * 37 % 11).astype(float)))
 
 
-@settings(deadline=None)
 @given(st.permutations(range(40)), st.integers(1, 9), st.integers(1, 6), st.integers(1, 4), st.randoms())
 def test_the_results_of_shards_merge_to_those_of_one_pass(
     keys: list[int], size: int, k: int, workers: int, random: Any

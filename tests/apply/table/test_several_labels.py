@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cleaner.apply import apply
@@ -210,7 +210,6 @@ LABEL = st.sampled_from(["a", "b", "c", "d"])
 
 
 @given(st.lists(LABEL, unique=True), st.sets(LABEL), st.sampled_from([" ", ",", "|", ", "]))
-@settings(deadline=None)
 def test_remaining_labels_keep_their_order_and_new_ones_come_last(
     before: list[str], new: set[str], delimiter: str
 ) -> None:

@@ -383,7 +383,7 @@ NAMES = [f"{folder}/{name}.png" for folder in ("a", "b") for name in ("1", "2", 
 LABELS = ["cat", "dog", "a, b", '"q"', "é\n"]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_undo_after_apply_changes_nothing_whatever_the_table_and_the_decisions(data: Any) -> None:
     with tempfile.TemporaryDirectory() as name:

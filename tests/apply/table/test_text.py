@@ -7,7 +7,7 @@ import io
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cleaner.apply.table.text import TextTable
@@ -70,7 +70,6 @@ def as_bytes(table: dict[str, Any], raws: list[list[str] | None]) -> bytes:
     return (BOM if table["bom"] else b"") + "".join(lines).encode("utf-8")
 
 
-@settings(deadline=None, max_examples=300)
 @given(table=written(), data=st.data())
 def test_only_the_cells_that_are_changed_and_the_rows_that_are_dropped_change(table: Any, data: Any) -> None:
     delimiter, rows, quoted = table["delimiter"], table["rows"], table["quoted"]
@@ -96,7 +95,6 @@ def test_only_the_cells_that_are_changed_and_the_rows_that_are_dropped_change(ta
     ]
 
 
-@settings(deadline=None, max_examples=200)
 @given(rows=st.lists(st.lists(CELLS, min_size=2, max_size=2), max_size=6), quoting=st.sampled_from([0, 1]))
 def test_what_the_csv_module_writes_is_read(rows: list[list[str]], quoting: int) -> None:
     out = io.StringIO()
