@@ -52,7 +52,7 @@ class Report:
 
 @dataclass(frozen=True)
 class LabelOptions:
-    """Where a dataset keeps its labels; the attributes are the arguments of `cleaner.apply`."""
+    """The location of a dataset's labels; the attributes are the arguments of `cleaner.apply`."""
 
     data: str | Path
     labels: str | Path | None = None

@@ -1,4 +1,4 @@
-"""What folders and tables share in planning: every conflict is found and listed before anything changes."""
+"""Plans for folders and tables: every conflict is found and listed before anything changes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Conflict:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an apply or an undo would do. No two operations concern the same file, target or row.
+    """The operations of an apply or an undo. No two of them concern the same file, target or row.
 
     Attributes:
         operations: moves of files or changes of table rows, in order.
@@ -72,7 +72,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class PlanContext:
-    """What a plan is made from.
+    """The input of a plan.
 
     Attributes:
         manifest: the manifest.
@@ -94,7 +94,7 @@ class PlanContext:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run changed.
+    """The changes of a run.
 
     Attributes:
         done: the operations that were done.
@@ -152,7 +152,7 @@ class AppliedChange:
 
     @property
     def outcome(self) -> str:
-        """What happened to the image, and the journal that says so."""
+        """The change to the image, and the journal that records it."""
         done = "was deleted"
         if self.change.action != "delete":
             is_move = isinstance(self.change, Operation)

@@ -323,7 +323,7 @@ class Lines(Iterator[str]):
 
     @property
     def exhausted(self) -> bool:
-        """Whether all lines were returned."""
+        """True once all lines were returned."""
         return self.at >= len(self._data)
 
 

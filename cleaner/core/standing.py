@@ -84,7 +84,7 @@ class Standing(Mapping[str, Decision]):
 
     @property
     def history(self) -> str:
-        """How many of the decisions were applied, and when; empty for none."""
+        """The number of applied decisions, and when they were applied; empty for none."""
         return carried_out_note(each for key, each in self._carried.items() if self._is_latest(key))
 
     def update(self, rows: ManifestRows) -> None:

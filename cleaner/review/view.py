@@ -1,4 +1,4 @@
-"""What a page shows of a scan: the open class, the page, the filter and the order."""
+"""The part of a scan that a page shows: the open class, the page, the filter and the order."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ _LIBRARIES = ("image-cleaner", "torch", "torchvision", "fastai", "numpy", "pillo
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a scan says about its dataset; fields as in `Scan`."""
+    """The description of a dataset in a scan; fields as in `Scan`."""
 
     root: Path
     vocab: tuple[str, ...]

@@ -79,7 +79,7 @@ class FastaiDataset(Dataset):
 
     collate_advice = "Train the learner with item_tfms=Resize(...), which gives all images one size"
     may_repeat = False
-    """Whether a file may be listed more than once."""
+    """True if a file may be listed more than once."""
 
     def __init__(self, learn: Learner, split: str, targets: Targets, items: Any, options: Mapping[str, Any]) -> None:
         self.dl = _test_loader(learn, items, options)

@@ -64,7 +64,7 @@ class Scorer(ABC):
     @property
     @abstractmethod
     def device(self) -> torch.device:
-        """Where the model runs."""
+        """The device that runs the model."""
 
     @abstractmethod
     def to(self, device: torch.device) -> None:
