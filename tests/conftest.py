@@ -18,6 +18,8 @@ from tests.support.scans import make_scan
 
 # Before torch is loaded: its threads would spin while they wait, and other processes need the cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # there is a test process per core
 
 
 # How many examples a property test takes that has no number of its own.
@@ -28,6 +30,12 @@ hypothesis.settings.register_profile("long", deadline=None, max_examples=1000)
 def pytest_configure(config: pytest.Config) -> None:
     """Let property tests take more examples where `-m` asks for the long counts."""
     hypothesis.settings.load_profile("long" if _asks_for_long(config) else "short")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Return a process per core for the fast tests alone; others measure a page, which needs the cores for itself."""
+    fast = {"not browser", "not notebook", "not ray"} <= set(config.option.markexpr.split(" and "))
+    return None if fast else 0
 
 
 def _asks_for_long(config: pytest.Config) -> bool:

@@ -11,6 +11,7 @@ from cleaner.cli import main
 from cleaner.core.scan import load
 
 
+@pytest.mark.notebook
 def test_the_demo_finds_the_wrong_labels_and_the_broken_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

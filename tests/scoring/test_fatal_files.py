@@ -65,8 +65,15 @@ def assert_equals_a_scan_where_they_are_unreadable(found: Path, expected: cleane
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("source", SCANS)
+@pytest.mark.parametrize(
+    ("source", "workers"),
+    [
+        ("fastai", 2),
+        ("torch", 1),
+        pytest.param("fastai", 1, marks=pytest.mark.long),
+        pytest.param("torch", 2, marks=pytest.mark.long),
+    ],
+)
 def test_a_scan_with_workers_passes_over_fatal_images(
     source: str, workers: int, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -302,7 +302,7 @@ def test_a_worker_that_dies_mid_transfer_is_reported(
     with pytest.raises(CleanerError, match=rf"ended a process that reads images \({type(error).__name__}.*--workers"):
         scan_model(ImageFolder(data, TRANSFORM), tmp_path / "scan", workers=1)
     # Workers end although the error still exists, as in a notebook.
-    assert set(torch.multiprocessing.active_children()) == children
+    assert set(torch.multiprocessing.active_children()) <= children
 
 
 def with_tuples_as_classes(folder: ImageFolder) -> ImageFolder:
