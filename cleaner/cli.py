@@ -110,6 +110,8 @@ def _add_scan(parser: argparse.ArgumentParser) -> None:
     learner.add_argument("--no-resume", action="store_true", help="start over instead of resuming a stopped scan")
     learner.add_argument("--workers", type=int, metavar="N", help="number of processes that read images")
     learner.add_argument("--batch-size", type=int, metavar="N", help="number of images scored at once")
+    device_help = "where to score: cpu, cuda, cuda:1, mps, or auto, the accelerator if there is one (default: auto)"
+    learner.add_argument("--device", metavar="NAME", help=device_help)
     learner.add_argument("--engine", choices=("local", "ray"), help="ray: scan on a Ray cluster (default: local)")
     cluster = parser.add_argument_group("with --engine ray")
     cluster.add_argument("--address", metavar="ADDR", help="a running cluster (default: start one on this machine)")
@@ -124,7 +126,7 @@ def _add_scan(parser: argparse.ArgumentParser) -> None:
 
 
 _WITH_RAY = ("address", "num_workers", "gpus_per_worker")
-_WITH_LEARNER = ("trust", "fast", "no_resume", "workers", "batch_size", "engine", *_WITH_RAY)
+_WITH_LEARNER = ("trust", "fast", "no_resume", "workers", "batch_size", "device", "engine", *_WITH_RAY)
 _WITH_PREDICTIONS = ("vocab", "split", "ranked_by")
 _WITH_EACH = ("k", "labels", "path_column", "label_column", "decisions_from")
 
@@ -164,10 +166,12 @@ def _scan_learner(options: argparse.Namespace) -> int:
         options.out,
         resume=not options.no_resume,
         engine=engine,
+        device=options.device or "auto",
         **_chosen(options, (*_WITH_EACH, "trust", "fast", "workers", "batch_size")),
     )
     left_out = f", left out {as_text(result.left_out)}" if result.left_out else ""
-    _say(f"{sum(result.scored.values())} images scored, {len(result.unreadable)} unreadable{left_out}: {options.out}")
+    scored, device = sum(result.scored.values()), result.settings["device"]
+    _say(f"{scored} images scored on {device}, {len(result.unreadable)} unreadable{left_out}: {options.out}")
     data = " --data DIR, with a copy or mount of the images in DIR" if result.address else ""
     _say(f"Review them: {shlex.join(['cleaner', 'serve', options.out])}{data}")
     return 0

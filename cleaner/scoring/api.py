@@ -31,6 +31,8 @@ def scan(
     k: int = 100,
     splits: Sequence[str] = ("train", "valid"),
     root: str | Path | None = None,
+    workers: int | None = None,
+    batch_size: int | None = None,
     fast: bool = False,
     resume: bool = True,
     progress: bool = True,
@@ -54,6 +56,9 @@ def scan(
         splits: which of the learner's splits to scan, `train` and `valid`.
         root: the dataset's folder, to which paths are relative; by default the learner's `dls.path` if the images are
             below it and it is not the current folder, else the common folder of all images.
+        workers: processes that read images, 0 to read in this one; by default as many as there are cores, whatever
+            the learner's own loaders have.
+        batch_size: images scored at once; by default that of the learner's own data loader.
         fast: score in lower precision first, then score possible top losses again in full. The kept samples and their
             losses are the same; the counts of the confusion matrix are those of the first pass. One label per image
             only.
@@ -71,8 +76,9 @@ def scan(
     from cleaner.scoring.model.fastai_model import fastai_job
 
     options = ScanOptions(k=k, fast=fast, resume=resume, progress=progress, decisions_from=decisions_from)
+    check_number("batch_size", batch_size, min_value=1)
     _check_splits(splits)
-    job = fastai_job(learn, partial(from_learner, splits=splits, root=root))
+    job = fastai_job(learn, partial(from_learner, splits=splits, root=root, batch_size=batch_size), workers)
     return run(job, Path(out), options, engine)
 
 
@@ -87,6 +93,7 @@ def scan_folder(
     progress: bool = True,
     workers: int | None = None,
     batch_size: int | None = None,
+    device: str | torch.device | None = "auto",
     engine: str | Cluster = "local",
     decisions_from: str | Path | None = None,
 ) -> Scan:
@@ -100,8 +107,9 @@ def scan_folder(
         data: the dataset's folder, or an address that fsspec knows, as text, such as `s3://bucket/images`. Each image
             there is copied to the temporary folder while it is read; those that cannot be are listed as unreadable.
         out, k, fast, resume, progress, decisions_from: as in `scan`.
-        workers: processes that read images, 0 to read in this one; by default chosen.
-        batch_size: images scored at once; by default that of the learner's own data loader.
+        workers, batch_size: as in `scan`.
+        device: where to score, such as `cuda:1`; the learner stays where it is. `auto` for the accelerator of this
+            machine, if there is one; None for the learner's own device.
         engine: as in `scan`; the workers must reach the folder at the same path, or the address.
 
     Raises:
@@ -113,9 +121,13 @@ def scan_folder(
     options = ScanOptions(k=k, fast=fast, resume=resume, progress=progress, decisions_from=decisions_from)
     check_number("batch_size", batch_size, min_value=1)
     if is_address(data):
-        job = fastai_job(learn, partial(from_address, data=str(data), batch_size=batch_size), workers)
+        job = fastai_job(
+            learn, partial(from_address, data=str(data), batch_size=batch_size), workers, _own_device(device, engine)
+        )
     else:
-        job = fastai_job(learn, partial(from_folder, data=Path(data), batch_size=batch_size), workers)
+        job = fastai_job(
+            learn, partial(from_folder, data=Path(data), batch_size=batch_size), workers, _own_device(device, engine)
+        )
     return run(job, Path(out), options, engine)
 
 
@@ -133,6 +145,7 @@ def scan_table(
     progress: bool = True,
     workers: int | None = None,
     batch_size: int | None = None,
+    device: str | torch.device | None = "auto",
     engine: str | Cluster = "local",
     decisions_from: str | Path | None = None,
 ) -> Scan:
@@ -149,7 +162,7 @@ def scan_table(
             folder, or, if there is no such file, to that of the table.
         path_column, label_column: the table's columns of paths and labels; by default those with usual names.
         out, k, fast, resume, progress, decisions_from: as in `scan`.
-        workers, batch_size, engine: as in `scan_folder`.
+        workers, batch_size, device, engine: as in `scan_folder`.
 
     Raises:
         CleanerError: an argument, the table or the dataset cannot be used; nothing was written.
@@ -164,7 +177,12 @@ def scan_table(
             f"{str(data)!r} is an address, and a label table needs a folder; pass a copy or mount of the images"
         )
     rows = label_rows(Path(labels), path_column, label_column)
-    job = fastai_job(learn, partial(from_table, data=Path(data), rows=rows, batch_size=batch_size), workers)
+    job = fastai_job(
+        learn,
+        partial(from_table, data=Path(data), rows=rows, batch_size=batch_size),
+        workers,
+        _own_device(device, engine),
+    )
     return run(job, Path(out), options, engine)
 
 
@@ -210,7 +228,8 @@ def scan_model(
             common folder of all images.
         batch_size: images scored at once.
         workers: processes that read images, 0 to read in this one; by default as many as there are cores.
-        device: run a copy of the model there; by default the model runs where it is.
+        device: run a copy of the model there, `auto` for the accelerator of this machine; by default the model runs
+            where it is.
 
     Raises:
         CleanerError: an argument or the dataset cannot be used; nothing was written.
@@ -229,7 +248,7 @@ def scan_model(
         root=root,
         batch_size=batch_size,
         workers=workers,
-        device=device,
+        device=_own_device(device, engine),
     )
     return run(job, Path(out), options, engine)
 
@@ -243,6 +262,18 @@ def _paths_by_split(paths: Any, datasets: Mapping[str, Any]) -> Mapping[str, Any
         f"paths is a {type(paths).__name__}{f' of {list(paths)[:20]}' if isinstance(paths, Mapping) else ''}; with the "
         f"splits {list(datasets)} pass a mapping from each of them to its paths"
     )
+
+
+def _own_device(device: str | torch.device | None, engine: str | Cluster) -> str | torch.device | None:
+    """Return the device of a scan in this process; workers of a cluster have the GPUs that Ray gives them."""
+    if engine == "local":
+        return device
+    if device not in (None, "auto"):
+        raise CleanerError(
+            f"device is {str(device)!r}, and the workers of a cluster run on the GPUs that Ray gives them; leave it "
+            "out, or set gpus_per_worker"
+        )
+    return None
 
 
 def _check_splits(splits: Sequence[str]) -> None:

@@ -101,8 +101,10 @@ class Engine:
     """
 
     def __init__(self, job: ScanJob) -> None:
+        from cleaner.scoring.model.devices import describe
+
         self.job = job
-        self.settings: Mapping[str, Any] = {}
+        self.settings: dict[str, Any] = {"device": describe(job.scorer.device)}
 
     def score_remaining(
         self, dataset: Dataset, progress: SplitProgress, fast: bool, report: Callable[[int], None]
@@ -111,6 +113,7 @@ class Engine:
 
         def update(batch: Scored) -> None:
             progress.update(batch)
+            progress.exact = progress.exact and not (fast and self.job.scorer.selector.is_lower_precision)
             report(len(batch.paths) + len(batch.unreadable))
 
         keys = islice(dataset.keys(), progress.seen, None)
@@ -142,10 +145,12 @@ def score(
         fast: run the quickest backend, not the quickest one that gives the same losses.
     """
     from cleaner.scoring.data.reader import lost_workers, read
+    from cleaner.scoring.model.devices import made_current, memory_explained
     from cleaner.scoring.model.scorer import scored_batch
 
-    with lost_workers():
-        batches = read(dataset, keys, workers, pin_memory=scorer.device.type == "cuda")
+    device = scorer.device
+    with lost_workers(), memory_explained(device, dataset.batch_size), made_current(device):
+        batches = read(dataset, keys, workers, device.type)
         with scorer.session(dataset, fast) as start:
             unscored = partial(scored_batch, [], arrays=[np.empty(0)] * 4)
             pending = (_on_host(start(b)) if b.paths else partial(unscored, b.unreadable) for b in batches)
@@ -257,6 +262,8 @@ def _run(engine: Engine, files: ScanFiles, options: ScanOptions) -> Scan:
         progress = resume_from(checkpoint, job, resume)
         changed.update(progress.changed)
         fatal_files.find(resume)
+        seen = sum(split.seen for split in progress.splits)
+        job.scorer.selector.images_left = sum(dataset.count for dataset in job.datasets.values()) - seen
         with fatal_files.noting():
             for split in progress.splits:
                 _score_changed(split, engine, progress.changed[split.split])
@@ -293,7 +300,6 @@ def _identity(job: ScanJob, options: ScanOptions) -> dict[str, Any]:
         "vocabulary": info.vocab,
         "task": info.task,
         "number of samples": {split: dataset.count for split, dataset in job.datasets.items()},
-        "batch size": {split: dataset.batch_size for split, dataset in job.datasets.items()},
         **job.scorer.identity(),
         **job.identity,
     }
@@ -310,16 +316,34 @@ def _score_changed(progress: SplitProgress, engine: Engine, changed: set[str]) -
 
 def _score_split(progress: SplitProgress, engine: Engine, options: ScanOptions, save: Callable[[], None]) -> None:
     """Score the rest of a split, with a progress bar and checkpoints."""
-    dataset = engine.job.datasets[progress.split]
-    with _bar(f"scan {dataset.split}", dataset.count, progress.seen, options.progress) as bar:
+    dataset, begun = engine.job.datasets[progress.split], progress.seen
+    # An earlier run may have gone on as an exact scan.
+    fast = options.fast and not (begun and progress.exact) and rescore.may_pay(options.k, progress, dataset.count)
+    with _bar(f"scan {dataset.split}", dataset.count, begun, options.progress) as bar:
 
         def report(n: int) -> None:
             bar.update(n)
             save()
+            if not progress.exact and begun < rescore.SEEN_BEFORE_CHECK * dataset.count <= progress.seen:
+                rescore.check_pays(progress, options.k, dataset.count, engine.job.scorer.selector.error)
 
-        if progress.seen < dataset.count:
-            engine.score_remaining(dataset, progress, options.fast, report)
+        if begun < dataset.count and not _finished(engine, dataset, progress, fast, report):
+            progress.start_over()
+            bar.reset()
+            engine.score_remaining(dataset, progress, False, report)
     progress.done = True
+
+
+def _finished(
+    engine: Engine, dataset: Dataset, progress: SplitProgress, fast: bool, report: Callable[[int], None]
+) -> bool:
+    """Score the rest of a split; False if a fast pass was given up, whose readers have ended then."""
+    try:
+        engine.score_remaining(dataset, progress, fast, report)
+    except rescore.NotFasterError as error:
+        _log.warning("%s", error)
+        return False
+    return True
 
 
 def _bar(name: str, total: int | None, initial: int, shown: bool) -> tqdm[Any]:

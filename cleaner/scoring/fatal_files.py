@@ -147,7 +147,7 @@ class FatalFiles:
     def _read_alone(self, dataset: Dataset, suspects: list[tuple[Key, int]]) -> tuple[Key | None, int]:
         """Read files in a new process; return the key at which it ended, or None, and its exit code."""
         dataset.prepare_reading()
-        arguments = (dataset, suspects, self._notes)
+        arguments = (dataset.for_readers(), suspects, self._notes)
         process = multiprocessing.Process(target=_read_each, args=arguments, daemon=True, name="cleaner-reader")
         try:
             process.start()
@@ -186,7 +186,7 @@ def _read_each(dataset: Dataset, suspects: list[tuple[Key, int]], notes: Reading
     # Where memory runs out, the system ends this process and not the one that waits for it.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    prepare_worker(dataset, 0)
+    prepare_worker(dataset, "cpu", 0)
     parent = multiprocessing.parent_process()
     for key, reads in suspects:
         if parent is not None and not parent.is_alive():

@@ -57,6 +57,7 @@ class SplitProgress:
         rows: rows of heaps and counts per sample: 1, or with several labels per image one for each label.
         names: fingerprint of the paths that were seen, whatever their order.
         done: whether the split is complete.
+        exact: whether all losses are those of exact backends.
     """
 
     split: str
@@ -66,6 +67,7 @@ class SplitProgress:
     unreadable: list[Unreadable] = field(default_factory=list)
     names: int = 0
     done: bool = False
+    exact: bool = True
 
     @classmethod
     def empty(cls, split: str, info: DatasetInfo, k: int) -> SplitProgress:
@@ -90,6 +92,12 @@ class SplitProgress:
         self.unreadable.extend(batch.unreadable)
         self.names = fingerprint([*batch.paths, *(item.path for item in batch.unreadable)], self.names)
 
+    def start_over(self) -> None:
+        """Drop all that was found."""
+        n_classes = self.tally.n_classes
+        self.heaps, self.tally = TopLosses(n_classes, self.heaps.k), Tally(n_classes)
+        self.unreadable, self.names, self.exact = [], 0, True
+
     def forget(self, paths: set[str]) -> Counter[str]:
         """Drop the results of some files, to score them again; return the rows that each is missing in the counts.
 
@@ -110,8 +118,9 @@ class SplitProgress:
         self.tally.update(replace(rows.select(counted), unreadable=unread))
         self.unreadable.extend(batch.unreadable)
 
-    def merge(self, survivors: ScoredBatch, tally: Tally, names: int) -> None:
+    def merge(self, survivors: ScoredBatch, tally: Tally, names: int, exact: bool) -> None:
         """Add a shard that was scored elsewhere; see `ShardResult`."""
+        self.exact = self.exact and exact
         self.heaps.update(survivors)
         self.tally.merge(tally)
         self.unreadable.extend(survivors.unreadable)
@@ -133,6 +142,7 @@ class ScanProgress:
     Attributes:
         splits: progress of the splits that were begun, in order.
         backends: name of the backend that runs the model, by `"exact"` and `"fast"`.
+        device: type of the device that runs it.
         started: when the scan was first started; UTC, ISO 8601.
         changed: files of each split that changed after they were scored.
         rescored: statistics of the second pass over each split of a fast scan.
@@ -140,6 +150,7 @@ class ScanProgress:
 
     splits: list[SplitProgress] = field(default_factory=list)
     backends: Mapping[str, str] = field(default_factory=dict)
+    device: str = ""
     started: str = field(default_factory=now)
     changed: dict[str, set[str]] = field(default_factory=dict)
     rescored: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -171,11 +182,12 @@ def resume_from(checkpoint: Checkpoint, job: ScanJob, resume: bool) -> ScanProgr
     """Return the progress of the unfinished scan, or that of a new one."""
     if not resume:
         checkpoint.restart()
-    progress = checkpoint.load()
+    progress, selector, device = checkpoint.load(), job.scorer.selector, job.scorer.device.type
     if progress is None:
-        return ScanProgress(backends=job.scorer.selector.names)
-    job.scorer.selector.names.update(progress.backends)
-    progress.backends = job.scorer.selector.names
+        return ScanProgress(backends=selector.names, device=device)
+    if progress.device in ("", device):  # those of another device may not exist on this one
+        selector.names.update(progress.backends)
+    progress.backends, progress.device = selector.names, device
     for split in progress.splits:
         names, progress.changed[split.split] = _survey(job.datasets[split.split], split.seen, job.info, checkpoint)
         if names != split.names:
@@ -243,7 +255,7 @@ class Checkpoint:
             raise
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise CleanerError(f"{str(self._path)!r} cannot be read ({error}); {advice}") from error
-        return ScanProgress(splits, state["ways"], state["started"])
+        return ScanProgress(splits, state["ways"], state.get("device", ""), state["started"])
 
     def save_if_due(self, progress: ScanProgress) -> None:
         """Save if enough time has passed."""
@@ -262,12 +274,14 @@ class Checkpoint:
             for name, values in {**split.heaps.to_arrays(), **split.tally.to_arrays()}.items():
                 arrays[f"{number}.{name}"] = values
             unreadable = [asdict(item) for item in split.unreadable]
-            entries.append({"split": split.split, "names": split.names, "done": split.done, "unreadable": unreadable})
+            own = {name: getattr(split, name) for name in ("split", "names", "done", "exact")}
+            entries.append({**own, "unreadable": unreadable})
         state = {
             "format": _FORMAT,
             "identity": self._identity,
             "parts": entries,
             "ways": dict(progress.backends),
+            "device": progress.device,
             "started": progress.started,
             "begun": self.begun,
         }
@@ -287,7 +301,7 @@ class Checkpoint:
             shutil.rmtree(self._path.parent)
 
     def _check_identity(self, saved: Mapping[str, Any], advice: str) -> None:
-        for name in {**self._identity, **saved}:
+        for name in {**self._identity, **saved}.keys() - {"batch size"}:  # which version 0.1 saved
             found, expected = (identity.get(name, _IF_ABSENT.get(name)) for identity in (saved, self._identity))
             if found != expected:
                 raise CleanerError(
@@ -306,6 +320,7 @@ class Checkpoint:
             [Unreadable(**item) for item in entry["unreadable"]],
             entry["names"],
             entry["done"],
+            entry.get("exact", False),  # a checkpoint of version 0.1 does not say
         )
 
 

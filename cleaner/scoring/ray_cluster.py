@@ -43,6 +43,8 @@ __all__ = ["Cluster", "RayEngine", "ShardResult", "ShardScorer", "session", "sha
 
 # A shard takes a worker some seconds to some minutes; a small dataset gives each worker several.
 _MAX_SHARD_SIZE, _SHARDS_PER_WORKER = 4096, 8
+# A GPU with 16 readers scores some 2,000 images/s, and each shard starts its readers anew: half a minute of work.
+_MAX_GPU_SHARD_SIZE = 65_536
 # Ray Data keeps some 5 KB of statistics per shard, so shards of a huge dataset are larger.
 _MAX_SHARDS = 4096
 
@@ -88,7 +90,9 @@ class ShardResult:
         survivors: the samples that may be among the highest losses, and all unreadable ones.
         counts: counts over all samples, from `Tally.to_arrays`.
         names: fingerprint of the paths.
+        exact: as in `SplitProgress`.
         backends: as in `ScanProgress`.
+        device: description of the device that scored it.
     """
 
     number: int
@@ -96,7 +100,9 @@ class ShardResult:
     survivors: ScoredBatch
     counts: Mapping[str, Any]
     names: int
+    exact: bool
     backends: Mapping[str, str]
+    device: str
 
 
 class RayEngine(Engine):
@@ -105,16 +111,17 @@ class RayEngine(Engine):
     def __init__(self, job: ScanJob, team: _Team) -> None:
         super().__init__(job)
         self._team = team
-        self.settings = {"engine": "ray", "workers": team.workers}
+        self.settings = {"engine": "ray", "workers": team.workers}  # and the device, which the workers report
 
     def score_remaining(
         self, dataset: Dataset, progress: SplitProgress, fast: bool, report: Callable[[int], None]
     ) -> None:
         """Score what is left of a split; results are merged in the order of the shards."""
-        size = shard_size(dataset.count - progress.seen, self._team.workers)
+        size = shard_size(dataset.count - progress.seen, self._team)
         shards = partial(_pickled_shards, dataset.listing(), progress.seen, size, dataset.split, fast)
         for result in self._results(shards, progress.heaps.k):
-            progress.merge(result.survivors, Tally.from_arrays(progress.tally.n_classes, result.counts), result.names)
+            counts = Tally.from_arrays(progress.tally.n_classes, result.counts)
+            progress.merge(result.survivors, counts, result.names, result.exact)
             for item in result.survivors.unreadable:
                 warn_if_fatal(item.path, item.error)
             report(result.n)
@@ -122,7 +129,7 @@ class RayEngine(Engine):
     def score_keys(self, dataset: Dataset, keys: Iterable[Key], update: Callable[[Scored], None]) -> None:
         """Score single samples; they are few, so all of their results are sent."""
         listed = list(keys)
-        size = shard_size(len(listed), self._team.workers)
+        size = shard_size(len(listed), self._team)
         shards = partial(_pickled_shards, partial(iter, listed), 0, size, dataset.split, False)
         for result in self._results(shards, k=max(1, len(listed))):
             update(result.survivors)
@@ -147,6 +154,7 @@ class RayEngine(Engine):
                     raise result
                 if result.number != number:
                     raise RuntimeError(f"expected the result of shard {number}, got that of shard {result.number}")
+                self.settings["device"] = result.device
                 self.job.scorer.selector.names.update(result.backends | self.job.scorer.selector.names)
                 yield result
         except ray.exceptions.RayError as error:
@@ -156,9 +164,10 @@ class RayEngine(Engine):
             shutil.rmtree(_notes_folder(name), ignore_errors=True)
 
 
-def shard_size(n: int, workers: int) -> int:
+def shard_size(n: int, team: _Team) -> int:
     """Return the number of samples in a shard, for `n` samples in all."""
-    return max(1, min(_MAX_SHARD_SIZE, -(-n // (workers * _SHARDS_PER_WORKER))), -(-n // _MAX_SHARDS))
+    max_size, per_worker = (_MAX_GPU_SHARD_SIZE, 1) if team.gpus else (_MAX_SHARD_SIZE, _SHARDS_PER_WORKER)
+    return max(1, min(max_size, -(-n // (team.workers * per_worker))), -(-n // _MAX_SHARDS))
 
 
 @contextmanager
@@ -303,6 +312,8 @@ class ShardScorer:
                 self._notes.rmdir()
 
     def _score(self, number: int, split: str, keys: Sequence[Any], fast: bool) -> ShardResult:
+        from cleaner.scoring.model.devices import describe
+
         progress = SplitProgress.empty(split, self._job.info, self._k)
         # Taken out meanwhile: heaps of an unfinished shard would hold back its samples the next time.
         progress.heaps = self._heaps.pop(split, progress.heaps)
@@ -316,8 +327,9 @@ class ShardScorer:
         score(self._job.datasets[split], self._job.scorer, keys, update, workers=self._readers, fast=fast)
         self._heaps[split] = progress.heaps
         check_all_scored(progress.seen, len(keys), split)
-        counts, backends = progress.tally.to_arrays(), dict(self._job.scorer.selector.names)
-        return ShardResult(number, progress.seen, _joined(survivors), counts, progress.names, backends)
+        counts, scorer = progress.tally.to_arrays(), self._job.scorer
+        ran = not (fast and scorer.selector.is_lower_precision), dict(scorer.selector.names), describe(scorer.device)
+        return ShardResult(number, progress.seen, _joined(survivors), counts, progress.names, *ran)
 
 
 def _joined(batches: Sequence[ScoredBatch]) -> ScoredBatch:
@@ -326,6 +338,13 @@ def _joined(batches: Sequence[ScoredBatch]) -> ScoredBatch:
     columns = zip(*((b.labels, b.losses, b.predicted, b.confidences) for b in batches), strict=True)
     labels, losses, predicted, confidences = map(np.concatenate, columns)
     return ScoredBatch(paths, labels, losses, predicted, confidences, unreadable)
+
+
+def is_elsewhere(obj: Any) -> bool:
+    """Return whether an object holds the numbers of tensors, and not in the memory of this machine."""
+    import torch
+
+    return isinstance(obj, torch.UntypedStorage | torch.TypedStorage) and obj.device.type != "cpu"
 
 
 def _pickled(job: ScanJob) -> bytes:
@@ -337,6 +356,8 @@ def _pickled(job: ScanJob) -> bytes:
             # Ray replaces `print`, which learners keep a reference to for logging.
             if isinstance(obj, BuiltinFunctionType) and getattr(builtins, obj.__name__, obj) is not obj:
                 return getattr, (builtins, obj.__name__)
+            if is_elsewhere(obj):  # the worker may lack that device; it moves the model to its own
+                return obj.cpu().__reduce_ex__(2)
             return super().reducer_override(obj)
 
     buffer = io.BytesIO()

@@ -9,22 +9,42 @@ whose dropped samples could belong there is scored again as a whole.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cleaner.core.records import ScoredBatch, ScoredLabels
-from cleaner.core.topk import TopLosses
+from cleaner.core.topk import Kept, TopLosses
 from cleaner.scoring.progress import SplitProgress
 
 if TYPE_CHECKING:
     from cleaner.scoring.data.reader import SampleFilter
     from cleaner.scoring.engine import Engine
 
-__all__ = ["among", "candidates_per_class", "rescore"]
+__all__ = [
+    "SEEN_BEFORE_CHECK",
+    "NotFasterError",
+    "among",
+    "candidates_per_class",
+    "check_pays",
+    "may_pay",
+    "rescore",
+]
 
+SEEN_BEFORE_CHECK = 0.2
+"""The share of a split after which a fast pass is checked."""
+
+# A fast scan that scores a larger share twice takes longer than an exact one.
+_MAX_SHARE = 0.5
+# How many samples are scored twice for each that is kept, at best.
+_TWICE_PER_KEPT = 1.3
 # The error of a sample that was not scored twice may be larger than any that was seen.
 _SAFETY_FACTOR = 1.5
+
+
+class NotFasterError(Exception):
+    """A fast pass would take longer than an exact one."""
 
 
 def candidates_per_class(k: int) -> int:
@@ -39,17 +59,16 @@ def rescore(engine: Engine, progress: SplitProgress, k: int) -> dict[str, Any]:
         statistics for `scan.json`: the largest error of a loss, the most candidates beyond `k` that were scored again
         in a class, the share of samples that were scored twice, and the classes that were scored twice as a whole.
     """
-    from cleaner.scoring.model.backends import FAST  # which loads torch
-
-    job = engine.job
-    if job.scorer.selector.names.get("fast") not in FAST:
+    if progress.exact:
         # No backend of lower precision was quicker: the pass was an exact one.
         progress.heaps = progress.heaps.truncated(min(k, progress.heaps.k))
         return {"error": 0.0, "margin": 0, "scored_twice": 0.0, "classes_scored_twice": []}
     second = _SecondPass(engine, progress, k)
-    fast, vocab = second.fast, job.info.vocab
-    wanted = {kept.path for label in range(fast.n_classes) for kept in fast.of_class(label)[:k]}
+    fast, vocab = second.fast, engine.job.info.vocab
+    margin = _SAFETY_FACTOR * engine.job.scorer.selector.error  # that of the trial, which is seldom the largest
+    wanted = {kept.path for label in range(fast.n_classes) for kept in _best(fast.of_class(label), k, margin)}
     while wanted:
+        engine.job.scorer.selector.images_left = len(wanted)
         second.score(among(wanted))
         wanted = {
             kept.path
@@ -58,16 +77,59 @@ def rescore(engine: Engine, progress: SplitProgress, k: int) -> dict[str, Any]:
             if kept.path not in second.done and second.may_belong(label, kept.loss)
         }
     doubtful = {vocab[label] for label in range(fast.n_classes) if second.may_belong(label, fast.cut_at(label))}
-    margin = max(second.rescored(label) for label in range(fast.n_classes)) - k
+    beyond_k = max(second.rescored(label) for label in range(fast.n_classes)) - k
     if doubtful:
+        engine.job.scorer.selector.images_left = progress.scored
         second.score(lambda path, label: path not in second.done and label() in doubtful)
     progress.heaps = second.exact
     return {
         "error": second.error,
-        "margin": max(0, margin),
+        "margin": max(0, beyond_k),
         "scored_twice": round(len(second.done) / max(1, progress.tally.scored), 4),
         "classes_scored_twice": sorted(doubtful),
     }
+
+
+def may_pay(k: int, progress: SplitProgress, count: int) -> bool:
+    """Return whether a fast pass can pay: the second pass scores more than `k` samples of each class again."""
+    return _TWICE_PER_KEPT * k * progress.tally.n_classes <= _MAX_SHARE * count
+
+
+def check_pays(progress: SplitProgress, k: int, count: int, error: float) -> None:
+    """Check a fast pass after its first part.
+
+    Args:
+        progress: the part that was seen.
+        k: samples to keep of each class.
+        count: number of samples of the whole split.
+        error: largest error of a fast loss so far.
+
+    Raises:
+        NotFasterError: too many samples would be scored twice.
+    """
+    share = _estimated_share(progress, k, count, error)
+    if share > _MAX_SHARE:
+        raise NotFasterError(
+            f"a fast scan would score {share:.0%} of {progress.split!r} twice, as the losses lie close together; it "
+            "goes on as an exact scan"
+        )
+
+
+def _estimated_share(progress: SplitProgress, k: int, count: int, error: float) -> float:
+    tallies = [tally for tally in progress.tally.classes() if tally.scored]
+    # Folders are read class by class: the classes that were seen are then complete.
+    part = min(1.0, progress.seen / count * progress.tally.n_classes / max(1, len(tallies)))
+    n_twice = 0
+    for tally in tallies:
+        kept = progress.heaps.of_class(tally.label)
+        n_near = len(_best(kept, math.ceil(k * part), 2 * _SAFETY_FACTOR * error))
+        n_twice += tally.scored if n_near == progress.heaps.k else n_near
+    return n_twice / max(1, progress.seen)
+
+
+def _best(kept: Sequence[Kept], k: int, margin: float) -> list[Kept]:
+    """Return the samples with the `k` highest losses of a class, and others whose loss is within a margin of these."""
+    return [sample for sample in kept if sample.loss >= kept[min(k, len(kept)) - 1].loss - margin]
 
 
 def among(paths: set[str]) -> SampleFilter:

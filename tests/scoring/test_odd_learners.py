@@ -164,6 +164,166 @@ def test_a_callback_that_cancels_a_batch_is_refused(event: str, data: Path, tmp_
         cleaner.scan(learn, tmp_path / "scan", progress=False)
 
 
+class FreesOutputs(fastai.Callback):
+    """Changes and frees outputs when a batch ends."""
+
+    def after_batch(self) -> None:
+        self.learn.pred, self.learn.loss = None, self.learn.loss * 2
+        self.learn.xb = self.learn.yb = ()
+
+
+class AsksLoaderAndModel(fastai.Callback):
+    """Asks for the number of batches, and for the model's first layer by its index."""
+
+    def __init__(self) -> None:
+        self.n_batches, self.layers = set[int](), set[type]()
+
+    def before_batch(self) -> None:
+        self.n_batches.add(len(self.learn.dl))
+        self.layers.add(type(self.learn.model[0]))
+
+
+class TakesFirstOutput(fastai.Callback):
+    """Takes the logits out of a pair of outputs."""
+
+    def after_pred(self) -> None:
+        self.learn.pred = self.learn.pred[0]
+
+
+def losses_of(learn: fastai.Learner, data: Path, out: Path) -> dict[str, float]:
+    return {s.path: s.loss for s in cleaner.scan_folder(learn, data, out, progress=False).samples}
+
+
+def test_what_callbacks_do_to_outputs_after_a_batch_does_not_change_the_losses(data: Path, tmp_path: Path) -> None:
+    learn = make_learner(data)
+    expected = losses_of(learn, data, tmp_path / "plain")
+    learn.add_cb(FreesOutputs())
+    assert losses_of(learn, data, tmp_path / "scan") == expected
+
+
+def test_callbacks_may_index_a_model_with_hooks_and_ask_for_the_number_of_batches(data: Path, tmp_path: Path) -> None:
+    learn, asks = make_learner(data), AsksLoaderAndModel()
+    learn.model[0].register_forward_hook(lambda *_: None)
+    learn.add_cb(asks)
+    losses_of(learn, data, tmp_path / "scan")
+    assert asks.layers == {nn.Conv2d}
+    assert asks.n_batches == {6}  # of 4 images, of 21
+
+
+def test_backends_are_tried_once_for_a_model_whose_output_a_callback_changes(data: Path, tmp_path: Path) -> None:
+    learn = make_learner(data)
+    expected = losses_of(learn, data, tmp_path / "plain")
+    sizes: list[int] = []
+
+    class Pair(nn.Module):
+        def __init__(self, model: nn.Module) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            sizes.append(len(x))
+            return self.model(x), x
+
+    learn.model = Pair(learn.model)
+    learn.add_cb(TakesFirstOutput())
+    assert losses_of(learn, data, tmp_path / "scan") == pytest.approx(expected, abs=1e-5)
+    assert sizes[-5:] == [4, 4, 4, 4, 1]  # each batch after the first runs once
+    assert 2 not in sizes[-5:]
+
+
+@pytest.mark.parametrize("event", ["before_validate", "before_batch", "after_loss", "after_batch"])
+def test_a_callback_that_cancels_a_batch_is_refused(event: str, data: Path, tmp_path: Path) -> None:
+    class Cancels(fastai.Callback):
+        def __call__(self, event_name: str) -> None:
+            if event_name == event:
+                raise fastai.CancelBatchException
+
+    learn = make_learner(data)
+    learn.add_cb(Cancels())
+    with pytest.raises(CleanerError, match="a callback of the learner cancels"):
+        cleaner.scan(learn, tmp_path / "scan", progress=False)
+
+
+class FreesOutputs(fastai.Callback):
+    """Changes and frees outputs when a batch ends."""
+
+    def after_batch(self) -> None:
+        self.learn.pred, self.learn.loss = None, self.learn.loss * 2
+        self.learn.xb = self.learn.yb = ()
+
+
+class AsksLoaderAndModel(fastai.Callback):
+    """Asks for the number of batches, and for the model's first layer by its index."""
+
+    def __init__(self) -> None:
+        self.n_batches, self.layers = set[int](), set[type]()
+
+    def before_batch(self) -> None:
+        self.n_batches.add(len(self.learn.dl))
+        self.layers.add(type(self.learn.model[0]))
+
+
+class TakesFirstOutput(fastai.Callback):
+    """Takes the logits out of a pair of outputs."""
+
+    def after_pred(self) -> None:
+        self.learn.pred = self.learn.pred[0]
+
+
+def losses_of(learn: fastai.Learner, data: Path, out: Path) -> dict[str, float]:
+    return {s.path: s.loss for s in cleaner.scan_folder(learn, data, out, progress=False).samples}
+
+
+def test_what_callbacks_do_to_outputs_after_a_batch_does_not_change_the_losses(data: Path, tmp_path: Path) -> None:
+    learn = make_learner(data)
+    expected = losses_of(learn, data, tmp_path / "plain")
+    learn.add_cb(FreesOutputs())
+    assert losses_of(learn, data, tmp_path / "scan") == expected
+
+
+def test_callbacks_may_index_a_model_with_hooks_and_ask_for_the_number_of_batches(data: Path, tmp_path: Path) -> None:
+    learn, asks = make_learner(data), AsksLoaderAndModel()
+    learn.model[0].register_forward_hook(lambda *_: None)
+    learn.add_cb(asks)
+    losses_of(learn, data, tmp_path / "scan")
+    assert asks.layers == {nn.Conv2d}
+    assert asks.n_batches == {6}  # of 4 images, of 21
+
+
+def test_backends_are_tried_once_for_a_model_whose_output_a_callback_changes(data: Path, tmp_path: Path) -> None:
+    learn = make_learner(data)
+    expected = losses_of(learn, data, tmp_path / "plain")
+    sizes: list[int] = []
+
+    class Pair(nn.Module):
+        def __init__(self, model: nn.Module) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            sizes.append(len(x))
+            return self.model(x), x
+
+    learn.model = Pair(learn.model)
+    learn.add_cb(TakesFirstOutput())
+    assert losses_of(learn, data, tmp_path / "scan") == pytest.approx(expected, abs=1e-5)
+    assert sizes[-5:] == [4, 4, 4, 4, 1]  # each batch after the first runs once
+    assert 2 not in sizes[-5:]
+
+
+@pytest.mark.parametrize("event", ["before_validate", "before_batch", "after_loss", "after_batch"])
+def test_a_callback_that_cancels_a_batch_is_refused(event: str, data: Path, tmp_path: Path) -> None:
+    class Cancels(fastai.Callback):
+        def __call__(self, event_name: str) -> None:
+            if event_name == event:
+                raise fastai.CancelBatchException
+
+    learn = make_learner(data)
+    learn.add_cb(Cancels())
+    with pytest.raises(CleanerError, match="a callback of the learner cancels"):
+        cleaner.scan(learn, tmp_path / "scan", progress=False)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, which torch does not find on this machine")
 @pytest.mark.parametrize("change", [lambda learn: learn, lambda learn: learn.to_fp16()])
 def test_losses_on_a_gpu_are_those_of_get_preds(change: Callable[[Any], Any], data: Path, tmp_path: Path) -> None:

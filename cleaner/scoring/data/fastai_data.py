@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -125,6 +126,12 @@ class FastaiDataset(Dataset):
 
     def prepare_reading(self) -> None:
         self.dl.before_iter()  # switches the transforms, which are copied to workers, to validation
+
+    def for_readers(self) -> FastaiDataset:
+        copied, copied.dl = copy.copy(self), copy.copy(self.dl)
+        # The batch transforms hold tensors on the model's device, and `fake_l` refers to the loader that has them.
+        copied.dl.after_batch, copied.dl.fake_l = type(self.dl.after_batch)(), None
+        return copied
 
     def prepare_worker(self) -> None:
         skip_zero_padding()
@@ -264,11 +271,14 @@ class FolderListing:
             yield str(copy)
 
 
-def from_learner(learn: Learner, targets: Targets, splits: Sequence[str], root: str | Path | None) -> FastaiData:
+def from_learner(
+    learn: Learner, targets: Targets, splits: Sequence[str], root: str | Path | None, batch_size: int | None
+) -> FastaiData:
     """Return the splits of a learner's own data."""
     folder = None if root is None else check_folder(Path(root))
     items = {split: _items_of(learn, split) for split in splits}
-    datasets = {split: LearnerItems(learn, split, targets, own, {}) for split, own in items.items()}
+    options = {} if batch_size is None else {"bs": batch_size}
+    datasets = {split: LearnerItems(learn, split, targets, own, options) for split, own in items.items()}
     return surveyed(datasets, folder or partial(common_root, os.path.abspath(learn.dls.path)))
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import atexit
+import logging
+import multiprocessing
 import os
 import pickle
 import shutil
+import sys
+import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from itertools import islice
 from multiprocessing import active_children
 from multiprocessing.connection import wait
@@ -24,6 +29,7 @@ from cleaner.core.files import RefusedFile, relative_path
 from cleaner.core.reading_notes import ReadingNotes
 from cleaner.core.records import Unreadable
 from cleaner.core.safe_images import check_image, within_bounds
+from cleaner.core.terminal import printable
 from cleaner.scoring.fatal_files import LostReaderError
 
 __all__ = [
@@ -33,6 +39,7 @@ __all__ = [
     "LoadedSample",
     "PathBatch",
     "SampleFilter",
+    "default_workers",
     "guarded",
     "lost_workers",
     "prefetch_factor",
@@ -50,6 +57,8 @@ _MIN_BATCHES_AHEAD, _BATCHES_AHEAD_PER_WORKER = 8, 2
 # Bytes of a large model input; images that are not resized may be larger.
 _LARGE_IMAGE = 3 * 512 * 512 * 4
 
+_log = logging.getLogger("cleaner")
+
 Key = Any
 SampleFilter = Callable[[str, Callable[[], str]], bool]
 """Decides whether to score a sample, by its path and a function that looks up its label. The lookup takes time."""
@@ -60,12 +69,28 @@ class LoadedSample(NamedTuple):
     sample: Any
 
 
-class PathBatch(NamedTuple):
-    """A batch as `Dataset.collate` returned it, with the paths of its samples in order; None if there are none."""
+@dataclass(frozen=True)
+class PathBatch:
+    """A batch as it was read.
+
+    Attributes:
+        paths: the paths of its samples, in order.
+        unreadable: the samples that could not be read.
+        data: what `Dataset.collate` returned; None if no sample could be read.
+        seconds: time for an image, by all readers together.
+    """
 
     paths: list[str]
     unreadable: list[Unreadable]
     data: Any
+    seconds: float = 0.0
+
+    def pin_memory(self) -> PathBatch:
+        """Return the batch in memory from which a GPU copies asynchronously; torch's loader calls this.
+
+        Tuples stay tuples, which fastai's batch transforms ask for; the loader of torch < 2.10 makes lists of them.
+        """
+        return replace(self, data=_pinned(self.data))
 
 
 class Dataset(ABC):
@@ -124,6 +149,10 @@ class Dataset(ABC):
     def prepare_reading(self) -> None:  # noqa: B027 - most kinds need none
         """Prepare for validation; called before workers get their copies."""
 
+    def for_readers(self) -> Dataset:
+        """Return the dataset as reader processes need it, without tensors on a device: each would start a GPU."""
+        return self
+
     def prepare_worker(self) -> None:  # noqa: B027 - as above
         """Prepare a worker process; nothing outside that process changes."""
 
@@ -181,7 +210,11 @@ class Dataset(ABC):
         """Read a batch; torch's loader calls this."""
         if self.notes is not None:
             self.notes.write(self.split, keys)
-        return self._batch([self.load(key) for key in keys])
+        start = time.perf_counter()
+        batch = self._batch([self.load(key) for key in keys])
+        if isinstance(batch, CleanerError):
+            return batch
+        return replace(batch, seconds=(time.perf_counter() - start) / len(keys) / _number_of_readers())
 
     def _load_file(self, key: Key, file: str, path: str) -> LoadedSample | Unreadable:
         local_file = file
@@ -228,43 +261,74 @@ def guarded(file: str) -> Iterator[None]:
         yield
 
 
-def read(
-    dataset: Dataset, keys: Iterable[Key], workers: int | None, *, pin_memory: bool = False
-) -> Iterator[PathBatch]:
+def read(dataset: Dataset, keys: Iterable[Key], workers: int | None, device_type: str = "cpu") -> Iterator[PathBatch]:
     """Yield batches of the samples of `keys`, in order. Workers start at once, not with the first batch.
 
     Args:
         dataset: the samples.
         keys: which samples; taken as they are needed, so that memory does not grow with their number.
         workers: number of processes; None for as many as there are cores, 0 to read in this process.
-        pin_memory: read into memory from which a GPU copies asynchronously.
+        device_type: type of the device that runs the model. Batches for `cuda` are read into pinned memory.
 
     Raises:
         LostReaderError: while iterating: the system ended a worker.
     """
-    from torch.utils.data import DataLoader
-
     dataset.prepare_reading()
-    workers = _cores() if workers is None else workers
-    loader: DataLoader[Any] = DataLoader(
-        dataset,  # type: ignore[arg-type]  # it has __getitems__, all that torch needs with a batch sampler
-        batch_sampler=_key_batches(iter(keys), dataset.batch_size),
-        num_workers=workers,
-        prefetch_factor=prefetch_factor(workers, dataset.batch_size),
-        collate_fn=_unchanged,
-        worker_init_fn=partial(prepare_worker, dataset),
-        pin_memory=pin_memory,
-    )
+    key_batches = _key_batches(iter(keys), dataset.batch_size)
+    loader = partial(_loader, dataset.for_readers(), key_batches, device_type)
     try:
-        return _received(iter(loader))
+        return _received(iter(loader(default_workers() if workers is None else workers)))
     except (AttributeError, TypeError, pickle.PicklingError) as error:
         # Spawned workers are sent the dataset; each library says in its own way that this fails.
         if "pickle" not in str(error).lower():
             raise
+        reason = f"the dataset cannot be sent to worker processes ({error})"
+        if workers is None:
+            _warn_once(f"{reason}, so images are read in this one; functions at module level can be sent")
+            return _received(iter(loader(0)))
         raise CleanerError(
-            f"the dataset cannot be sent to worker processes ({error}). Move functions and classes that are defined "
-            "inside others to module level, or read without workers: workers=0"
+            f"{reason}. Move functions and classes that are defined inside others to module level, or read without "
+            "workers: workers=0"
         ) from error
+
+
+def _loader(dataset: Dataset, key_batches: Iterator[list[Key]], device_type: str, workers: int) -> Any:
+    from torch.utils.data import DataLoader
+
+    return DataLoader(
+        dataset,  # type: ignore[arg-type]  # it has __getitems__, all that torch needs with a batch sampler
+        batch_sampler=key_batches,  # an iterator, as it is used once
+        num_workers=workers,
+        prefetch_factor=prefetch_factor(workers, dataset.batch_size),
+        collate_fn=_unchanged,
+        worker_init_fn=partial(prepare_worker, dataset, device_type),
+        pin_memory=device_type == "cuda",
+    )
+
+
+def default_workers() -> int:
+    """Return the number of processes that read images by default: one per core, none where they cannot start.
+
+    Where processes are not forked they import the user's script again, which would start the scan again.
+    """
+    start_method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+    if start_method != "fork" and not _is_importable(getattr(sys.modules["__main__"], "__file__", None)):
+        _warn_once(
+            "images are read in this process: others would import this script, and scan again. Put its code under "
+            '`if __name__ == "__main__":` to read them in a process per core'
+        )
+        return 0
+    return _cores()
+
+
+def _is_importable(script: str | None) -> bool:
+    """Return whether a script looks as if it can be imported without running; a notebook has no file."""
+    return script is None or not os.path.isfile(script) or b"__main__" in Path(script).read_bytes()
+
+
+@cache
+def _warn_once(message: str) -> None:
+    _log.warning("%s", printable(message))
 
 
 def prefetch_factor(workers: int, batch_size: int) -> int | None:
@@ -280,9 +344,9 @@ def prefetch_factor(workers: int, batch_size: int) -> int | None:
     return max(_BATCHES_AHEAD_PER_WORKER, _MIN_BATCHES_AHEAD // workers) if fits else _BATCHES_AHEAD_PER_WORKER
 
 
-def prepare_worker(dataset: Dataset, _worker: int) -> None:
+def prepare_worker(dataset: Dataset, device_type: str, _worker: int) -> None:
     """Prepare a worker process for reading."""
-    if hasattr(os, "nice"):
+    if device_type == "cpu" and hasattr(os, "nice"):
         os.nice(10)  # the model's threads wait for each other, so they go first
     # Pillow warns at half the number of pixels that are accepted.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -299,7 +363,7 @@ def lost_workers() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if not any(name in str(error) for name in ("DataLoader worker", "Pin memory thread")):
             raise
         raise _lost_reader(error) from error
 
@@ -333,6 +397,23 @@ def _lost_reader(error: Exception) -> LostReaderError:
 def _cores() -> int:
     """Return the number of cores that this process may use, at most as many workers as fastai starts."""
     return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def _pinned(data: Any) -> Any:
+    """Return collated tensors in pinned memory, in the tuples and lists that they came in."""
+    if hasattr(data, "pin_memory"):
+        return data.pin_memory()
+    if isinstance(data, (tuple, list)):
+        parts = map(_pinned, data)
+        return type(data)(*parts) if hasattr(data, "_fields") else type(data)(parts)
+    return {key: _pinned(part) for key, part in data.items()} if isinstance(data, dict) else data
+
+
+def _number_of_readers() -> int:
+    from torch.utils.data import get_worker_info
+
+    info = get_worker_info()
+    return 1 if info is None else info.num_workers
 
 
 def _unchanged(batch: Any) -> Any:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -15,25 +18,35 @@ from torch import Tensor, nn
 
 from cleaner.core.errors import CleanerError
 from cleaner.scoring.data.reader import Dataset
+from cleaner.scoring.model.devices import synchronize
 from cleaner.scoring.model.threads import microbatch_size, run_microbatches
 
-__all__ = ["EXACT", "FAST", "TOLERANCE", "Backend", "BackendSelector", "choose", "has_hooks", "make"]
+__all__ = ["EXACT", "FAST", "TOLERANCE", "Backend", "BackendSelector", "choose", "has_hooks", "lower_precision", "make"]
 
 TOLERANCE = 1e-4
-"""Largest difference of a loss, in the loss's own unit, at which a backend counts as exact."""
+"""Largest difference of a loss, in the loss's own unit, at which a backend counts as exact.
 
-# Images per thread: what lies between the layers stays in the cache of its core. In 8 bits twice as many fit.
-_MICROBATCH, _MICROBATCH_8_BIT = 4, 8
-# Images by which backends are timed on a GPU, and that show the value ranges inside a model.
+Where the model differs more from itself if a batch is split in another way, as with TF32 or half precision, that
+difference is the tolerance.
+"""
+
+# Images per thread: what lies between the layers stays in the cache of its core. In lower precision twice as many fit.
+_MICROBATCH, _LOW_PRECISION_MICROBATCH = 4, 8
+# Images that show the value ranges inside a model.
 _SAMPLE = 16
-# Below this many seconds per image the model is not what a scan waits for.
-_MIN_SECONDS_PER_IMAGE = 1e-3
 # Trials end after this many seconds or runs.
 _TRIAL_SECONDS, _MAX_RUNS = 0.1, 6
 # A compiled model still optimizes itself in its first two runs.
 _WARMUP_RUNS = 2
 # A backend must take at most this share of the time: noise in a timing must not decide.
 _CLEARLY_FASTER = 0.9
+# What making and trying a backend costs: seconds, and images that the model could score meanwhile. Measured with
+# resnet18 and resnet50 on two cores of a server, at 224 pixels.
+_COSTS = {"fused": (0.5, 20), "traced": (0.5, 20), "channels-last": (0.0, 20), "bfloat16": (0.1, 20), "int8": (1.5, 80)}
+_OTHER_COST = (2.0, 20)
+# The share of the time of the best backend so far that another one can be expected to save. One that computes in 8
+# bits saves little beside one that computes in 16.
+_EXPECTED_SAVING, _EXPECTED_SAVING_IN_8_BITS = 0.4, 0.2
 
 _log = logging.getLogger("cleaner")
 
@@ -43,11 +56,19 @@ Losses = Callable[[Any, int], Tensor]
 
 
 class Backend(NamedTuple):
-    """A way to run a model: its name in the log and in `scan.json`, and its time for the trial batch in seconds."""
+    """A way to run a model.
+
+    Attributes:
+        name: in the log and in `scan.json`.
+        model: the function that runs it.
+        seconds: time for the trial batch.
+        error: largest difference of a loss in the trial batch.
+    """
 
     name: str
     model: Model
     seconds: float
+    error: float = 0.0
 
 
 class BackendSelector:
@@ -55,11 +76,20 @@ class BackendSelector:
 
     Attributes:
         names: name of the exact and the fast backend, by `"exact"` and `"fast"`. A name that is set is not chosen anew.
+        images_left: how many images are to be scored, so that no backend is made that would not pay.
+        error: largest error of a loss that the trial of the fast backend showed.
     """
 
     def __init__(self) -> None:
         self.names: dict[str, str] = {}
+        self.images_left = sys.maxsize
+        self.error = 0.0
         self._models: dict[str, Model] = {}
+
+    @property
+    def is_lower_precision(self) -> bool:
+        """Whether the fast backend computes in lower precision."""
+        return self.names.get("fast") in FAST
 
     def select(
         self,
@@ -69,11 +99,12 @@ class BackendSelector:
         dataset: Dataset,
         to_inputs: Callable[[Any], Sequence[Any]],
         fast: bool,
+        reading: float = 0.0,
     ) -> Model:
         """Return the quickest backend, or, unless `fast`, the quickest exact one.
 
         Args:
-            model, inputs, losses: as in `choose`.
+            model, inputs, losses, reading: as in `choose`.
             dataset: the split; samples from all over it calibrate backends of lower precision.
             to_inputs: returns the model's inputs, and perhaps targets, for collated samples.
         """
@@ -83,29 +114,39 @@ class BackendSelector:
         if has_hooks(model):
             return model
 
+        @cache
         def spread() -> Sequence[Tensor]:
             data = dataset.spread_data()
             found = inputs if data is None else to_inputs(data)[: len(inputs)]
             return [x.as_subclass(Tensor).to(inputs[0].device) for x in found]
 
         if name := self.names.get(kind):
-            self._models[kind] = make(name, model, spread() if name in FAST else inputs)
-            return self._models[kind]
+            try:
+                self._models[kind] = make(name, model, spread() if name in FAST else inputs)
+                return self._models[kind]
+            except Exception as error:  # noqa: BLE001 - as in `_Trial.quicker`
+                _log.info("%s: not here (%s); a backend is chosen anew", name, _one_line(error))
+                del self.names[kind]
         try:
-            backends = choose(model, inputs, losses, spread() if fast else None)
+            backend = choose(model, inputs, losses, spread if fast else None, self.images_left, reading)
         except CleanerError:
             # The output does not fit. That is reported for the whole batch, unless a callback changes the output.
             return self._models.setdefault(kind, model)
-        for each, backend in backends.items():
-            if self.names.setdefault(each, backend.name) == backend.name:
-                self._models[each] = backend.model
-        return self._models[kind]
+        self.names[kind] = backend.name
+        if fast:
+            self.error = backend.error
+        return self._models.setdefault(kind, backend.model)
 
 
 def choose(
-    model: nn.Module, inputs: Sequence[Tensor], losses: Losses, spread: Sequence[Tensor] | None = None
-) -> dict[str, Backend]:
-    """Try backends of a model in evaluation mode; return the quickest `exact` one and, given `spread`, the `fast` one.
+    model: nn.Module,
+    inputs: Sequence[Tensor],
+    losses: Losses,
+    spread: Callable[[], Sequence[Tensor]] | None = None,
+    n_images: int = sys.maxsize,
+    reading: float = 0.0,
+) -> Backend:
+    """Try backends of a model in evaluation mode; return the quickest one, an exact one unless `spread` is given.
 
     A small model, or a backend that is hardly quicker, leaves it at plain: the last digits of a loss depend on the
     backend, and should not change from run to run.
@@ -113,30 +154,45 @@ def choose(
     Args:
         inputs: a real batch, as the model takes it; on a CPU as many of its images are tried as are computed at once.
         losses: see `Losses`.
-        spread: inputs from all over the data, by which backends of lower precision are calibrated.
+        spread: returns inputs from all over the data, by which backends of lower precision are calibrated.
+        n_images: number of images to be scored.
+        reading: seconds that the readers take for an image.
     """
-    n = _SAMPLE if inputs[0].is_cuda else _MICROBATCH * torch.get_num_threads()
-    tried = [x[:n] for x in inputs]
+    on_cpu = inputs[0].device.type == "cpu"
+    tried = [x[: _MICROBATCH * torch.get_num_threads()] for x in inputs] if on_cpu else list(inputs)
+    n = len(tried[0])
     model(*(x[:2] for x in tried))  # what a process does once, such as loading the weights into memory
-    output, seconds = _timed(model, tried)
-    trial, plain = _Trial(model, tried, losses, losses(output, len(tried[0]))), Backend("plain", model, seconds)
-    exact = fastest = plain
-    if seconds >= _MIN_SECONDS_PER_IMAGE * len(tried[0]):
-        quicker = (trial.quicker(plain, name, inputs, TOLERANCE) for name in EXACT)
-        exact = fastest = next(filter(None, quicker), plain)
-        for name in FAST if spread else ():
-            # Beyond twice the speed, reading the images takes longer than the model.
-            if fastest.seconds >= exact.seconds / 2:
-                fastest = trial.quicker(fastest, name, spread or inputs, math.inf) or fastest
-    return {"exact": exact, "fast": fastest} if spread else {"exact": exact}
+    output, seconds = _timed(model, tried, min_runs=1)
+    best = Backend("plain", model, seconds)
+    if not on_cpu and seconds < reading * n:
+        return best  # a scan waits for its readers
+    trial = _Trial(model, tried, losses, losses(output, n))
+    for name in EXACT if spread is None else (*lower_precision(inputs[0].device), *EXACT):
+        if best.name != "plain" and name in EXACT:
+            break  # the first one that helps: the others are variants of it
+        if _pays(name, best, n, n_images):
+            best = trial.quicker(best, name, spread() if spread and name in FAST else inputs) or best
+    return best
+
+
+def lower_precision(device: torch.device) -> list[str]:
+    """Return the backends of lower precision for a device, keys of `FAST`, the cheapest to make first."""
+    if device.type == "cuda":
+        has_bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)
+        names = ["bfloat16", "tf32"] if has_bfloat16 else ["float16"]
+    else:
+        names = {"cpu": ["bfloat16", "int8"], "mps": ["float16"]}.get(device.type, ["bfloat16"])
+    return [name for name in names if name in FAST]
 
 
 def make(name: str, model: nn.Module, inputs: Sequence[Tensor]) -> Model:
     """Make the backend `name`, a key of `EXACT` or `FAST`, from a copy of the model."""
     if name == "plain":
         return model
-    if inputs[0].is_cuda and name in ("fused", "int8"):
+    if inputs[0].device.type != "cpu" and name in ("fused", "int8"):
         raise NotImplementedError("only for the CPU")
+    if inputs[0].device.type != "cuda" and name == "tf32":
+        raise NotImplementedError("only for CUDA")
     copied = copy.deepcopy(model)
     for parameter in copied.parameters():
         parameter.data = _channels_last(parameter.data)
@@ -151,6 +207,18 @@ def has_hooks(model: nn.Module) -> bool:
     return any(getattr(layer, name, None) for layer in model.modules() for name in names)
 
 
+def _pays(name: str, best: Backend, n_tried: int, n_images: int) -> bool:
+    """Return whether a backend can be expected to save more time than it takes to make it."""
+    per_image = best.seconds / n_tried
+    seconds, images = _COSTS.get(name, _OTHER_COST)
+    saving = _EXPECTED_SAVING_IN_8_BITS if best.name in FAST else _EXPECTED_SAVING
+    return n_images * saving * per_image > seconds + images * per_image
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
 class _Trial(NamedTuple):
     """A model, the inputs on which its backends are tried, and the losses that they must give."""
 
@@ -159,37 +227,58 @@ class _Trial(NamedTuple):
     losses: Losses
     expected: Tensor
 
-    def quicker(self, other: Backend, name: str, examples: Sequence[Tensor], tolerance: float) -> Backend | None:
+    def quicker(self, other: Backend, name: str, examples: Sequence[Tensor]) -> Backend | None:
         """Return a backend if it can be made, gives the expected losses and is clearly faster than another one."""
         try:
             made = make(name, self.model, examples)
             output, seconds = _timed(made, self.inputs)
             found = self.losses(output, len(self.inputs[0]))
-        except Exception as error:  # noqa: BLE001 - torch's compilers raise anything; plain remains
-            _log.info("%s: not for this model (%s)", name, " ".join(f"{type(error).__name__}: {error}".split())[:200])
+        except (ImportError, AttributeError) as error:
+            _log.warning("%s: this version of torch lacks what it needs (%s); not used", name, _one_line(error))
             return None
-        # Equal infinities are no difference.
-        difference = float(torch.where(found == self.expected, 0.0, (found - self.expected).abs()).max())
-        if not difference <= tolerance:
-            _log.warning("%s: losses differ by %.2g, more than %.0e; not used", name, difference, tolerance)
+        except Exception as error:  # noqa: BLE001 - torch's compilers raise anything; plain remains
+            _log.info("%s: not for this model (%s)", name, _one_line(error))
+            return None
+        difference = _difference(found, self.expected)
+        if not difference <= self._tolerance(name, difference):
+            _log.info("%s: losses differ by %.2g, more than the model's from themselves; not used", name, difference)
             return None
         theirs = other.seconds
-        if theirs / 2 < seconds < 2 * theirs:  # too close to tell, as first runs are slow
+        if 0.7 * theirs < seconds < 1.5 * theirs:  # too close to tell, as first runs are slow
             seconds = min(seconds, _timed(made, self.inputs)[1])
             theirs = min(theirs, _timed(other.model, self.inputs)[1])
         _log.info("%s: %.1f ms, %s: %.1f ms", name, seconds * 1e3, other.name, theirs * 1e3)
-        return Backend(name, made, seconds) if seconds < _CLEARLY_FASTER * theirs else None
+        return Backend(name, made, seconds, difference) if seconds < _CLEARLY_FASTER * theirs else None
+
+    def _tolerance(self, name: str, difference: float) -> float:
+        """Return the largest difference at which a backend is used; the model is run again only if that matters."""
+        if name in FAST:
+            return math.inf
+        return TOLERANCE if not difference > TOLERANCE else max(TOLERANCE, self._own_difference())
+
+    def _own_difference(self) -> float:
+        """Return how much the losses of the plain model differ if the batch is computed in two parts."""
+        n = len(self.inputs[0])
+        halves = [self.model(*(x[part] for x in self.inputs)) for part in (slice(n // 2), slice(n // 2, n))]
+        difference = _difference(self.losses(torch.cat(halves), n), self.expected)
+        _log.info("the model's losses differ from themselves by %.2g in another split of the batch", difference)
+        return difference
 
 
-def _timed(model: Model, inputs: Sequence[Tensor]) -> tuple[Any, float]:
-    """Return a model's output and its quickest time. On a GPU the first runs compile what the others run."""
-    output, times = None, list[float]()
-    min_runs = 1 + _WARMUP_RUNS if inputs[0].is_cuda else 1
+def _difference(found: Tensor, expected: Tensor) -> float:
+    """Return the largest difference of two losses; equal infinities are none."""
+    return float(torch.where(found == expected, 0.0, (found - expected).abs()).max())
+
+
+def _timed(model: Model, inputs: Sequence[Tensor], min_runs: int = 2) -> tuple[Any, float]:
+    """Return a model's output and its quickest time; first runs start threads, and compile what others run."""
+    output, times, device = None, list[float](), inputs[0].device
+    if device.type != "cpu":
+        min_runs = 1 + _WARMUP_RUNS
     while len(times) < min_runs or (len(times) < _MAX_RUNS and sum(times) <= _TRIAL_SECONDS):
         start = time.perf_counter()
         output = model(*inputs)
-        if inputs[0].is_cuda:
-            torch.cuda.synchronize(inputs[0].device)
+        synchronize(device)
         times.append(time.perf_counter() - start)
     return output, min(times)
 
@@ -199,13 +288,19 @@ def _one_layout(model: nn.Module, _inputs: Sequence[Tensor]) -> Model:
     return lambda *inputs: model(*map(_channels_last, inputs))
 
 
-def _frozen(model: nn.Module, inputs: Sequence[Tensor], max_size: int = _MICROBATCH) -> Model:
+def _frozen(
+    model: nn.Module,
+    inputs: Sequence[Tensor],
+    max_size: int = _MICROBATCH,
+    while_traced: AbstractContextManager[Any] = nullcontext(),  # noqa: B008 - it has no state
+) -> Model:
     """Trace, freeze and fuse: batch normalization goes into the weights, activations into the convolutions."""
     example = tuple(_channels_last(x[: microbatch_size(len(x), max_size)]) for x in inputs)
-    traced: Any = torch.jit.trace(model, example, check_trace=False)  # type: ignore[no-untyped-call]
+    with while_traced:
+        traced: Any = torch.jit.trace(model, example, check_trace=False)  # type: ignore[no-untyped-call]
     frozen = torch.jit.freeze(traced)
     any_layout = _one_layout(frozen, inputs)
-    if inputs[0].is_cuda:
+    if inputs[0].device.type != "cpu":
         return any_layout  # compiled for the batch size of its first run, not for that of the example
     for _ in range(_WARMUP_RUNS):
         frozen(*example)
@@ -222,10 +317,58 @@ def _fused(model: nn.Module, inputs: Sequence[Tensor]) -> Model:
         torch.jit.enable_onednn_fusion(before)
 
 
-def _bfloat16(model: nn.Module, _inputs: Sequence[Tensor]) -> Model:
-    """Compute in 16 bits, which is fast where the processor multiplies them."""
-    model.to(torch.bfloat16)
-    return lambda *inputs: model(*(_channels_last(x).to(torch.bfloat16) for x in inputs)).float()
+def _autocast(dtype: torch.dtype, model: nn.Module, inputs: Sequence[Tensor]) -> Model:
+    """Compute in 16 bits, which is fast where the processor multiplies them; normalization stays in full precision.
+
+    The last layer too: it takes no time, and rounds a logit by a hundredth of a nat and more.
+    """
+    kind = inputs[0].device.type
+    for name, layer in _last_linear(model).items():
+        owner, _, own_name = name.rpartition(".")
+        setattr(model.get_submodule(owner), own_name, _FullPrecision(layer, kind))
+    if kind == "cpu":
+        # Without its cache, freezing finds weights that it can round once.
+        autocast = torch.autocast(kind, dtype, cache_enabled=False)
+        run = _frozen(model, inputs, _LOW_PRECISION_MICROBATCH, while_traced=autocast)
+        return lambda *inputs: run(*inputs).float()
+
+    def run_in_autocast(*inputs: Tensor) -> Any:
+        with torch.autocast(kind, dtype):
+            return model(*map(_channels_last, inputs)).float()
+
+    return run_in_autocast
+
+
+class _FullPrecision(nn.Module):
+    """A layer that autocast leaves in full precision."""
+
+    def __init__(self, layer: nn.Module, kind: str) -> None:
+        super().__init__()
+        self.layer, self.kind = layer, kind
+
+    def forward(self, x: Tensor) -> Any:
+        with torch.autocast(self.kind, enabled=False):
+            return self.layer(x.float())
+
+
+def _tf32(model: nn.Module, _inputs: Sequence[Tensor]) -> Model:
+    """Multiply matrices with 10 bits of mantissa, which helps models of large linear layers."""
+
+    def run(*inputs: Tensor) -> Any:
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high")
+        try:
+            return model(*map(_channels_last, inputs))
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+    return run
+
+
+def _last_linear(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the last linear layer by its name, if there is one."""
+    linear = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Linear)]
+    return {name: layer for name, layer in linear[-1:] if name}  # a model that is one layer has no name for it
 
 
 def _int8(model: nn.Module, inputs: Sequence[Tensor]) -> Model:
@@ -240,7 +383,7 @@ def _int8(model: nn.Module, inputs: Sequence[Tensor]) -> Model:
     examples = tuple(_channels_last(x[:_SAMPLE]) for x in inputs)
     # An 8-bit step of a logit is a tenth of a nat and more; the last layer takes no time, so it keeps its precision.
     layers = mapping("x86").set_global(config)
-    for last in [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear)][-1:]:
+    for last in _last_linear(model):
         layers = layers.set_module_name(last, None)
     prepared = prepare_fx(model, layers, examples)
     prepared(*examples)
@@ -250,7 +393,7 @@ def _int8(model: nn.Module, inputs: Sequence[Tensor]) -> Model:
             # that this costs is one that processors without VNNI cannot use, as their sums of products overflow.
             module.min_val.mul_(2)
             module.max_val.mul_(2)
-    return _frozen(convert_fx(prepared), inputs, _MICROBATCH_8_BIT)
+    return _frozen(convert_fx(prepared), inputs, _LOW_PRECISION_MICROBATCH)
 
 
 def _channels_last(x: Tensor) -> Tensor:
@@ -262,5 +405,10 @@ def _channels_last(x: Tensor) -> Tensor:
 _Make = Callable[[nn.Module, Sequence[Tensor]], Model]
 EXACT: dict[str, _Make] = {"fused": _fused, "traced": _frozen, "channels-last": _one_layout}
 """Backends that compute in the model's own precision, the most promising first."""
-FAST: dict[str, _Make] = {"int8": _int8, "bfloat16": _bfloat16}
-"""Backends of lower precision."""
+FAST: dict[str, _Make] = {
+    "bfloat16": partial(_autocast, torch.bfloat16),
+    "float16": partial(_autocast, torch.float16),
+    "int8": _int8,
+    "tf32": _tf32,
+}
+"""Backends of lower precision; `lower_precision` says which for a device."""

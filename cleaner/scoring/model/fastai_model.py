@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from cleaner.scoring.data.fastai_data import FastaiData
 from cleaner.scoring.data.reader import Dataset, Key, PathBatch, guarded
 from cleaner.scoring.engine import DatasetInfo, ScanJob
 from cleaner.scoring.model.backends import Model, has_hooks
+from cleaner.scoring.model.devices import find_device, kept_autocast
 from cleaner.scoring.model.drawing import draw_sample
 from cleaner.scoring.model.losses import loss_name, unreduced, warn_if_reduced
 from cleaner.scoring.model.scorer import Scorer, Started, kept_modes, weights_digest
@@ -48,26 +50,40 @@ _REPEATED = (
 _log = logging.getLogger(__name__)
 
 
-def fastai_job(learn: Any, open_data: Callable[[Learner, Targets], FastaiData], workers: int | None = None) -> ScanJob:
-    """Return the job that scans a learner's images; `open_data` returns their datasets."""
+def fastai_job(
+    learn: Any,
+    open_data: Callable[[Learner, Targets], FastaiData],
+    workers: int | None = None,
+    device: str | torch.device | None = None,
+) -> ScanJob:
+    """Return the job that scans a learner's images; `open_data` returns their datasets. See `cleaner.scan_folder`."""
     check_number("workers", workers, min_value=0)
     targets = targets_of(learn)
+    scorer = FastaiScorer(learn, targets, device)
     data = open_data(learn, targets)
     if repeated := data.settings.get("repeated"):
         _log.warning(_REPEATED, ", ".join(f"{n} of {split!r}" for split, n in repeated.items()))
-    # Where worker processes do not work, people say so by num_workers=0 in their loaders.
-    if workers is None and learn.dls.valid.fake_l.num_workers == 0:
-        workers = 0
     splits, meaning = tuple(data.datasets), (targets.task, targets.label_delim)
     info = DatasetInfo(data.root, targets.vocab, splits, data.address, *meaning, data.left_out)
     settings = {"source": "fastai", "transforms": "validation", **data.settings}
-    return ScanJob(info, data.datasets, FastaiScorer(learn, targets), workers, settings, data.identity)
+    return ScanJob(info, data.datasets, scorer, workers, settings, data.identity)
 
 
 class FastaiScorer(Scorer):
-    """A learner; its losses are those of `get_preds`."""
+    """A learner; its losses are those of `get_preds`.
 
-    def __init__(self, learn: Learner, targets: Targets) -> None:
+    Args:
+        learn: the learner.
+        targets: what its targets mean.
+        device: where to run a copy of its model; see `find_device`.
+    """
+
+    def __init__(self, learn: Learner, targets: Targets, device: str | torch.device | None = None) -> None:
+        own = torch.device("cpu" if learn.dls.device is None else learn.dls.device)
+        self._device = find_device(device, own)
+        self._model, self._loss_func = learn.model, learn.loss_func
+        if self._device != find_device(own, own):
+            self._model, self._loss_func = (_copied_to(self._device, part) for part in (learn.model, learn.loss_func))
         settings = {"loss": loss_name(learn.loss_func), "model": type(learn.model).__name__}
         super().__init__(targets.vocab, settings)
         self.task, self.label_delim = targets.task, targets.label_delim
@@ -75,11 +91,11 @@ class FastaiScorer(Scorer):
 
     @property
     def device(self) -> torch.device:
-        return torch.device("cpu" if self._learn.dls.device is None else self._learn.dls.device)
+        return self._device
 
     def to(self, device: torch.device) -> None:
-        self._learn.dls.to(device)
-        self._learn.model.to(device)
+        self._device = device
+        self._model, self._loss_func = (_copied_to(device, part) for part in (self._model, self._loss_func))
 
     def identity(self) -> dict[str, Any]:
         return {"learner": weights_digest(self._learn.model), "loss": self.settings["loss"]}
@@ -87,17 +103,15 @@ class FastaiScorer(Scorer):
     @contextmanager
     def session(self, dataset: Dataset, fast: bool) -> Iterator[Callable[[PathBatch], Started]]:
         """Validate batch by batch, with the learner's own events; see `Scorer`."""
-        if fast:  # import what takes most of a second while the workers read the first images
-            from torch.ao.quantization import quantize_fx  # noqa: F401
         learn, dl = self._learn, dataset.dl  # type: ignore[attr-defined]
         with (
             _without_training(learn),
+            self._placed(dl),
+            kept_autocast(self._device),
             learn.validation_context(),
             unreduced(learn.loss_func) as learn.loss_func,
             torch.no_grad(),
         ):
-            if dl.device != self.device:
-                dl.to(self.device)
             dl.n = dataset.count  # of a folder it holds one item
             learn.dl, learn.n_iter = dl, len(dl)
             outputs = _BatchOutputs(self._targets)
@@ -106,7 +120,7 @@ class FastaiScorer(Scorer):
                 learn("before_validate")
             # A traced model may hold on to the size of its example; only models that classify end in one size anyway.
             if self.task != OTHER and not has_hooks(learn.model):
-                learn.model = _BackendModel(learn.model, partial(self._select, dataset, fast))
+                learn.model = _BackendModel(learn.model, partial(self._select, dataset, outputs, fast))
             yield partial(self._start, dl, outputs, count())
             with _refused_cancellation():
                 learn("after_validate")
@@ -121,12 +135,26 @@ class FastaiScorer(Scorer):
             with guarded(dataset.file(key)):
                 return dataset.sample(key)
 
-        with _without_training(self._learn):
+        with _without_training(self._learn), self._placed(dl):
             return draw_sample(self._learn, dl, read)
+
+    @contextmanager
+    def _placed(self, dl: Any) -> Iterator[None]:
+        """Give the learner the model and loss on the scan's device; the loaders, which share transforms, move along."""
+        learn, before = self._learn, self._learn.dls.device
+        learn.model, learn.loss_func = self._model, self._loss_func
+        try:
+            if before not in (None, self._device):
+                learn.dls.to(self._device)
+            dl.to(self._device)
+            yield
+        finally:
+            if before not in (None, self._device):
+                learn.dls.to(before)
 
     def _start(self, dl: Any, outputs: _BatchOutputs, numbers: Iterator[int], batch: PathBatch) -> Started:
         """Run `one_batch`, and return its results."""
-        outputs.n, outputs.held = len(batch.paths), None
+        outputs.n, outputs.reading, outputs.held = len(batch.paths), batch.seconds, None
         data = self._transformed(dl, batch.data)
         with _refused_cancellation():
             self._learn.one_batch(next(numbers), data)
@@ -141,13 +169,15 @@ class FastaiScorer(Scorer):
         """Apply the batch transforms. From pinned memory the copy to a GPU runs beside the batch before."""
         return dl.after_batch(to_device(data, self.device, non_blocking=True))
 
-    def _select(self, dataset: Dataset, fast: bool, model: nn.Module, inputs: tuple[Any, ...]) -> Model:
+    def _select(
+        self, dataset: Dataset, outputs: _BatchOutputs, fast: bool, model: nn.Module, inputs: tuple[Any, ...]
+    ) -> Model:
         """Return the backend for a model and a batch, as the callbacks left them."""
         if not all(isinstance(x, Tensor) for x in inputs):
             return model
         plain = [x.as_subclass(Tensor) for x in inputs]
         to_inputs = partial(self._transformed, dataset.dl)  # type: ignore[attr-defined]
-        return self.selector.select(model, plain, self._trial_losses, dataset, to_inputs, fast)
+        return self.selector.select(model, plain, self._trial_losses, dataset, to_inputs, fast, outputs.reading)
 
     def _trial_losses(self, prediction: Any, n: int) -> Tensor:
         loss_func, target = self._learn.loss_func, self._learn.yb[0][:n]
@@ -156,13 +186,22 @@ class FastaiScorer(Scorer):
         return self._targets.losses(output).as_subclass(Tensor)
 
 
+def _copied_to(device: torch.device, part: Any) -> Any:
+    """Return a copy of a model or loss function on a device; what cannot be moved stays as it is."""
+    if not hasattr(part, "to"):
+        return part
+    copied = copy.deepcopy(part)
+    copied.to(device)  # fastai's losses return nothing here
+    return copied
+
+
 class _BatchOutputs(Callback):  # type: ignore[misc]
     """Checks and holds the outputs of a batch; when the batch ends, other callbacks may change or free them."""
 
     order = 1000  # after callbacks that change the prediction or the loss
 
     def __init__(self, targets: Targets) -> None:
-        self.targets, self.n = targets, 0
+        self.targets, self.n, self.reading = targets, 0, 0.0
         self.held: BatchOutput | None = None
 
     def __call__(self, event_name: str) -> None:  # fastai's own would rewrite the messages of errors

@@ -20,6 +20,7 @@ from cleaner.scoring.data.checks import check_folder, check_number, common_root
 from cleaner.scoring.data.reader import Dataset, PathBatch
 from cleaner.scoring.data.torch_data import Paths, TorchDataset, check_dataset, common_vocab
 from cleaner.scoring.engine import DatasetInfo, ScanJob
+from cleaner.scoring.model.devices import OUT_OF_MEMORY, find_device, kept_autocast
 from cleaner.scoring.model.losses import loss_name, per_sample, unreduced, warn_if_reduced
 from cleaner.scoring.model.scorer import Scorer, Started, kept_modes, scored_batch, weights_digest
 
@@ -59,7 +60,7 @@ def torch_job(
     transforms = {split: dataset.transform for split, dataset in samples.items()}
     settings = {"source": "torch", "transforms": transforms, "batch_size": batch_size}
     info = DatasetInfo(root, labels, tuple(datasets))
-    return ScanJob(info, samples, scorer, workers, settings, {"transform": transforms, "batch size": batch_size})
+    return ScanJob(info, samples, scorer, workers, settings, {"transform": transforms})
 
 
 class TorchScorer(Scorer):
@@ -99,9 +100,12 @@ class TorchScorer(Scorer):
     @contextmanager
     def session(self, dataset: Dataset, fast: bool) -> Iterator[Callable[[PathBatch], Started]]:
         """Run the model in evaluation mode; see `Scorer`. A batch is a pair of inputs and class indices."""
-        if fast:  # import what takes most of a second while the workers read the first images
-            from torch.ao.quantization import quantize_fx  # noqa: F401
-        with kept_modes(self._model), torch.no_grad(), unreduced(self._loss_func) as loss_func:
+        with (
+            kept_modes(self._model),
+            kept_autocast(self._device),
+            torch.no_grad(),
+            unreduced(self._loss_func) as loss_func,
+        ):
             self._model.eval()
             yield partial(self._start, dataset, fast, loss_func)
 
@@ -112,7 +116,7 @@ class TorchScorer(Scorer):
         def losses(output: Any, n: int) -> Tensor:
             return self._losses(loss_func, self._logits(output, n), targets[:n])
 
-        backend = self.selector.select(self._model, [inputs], losses, dataset, self._to_device, fast)
+        backend = self.selector.select(self._model, [inputs], losses, dataset, self._to_device, fast, batch.seconds)
         logits = self._logits(backend(inputs), len(targets))
         confidences, predicted = torch.softmax(logits, dim=-1).max(dim=-1)
         results = [targets, self._losses(loss_func, logits, targets), predicted, confidences]
@@ -144,7 +148,7 @@ class TorchScorer(Scorer):
             try:
                 loss = loss_func(logits[rows], targets[rows])
             except (TypeError, ValueError, RuntimeError) as error:
-                if isinstance(error, torch.cuda.OutOfMemoryError):
+                if isinstance(error, OUT_OF_MEMORY):
                     raise
                 raise CleanerError(
                     f"the loss {name} fails for logits {tuple(logits[rows].shape)} and class indices "
@@ -180,13 +184,5 @@ def _placed(model: Any, device: str | torch.device | None) -> tuple[nn.Module, t
         advice = "scan a Learner with cleaner.scan(learn, out)" if hasattr(model, "dls") else "pass an instance of one"
         raise CleanerError(f"expected a torch.nn.Module as model, got {type(model).__name__}; {advice}")
     own = next(chain(model.parameters(), model.buffers()), torch.empty(0)).device
-    if device is None:
-        return model, own
-    try:
-        wanted = torch.empty(0, device=device).device
-        return (model if wanted == own else copy.deepcopy(model).to(wanted)), wanted
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise CleanerError(
-            f"the model cannot be copied to the device {device!r} ({type(error).__name__}: {error}); pass another "
-            "device, or move the model yourself and pass none"
-        ) from error
+    wanted = find_device(device, own)
+    return (model if wanted == own else copy.deepcopy(model).to(wanted)), wanted
