@@ -164,17 +164,6 @@ def test_a_callback_that_cancels_a_batch_is_refused(event: str, data: Path, tmp_
         cleaner.scan(learn, tmp_path / "scan", progress=False)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, which torch does not find on this machine")
-@pytest.mark.parametrize("change", [lambda learn: learn, lambda learn: learn.to_fp16()])
-def test_losses_on_a_gpu_are_those_of_get_preds(change: Callable[[Any], Any], data: Path, tmp_path: Path) -> None:
-    learn = make_learner(data, device="cuda")
-    change(learn)
-    learn.model.cuda()
-    scan = cleaner.scan(learn, tmp_path / "scan", progress=False)
-    found = {Path(s.path).name: s.loss for s in scan.samples if s.split == "valid"}
-    assert found == pytest.approx(plain_losses(learn, learn.dls.valid.items), abs=1e-3)
-
-
 def one_number(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return functional.cross_entropy(prediction, target)
 

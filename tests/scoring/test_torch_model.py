@@ -159,20 +159,6 @@ def test_a_copy_of_the_model_runs_on_another_device(data: Path, tmp_path: Path) 
         scan_model(folder, tmp_path / "scan", device="abacus")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("options", [{}, {"workers": 2}, {"fast": True}])
-def test_a_copy_of_the_model_runs_on_a_gpu(options: dict[str, Any], data: Path, tmp_path: Path) -> None:
-    model = make_model()
-    before = state_of(model)
-    folder = ImageFolder(data, TRANSFORM)
-    loss = nn.CrossEntropyLoss(weight=torch.ones(3))
-    scan = scan_model(folder, tmp_path / "scan", model, device="cuda", loss_fn=loss, **options)
-    assert losses_by_path(scan) == pytest.approx(losses_by_path(scan_model(folder, tmp_path / "cpu")), abs=1e-3)
-    assert state_of(model) == before
-    assert loss.weight is not None
-    assert not loss.weight.is_cuda
-
-
 @pytest.mark.parametrize("kind", ["listed", "own"])
 def test_a_fast_scan_keeps_the_same_samples_as_an_exact_one(
     kind: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
