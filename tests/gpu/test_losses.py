@@ -19,8 +19,8 @@ from tests.support.learners import make_folder, make_learner, plain_losses
 from tests.support.torch_models import TRANSFORM, losses_by_path, make_model, scan_model
 
 READERS = 4
-# On a GPU convolutions are computed in TF32; in lower precision what is the same up to rounding is rounded differently.
-TOLERANCES = {"fp32": 1e-3, "fp16": 1e-3, "bf16": 5e-3}
+# On a GPU convolutions are computed in TF32.
+TOLERANCES = {"cpu": 1e-4, "cuda": 1e-3}
 
 
 def scan_own_data(learn: fastai.Learner, _data: Path, out: Path, device: str) -> Scan:
@@ -53,11 +53,13 @@ def test_losses_are_those_of_get_preds_with_batch_transforms_and_four_readers(
     PRECISIONS[precision](learn)
     result = scan(learn, data, tmp_path / "scan", device)
     expected = plain_losses(on_device(learn, device), files)
-    tolerance = 1e-5 if (device, precision) == ("cpu", "fp32") else TOLERANCES[precision]
+    tolerance = TOLERANCES[device]
+    if precision != "fp32":
+        # What is the same up to rounding may be rounded to another number, but lies nearer than what is not rounded.
+        tolerance = max(abs(expected[name] - single[name]) for name in single) / 2
+        assert tolerance > 1e-5
     assert {Path(s.path).name: s.loss for s in result.samples} == pytest.approx(expected, abs=tolerance)
     assert device in result.settings["device"]
-    if device == "cpu":
-        assert (max(abs(expected[name] - single[name]) for name in single) > 1e-5) == (precision != "fp32")
 
 
 @pytest.mark.parametrize("device", DEVICES)

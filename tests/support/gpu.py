@@ -39,7 +39,7 @@ def on_device(learn: fastai.Learner, device: str) -> fastai.Learner:
 
 def allow_autocast(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let fastai's mixed precision, which is for CUDA alone, lower the precision on this device too."""
-    monkeypatch.setattr(fp16, "autocast", lambda _cuda, **options: torch.autocast(device, **options))
+    monkeypatch.setattr(fp16, "autocast", lambda *_cuda, **options: torch.autocast(device, **options))
 
 
 @contextmanager
