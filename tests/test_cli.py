@@ -481,7 +481,7 @@ def test_printed_commands_can_be_pasted_into_a_shell(
     stub(
         monkeypatch,
         "cleaner.scoring.learner_file.scan_file",
-        SimpleNamespace(scored={}, unreadable=(), address="", left_out={}),
+        SimpleNamespace(scored={}, unreadable=(), address="", left_out={}, settings={"device": "cpu"}),
     )
     _, out, _ = run(capsys, *SCAN[:-1], odd)
     assert shlex.split(out.splitlines()[-1]) == ["Review", "them:", "cleaner", "serve", odd]
@@ -542,14 +542,17 @@ SCAN = ["scan", "--learner", "l.pkl", "--data", "data", "--out", "new"]
 def test_scan_passes_its_options_on_and_prints_what_to_do_next(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = SimpleNamespace(scored={"train": 7, "valid": 3}, unreadable=(1, 2), address="", left_out={})
+    counts = {"scored": {"train": 7, "valid": 3}, "unreadable": (1, 2), "left_out": {}}
+    result = SimpleNamespace(**counts, address="", settings={"device": "mps"})
     calls = stub(monkeypatch, "cleaner.scoring.learner_file.scan_file", result)
-    status, out, err = run(capsys, *SCAN, "-k", "7", "--trust", "--workers", "3", "--batch-size", "5")
+    status, out, err = run(
+        capsys, *SCAN, "-k", "7", "--trust", "--workers", "3", "--batch-size", "5", "--device", "mps"
+    )
     assert (status, err) == (0, "")
-    assert out == "10 images scored, 2 unreadable: new\nReview them: cleaner serve new\n"
+    assert out == "10 images scored on mps, 2 unreadable: new\nReview them: cleaner serve new\n"
     ((arguments, options),) = calls
     assert arguments == ("l.pkl", "data", "new")
-    assert {"k": 7, "trust": True, "workers": 3, "batch_size": 5}.items() <= options.items()
+    assert {"k": 7, "trust": True, "workers": 3, "batch_size": 5, "device": "mps"}.items() <= options.items()
 
 
 @pytest.mark.parametrize(

@@ -301,7 +301,9 @@ class Checkpoint:
             shutil.rmtree(self._path.parent)
 
     def _check_identity(self, saved: Mapping[str, Any], advice: str) -> None:
-        for name in {**self._identity, **saved}.keys() - {"batch size"}:  # which version 0.1 saved
+        for name in {**self._identity, **saved}:
+            if name == "batch size":  # which version 0.1 saved
+                continue
             found, expected = (identity.get(name, _IF_ABSENT.get(name)) for identity in (saved, self._identity))
             if found != expected:
                 raise CleanerError(

@@ -23,44 +23,52 @@ def photos(folder: Path, n: int = 1000) -> Path:
     return _spread(folder, originals, n, PHOTO_CLASSES)
 
 
-def small_images(folder: Path, n: int) -> Path:
-    """Write `n` images of 32 x 32 pixels in a thousand class folders."""
+def small_images(folder: Path, n: int, classes: int = SMALL_CLASSES) -> Path:
+    """Write `n` images of 32 x 32 pixels in class folders."""
     originals = _archive(SHARED_DATA / "cifar10-test.zip") or [_made_up(seed, (32, 32)) for seed in range(500)]
-    return _spread(folder, originals, n, SMALL_CLASSES)
+    return _spread(folder, originals, n, classes)
 
 
-def photo_learner(folder: Path) -> Any:
-    """Return a fastai learner of resnet18 at 224 pixels, trained for a minute, with two worker processes."""
+def photo_learner(folder: Path, **options: Any) -> Any:
+    """Return a fastai learner of resnet18 at 224 pixels, trained for a minute; `options` are those of its loaders."""
     from fastai.vision import all as fastai
     from torchvision.models import resnet18
 
-    loaders = fastai.ImageDataLoaders.from_folder(
-        folder,
-        valid_pct=0.1,
-        seed=0,
-        bs=64,
-        num_workers=2,
-        item_tfms=fastai.Resize(224),
-        batch_tfms=fastai.Normalize.from_stats(*fastai.imagenet_stats),
-    )
-    fastai.set_seed(0)
+    usual = {
+        "item_tfms": fastai.Resize(224),
+        "batch_tfms": fastai.Normalize.from_stats(*fastai.imagenet_stats),
+    }
+    loaders = _loaders(fastai, folder, **{**usual, **options})
     learn = _quiet(fastai, loaders, resnet18(weights=None, num_classes=PHOTO_CLASSES))
     _trained(learn, folder.parent / f"{folder.name}.pth")
     return learn
 
 
-def small_learner(folder: Path) -> Any:
-    """Return a learner of a small convolutional network with a thousand outputs."""
+def small_learner(folder: Path, classes: int = SMALL_CLASSES, **options: Any) -> Any:
+    """Return a learner of a small convolutional network; `options` are those of its loaders."""
     from fastai.vision import all as fastai
+
+    loaders = _loaders(fastai, folder, **options)
+    return _quiet(fastai, loaders, small_model(classes))
+
+
+def small_model(classes: int) -> Any:
+    """Return a small convolutional network."""
     from torch import nn
 
-    loaders = fastai.ImageDataLoaders.from_folder(folder, valid_pct=0.1, seed=0, bs=64, num_workers=2)
-    fastai.set_seed(0)
-    model = nn.Sequential(
+    return nn.Sequential(
         *[nn.Conv2d(3, 16, 3, 2), nn.ReLU(), nn.Conv2d(16, 32, 3, 2), nn.ReLU()],
-        *[nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(128, SMALL_CLASSES)],
+        *[nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(128, classes)],
     )
-    return _quiet(fastai, loaders, model)
+
+
+def _loaders(fastai: Any, folder: Path, **options: Any) -> Any:
+    """Return loaders of a folder, with two worker processes; the learner's model is made next, from a fixed seed."""
+    usual = {"valid_pct": 0.1, "seed": 0, "bs": 64, "num_workers": 2}
+    loaders = fastai.ImageDataLoaders.from_folder(folder, **{**usual, **options})
+    loaders.to(loaders.device)  # Normalize puts its statistics on the default device
+    fastai.set_seed(0)
+    return loaders
 
 
 def _trained(learn: Any, weights: Path) -> None:
@@ -69,11 +77,11 @@ def _trained(learn: Any, weights: Path) -> None:
     from torch.nn import functional
 
     if weights.exists():
-        learn.model.load_state_dict(torch.load(weights))
+        learn.model.load_state_dict(torch.load(weights, map_location=learn.dls.device))
         return
     torch.manual_seed(0)
     optimizer = torch.optim.Adam(learn.model.parameters(), 1e-3)
-    items = learn.dls[0].dataset.items
+    items = learn.dls[0].dataset.items[:1000]
     learn.model.train()
     for epoch in range(4):
         for images, targets in learn.dls.test_dl(items[epoch % 2 :: 2], with_labels=True, bs=32):
@@ -90,7 +98,7 @@ def _trained(learn: Any, weights: Path) -> None:
 
 
 def _quiet(fastai: Any, loaders: Any, model: Any) -> Any:
-    learn = fastai.Learner(loaders, model, loss_func=fastai.CrossEntropyLossFlat())
+    learn = fastai.Learner(loaders, model.to(loaders.device), loss_func=fastai.CrossEntropyLossFlat())
     learn.remove_cb(fastai.ProgressCallback)
     return learn
 

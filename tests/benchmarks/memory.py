@@ -17,6 +17,10 @@ def reset_peak() -> float:
 
 
 def memory_now(name: str) -> float:
-    """Return a figure of this process in MiB: `VmRSS` is its memory, `VmHWM` the peak, `VmSize` all reserved memory."""
-    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    """Return a figure of this process in MiB: `VmRSS` is its memory, `VmHWM` the peak, `VmSize` all reserved memory.
+
+    Systems other than Linux give NaN.
+    """
+    status = Path("/proc/self/status")
+    found = re.search(rf"{name}:\s+(\d+) kB", status.read_text() if status.exists() else "")
     return int(found[1]) / 1024 if found else float("nan")

@@ -74,7 +74,7 @@ def test_images_of_every_suffix_are_scored_and_what_is_left_out_is_told(
     for name in ("cat/a.heix", "dog/b.HEIX", "dog/none", "labels.csv"):
         (data / name).write_bytes(b"?")
     assert scan(learner, data, tmp_path / "scan", "--trust", "--workers", "0") == 0
-    said = "24 images scored, 0 unreadable, left out 2 .heix, 1 without a suffix: "
+    said = "24 images scored on cpu, 0 unreadable, left out 2 .heix, 1 without a suffix: "
     assert said in capsys.readouterr().out
     assert "2 .heix, 1 without a suffix" in caplog.text
     assert load(tmp_path / "scan").left_out == {".heix": 2, "": 1}

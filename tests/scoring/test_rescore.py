@@ -21,6 +21,7 @@ class FastPass:
         self.job = made_up_job(self.dataset, self.scorer)
         self.progress = SplitProgress.empty("all", self.job.info, candidates)
         self.scan(self.progress.update, fast=True)
+        self.progress.exact = False
 
     def scan(self, update: object, fast: bool) -> None:
         score(self.dataset, self.scorer, self.dataset.keys(), update, workers=0, fast=fast)  # type: ignore[arg-type]
@@ -67,7 +68,7 @@ def test_a_wide_enough_margin_spares_the_second_pass_over_whole_classes() -> Non
 
 def test_if_no_lower_precision_is_faster_nothing_is_scored_twice() -> None:
     fast = FastPass(np.array([0, 0, 1]), np.array([1.0, 2.0, 3.0]), np.zeros(3), candidates=3)
-    fast.scorer.selector.names["fast"] = "traced"
+    fast.progress.exact = True
     assert fast.rescore(1)["scored_twice"] == 0
     assert fast.scorer.scored == 0
     kept = [[kept.path for kept in ranked] for ranked in fast.progress.heaps.result()]

@@ -36,8 +36,6 @@ from cleaner.scoring.model.fastai_model import fastai_job
 from tests.support.crashes import killed_in
 from tests.support.learners import make_folder, make_learner
 from tests.support.torch_models import TRANSFORM, scan_model
-from tests.support.torch_models import TRANSFORM, scan_model
-from tests.support.torch_models import TRANSFORM, scan_model
 
 RESULTS = ("top_losses.csv", "confusion.csv", "classes.csv", "unreadable.csv")
 
@@ -282,84 +280,6 @@ def test_a_checkpoint_with_more_in_its_identity_is_refused(
         run(learn, data, out)
     change_identity(out / "checkpoint/progress.npz", **{"label table": "", "reduced decoding": False})
     run(learn, data, out)  # as earlier versions wrote it
-
-
-def change_identity(file: Path, **changes: Any) -> None:
-    """Change the identity in a checkpoint; None removes an entry."""
-    with np.load(file) as arrays:
-        contents = dict(arrays)
-    state = json.loads(contents["state"].tobytes())
-    identity = {**state["identity"], **changes}
-    state["identity"] = {name: value for name, value in identity.items() if value is not None}
-    contents["state"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
-    np.savez(file, **contents)
-
-
-def test_the_checkpoint_of_a_torch_model_by_version_0_3_is_resumed(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, out, stops = ImageFolder(data / "train", TRANSFORM), tmp_path / "out", Stops(2, KeyboardInterrupt)
-    update = progress.SplitProgress.update
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(progress.SplitProgress, "update", lambda part, batch: (stops(batch), update(part, batch)))
-        scan_model(folder, out)
-    # That version named no task, and the batch size of all splits together.
-    change_identity(out / "checkpoint/progress.npz", **{"task": None, "batch size": 4})
-    scan_model(folder, out)
-    scan_model(folder, tmp_path / "whole")
-    assert results(out) == results(tmp_path / "whole")
-
-
-@pytest.mark.parametrize(("name", "value"), [("label table", "0a1b2c3d"), ("reduced decoding", True)])
-def test_a_checkpoint_with_more_in_its_identity_is_refused(
-    name: str, value: object, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    learn, out = make_learner(data / "train"), tmp_path / "out"
-    stopped(learn, data, out, monkeypatch)
-    change_identity(out / "checkpoint/progress.npz", **{name: value})
-    with pytest.raises(CleanerError, match=f"another {name}"):
-        run(learn, data, out)
-    change_identity(out / "checkpoint/progress.npz", **{"label table": "", "reduced decoding": False})
-    run(learn, data, out)  # with what version 0.3 wrote where there was neither
-
-
-def change_identity(file: Path, **changes: Any) -> None:
-    """Change the identity in a checkpoint; None removes an entry."""
-    with np.load(file) as arrays:
-        contents = dict(arrays)
-    state = json.loads(contents["state"].tobytes())
-    identity = {**state["identity"], **changes}
-    state["identity"] = {name: value for name, value in identity.items() if value is not None}
-    contents["state"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
-    np.savez(file, **contents)
-
-
-def test_the_checkpoint_of_a_torch_model_by_version_0_3_is_resumed(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, out, stops = ImageFolder(data / "train", TRANSFORM), tmp_path / "out", Stops(2, KeyboardInterrupt)
-    update = progress.SplitProgress.update
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(progress.SplitProgress, "update", lambda part, batch: (stops(batch), update(part, batch)))
-        scan_model(folder, out)
-    # That version named no task, and the batch size of all splits together.
-    change_identity(out / "checkpoint/progress.npz", **{"task": None, "batch size": 4})
-    scan_model(folder, out)
-    scan_model(folder, tmp_path / "whole")
-    assert results(out) == results(tmp_path / "whole")
-
-
-@pytest.mark.parametrize(("name", "value"), [("label table", "0a1b2c3d"), ("reduced decoding", True)])
-def test_a_checkpoint_with_more_in_its_identity_is_refused(
-    name: str, value: object, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    learn, out = make_learner(data / "train"), tmp_path / "out"
-    stopped(learn, data, out, monkeypatch)
-    change_identity(out / "checkpoint/progress.npz", **{name: value})
-    with pytest.raises(CleanerError, match=f"another {name}"):
-        run(learn, data, out)
-    change_identity(out / "checkpoint/progress.npz", **{"label table": "", "reduced decoding": False})
-    run(learn, data, out)  # with what version 0.3 wrote where there was neither
 
 
 def test_a_checkpoint_of_something_else_is_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

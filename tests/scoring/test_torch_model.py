@@ -153,31 +153,17 @@ def test_a_copy_of_the_model_runs_on_another_device(data: Path, tmp_path: Path) 
     assert losses_by_path(scan_model(folder, tmp_path / "own", device="cpu")) == expected_losses(
         folder, functional.cross_entropy
     )
-    with pytest.raises(CleanerError, match=r"cannot be copied to the device 'cpu'.*pass another device"):
+    with pytest.raises(CleanerError, match=r"cannot be copied to the device 'cpu'.*Pass another device"):
         scan_model(folder, tmp_path / "scan", model, device="cpu")
-    with pytest.raises(CleanerError, match="cannot be copied to the device 'abacus'"):
+    with pytest.raises(CleanerError, match=r"torch cannot use the device 'abacus'.*'cuda:0'"):
         scan_model(folder, tmp_path / "scan", device="abacus")
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("options", [{}, {"workers": 2}, {"fast": True}])
-def test_a_copy_of_the_model_runs_on_a_gpu(options: dict[str, Any], data: Path, tmp_path: Path) -> None:
-    model = make_model()
-    before = state_of(model)
-    folder = ImageFolder(data, TRANSFORM)
-    loss = nn.CrossEntropyLoss(weight=torch.ones(3))
-    scan = scan_model(folder, tmp_path / "scan", model, device="cuda", loss_fn=loss, **options)
-    assert losses_by_path(scan) == pytest.approx(losses_by_path(scan_model(folder, tmp_path / "cpu")), abs=1e-3)
-    assert state_of(model) == before
-    assert loss.weight is not None
-    assert not loss.weight.is_cuda
 
 
 @pytest.mark.parametrize("kind", ["listed", "own"])
 def test_a_fast_scan_keeps_the_same_samples_as_an_exact_one(
     kind: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backends, "_MIN_SECONDS_PER_IMAGE", 0.0)
+    monkeypatch.setattr(backends, "_pays", lambda *_: True)
     monkeypatch.setattr(backends, "_CLEARLY_FASTER", math.inf)
     # With so few candidates whole classes are scored again, found by their labels.
     monkeypatch.setattr("cleaner.scoring.rescore.candidates_per_class", lambda k: k + 1)
@@ -349,7 +335,7 @@ def test_torchvision_models(data: Path, tmp_path: Path, monkeypatch: pytest.Monk
     from torchvision.models import mobilenet_v3_small
 
     # With another backend than by hand.
-    monkeypatch.setattr(backends, "_MIN_SECONDS_PER_IMAGE", 0.0)
+    monkeypatch.setattr(backends, "_pays", lambda *_: True)
     monkeypatch.setattr(backends, "_CLEARLY_FASTER", math.inf)
     monkeypatch.setattr(backends, "EXACT", {"channels-last": backends.EXACT["channels-last"]})
     torch.manual_seed(0)

@@ -20,17 +20,9 @@ def make_folder(root: Path, per_class: int = 7, vocab: tuple[str, ...] = VOCAB) 
 
 
 def make_learner(root: Path, loss_func: Any = None, **options: Any) -> fastai.Learner:
-    """Return a learner on class folders, with random augmentation in training."""
-    loaders = fastai.ImageDataLoaders.from_folder(
-        root,
-        valid_pct=0.3,
-        seed=0,
-        bs=4,
-        num_workers=0,
-        item_tfms=fastai.Resize(16),
-        batch_tfms=fastai.aug_transforms(),
-        **options,
-    )
+    """Return a learner on class folders, with random augmentation in training; `options` are those of its loaders."""
+    usual = {"bs": 4, "num_workers": 0, "item_tfms": fastai.Resize(16), "batch_tfms": fastai.aug_transforms()}
+    loaders = fastai.ImageDataLoaders.from_folder(root, valid_pct=0.3, seed=0, **{**usual, **options})
     learn = fastai.Learner(
         loaders, make_model(), loss_func=loss_func or fastai.CrossEntropyLossFlat(), metrics=fastai.accuracy
     )

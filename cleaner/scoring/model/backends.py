@@ -244,7 +244,7 @@ class _Trial(NamedTuple):
             _log.info("%s: losses differ by %.2g, more than the model's from themselves; not used", name, difference)
             return None
         theirs = other.seconds
-        if 0.7 * theirs < seconds < 1.5 * theirs:  # too close to tell, as first runs are slow
+        if theirs / 2 < seconds < 2 * theirs:  # too close to tell, as first runs are slow
             seconds = min(seconds, _timed(made, self.inputs)[1])
             theirs = min(theirs, _timed(other.model, self.inputs)[1])
         _log.info("%s: %.1f ms, %s: %.1f ms", name, seconds * 1e3, other.name, theirs * 1e3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -14,6 +15,7 @@ __all__ = [
     "AUTO",
     "OUT_OF_MEMORY",
     "accelerator",
+    "copied_to",
     "describe",
     "find_device",
     "kept_autocast",
@@ -59,6 +61,26 @@ def find_device(device: str | torch.device | None, own: torch.device) -> torch.d
             f"torch cannot use the device {str(device)!r} ({type(error).__name__}: {reason}). Pass 'cpu', 'auto', or "
             "the name of a device of this machine, such as 'cuda:0' or 'mps'"
         ) from error
+
+
+def copied_to(device: torch.device, part: Any) -> Any:
+    """Return a copy of a model or loss function on a device; what cannot be moved stays as it is.
+
+    Raises:
+        CleanerError: the device cannot take it.
+    """
+    if not hasattr(part, "to"):
+        return part
+    try:
+        copied = copy.deepcopy(part)
+        copied.to(device)  # fastai's losses return nothing here
+    except RuntimeError as error:
+        reason = str(error).strip().split("\n")[0]
+        raise CleanerError(
+            f"the {type(part).__name__} cannot be copied to the device {str(device)!r} ({type(error).__name__}: "
+            f"{reason}). Pass another device, or move the model yourself and pass none"
+        ) from error
+    return copied
 
 
 def describe(device: torch.device) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,7 +30,7 @@ from cleaner.scoring.data.fastai_data import FastaiData
 from cleaner.scoring.data.reader import Dataset, Key, PathBatch, guarded
 from cleaner.scoring.engine import DatasetInfo, ScanJob
 from cleaner.scoring.model.backends import Model, has_hooks
-from cleaner.scoring.model.devices import find_device, kept_autocast
+from cleaner.scoring.model.devices import copied_to, find_device, kept_autocast
 from cleaner.scoring.model.drawing import draw_sample
 from cleaner.scoring.model.losses import loss_name, unreduced, warn_if_reduced
 from cleaner.scoring.model.scorer import Scorer, Started, kept_modes, weights_digest
@@ -83,7 +82,7 @@ class FastaiScorer(Scorer):
         self._device = find_device(device, own)
         self._model, self._loss_func = learn.model, learn.loss_func
         if self._device != find_device(own, own):
-            self._model, self._loss_func = (_copied_to(self._device, part) for part in (learn.model, learn.loss_func))
+            self._model, self._loss_func = (copied_to(self._device, part) for part in (learn.model, learn.loss_func))
         settings = {"loss": loss_name(learn.loss_func), "model": type(learn.model).__name__}
         super().__init__(targets.vocab, settings)
         self.task, self.label_delim = targets.task, targets.label_delim
@@ -95,7 +94,7 @@ class FastaiScorer(Scorer):
 
     def to(self, device: torch.device) -> None:
         self._device = device
-        self._model, self._loss_func = (_copied_to(device, part) for part in (self._model, self._loss_func))
+        self._model, self._loss_func = (copied_to(device, part) for part in (self._model, self._loss_func))
 
     def identity(self) -> dict[str, Any]:
         return {"learner": weights_digest(self._learn.model), "loss": self.settings["loss"]}
@@ -184,15 +183,6 @@ class FastaiScorer(Scorer):
         self._targets.check(prediction, [target], n)
         output = BatchOutput(loss_func(prediction, target), prediction, [target], loss_func)
         return self._targets.losses(output).as_subclass(Tensor)
-
-
-def _copied_to(device: torch.device, part: Any) -> Any:
-    """Return a copy of a model or loss function on a device; what cannot be moved stays as it is."""
-    if not hasattr(part, "to"):
-        return part
-    copied = copy.deepcopy(part)
-    copied.to(device)  # fastai's losses return nothing here
-    return copied
 
 
 class _BatchOutputs(Callback):  # type: ignore[misc]

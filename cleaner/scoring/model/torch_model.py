@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from cleaner.scoring.data.checks import check_folder, check_number, common_root
 from cleaner.scoring.data.reader import Dataset, PathBatch
 from cleaner.scoring.data.torch_data import Paths, TorchDataset, check_dataset, common_vocab
 from cleaner.scoring.engine import DatasetInfo, ScanJob
-from cleaner.scoring.model.devices import OUT_OF_MEMORY, find_device, kept_autocast
+from cleaner.scoring.model.devices import OUT_OF_MEMORY, copied_to, find_device, kept_autocast
 from cleaner.scoring.model.losses import loss_name, per_sample, unreduced, warn_if_reduced
 from cleaner.scoring.model.scorer import Scorer, Started, kept_modes, scored_batch, weights_digest
 
@@ -175,7 +174,7 @@ def _own_loss(loss_fn: Any, device: torch.device) -> Callable[..., Any]:
         raise CleanerError(
             f"loss_fn is {function!r}; pass a function of logits and targets, such as torch.nn.CrossEntropyLoss()"
         )
-    return copy.deepcopy(function).to(device) if isinstance(function, nn.Module) else function
+    return copied_to(device, function) if isinstance(function, nn.Module) else function
 
 
 def _placed(model: Any, device: str | torch.device | None) -> tuple[nn.Module, torch.device]:
@@ -185,4 +184,4 @@ def _placed(model: Any, device: str | torch.device | None) -> tuple[nn.Module, t
         raise CleanerError(f"expected a torch.nn.Module as model, got {type(model).__name__}; {advice}")
     own = next(chain(model.parameters(), model.buffers()), torch.empty(0)).device
     wanted = find_device(device, own)
-    return (model if wanted == own else copy.deepcopy(model).to(wanted)), wanted
+    return (model if wanted == own else copied_to(wanted, model)), wanted
