@@ -13,6 +13,7 @@ import os
 import pickle
 import shutil
 import tempfile
+import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -357,7 +358,9 @@ def _pickled(job: ScanJob) -> bytes:
             if isinstance(obj, BuiltinFunctionType) and getattr(builtins, obj.__name__, obj) is not obj:
                 return getattr, (builtins, obj.__name__)
             if is_elsewhere(obj):  # the worker may lack that device; it moves the model to its own
-                return obj.cpu().__reduce_ex__(2)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # torch's about its storages, which it uses itself
+                    return obj.cpu().__reduce_ex__(2)
             return super().reducer_override(obj)
 
     buffer = io.BytesIO()

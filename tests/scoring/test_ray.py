@@ -67,7 +67,7 @@ def test_later_shards_send_only_what_may_be_among_the_highest_losses() -> None:
 
 @given(count=st.integers(0, 10**10), workers=st.integers(1, 500))
 def test_shards_are_several_for_each_worker_and_never_many(count: int, workers: int) -> None:
-    size = ray_cluster.shard_size(count, workers)
+    size = ray_cluster.shard_size(count, ray_cluster._Team(workers, cpus=1, gpus=0.0))
     shards = -(-count // size)
     assert shards <= 4096
     assert shards >= min(count, 4 * workers)
