@@ -345,7 +345,9 @@ def is_elsewhere(obj: Any) -> bool:
     """Return whether an object holds the numbers of tensors, and not in the memory of this machine."""
     import torch
 
-    return isinstance(obj, torch.UntypedStorage | torch.TypedStorage) and obj.device.type != "cpu"
+    if isinstance(obj, torch.TypedStorage):
+        obj = obj._untyped_storage  # its own attributes warn that torch will remove it
+    return isinstance(obj, torch.UntypedStorage) and obj.device.type != "cpu"
 
 
 def _pickled(job: ScanJob) -> bytes:
