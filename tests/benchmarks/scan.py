@@ -1,8 +1,9 @@
 """`python -m tests.benchmarks.scan`: the scan beside fastai's own tools, a bare loop, and upper bounds of its speed.
 
 Each row is measured in its own process: the time of the call, and the peak memory of that process above its memory at
-the start of the call. Rows that are compared by a ratio run in turns, and the quickest time of each counts, since a
-machine that others use can be slower for minutes. `--only NAME` measures one section. The section `memory` writes
+the start of the call. Rows that are compared by a ratio run in turns, in three rounds, and the median time of each
+counts: a machine that others use can be slower for minutes. `--only NAME` measures one section. The section `few`
+compares the scan with `get_preds` on few photos, where its fixed costs show. The section `memory` writes
 `figures/scan.png`.
 """
 
@@ -19,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ import numpy as np
 from tests.benchmarks import datasets
 from tests.benchmarks.memory import memory_now, reset_peak
 
-PHOTOS, SMALL = 1000, 10_000
+PHOTOS, PHOTOS_FEW, SMALL = 1000, 250, 10_000
 MEMORY_SIZES = (5_000, 10_000, 20_000, 50_000)
 STREAM = 10_000_000
 K = 10
@@ -201,14 +203,20 @@ def row(name: str, kind: str, folder: Path, out: Path | None = None) -> dict[str
 
 
 def rounds(names: list[str], kind: str, folder: Path) -> dict[str, dict[str, Any]]:
-    """Measure rows in turns; return the quickest result of each."""
-    found: dict[str, dict[str, Any]] = {}
-    for _ in range(ROUNDS):
-        for name in names:
-            new = row(name, kind, folder)
-            if name not in found or new["seconds"] < found[name]["seconds"]:
-                found[name] = new
-    return found
+    """Measure rows in turns; return the result of median time of each."""
+    turns = [[row(name, kind, folder) for name in names] for _ in range(ROUNDS)]
+    ordered = [sorted(results, key=itemgetter("seconds")) for results in zip(*turns, strict=True)]
+    return {name: results[ROUNDS // 2] for name, results in zip(names, ordered, strict=True)}
+
+
+def beside_get_preds(data: Path) -> dict[str, dict[str, Any]]:
+    """Compare the exact and the fast scan of photos with fastai's `get_preds`."""
+    rows = rounds(["fastai get_preds", "cleaner.scan", "cleaner.scan, fast"], "photos", data)
+    base = rows["fastai get_preds"]["per_second"]
+    for name in ("cleaner.scan", "cleaner.scan, fast"):
+        kept = _compare(rows["cleaner.scan"]["out"], rows[name]["out"])
+        print(f"  {name}: {rows[name]['per_second'] / base:.2f} x get_preds, by medians of {ROUNDS} rounds; {kept}")
+    return rows
 
 
 # The sections.
@@ -219,13 +227,14 @@ def photo_section(folder: Path) -> dict[str, Any]:
     data = datasets.photos(folder / "photos", PHOTOS)
     names = ["fastai ImageClassifierCleaner", "bare loop", "decode alone", "model alone"]
     names += ["model alone, quickened", "model alone, fast"]
-    rows = {name: row(name, "photos", data) for name in names}
-    rows |= rounds(["fastai get_preds", "cleaner.scan", "cleaner.scan, fast"], "photos", data)
-    base = rows["fastai get_preds"]["per_second"]
-    for name in ("cleaner.scan", "cleaner.scan, fast"):
-        kept = _compare(rows["cleaner.scan"]["out"], rows[name]["out"])
-        print(f"  {name}: {rows[name]['per_second'] / base:.2f} x get_preds; {kept}")
-    return rows
+    return {name: row(name, "photos", data) for name in names} | beside_get_preds(data)
+
+
+def few_section(folder: Path) -> dict[str, Any]:
+    print(f"\n{PHOTOS_FEW} real photos, resnet18 at 224 px, {os.cpu_count()} cores")
+    data = datasets.photos(folder / "few", PHOTOS_FEW)
+    row("bare loop", "photos", data)  # the first process trains the model, so its own times are those of a warm one
+    return beside_get_preds(data)
 
 
 def choice_section(folder: Path) -> dict[str, Any]:
@@ -350,6 +359,7 @@ def draw(memory: dict[str, list[dict[str, Any]]], path: Path) -> None:
 
 SECTIONS: dict[str, Callable[[Path], Any]] = {
     "photos": photo_section,
+    "few": few_section,
     "choices": choice_section,
     "small": small_section,
     "broken": broken_section,
