@@ -25,7 +25,7 @@ from cleaner.scoring import ray_cluster, rescore
 from cleaner.scoring.data import reader
 from cleaner.scoring.data.fastai_data import FastaiDataset, from_folder
 from cleaner.scoring.fatal_files import LostReaderError
-from cleaner.scoring.model import backends, devices, fastai_model
+from cleaner.scoring.model import backends, devices
 from cleaner.scoring.model.fastai_model import FastaiScorer, fastai_job
 from cleaner.scoring.progress import SplitProgress
 from tests.support.gpu import allow_autocast
@@ -203,7 +203,6 @@ def test_a_learner_on_the_cpu_is_scanned_on_the_accelerator_and_stays_where_it_w
 ) -> None:
     learn = make_learner(data, batch_tfms=None)
     model, attributes = learn.model, dict(learn.__dict__)
-    monkeypatch.setattr(fastai_model, "kept_autocast", lambda _device: nullcontext())  # there is none on this device
     monkeypatch.setattr(devices, "accelerator", lambda: ELSEWHERE)
     job = job_of(learn, data, device="auto")
     assert job.scorer.device == ELSEWHERE

@@ -104,7 +104,9 @@ def memory_explained(device: torch.device, batch_size: int) -> Iterator[None]:
     try:
         yield
         return
-    except OUT_OF_MEMORY as error:
+    except RuntimeError as error:
+        if not isinstance(error, OUT_OF_MEMORY) and "out of memory" not in str(error):  # MPS raises a plain one
+            raise
         reason = str(error).strip().split("\n")[0].split(". ")[0]
     # Outside of the handler, where the error and the tensors in its frames are gone.
     if device.type == "cuda":
@@ -124,7 +126,9 @@ def made_current(device: torch.device) -> AbstractContextManager[object]:
 def kept_autocast(device: torch.device) -> Iterator[None]:
     """Restore the autocast state afterwards: a batch that fails within a half-precision learner leaves it on."""
     # torch < 2.4 asks and sets the state of CUDA without an argument. fastai always enters that of CUDA.
-    kinds = [(kind,) for kind in {"cuda", "cpu", device.type}] if _AUTOCAST_TAKES_KIND else [()]
+    kinds: list[Any] = [()]
+    if _AUTOCAST_TAKES_KIND:
+        kinds = [(kind,) for kind in {"cuda", "cpu", device.type} if torch.amp.is_autocast_available(kind)]
     before = [(kind, torch.is_autocast_enabled(*kind), _autocast_dtype(*kind)) for kind in kinds]
     cached, depth = torch.is_autocast_cache_enabled(), _autocast_depth()
     try:
