@@ -309,6 +309,7 @@ def test_a_backend_may_differ_from_the_model_as_much_as_the_model_from_itself(
 ) -> None:
     """As with TF32, where the order of sums depends on the size of the batch."""
     timed = Timed(monkeypatch)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)  # of four images each
     monkeypatch.setattr(backends, "EXACT", {"way": lambda *_: lambda x: timed.model(0.0003)(x) + error + 0.0008 * 8})
     plain = timed.model(0.001)
     own = nn.Identity()
