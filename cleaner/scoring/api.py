@@ -268,7 +268,7 @@ def _own_device(device: str | torch.device | None, engine: str | Cluster) -> str
     """Return the device of a scan in this process; workers of a cluster have the GPUs that Ray gives them."""
     if engine == "local":
         return device
-    if device not in (None, "auto"):
+    if str(device) not in ("None", "auto", "cpu"):
         raise CleanerError(
             f"device is {str(device)!r}, and the workers of a cluster run on the GPUs that Ray gives them; leave it "
             "out, or set gpus_per_worker"

@@ -324,7 +324,7 @@ def _score_split(progress: SplitProgress, engine: Engine, options: ScanOptions, 
         def report(n: int) -> None:
             bar.update(n)
             save()
-            if not progress.exact and begun < rescore.SEEN_BEFORE_CHECK * dataset.count <= progress.seen:
+            if fast and not progress.exact and begun < rescore.SEEN_BEFORE_CHECK * dataset.count <= progress.seen:
                 rescore.check_pays(progress, options.k, dataset.count, engine.job.scorer.selector.error)
 
         if begun < dataset.count and not _finished(engine, dataset, progress, fast, report):

@@ -112,7 +112,8 @@ class RayEngine(Engine):
     def __init__(self, job: ScanJob, team: _Team) -> None:
         super().__init__(job)
         self._team = team
-        self.settings = {"engine": "ray", "workers": team.workers}  # and the device, which the workers report
+        # The workers report the name of their device.
+        self.settings = {"engine": "ray", "workers": team.workers, "device": "cuda" if team.gpus else "cpu"}
 
     def score_remaining(
         self, dataset: Dataset, progress: SplitProgress, fast: bool, report: Callable[[int], None]

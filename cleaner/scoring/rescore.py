@@ -129,7 +129,7 @@ def _estimated_share(progress: SplitProgress, k: int, count: int, error: float) 
 
 def _best(kept: Sequence[Kept], k: int, margin: float) -> list[Kept]:
     """Return the samples with the `k` highest losses of a class, and others whose loss is within a margin of these."""
-    return [sample for sample in kept if sample.loss >= kept[min(k, len(kept)) - 1].loss - margin]
+    return [*kept[:k], *(sample for sample in kept[k:] if not sample.loss < kept[k - 1].loss - margin)]
 
 
 def among(paths: set[str]) -> SampleFilter:

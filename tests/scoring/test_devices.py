@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 import cleaner
 from cleaner.core.errors import CleanerError
-from cleaner.scoring import ray_cluster, rescore
+from cleaner.scoring import engine, ray_cluster, rescore
 from cleaner.scoring.data import reader
 from cleaner.scoring.data.fastai_data import FastaiDataset, from_folder
 from cleaner.scoring.fatal_files import LostReaderError
@@ -148,7 +149,7 @@ def test_a_script_that_would_run_again_in_each_worker_reads_in_its_own_process(
     )
     reader._warn_once.cache_clear()
     with caplog.at_level(logging.WARNING, "cleaner"):
-        assert [reader.default_workers(), reader.default_workers()] == [expected] * 2
+        assert [reader.default_workers(MadeUpDataset([0])) for _ in range(2)] == [expected] * 2
     assert len(caplog.messages) == (expected == 0)  # said once
 
 
@@ -157,7 +158,7 @@ def test_a_dataset_that_cannot_be_sent_is_read_in_this_process_unless_workers_we
 ) -> None:
     dataset = MadeUpDataset([0, 1, 2, 0])
     dataset.local = lambda: None  # type: ignore[attr-defined]
-    monkeypatch.setattr(reader, "default_workers", lambda: 1)
+    monkeypatch.setattr(reader, "default_workers", lambda _dataset: 1)
     torch.multiprocessing.set_start_method("spawn", force=True)
     try:
         assert [len(batch.paths) for batch in reader.read(dataset, dataset.keys(), None)] == [3, 1]
@@ -355,14 +356,15 @@ def test_sixteen_bits_leave_normalization_and_the_last_layer_in_full_precision(m
         assert model(images).dtype == torch.bfloat16
 
 
-def test_the_precision_of_matrix_products_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
-    before, seen = torch.get_float32_matmul_precision(), list[str]()
+def test_the_precision_of_matrix_products_is_restored() -> None:
+    settings, seen = torch.backends.cuda.matmul, list[str]()
+    before = settings.fp32_precision
     model = nn.Identity()
-    model.forward = lambda _x: seen.append(torch.get_float32_matmul_precision()) or 1 / 0
+    model.forward = lambda _x: seen.append(settings.fp32_precision) or 1 / 0
     with pytest.raises(ZeroDivisionError):
         backends._tf32(model, [])(torch.zeros(1))
-    assert seen == ["high"]
-    assert torch.get_float32_matmul_precision() == before
+    assert seen == ["tf32"]
+    assert settings.fp32_precision == before
 
 
 @torch.no_grad()
@@ -480,3 +482,39 @@ def test_tensors_of_a_gpu_travel_as_those_of_the_cpu(monkeypatch: pytest.MonkeyP
     assert found["parameter"].tolist() == [0, 1, 2]
     assert type(found["image"]) is fastai.TensorImage
     assert found["view"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_fast_pass_whose_losses_overflow_keeps_what_an_exact_one_keeps(loss: float) -> None:
+    losses = np.arange(10.0)
+    job = made_up_job(MadeUpDataset([0] * 10), MadeUpScorer(losses, np.array([loss] * 2 + [0.0] * 8)))
+    progress = SplitProgress.empty("all", job.info, 4)
+    dataset = job.datasets["all"]
+    engine.score(dataset, job.scorer, dataset.keys(), progress.update, workers=0, fast=True)
+    progress.exact = False
+    job.scorer.selector.error = loss
+    rescore.rescore(engine.Engine(job), progress, 2)
+    assert [kept.path for kept in progress.heaps.of_class(0)] == ["0009.png", "0008.png"]
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        fastai.CrossEntropyLossFlat(weight=torch.ones(3)),
+        fastai.FocalLossFlat(weight=torch.ones(3)),
+        fastai.LabelSmoothingCrossEntropyFlat(weight=torch.ones(3)),
+        partial(nn.functional.cross_entropy, weight=torch.ones(3)),
+    ],
+    ids=["cross entropy", "focal", "smoothed", "partial"],
+)
+def test_class_weights_move_with_the_loss(loss: Any) -> None:
+    moved = devices.copied_to(ELSEWHERE, loss)
+    weight = moved.keywords["weight"] if isinstance(moved, partial) else moved.func.weight
+    assert weight.device == ELSEWHERE
+
+
+def test_a_worker_of_a_cluster_moves_the_loaders_for_good(data: Path) -> None:
+    learn = make_learner(data, batch_tfms=None)
+    scorer = job_of(learn, data).scorer
+    scorer.to(ELSEWHERE)
+    assert learn.dls.device == ELSEWHERE  # that of the process that sent it may not exist here

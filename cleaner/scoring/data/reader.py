@@ -20,6 +20,7 @@ from itertools import islice
 from multiprocessing import active_children
 from multiprocessing.connection import wait
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from PIL import Image
@@ -275,9 +276,10 @@ def read(dataset: Dataset, keys: Iterable[Key], workers: int | None, device_type
     """
     dataset.prepare_reading()
     key_batches = _key_batches(iter(keys), dataset.batch_size)
-    loader = partial(_loader, dataset.for_readers(), key_batches, device_type)
+    copied = dataset.for_readers()
+    loader = partial(_loader, copied, key_batches, device_type)
     try:
-        return _received(iter(loader(default_workers() if workers is None else workers)))
+        return _received(iter(loader(default_workers(copied) if workers is None else workers)))
     except (AttributeError, TypeError, pickle.PicklingError) as error:
         # Spawned workers are sent the dataset; each library says in its own way that this fails.
         if "pickle" not in str(error).lower():
@@ -306,24 +308,32 @@ def _loader(dataset: Dataset, key_batches: Iterator[list[Key]], device_type: str
     )
 
 
-def default_workers() -> int:
+def default_workers(dataset: Dataset) -> int:
     """Return the number of processes that read images by default: one per core, none where they cannot start.
 
-    Where processes are not forked they import the user's script again, which would start the scan again.
+    Where processes are not forked they import the user's script again, which would start the scan again, and lack what
+    was defined in a notebook.
     """
     start_method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
-    if start_method != "fork" and not _is_importable(getattr(sys.modules["__main__"], "__file__", None)):
+    if start_method != "fork" and not _can_be_sent(dataset, sys.modules["__main__"]):
         _warn_once(
-            "images are read in this process: others would import this script, and scan again. Put its code under "
-            '`if __name__ == "__main__":` to read them in a process per core'
+            "images are read in this process: others would run this script again, or lack what this notebook defines. "
+            'Put the code of a script under `if __name__ == "__main__":`, and functions of a notebook into a module, '
+            "to read in a process per core"
         )
         return 0
     return _cores()
 
 
-def _is_importable(script: str | None) -> bool:
-    """Return whether a script looks as if it can be imported without running; a notebook has no file."""
-    return script is None or not os.path.isfile(script) or b"__main__" in Path(script).read_bytes()
+def _can_be_sent(dataset: Dataset, main: ModuleType) -> bool:
+    """Return whether a process that is not forked can read a dataset."""
+    script = getattr(main, "__file__", None)
+    if script is not None and os.path.isfile(script):
+        return getattr(main, "__spec__", None) is not None or b"__main__" in Path(script).read_bytes()
+    try:
+        return b"__main__" not in pickle.dumps(dataset)
+    except (AttributeError, TypeError, pickle.PicklingError):
+        return True  # `read` says what cannot be sent
 
 
 @cache

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -233,7 +232,7 @@ class _Trial(NamedTuple):
             made = make(name, self.model, examples)
             output, seconds = _timed(made, self.inputs)
             found = self.losses(output, len(self.inputs[0]))
-        except (ImportError, AttributeError) as error:
+        except ImportError as error:
             _log.warning("%s: this version of torch lacks what it needs (%s); not used", name, _one_line(error))
             return None
         except Exception as error:  # noqa: BLE001 - torch's compilers raise anything; plain remains
@@ -253,12 +252,14 @@ class _Trial(NamedTuple):
     def _tolerance(self, name: str, difference: float) -> float:
         """Return the largest difference at which a backend is used; the model is run again only if that matters."""
         if name in FAST:
-            return math.inf
+            return sys.float_info.max  # infinite losses are an overflow
         return TOLERANCE if not difference > TOLERANCE else max(TOLERANCE, self._own_difference())
 
     def _own_difference(self) -> float:
         """Return how much the losses of the plain model differ if the batch is computed in two parts."""
         n = len(self.inputs[0])
+        if n < 2:
+            return 0.0
         halves = [self.model(*(x[part] for x in self.inputs)) for part in (slice(n // 2), slice(n // 2, n))]
         difference = _difference(self.losses(torch.cat(halves), n), self.expected)
         _log.info("the model's losses differ from themselves by %.2g in another split of the batch", difference)
@@ -323,9 +324,8 @@ def _autocast(dtype: torch.dtype, model: nn.Module, inputs: Sequence[Tensor]) ->
     The last layer too: it takes no time, and rounds a logit by a hundredth of a nat and more.
     """
     kind = inputs[0].device.type
-    for name, layer in _last_linear(model).items():
-        owner, _, own_name = name.rpartition(".")
-        setattr(model.get_submodule(owner), own_name, _FullPrecision(layer, kind))
+    for layer in _last_linear(model).values():
+        layer.forward = partial(_in_full_precision, layer.forward, kind)
     if kind == "cpu":
         # Without its cache, freezing finds weights that it can round once.
         autocast = torch.autocast(kind, dtype, cache_enabled=False)
@@ -339,36 +339,42 @@ def _autocast(dtype: torch.dtype, model: nn.Module, inputs: Sequence[Tensor]) ->
     return run_in_autocast
 
 
-class _FullPrecision(nn.Module):
-    """A layer that autocast leaves in full precision."""
-
-    def __init__(self, layer: nn.Module, kind: str) -> None:
-        super().__init__()
-        self.layer, self.kind = layer, kind
-
-    def forward(self, x: Tensor) -> Any:
-        with torch.autocast(self.kind, enabled=False):
-            return self.layer(x.float())
+def _in_full_precision(forward: Model, kind: str, x: Tensor) -> Any:
+    with torch.autocast(kind, enabled=False):
+        return forward(x.float())
 
 
 def _tf32(model: nn.Module, _inputs: Sequence[Tensor]) -> Model:
     """Multiply matrices with 10 bits of mantissa, which helps models of large linear layers."""
 
     def run(*inputs: Tensor) -> Any:
-        before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("high")
-        try:
+        with _tf32_products():
             return model(*map(_channels_last, inputs))
-        finally:
-            torch.set_float32_matmul_precision(before)
 
     return run
+
+
+@contextmanager
+def _tf32_products() -> Iterator[None]:
+    settings: Any = torch.backends.cuda.matmul
+    if hasattr(settings, "fp32_precision"):  # torch >= 2.9, which warns of the other way
+        before, settings.fp32_precision = settings.fp32_precision, "tf32"
+        try:
+            yield
+        finally:
+            settings.fp32_precision = before
+    else:
+        before, settings.allow_tf32 = settings.allow_tf32, True
+        try:
+            yield
+        finally:
+            settings.allow_tf32 = before
 
 
 def _last_linear(model: nn.Module) -> dict[str, nn.Module]:
     """Return the last linear layer by its name, if there is one."""
     linear = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Linear)]
-    return {name: layer for name, layer in linear[-1:] if name}  # a model that is one layer has no name for it
+    return dict(linear[-1:])
 
 
 def _int8(model: nn.Module, inputs: Sequence[Tensor]) -> Model:
@@ -383,7 +389,7 @@ def _int8(model: nn.Module, inputs: Sequence[Tensor]) -> Model:
     examples = tuple(_channels_last(x[:_SAMPLE]) for x in inputs)
     # An 8-bit step of a logit is a tenth of a nat and more; the last layer takes no time, so it keeps its precision.
     layers = mapping("x86").set_global(config)
-    for last in _last_linear(model):
+    for last in filter(None, _last_linear(model)):  # a model that is one layer has no name for it
         layers = layers.set_module_name(last, None)
     prepared = prepare_fx(model, layers, examples)
     prepared(*examples)

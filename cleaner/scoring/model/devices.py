@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,11 +14,11 @@ from cleaner.core.errors import CleanerError
 
 __all__ = [
     "AUTO",
-    "OUT_OF_MEMORY",
     "accelerator",
     "copied_to",
     "describe",
     "find_device",
+    "is_out_of_memory",
     "kept_autocast",
     "made_current",
     "memory_explained",
@@ -26,8 +27,6 @@ __all__ = [
 
 AUTO = "auto"
 """Name of the accelerator of this machine, or of the CPU where there is none."""
-OUT_OF_MEMORY: type[Exception] = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)
-"""The error of a device whose memory is full."""
 
 
 def accelerator() -> torch.device | None:
@@ -69,18 +68,28 @@ def copied_to(device: torch.device, part: Any) -> Any:
     Raises:
         CleanerError: the device cannot take it.
     """
-    if not hasattr(part, "to"):
-        return part
     try:
         copied = copy.deepcopy(part)
-        copied.to(device)  # fastai's losses return nothing here
-    except RuntimeError as error:
+        if hasattr(copied, "to"):
+            copied.to(device)  # fastai's losses return nothing here
+        if isinstance(copied, partial):
+            return partial(copied.func, *copied.args, **{k: _moved(device, v) for k, v in copied.keywords.items()})
+        # Weights of classes that are no buffers, as in fastai's losses.
+        for owner in (copied, getattr(copied, "func", None)):
+            for name, value in list(getattr(owner, "__dict__", {}).items()):
+                if isinstance(value, torch.Tensor):
+                    setattr(owner, name, _moved(device, value))
+    except (RuntimeError, TypeError) as error:
         reason = str(error).strip().split("\n")[0]
         raise CleanerError(
             f"the {type(part).__name__} cannot be copied to the device {str(device)!r} ({type(error).__name__}: "
             f"{reason}). Pass another device, or move the model yourself and pass none"
         ) from error
     return copied
+
+
+def _moved(device: torch.device, value: Any) -> Any:
+    return value.to(device) if isinstance(value, torch.Tensor) else value
 
 
 def describe(device: torch.device) -> str:
@@ -98,6 +107,11 @@ def synchronize(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error is that of a device whose memory is full; that of MPS has no type of its own."""
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in str(error)
+
+
 @contextmanager
 def memory_explained(device: torch.device, batch_size: int) -> Iterator[None]:
     """Turn a device's error about full memory into one that says what to do, and free what the batch took."""
@@ -105,7 +119,7 @@ def memory_explained(device: torch.device, batch_size: int) -> Iterator[None]:
         yield
         return
     except RuntimeError as error:
-        if not isinstance(error, OUT_OF_MEMORY) and "out of memory" not in str(error):  # MPS raises a plain one
+        if not is_out_of_memory(error):
             raise
         reason = str(error).strip().split("\n")[0].split(". ")[0]
     # Outside of the handler, where the error and the tensors in its frames are gone.

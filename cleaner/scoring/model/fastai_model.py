@@ -20,7 +20,7 @@ from fastai.callback.core import (
 from fastai.callback.progress import CSVLogger, ProgressCallback, ShowGraphCallback
 from fastai.callback.tracker import TrackerCallback
 from fastai.learner import Learner, Recorder
-from fastai.torch_core import to_detach, to_device
+from fastai.torch_core import defaults, to_detach, to_device
 from torch import Tensor, nn
 
 from cleaner.core.errors import CleanerError
@@ -30,7 +30,7 @@ from cleaner.scoring.data.fastai_data import FastaiData
 from cleaner.scoring.data.reader import Dataset, Key, PathBatch, guarded
 from cleaner.scoring.engine import DatasetInfo, ScanJob
 from cleaner.scoring.model.backends import Model, has_hooks
-from cleaner.scoring.model.devices import copied_to, find_device, kept_autocast
+from cleaner.scoring.model.devices import AUTO, copied_to, find_device, kept_autocast
 from cleaner.scoring.model.drawing import draw_sample
 from cleaner.scoring.model.losses import loss_name, unreduced, warn_if_reduced
 from cleaner.scoring.model.scorer import Scorer, Started, kept_modes, weights_digest
@@ -62,6 +62,8 @@ def fastai_job(
     data = open_data(learn, targets)
     if repeated := data.settings.get("repeated"):
         _log.warning(_REPEATED, ", ".join(f"{n} of {split!r}" for split, n in repeated.items()))
+    if workers is None and learn.dls.valid.fake_l.num_workers == 0:
+        _log.info("the learner's loaders have num_workers=0; the scan reads with a process per core, or workers=0")
     splits, meaning = tuple(data.datasets), (targets.task, targets.label_delim)
     info = DatasetInfo(data.root, targets.vocab, splits, data.address, *meaning, data.left_out)
     settings = {"source": "fastai", "transforms": "validation", **data.settings}
@@ -79,7 +81,8 @@ class FastaiScorer(Scorer):
 
     def __init__(self, learn: Learner, targets: Targets, device: str | torch.device | None = None) -> None:
         own = torch.device("cpu" if learn.dls.device is None else learn.dls.device)
-        self._device = find_device(device, own)
+        # fastai moves batches to the CPU if it was told to use no accelerator.
+        self._device = own if defaults.use_cuda is False and device == AUTO else find_device(device, own)
         self._model, self._loss_func = learn.model, learn.loss_func
         if self._device != find_device(own, own):
             self._model, self._loss_func = (copied_to(self._device, part) for part in (learn.model, learn.loss_func))
@@ -94,6 +97,7 @@ class FastaiScorer(Scorer):
 
     def to(self, device: torch.device) -> None:
         self._device = device
+        self._learn.dls.to(device)
         self._model, self._loss_func = (copied_to(device, part) for part in (self._model, self._loss_func))
 
     def identity(self) -> dict[str, Any]:
@@ -166,7 +170,8 @@ class FastaiScorer(Scorer):
 
     def _transformed(self, dl: Any, data: Any) -> Any:
         """Apply the batch transforms. From pinned memory the copy to a GPU runs beside the batch before."""
-        return dl.after_batch(to_device(data, self.device, non_blocking=True))
+        is_pinned = self._device.type == "cuda"  # other memory may be freed before it is copied
+        return dl.after_batch(to_device(data, self._device, non_blocking=is_pinned))
 
     def _select(
         self, dataset: Dataset, outputs: _BatchOutputs, fast: bool, model: nn.Module, inputs: tuple[Any, ...]

@@ -19,7 +19,7 @@ from cleaner.scoring.data.checks import check_folder, check_number, common_root
 from cleaner.scoring.data.reader import Dataset, PathBatch
 from cleaner.scoring.data.torch_data import Paths, TorchDataset, check_dataset, common_vocab
 from cleaner.scoring.engine import DatasetInfo, ScanJob
-from cleaner.scoring.model.devices import OUT_OF_MEMORY, copied_to, find_device, kept_autocast
+from cleaner.scoring.model.devices import copied_to, find_device, is_out_of_memory, kept_autocast
 from cleaner.scoring.model.losses import loss_name, per_sample, unreduced, warn_if_reduced
 from cleaner.scoring.model.scorer import Scorer, Started, kept_modes, scored_batch, weights_digest
 
@@ -123,10 +123,12 @@ class TorchScorer(Scorer):
 
     def _to_device(self, data: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
         """Move inputs, in the model's precision, and targets."""
-        inputs, targets = (part.to(self._device, non_blocking=True) for part in data)
+        inputs, targets = data
         if self._dtype is not None and inputs.is_floating_point():
             inputs = inputs.to(self._dtype)
-        return inputs, targets
+        # Only from pinned memory: others may be freed before they are copied.
+        is_pinned = self._device.type == "cuda"
+        return inputs.to(self._device, non_blocking=is_pinned), targets.to(self._device, non_blocking=is_pinned)
 
     def _logits(self, output: Any, n: int) -> Tensor:
         """Check the model's output for `n` images; return logits [n, n_classes] in at least single precision."""
@@ -147,7 +149,7 @@ class TorchScorer(Scorer):
             try:
                 loss = loss_func(logits[rows], targets[rows])
             except (TypeError, ValueError, RuntimeError) as error:
-                if isinstance(error, OUT_OF_MEMORY):
+                if is_out_of_memory(error):
                     raise
                 raise CleanerError(
                     f"the loss {name} fails for logits {tuple(logits[rows].shape)} and class indices "
