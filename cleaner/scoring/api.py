@@ -268,12 +268,12 @@ def _own_device(device: str | torch.device | None, engine: str | Cluster) -> str
     """Return the device of a scan in this process; workers of a cluster have the GPUs that Ray gives them."""
     if engine == "local":
         return device
-    if str(device) not in ("None", "auto", "cpu"):
-        raise CleanerError(
-            f"device is {str(device)!r}, and the workers of a cluster run on the GPUs that Ray gives them; leave it "
-            "out, or set gpus_per_worker"
-        )
-    return None
+    if device is None or str(device) in ("auto", "cpu"):
+        return None
+    raise CleanerError(
+        f"device is {str(device)!r}, and the workers of a cluster run on the GPUs that Ray gives them; leave it out, "
+        "or set gpus_per_worker"
+    )
 
 
 def _check_splits(splits: Sequence[str]) -> None:

@@ -49,7 +49,7 @@ _IF_ABSENT = {"task": SINGLE_LABEL, "label table": "", "reduced decoding": False
 
 @dataclass
 class SplitProgress:
-    """What was found in one split so far.
+    """Findings in one split so far.
 
     Attributes:
         heaps: the samples with the highest losses.

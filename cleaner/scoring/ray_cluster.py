@@ -54,7 +54,7 @@ _log = logging.getLogger("cleaner")
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where a scan runs.
+    """The cluster on which a scan runs.
 
     Attributes:
         address: of a running Ray cluster, such as `auto` or `ray://head:10001`; None for the one that this process is

@@ -87,7 +87,7 @@ class BackendSelector:
 
     @property
     def is_lower_precision(self) -> bool:
-        """Whether the fast backend computes in lower precision."""
+        """True if the fast backend computes in lower precision."""
         return self.names.get("fast") in FAST
 
     def select(

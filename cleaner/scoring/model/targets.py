@@ -1,4 +1,4 @@
-"""What the targets of a fastai learner mean: its task and vocabulary, and how outputs become losses and predictions."""
+"""Meaning of the targets of a fastai learner: its task and vocabulary, and how outputs become losses and predictions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["BatchOutput", "Targets", "targets_of"]
 
 
 class BatchOutput(NamedTuple):
-    """What the learner computed for a batch: unreduced loss, prediction, targets and loss function."""
+    """Output of the learner for a batch: unreduced loss, prediction, targets and loss function."""
 
     loss: Tensor
     prediction: Any
@@ -35,7 +35,7 @@ class BatchOutput(NamedTuple):
 
 
 class Targets(ABC):
-    """What one kind of target means for a scan.
+    """Meaning of one kind of target for a scan.
 
     Attributes:
         task, label_delim: as in `Scan`.
