@@ -1,4 +1,4 @@
-"""Meaning of the targets of a fastai learner: its task and vocabulary, and how outputs become losses and predictions."""
+"""Targets of a fastai learner: its task and vocabulary, and how outputs become losses and predictions."""
 
 from __future__ import annotations
 
