@@ -78,7 +78,9 @@ def load_learner(file: str | Path, trust: bool) -> Learner:
             "If you made it, or trust its author and the way it came to you, add --trust; you are asked only once "
             "about a file with these bytes"
         )
-    import fastai.learner
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's about its own parts that fastai uses when imported
+        import fastai.learner
 
     learn = _loaded(file, data)
     if not isinstance(learn, fastai.learner.Learner):

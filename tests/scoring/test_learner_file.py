@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import stat
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -405,3 +407,10 @@ def test_a_folder_that_cannot_be_listed_is_refused(
     monkeypatch.setattr("cleaner.core.files.os.scandir", scandir)
     assert scan(learner, data, tmp_path / "scan", "--trust") == 2
     assert "cannot be listed (Permission denied)" in capsys.readouterr().err
+
+
+def test_no_warning_about_the_future_of_torch_is_printed(learner: Path, data: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cleaner", "scan", "--learner", learner, "--data", data, "--out", tmp_path / "new"]
+    done = subprocess.run([*command, "--trust"], capture_output=True, text=True, check=True)
+    assert "21 images scored" in done.stdout
+    assert "FutureWarning" not in done.stderr
