@@ -146,11 +146,14 @@ class FatalFiles:
 
     def _read_alone(self, dataset: Dataset, suspects: list[tuple[Key, int]]) -> tuple[Key | None, int]:
         """Read files in a new process; return the key at which it ended, or None, and its exit code."""
+        from cleaner.scoring.data.reader import no_collection_in_forks
+
         dataset.prepare_reading()
         arguments = (dataset.for_readers(), suspects, self._notes)
         process = multiprocessing.Process(target=_read_each, args=arguments, daemon=True, name="cleaner-reader")
         try:
-            process.start()
+            with no_collection_in_forks():
+                process.start()
         except (AttributeError, TypeError, pickle.PicklingError) as error:
             # A spawned process is sent the dataset, and this one cannot be sent.
             _log.warning("The images cannot be read by another process (%s). The scan goes on with all of them.", error)

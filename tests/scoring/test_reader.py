@@ -1,10 +1,14 @@
-"""How far worker processes read ahead."""
+"""Worker processes that read samples: how far ahead, in which order, and what they leave alone."""
 
 from __future__ import annotations
 
+import gc
+import os
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from cleaner.scoring.data import reader
@@ -51,3 +55,34 @@ def test_samples_come_in_the_order_of_their_keys_with_their_paths(workers: int) 
     ]
     assert [batch.data is None for batch in batches] == [False, True, False]
     assert batches[0].data.tolist() == [[7, 0], [1, 0]]
+
+
+class CollectingDataset(MadeUpDataset):
+    """Readers collect garbage with each sample, which otherwise happens now and then."""
+
+    def sample(self, key: int) -> tuple[int, int]:
+        gc.collect()
+        return super().sample(key)
+
+
+def test_readers_do_not_free_what_the_process_that_started_them_holds(tmp_path: Path) -> None:
+    freed = tmp_path / "freed"
+
+    class Reference:
+        """Garbage, as it refers to itself; objects of Ray are freed in the same way."""
+
+        def __del__(self) -> None:
+            with freed.open("a") as file:
+                file.write(f"{os.getpid()}\n")
+
+    gc.disable()
+    try:
+        garbage = Reference()
+        garbage.itself = garbage  # type: ignore[attr-defined]
+        del garbage
+        list(reader.read(CollectingDataset(np.zeros(6, int)), range(6), workers=2))
+        assert not freed.exists()
+        gc.collect()
+        assert freed.read_text().split() == [str(os.getpid())]
+    finally:
+        gc.enable()

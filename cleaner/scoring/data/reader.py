@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import logging
 import multiprocessing
 import os
@@ -43,6 +44,7 @@ __all__ = [
     "default_workers",
     "guarded",
     "lost_workers",
+    "no_collection_in_forks",
     "prefetch_factor",
     "prepare_worker",
     "read",
@@ -279,7 +281,8 @@ def read(dataset: Dataset, keys: Iterable[Key], workers: int | None, device_type
     copied = dataset.for_readers()
     loader = partial(_loader, copied, key_batches, device_type)
     try:
-        return _received(iter(loader(default_workers(copied) if workers is None else workers)))
+        with no_collection_in_forks():
+            return _received(iter(loader(default_workers(copied) if workers is None else workers)))
     except (AttributeError, TypeError, pickle.PicklingError) as error:
         # Spawned workers are sent the dataset; each library says in its own way that this fails.
         if "pickle" not in str(error).lower():
@@ -292,6 +295,20 @@ def read(dataset: Dataset, keys: Iterable[Key], workers: int | None, device_type
             f"{reason}. Move functions and classes that are defined inside others to module level, or read without "
             "workers: workers=0"
         ) from error
+
+
+@contextmanager
+def no_collection_in_forks() -> Iterator[None]:
+    """Keep processes that are forked meanwhile from collecting the garbage of this one.
+
+    Where it holds references to objects of Ray, their end is sent through connections that the fork shares with this
+    process, and Ray's next task waits for ever.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _loader(dataset: Dataset, key_batches: Iterator[list[Key]], device_type: str, workers: int) -> Any:
