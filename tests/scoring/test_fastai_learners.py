@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -219,6 +220,28 @@ def test_an_unreadable_image_costs_one_entry_and_not_its_batch(workers: int, tmp
     lost = {u.path for u in broken.unreadable}
     expected = {s.path: pytest.approx(s.loss, abs=1e-5) for s in whole.samples if s.path not in lost}
     assert {s.path: s.loss for s in broken.samples} == expected
+
+
+def test_batches_are_freed_while_the_scan_goes_on(tmp_path: Path) -> None:
+    normalized = fastai.Normalize.from_stats(*fastai.imagenet_stats)
+    learn = make_learner(make_folder(tmp_path / "data", per_class=20), bs=2, batch_tfms=normalized)
+    alive = list[int]()
+
+    class Watch(fastai.Callback):
+        def before_batch(self) -> None:
+            shape = self.x.shape
+            tensors = [obj for obj in gc.get_objects() if isinstance(obj, torch.Tensor) and obj.shape == shape]
+            alive.append(len(tensors))
+
+    learn.add_cb(Watch())
+    gc.collect()
+    gc.disable()
+    try:
+        cleaner.scan(learn, tmp_path / "scan", progress=False, workers=0)
+    finally:
+        gc.enable()
+    assert len(alive) == 30
+    assert max(alive) <= 2 * alive[0]
 
 
 def test_an_item_that_fastai_would_skip_is_reported(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -158,6 +159,8 @@ class FastaiScorer(Scorer):
     def _start(self, dl: Any, outputs: _BatchOutputs, numbers: Iterator[int], batch: PathBatch) -> Started:
         """Run `one_batch`, and return its results."""
         outputs.n, outputs.reading, outputs.held = len(batch.paths), batch.seconds, None
+        # fastai's transforms leave each batch in a reference cycle: an error that they caught, and its traceback.
+        gc.collect(1)
         data = self._transformed(dl, batch.data)
         with _refused_cancellation():
             self._learn.one_batch(next(numbers), data)
