@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from cleaner.scoring.api import scan, scan_folder, scan_model, scan_table
     from cleaner.scoring.predictions import scan_arrays, scan_chunks
     from cleaner.scoring.ray_cluster import Cluster
+    from cleaner.scoring.training import LossRecorder
+    from cleaner.scoring.training_callback import ScanCallback
 
 __version__ = "0.1.0"
 
@@ -31,9 +33,11 @@ __all__ = [
     "CleanerError",
     "Cluster",
     "Interpretation",
+    "LossRecorder",
     "Manifest",
     "Review",
     "Scan",
+    "ScanCallback",
     "apply",
     "cleaned",
     "load",
@@ -51,9 +55,11 @@ _HOMES = {
     "CleanerError": "cleaner.core.errors",
     "Cluster": "cleaner.scoring.ray_cluster",
     "Interpretation": "cleaner.interpret.interpretation",
+    "LossRecorder": "cleaner.scoring.training",
     "Manifest": "cleaner.core.manifest",
     "Review": "cleaner.review.app",
     "Scan": "cleaner.core.scan",
+    "ScanCallback": "cleaner.scoring.training_callback",
     "cleaned": "cleaner.apply.cleaned",
     "load": "cleaner.core.scan",
     "scan": "cleaner.scoring.api",

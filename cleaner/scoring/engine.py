@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import platform
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
 from itertools import chain, islice, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -32,13 +32,27 @@ from cleaner.scoring.fatal_files import FatalFiles
 from cleaner.scoring.progress import Checkpoint, ScanProgress, SplitProgress, resume_from
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from cleaner.scoring.data.reader import Dataset, Key
-    from cleaner.scoring.model.scorer import Scored, Scorer, Started
+    from cleaner.scoring.model.scorer import Arrays, Scored, Scorer
     from cleaner.scoring.ray_cluster import Cluster
 
-__all__ = ["DatasetInfo", "Engine", "ScanJob", "ScanOptions", "collect", "finish", "held_folder", "run", "score"]
+__all__ = [
+    "DatasetInfo",
+    "Engine",
+    "ScanJob",
+    "ScanOptions",
+    "collect",
+    "finish",
+    "held_folder",
+    "on_host",
+    "run",
+    "score",
+]
 
 _log = logging.getLogger(__name__)
+_Record = TypeVar("_Record")
 _LIBRARIES = ("image-cleaner", "torch", "torchvision", "fastai", "numpy", "pillow")
 
 
@@ -153,31 +167,29 @@ def score(
         batches = read(dataset, keys, workers, device.type)
         with scorer.session(dataset, fast) as start:
             unscored = partial(scored_batch, [], arrays=[np.empty(0)] * 4)
-            pending = (_on_host(start(b)) if b.paths else partial(unscored, b.unreadable) for b in batches)
+            pending = (on_host(*start(b)) if b.paths else partial(unscored, b.unreadable) for b in batches)
             # Each batch is taken after the next one was started: a GPU then never waits for a copy to the host.
             for arrived, _next in pairwise(chain(pending, [None])):
                 update(arrived())  # type: ignore[misc]  # only the last is None
 
 
-def _on_host(started: Started) -> Callable[[], Scored]:
-    """Start to copy the results of a batch to the host; the function that is returned waits for its record."""
-    results = started.results
+def on_host(results: Sequence[Tensor], record: Callable[[Arrays], _Record]) -> Callable[[], _Record]:
+    """Start to copy the results of a batch to the host; the function that is returned waits for their record."""
     if not results[0].is_cuda:
-        arrays = [(t.float() if t.element_size() == 2 else t).cpu().numpy() for t in results]
-        return partial(started.record, arrays)
+        return partial(record, [(t.float() if t.element_size() == 2 else t).cpu().numpy() for t in results])
     import torch
 
-    on_host = [torch.empty(t.shape, dtype=torch.float64, pin_memory=True) for t in results]
-    for host, device in zip(on_host, results, strict=True):
-        host.copy_(device.double(), non_blocking=True)
+    copies = [torch.empty(t.shape, dtype=torch.float64, pin_memory=True) for t in results]
+    for copied, result in zip(copies, results, strict=True):
+        copied.copy_(result.double(), non_blocking=True)
     event = torch.cuda.Event()  # type: ignore[no-untyped-call]
     event.record(torch.cuda.current_stream(results[0].device))
 
-    def record() -> Scored:
+    def arrived() -> _Record:
         event.synchronize()
-        return started.record([host.numpy() for host in on_host])
+        return record([copied.numpy() for copied in copies])
 
-    return record
+    return arrived
 
 
 def check_all_scored(n: int, expected: int, split: str) -> None:

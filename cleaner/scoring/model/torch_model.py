@@ -23,7 +23,7 @@ from cleaner.scoring.model.devices import copied_to, find_device, is_out_of_memo
 from cleaner.scoring.model.losses import loss_name, per_sample, unreduced, warn_if_reduced
 from cleaner.scoring.model.scorer import Scorer, Started, kept_modes, scored_batch, weights_digest
 
-__all__ = ["TorchScorer", "torch_job"]
+__all__ = ["TorchScorer", "torch_data", "torch_job"]
 
 
 def torch_job(
@@ -40,12 +40,27 @@ def torch_job(
 ) -> ScanJob:
     """Return the scan of a torch model; arguments as in `cleaner.scan_model`, with datasets and paths by split."""
     check_number("workers", workers, 0)
+    info, samples = torch_data(datasets, vocab=vocab, paths=paths, root=root, batch_size=batch_size)
+    scorer = TorchScorer(model, info.vocab, loss_fn, device)
+    transforms = {split: dataset.transform for split, dataset in samples.items()}
+    settings = {"source": "torch", "transforms": transforms, "batch_size": batch_size}
+    return ScanJob(info, samples, scorer, workers, settings, {"transform": transforms})
+
+
+def torch_data(
+    datasets: Mapping[str, Any],
+    *,
+    vocab: Any,
+    paths: Mapping[str, Paths] | None,
+    root: str | Path | None,
+    batch_size: int,
+) -> tuple[DatasetInfo, dict[str, TorchDataset]]:
+    """Return the description and the samples of map-style datasets; arguments as in `torch_job`."""
     check_number("batch_size", batch_size, 1)
     files: Mapping[str, Paths | None] = paths or dict.fromkeys(datasets)
     for split, dataset in datasets.items():
         check_dataset(dataset, files[split])
     labels = common_vocab(datasets, vocab)
-    scorer = TorchScorer(model, labels, loss_fn, device)
     folder = None if root is None else check_folder(Path(root))
     below = Path() if folder is None or paths is None else folder
     samples = {s: TorchDataset(dataset, s, labels, files[s], below, batch_size) for s, dataset in datasets.items()}
@@ -56,10 +71,7 @@ def torch_job(
             raise CleanerError(
                 f"{outside[0]!r} is outside of the dataset's folder {str(root)!r}; pass a root=... above both"
             )
-    transforms = {split: dataset.transform for split, dataset in samples.items()}
-    settings = {"source": "torch", "transforms": transforms, "batch_size": batch_size}
-    info = DatasetInfo(root, labels, tuple(datasets))
-    return ScanJob(info, samples, scorer, workers, settings, {"transform": transforms})
+    return DatasetInfo(root, labels, tuple(datasets)), samples
 
 
 class TorchScorer(Scorer):

@@ -1,0 +1,156 @@
+"""Statistics of each sample's losses over the epochs of a training, in memory-mapped files of 40 bytes a sample."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cleaner.core.errors import CleanerError
+from cleaner.core.files import sync_folder
+
+__all__ = ["ALTERNATIVES", "LossStatistics", "SampleStatistics"]
+
+ALTERNATIVES = 5
+"""Number of most probable labels that are kept of a sample."""
+
+# What was seen of a sample in the epoch that is not finished; no cross-entropy is minus infinity.
+_EPOCH = np.dtype([("loss", np.float32), ("margin", np.float32)])
+_UNSEEN = np.array((-np.inf, 0), _EPOCH)
+# Means instead of sums, which would lose digits in single precision.
+_MEANS = np.dtype([("loss", np.float32), ("margin", np.float32), ("epochs", np.uint16), ("otherwise", np.uint16)])
+_MAX_EPOCHS = np.iinfo(np.uint16).max
+_BLOCK = 65_536
+
+
+@dataclass(frozen=True)
+class SampleStatistics:
+    """Statistics of `n` samples.
+
+    Attributes:
+        epochs: int64 [n], number of epochs in which the sample was seen.
+        losses: float64 [n], mean loss in nats; higher is worse.
+        margins: float64 [n], mean of the logit of the given label less the highest other one; lower is worse.
+        otherwise: int64 [n], number of epochs in which another label was predicted.
+        labels: int64 [n, m], the `m` most probable labels when the sample was last seen, the most probable first.
+        probabilities: float64 [n, m], their probabilities.
+    """
+
+    epochs: npt.NDArray[np.int64]
+    losses: npt.NDArray[np.float64]
+    margins: npt.NDArray[np.float64]
+    otherwise: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float64]
+
+
+class LossStatistics:
+    """The statistics of the samples of one split, by their numbers.
+
+    An epoch counts when it ends: `end_epoch` writes new means beside the old ones, and the caller notes the number of
+    epochs before `settle`. A process that is killed at any moment leaves the means of the last noted epoch.
+
+    Args:
+        folder: of this split; created if needed.
+        n: number of samples.
+        n_classes: number of labels.
+        epochs: number of finished epochs; with 0 what the folder holds is dropped.
+
+    Raises:
+        CleanerError: the folder lacks the means of that many epochs, or holds those of another number of samples.
+    """
+
+    def __init__(self, folder: Path, n: int, n_classes: int, epochs: int = 0) -> None:
+        self.n, self.epochs = n, epochs
+        self._folder, n_kept = folder, min(ALTERNATIVES, n_classes)
+        label = np.uint16 if n_classes <= np.iinfo(np.uint16).max else np.uint32
+        last = np.dtype([("labels", label, (n_kept,)), ("probabilities", np.float16, (n_kept,))])
+        folder.mkdir(parents=True, exist_ok=True)
+        self._epoch = self._opened("epoch", _EPOCH)
+        self._last = self._opened("last", last)
+        self._means = self._opened(f"means-{epochs}", _MEANS, must_exist=epochs > 0)
+        self.dropped = epochs > 0 and self.has_seen
+        """Whether the folder held an unfinished epoch, which was dropped."""
+        self.settle()
+
+    @property
+    def has_seen(self) -> bool:
+        """Whether the unfinished epoch saw a sample."""
+        blocks = (self._epoch["loss"][begin : begin + _BLOCK] for begin in range(0, self.n, _BLOCK))
+        return any((losses != -np.inf).any() for losses in blocks)
+
+    def update(
+        self,
+        samples: npt.NDArray[np.int64],
+        losses: npt.NDArray[Any],
+        margins: npt.NDArray[Any],
+        labels: npt.NDArray[Any],
+        probabilities: npt.NDArray[Any],
+    ) -> None:
+        """Add a batch to the epoch; of a sample that is seen more than once in an epoch the last time counts.
+
+        Args:
+            samples: numbers of the samples.
+            losses, margins, labels, probabilities: of this batch, as in `SampleStatistics`.
+        """
+        self._epoch["loss"][samples], self._epoch["margin"][samples] = losses, margins
+        self._last["labels"][samples], self._last["probabilities"][samples] = labels, probabilities
+
+    def end_epoch(self) -> None:
+        """Write the means with this epoch to a new file; see the class."""
+        path = self._folder / f"means-{self.epochs + 1}"
+        new = np.memmap(path, _MEANS, "w+", shape=(self.n,))
+        for begin in range(0, self.n, _BLOCK):
+            block = slice(begin, begin + _BLOCK)
+            new[block] = _added(self._means[block], self._epoch[block])
+        new.flush()
+        sync_folder(self._folder)
+        self._means, self.epochs = new, self.epochs + 1
+
+    def settle(self) -> None:
+        """Drop the epoch that was added to the means, and the means of other numbers of epochs."""
+        self._epoch[:] = _UNSEEN
+        for path in self._folder.glob("means-*"):
+            if path.name != f"means-{self.epochs}":
+                path.unlink()
+
+    def of(self, block: slice) -> SampleStatistics:
+        """Return the statistics of the samples with numbers in a range, over the finished epochs."""
+        means, last = self._means[block], self._last[block]
+        return SampleStatistics(
+            means["epochs"].astype(np.int64),
+            means["loss"].astype(np.float64),
+            means["margin"].astype(np.float64),
+            means["otherwise"].astype(np.int64),
+            last["labels"].astype(np.int64),
+            last["probabilities"].astype(np.float64),
+        )
+
+    def _opened(self, name: str, dtype: np.dtype[Any], must_exist: bool = False) -> np.memmap[Any, Any]:
+        path, size = self._folder / name, self.n * dtype.itemsize
+        if self.epochs and path.exists():
+            if os.path.getsize(path) == size:
+                return np.memmap(path, dtype, "r+", shape=(self.n,))
+            raise CleanerError(f"{str(path)!r} is not that of {self.n} samples; start over with reset=True")
+        if must_exist:
+            raise CleanerError(f"{str(path)!r} is missing, the losses of {self.epochs} epochs; start over: reset=True")
+        return np.memmap(path, dtype, "w+", shape=(self.n,))
+
+
+def _added(means: npt.NDArray[Any], epoch: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return means with one epoch more, for the samples that it saw."""
+    added: npt.NDArray[Any] = means.copy()
+    seen = epoch["loss"] != -np.inf
+    count = np.minimum(means["epochs"][seen].astype(np.int64) + 1, _MAX_EPOCHS)
+    with np.errstate(invalid="ignore"):  # an infinite loss makes the mean NaN, which ranks highest
+        for name in ("loss", "margin"):
+            before = means[name][seen].astype(np.float64)
+            added[name][seen] = before + (epoch[name][seen] - before) / count
+    added["epochs"][seen] = count
+    otherwise = means["otherwise"][seen].astype(np.int64) + (epoch["margin"][seen] < 0)
+    added["otherwise"][seen] = np.minimum(otherwise, _MAX_EPOCHS)
+    return added

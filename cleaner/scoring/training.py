@@ -1,0 +1,294 @@
+"""Losses that are collected while a model is trained, which a label that it memorised in the end does not spoil."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cleaner.core.errors import CleanerError
+from cleaner.core.files import write_whole
+from cleaner.core.records import ScoredBatch, now
+from cleaner.core.scan import Scan
+from cleaner.core.training_statistics import ALTERNATIVES, LossStatistics, SampleStatistics
+from cleaner.scoring.engine import DatasetInfo, ScanOptions, collect, finish, held_folder, on_host
+from cleaner.scoring.progress import ScanProgress, SplitProgress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cleaner.scoring.data.reader import Dataset
+
+__all__ = ["RANKINGS", "LossRecorder", "TrainingRecord"]
+
+RANKINGS: dict[str, Callable[[SampleStatistics], npt.NDArray[np.float64]]] = {
+    "mean training loss": lambda seen: seen.losses,
+    "margin": lambda seen: -seen.margins,
+}
+"""What ranks samples, higher is worse: the mean loss, or the mean margin with its sign turned, which is the area under
+the margin of Pleiss et al. 2020 (Identifying Mislabeled Data using the Area Under the Margin Ranking)."""
+
+_FORMAT = 1
+_BLOCK = 4096
+
+_log = logging.getLogger("cleaner")
+
+
+class TrainingRecord:
+    """The losses of a training, in `checkpoint/training/` of a scan folder, which later trainings go on with.
+
+    Args:
+        out: the scan folder.
+        info: the dataset.
+        datasets: the samples of each split; keys are their positions.
+        ranked_by: a key of `RANKINGS`.
+        k: number of samples to keep per split and label.
+        reset: start over instead of going on.
+
+    Raises:
+        CleanerError: an argument is invalid, or the folder holds the losses of another dataset.
+    """
+
+    def __init__(
+        self, out: Path, info: DatasetInfo, datasets: Mapping[str, Dataset], ranked_by: str, k: int, reset: bool
+    ) -> None:
+        if ranked_by not in RANKINGS:
+            raise CleanerError(f"ranked_by is {ranked_by!r}; pass {' or '.join(map(repr, RANKINGS))}")
+        self._options = ScanOptions(k=k, progress=False, ranked_by=ranked_by)
+        self._out, self._info, self._datasets = out, info, datasets
+        self._folder = out / "checkpoint" / "training"
+        self._identity = {
+            "vocab": list(info.vocab),
+            "samples": {name: dataset.count for name, dataset in datasets.items()},
+            "files": {name: _digest(dataset) for name, dataset in datasets.items()},
+        }
+        with held_folder(out, info, self._options):  # refuses a folder that holds the scan of another dataset
+            epochs, self._started = self._noted(reset)
+            self._splits = {
+                name: LossStatistics(self._folder / name, dataset.count, len(info.vocab), epochs.get(name, 0))
+                for name, dataset in datasets.items()
+            }
+        self._pending: dict[str, Callable[[], Any]] = {}
+        self._begun = set[str]()  # splits of which this epoch had a batch
+        if dropped := [name for name, split in self._splits.items() if split.dropped]:
+            finished = ", ".join(f"{split.epochs} of {name!r}" for name, split in self._splits.items())
+            _log.warning(
+                "an earlier training ended within an epoch, whose losses of %s are dropped. Those of its finished "
+                "epochs are kept (%s), and this training adds to them; reset=True starts over",
+                " and ".join(map(repr, dropped)),
+                finished,
+            )
+
+    def update(self, split: str, samples: npt.NDArray[np.int64], logits: Tensor, targets: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            split: name of the split.
+            samples: int64 [n], positions of the samples in the dataset.
+            logits: [n, n_classes], in any precision, on any device.
+            targets: int [n], the given labels as indices into the vocabulary.
+        """
+        import torch
+        from torch.nn import functional
+
+        with torch.no_grad():
+            logits, given = logits.detach().float(), targets.long()[:, None]
+            others = logits.scatter(1, given, -torch.inf)
+            own = logits.gather(1, given)[:, 0]
+            losses = functional.cross_entropy(logits, given[:, 0], reduction="none")
+            probabilities, labels = logits.softmax(dim=1).topk(min(ALTERNATIVES, logits.shape[1]))
+            results = [losses, own - others.max(dim=1).values, labels, probabilities]
+        self._begun.add(split)
+        statistics = self._splits[split]
+        # On a GPU the copy runs beside the next batch, and is waited for after it.
+        waiting = self._pending.get(split, lambda: None)
+        self._pending[split] = on_host(results, lambda arrays: statistics.update(samples, *arrays))
+        waiting()
+
+    def end_epoch(self) -> None:
+        """Count the batches since the last call as an epoch of the splits that they were of."""
+        self._arrive()
+        counted = [self._splits[name] for name in sorted(self._begun)]
+        self._begun.clear()
+        for split in counted:
+            split.end_epoch()
+        if counted:
+            self._note()
+            for split in counted:
+                split.settle()
+
+    def finish(self) -> Scan:
+        """Write the scan of all finished epochs.
+
+        Raises:
+            CleanerError: no epoch was finished.
+        """
+        self._pending.clear()
+        if not any(split.epochs for split in self._splits.values()):
+            raise CleanerError("no epoch was finished, so there are no losses yet; call end_epoch() after each epoch")
+        progress = ScanProgress(started=self._started)
+        not_seen = dict[str, int]()
+        with held_folder(self._out, self._info, self._options) as files:
+            for name, dataset in self._datasets.items():
+                split = progress.begin(SplitProgress.empty(name, self._info, min(self._options.k, dataset.count)))
+                collect(self._scored(name), split, dataset.count, shown=False)
+                not_seen[name] = dataset.count - split.scored
+            epochs = {name: split.epochs for name, split in self._splits.items()}
+            settings = {"source": "training", "ways": {}, "epochs": epochs, "not_seen": not_seen}
+            scan = finish(self._info, progress, files, self._options, settings)
+            # Of an unfinished scan with a model, which this one replaces.
+            (self._out / "checkpoint" / "progress.npz").unlink(missing_ok=True)
+        return scan
+
+    def _scored(self, name: str) -> Iterator[ScoredBatch]:
+        """Yield what the training has seen of a split, a block of samples at a time."""
+        dataset, statistics = self._datasets[name], self._splits[name]
+        index = {label: number for number, label in enumerate(self._info.vocab)}
+        for begin in range(0, dataset.count, _BLOCK):
+            seen = statistics.of(slice(begin, begin + _BLOCK))
+            at = np.flatnonzero(seen.epochs)
+            keys = [begin + int(position) for position in at]
+            yield ScoredBatch(
+                [dataset.name(key) for key in keys],
+                np.array([index[dataset.label(key)] for key in keys], np.int64),
+                RANKINGS[self._options.ranked_by](seen)[at],
+                seen.labels[at, 0],
+                seen.probabilities[at, 0],
+            )
+
+    def _arrive(self) -> None:
+        for waiting in self._pending.values():
+            waiting()
+        self._pending.clear()
+
+    def _noted(self, reset: bool) -> tuple[dict[str, int], str]:
+        """Return the number of finished epochs of each split, and when the first one was begun."""
+        path = self._folder / "training.json"
+        if reset or not path.exists():
+            return {}, now()
+        try:
+            noted = json.loads(path.read_text(encoding="utf-8"))
+            identity, epochs, started = noted["identity"], dict(noted["epochs"]), str(noted["started"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CleanerError(f"{str(path)!r} cannot be read ({error}); start over with reset=True") from error
+        if noted.get("format") != _FORMAT or identity != self._identity:
+            raise CleanerError(
+                f"{str(self._out)!r} holds the losses of a training on other files or labels; start over with "
+                "reset=True, or give another folder"
+            )
+        return epochs, started
+
+    def _note(self) -> None:
+        epochs = {name: split.epochs for name, split in self._splits.items()}
+        noted = {"format": _FORMAT, "identity": self._identity, "epochs": epochs, "started": self._started}
+        write_whole(self._folder / "training.json", json.dumps(noted))
+
+
+def _digest(dataset: Dataset) -> str:
+    """Return a digest of the files of samples, in their order."""
+    digest = hashlib.sha256()
+    for key in dataset.keys():  # noqa: SIM118 - no mapping
+        digest.update(f"{dataset.name(key)}\0".encode())
+    return digest.hexdigest()
+
+
+class LossRecorder:
+    """Collects losses in any training loop, and makes a scan of them.
+
+    Call `update` once a batch, also of the validation split if there is one, `end_epoch` after each epoch, and `finish`
+    at the end. Losses of later trainings with the same folder are added to the earlier ones.
+
+    Args:
+        dataset: a map-style dataset of `(image, label)` for the files and labels of samples, or a mapping from the
+            names of splits to datasets; the transform does not matter.
+        vocab: the labels, in the order of the model's outputs; by default the dataset's `classes`.
+        out: the scan folder.
+        split: name of the split of a single dataset.
+        paths, root: as in `cleaner.scan_model`.
+        ranked_by: `mean training loss`, or `margin`, the mean over the epochs of the highest other logit less that of
+            the given label.
+        k: number of samples to keep per split and label.
+        reset: start over instead of adding to the losses in the folder.
+
+    Raises:
+        CleanerError: an argument or the dataset cannot be used.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        vocab: Any = None,
+        *,
+        out: str | Path,
+        split: str = "train",
+        paths: Any = None,
+        root: str | Path | None = None,
+        ranked_by: str = "mean training loss",
+        k: int = 100,
+        reset: bool = False,
+    ) -> None:
+        from cleaner.scoring.model.torch_model import torch_data
+
+        datasets = dict(dataset) if isinstance(dataset, Mapping) else {split: dataset}
+        by_split = paths if isinstance(dataset, Mapping) or paths is None else {split: paths}
+        info, samples = torch_data(datasets, vocab=vocab, paths=by_split, root=root, batch_size=1)
+        self._record = TrainingRecord(Path(out), info, samples, ranked_by, k, reset)
+        self._counts = {name: dataset.count for name, dataset in samples.items()}
+        self._n_classes = len(info.vocab)
+
+    def update(self, indices: Any, logits: Tensor, targets: Tensor, split: str | None = None) -> None:
+        """Add a batch.
+
+        Args:
+            indices: int [n], positions of the samples in the dataset.
+            logits: [n, n_classes], outputs of the model, in any precision and on any device.
+            targets: int [n], the given labels, indices into the vocabulary.
+            split: name of the split, by default the first one.
+
+        Raises:
+            CleanerError: the shapes do not fit, or an index is not that of a sample or label.
+        """
+        name = next(iter(self._counts)) if split is None else split
+        if name not in self._counts:
+            raise CleanerError(f"there is no split {name!r}; the recorder has {list(self._counts)}")
+        samples = np.asarray(indices.cpu() if hasattr(indices, "cpu") else indices)
+        shapes = [tuple(samples.shape), tuple(logits.shape), tuple(targets.shape)]
+        n = samples.shape[0] if samples.ndim else 0
+        if shapes != [(n,), (n, self._n_classes), (n,)]:
+            raise CleanerError(
+                f"indices, logits and targets have the shapes {shapes}; expected [n], [n, {self._n_classes}] and [n]"
+            )
+        if not np.issubdtype(samples.dtype, np.integer):
+            raise CleanerError(f"indices are {samples.dtype}; pass whole numbers, the positions in the dataset")
+        if n and not 0 <= samples.min() <= samples.max() < self._counts[name]:
+            raise CleanerError(
+                f"the indices are {samples.min()} to {samples.max()}; expected numbers from 0 to "
+                f"{self._counts[name] - 1}, the positions in the dataset"
+            )
+        if n and not 0 <= int(targets.min()) <= int(targets.max()) < self._n_classes:
+            raise CleanerError(
+                f"the targets are {int(targets.min())} to {int(targets.max())}; expected indices from 0 to "
+                f"{self._n_classes - 1}"
+            )
+        self._record.update(name, samples.astype(np.int64), logits, targets)
+
+    def end_epoch(self) -> None:
+        """Count the batches since the last call as an epoch."""
+        self._record.end_epoch()
+
+    def finish(self) -> Scan:
+        """Write the scan folder.
+
+        Returns:
+            the scan.
+
+        Raises:
+            CleanerError: no epoch was finished.
+        """
+        return self._record.finish()
