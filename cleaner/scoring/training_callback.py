@@ -79,10 +79,11 @@ class ScanCallback(Callback):  # type: ignore[misc]
             self.run = True
 
     def _before_fit(self) -> None:
+        self.run = not hasattr(self.learn, "lr_finder")
+        self._record = None  # of a training that was interrupted
+
+    def _begin(self) -> None:
         learn = self.learn
-        self.run = not hasattr(learn, "lr_finder") and not hasattr(learn, "gather_preds")
-        if not self.run:
-            return
         targets = targets_of(learn)
         _check_followed(learn, targets)
         splits = tuple(name for name, loader in zip(("train", "valid"), learn.dls.loaders, strict=False) if loader.n)
@@ -92,6 +93,8 @@ class ScanCallback(Callback):  # type: ignore[misc]
         self.reset = False  # a later training with this callback adds to this one
 
     def _before_train(self) -> None:
+        if self._record is None:
+            self._begin()  # not in before_fit, which fastai calls for validation and predictions too
         self._follow("train")
 
     def _before_validate(self) -> None:

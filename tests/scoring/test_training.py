@@ -48,7 +48,7 @@ class Reference(fastai.Callback):
         self.margins = defaultdict[tuple[str, str], dict[int, float]](dict)
         self.epochs, self.is_training = 0, False
 
-    def before_fit(self) -> None:
+    def before_train(self) -> None:  # fastai calls before_fit for validation too
         self.is_training = not hasattr(self.learn, "lr_finder")
 
     def after_fit(self) -> None:
