@@ -107,6 +107,8 @@ def _add_scan(parser: argparse.ArgumentParser) -> None:
     learner.add_argument("--trust", action="store_true", help=trust_help)
     fast_help = "score in low precision, then the highest losses again in full precision"
     learner.add_argument("--fast", action="store_true", help=fast_help)
+    views_help = "average the loss over N shifted copies of each image, 1 to 9: a memorised label has a high loss again"
+    learner.add_argument("--views", type=int, metavar="N", help=views_help)
     learner.add_argument("--no-resume", action="store_true", help="start over instead of resuming a stopped scan")
     learner.add_argument("--workers", type=int, metavar="N", help="number of processes that read images")
     learner.add_argument("--batch-size", type=int, metavar="N", help="number of images scored at once")
@@ -126,7 +128,7 @@ def _add_scan(parser: argparse.ArgumentParser) -> None:
 
 
 _WITH_RAY = ("address", "num_workers", "gpus_per_worker")
-_WITH_LEARNER = ("trust", "fast", "no_resume", "workers", "batch_size", "device", "engine", *_WITH_RAY)
+_WITH_LEARNER = ("trust", "fast", "views", "no_resume", "workers", "batch_size", "device", "engine", *_WITH_RAY)
 _WITH_PREDICTIONS = ("vocab", "split", "ranked_by")
 _WITH_EACH = ("k", "labels", "path_column", "label_column", "decisions_from")
 
@@ -167,6 +169,7 @@ def _scan_learner(options: argparse.Namespace) -> int:
         resume=not options.no_resume,
         engine=engine,
         device=options.device or "auto",
+        views=1 if options.views is None else options.views,
         **_chosen(options, (*_WITH_EACH, "trust", "fast", "workers", "batch_size")),
     )
     left_out = f", left out {as_text(result.left_out)}" if result.left_out else ""

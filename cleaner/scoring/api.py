@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from fastai.learner import Learner
     from torch import nn
 
+    from cleaner.scoring.data.fastai_data import FastaiData
+    from cleaner.scoring.model.targets import Targets
     from cleaner.scoring.ray_cluster import Cluster
 
 __all__ = ["scan", "scan_folder", "scan_model", "scan_table"]
@@ -33,6 +35,7 @@ def scan(
     root: str | Path | None = None,
     workers: int | None = None,
     batch_size: int | None = None,
+    views: int = 1,
     fast: bool = False,
     resume: bool = True,
     progress: bool = True,
@@ -59,6 +62,9 @@ def scan(
         workers: processes that read images, 0 to read in this one; by default as many as there are cores, whatever
             the learner's own loaders have.
         batch_size: images scored at once; by default that of the learner's own data loader.
+        views: the loss is the mean over this many copies of each image, 1 to 9, each shifted by about a tenth of the
+            side. A label that the model memorised does not survive a shift, so its loss is high again. The prediction
+            is that of the mean probabilities; the time grows with the number of views.
         fast: score in lower precision first, then score possible top losses again in full. The kept samples and their
             losses are the same; the counts of the confusion matrix are those of the first pass. One label per image
             only.
@@ -75,10 +81,11 @@ def scan(
     from cleaner.scoring.data.fastai_data import from_learner
     from cleaner.scoring.model.fastai_model import fastai_job
 
-    options = ScanOptions(k=k, fast=fast, resume=resume, progress=progress, decisions_from=decisions_from)
+    options = _options(k, views, fast, resume, progress, decisions_from)
     check_number("batch_size", batch_size, min_value=1)
     _check_splits(splits)
-    job = fastai_job(learn, partial(from_learner, splits=splits, root=root, batch_size=batch_size), workers)
+    open_data = partial(from_learner, splits=splits, root=root, batch_size=batch_size)
+    job = fastai_job(learn, open_data, workers, views=views)
     return run(job, Path(out), options, engine)
 
 
@@ -88,6 +95,7 @@ def scan_folder(
     out: str | Path,
     *,
     k: int = 100,
+    views: int = 1,
     fast: bool = False,
     resume: bool = True,
     progress: bool = True,
@@ -106,7 +114,7 @@ def scan_folder(
         learn: a learner of images, see `scan`.
         data: the dataset's folder, or an address that fsspec knows, as text, such as `s3://bucket/images`. Each image
             there is copied to the temporary folder while it is read; those that cannot be are listed as unreadable.
-        out, k, fast, resume, progress, decisions_from: as in `scan`.
+        out, k, views, fast, resume, progress, decisions_from: as in `scan`.
         workers, batch_size: as in `scan`.
         device: where to score, such as `cuda:1`; the learner stays where it is. `auto` for the accelerator of this
             machine, if there is one; None for the learner's own device.
@@ -118,16 +126,14 @@ def scan_folder(
     from cleaner.scoring.data.fastai_data import from_address, from_folder
     from cleaner.scoring.model.fastai_model import fastai_job
 
-    options = ScanOptions(k=k, fast=fast, resume=resume, progress=progress, decisions_from=decisions_from)
+    options = _options(k, views, fast, resume, progress, decisions_from)
     check_number("batch_size", batch_size, min_value=1)
-    if is_address(data):
-        job = fastai_job(
-            learn, partial(from_address, data=str(data), batch_size=batch_size), workers, _own_device(device, engine)
-        )
-    else:
-        job = fastai_job(
-            learn, partial(from_folder, data=Path(data), batch_size=batch_size), workers, _own_device(device, engine)
-        )
+    open_data: Callable[[Learner, Targets], FastaiData] = (
+        partial(from_address, data=str(data), batch_size=batch_size)
+        if is_address(data)
+        else partial(from_folder, data=Path(data), batch_size=batch_size)
+    )
+    job = fastai_job(learn, open_data, workers, _own_device(device, engine), views)
     return run(job, Path(out), options, engine)
 
 
@@ -140,6 +146,7 @@ def scan_table(
     path_column: str | None = None,
     label_column: str | None = None,
     k: int = 100,
+    views: int = 1,
     fast: bool = False,
     resume: bool = True,
     progress: bool = True,
@@ -161,7 +168,7 @@ def scan_table(
         labels: a `.csv`, `.tsv` or `.parquet` file with a row per image. Its paths are relative to the dataset's
             folder, or, if there is no such file, to that of the table.
         path_column, label_column: the table's columns of paths and labels; by default those with usual names.
-        out, k, fast, resume, progress, decisions_from: as in `scan`.
+        out, k, views, fast, resume, progress, decisions_from: as in `scan`.
         workers, batch_size, device, engine: as in `scan_folder`.
 
     Raises:
@@ -170,19 +177,15 @@ def scan_table(
     from cleaner.scoring.data.fastai_table import from_table
     from cleaner.scoring.model.fastai_model import fastai_job
 
-    options = ScanOptions(k=k, fast=fast, resume=resume, progress=progress, decisions_from=decisions_from)
+    options = _options(k, views, fast, resume, progress, decisions_from)
     check_number("batch_size", batch_size, min_value=1)
     if is_address(data):
         raise CleanerError(
             f"{str(data)!r} is an address, and a label table needs a folder; pass a copy or mount of the images"
         )
     rows = label_rows(Path(labels), path_column, label_column)
-    job = fastai_job(
-        learn,
-        partial(from_table, data=Path(data), rows=rows, batch_size=batch_size),
-        workers,
-        _own_device(device, engine),
-    )
+    open_data = partial(from_table, data=Path(data), rows=rows, batch_size=batch_size)
+    job = fastai_job(learn, open_data, workers, _own_device(device, engine), views)
     return run(job, Path(out), options, engine)
 
 
@@ -200,6 +203,7 @@ def scan_model(
     batch_size: int = 64,
     workers: int | None = None,
     device: str | torch.device | None = None,
+    views: int = 1,
     fast: bool = False,
     resume: bool = True,
     progress: bool = True,
@@ -215,7 +219,7 @@ def scan_model(
         model: returns logits [n, n_classes] for a batch of images, which are converted to the model's precision.
         dataset: a map-style dataset of `(image, label)`: a tensor, and the index of its class; or a mapping from the
             names of splits to datasets.
-        out, k, fast, resume, progress, engine, decisions_from: as in `scan`.
+        out, k, views, fast, resume, progress, engine, decisions_from: as in `scan`.
         split: name of the split of a single dataset.
         loss_fn: called with logits and targets (int64 [n], indices into the vocabulary). A module or function gives
             one loss per sample, with the reduction `none` if it takes one. One that returns one number per batch is
@@ -236,7 +240,7 @@ def scan_model(
     """
     from cleaner.scoring.model.torch_model import torch_job
 
-    options = ScanOptions(k=k, fast=fast, resume=resume, progress=progress, decisions_from=decisions_from)
+    options = _options(k, views, fast, resume, progress, decisions_from)
     datasets = dict(dataset) if isinstance(dataset, Mapping) else {split: dataset}
     _check_splits(tuple(datasets))
     job = torch_job(
@@ -249,8 +253,19 @@ def scan_model(
         batch_size=batch_size,
         workers=workers,
         device=_own_device(device, engine),
+        views=views,
     )
     return run(job, Path(out), options, engine)
+
+
+def _options(
+    k: int, views: int, fast: bool, resume: bool, progress: bool, decisions_from: str | Path | None
+) -> ScanOptions:
+    """Return the options of a scan; what its samples are ranked by says over how many views."""
+    ranked_by = "loss" if views == 1 else f"mean loss of {views} views"
+    return ScanOptions(
+        k=k, fast=fast, resume=resume, progress=progress, decisions_from=decisions_from, ranked_by=ranked_by
+    )
 
 
 def _paths_by_split(paths: Any, datasets: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -275,7 +275,8 @@ def _run(engine: Engine, files: ScanFiles, options: ScanOptions) -> Scan:
         changed.update(progress.changed)
         fatal_files.find(resume)
         seen = sum(split.seen for split in progress.splits)
-        job.scorer.selector.images_left = sum(dataset.count for dataset in job.datasets.values()) - seen
+        images_left = sum(dataset.count for dataset in job.datasets.values()) - seen
+        job.scorer.selector.images_left = images_left * job.scorer.views
         with fatal_files.noting():
             for split in progress.splits:
                 _score_changed(split, engine, progress.changed[split.split])

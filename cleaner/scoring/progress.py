@@ -44,7 +44,7 @@ _FORMAT = 1
 _MAX_SAVE_SHARE = 0.007
 _FINGERPRINTS = 2**63
 # What a part of the identity is where it is absent; checkpoints of earlier versions have others than this one.
-_IF_ABSENT = {"task": SINGLE_LABEL, "label table": "", "reduced decoding": False}
+_IF_ABSENT = {"task": SINGLE_LABEL, "label table": "", "reduced decoding": False, "number of views": 1}
 
 
 @dataclass

@@ -36,6 +36,7 @@ from cleaner.scoring.model.drawing import draw_sample
 from cleaner.scoring.model.losses import loss_name, unreduced, warn_if_reduced
 from cleaner.scoring.model.scorer import Scorer, Started, kept_modes, weights_digest
 from cleaner.scoring.model.targets import BatchOutput, Targets, targets_of
+from cleaner.scoring.model.views import check_views, shifted
 
 __all__ = ["FastaiScorer", "fastai_job"]
 
@@ -55,11 +56,13 @@ def fastai_job(
     open_data: Callable[[Learner, Targets], FastaiData],
     workers: int | None = None,
     device: str | torch.device | None = None,
+    views: int = 1,
 ) -> ScanJob:
     """Return the job that scans a learner's images; `open_data` returns their datasets. See `cleaner.scan_folder`."""
     check_number("workers", workers, min_value=0)
+    check_views(views)
     targets = targets_of(learn)
-    scorer = FastaiScorer(learn, targets, device)
+    scorer = FastaiScorer(learn, targets, device, views)
     data = open_data(learn, targets)
     if repeated := data.settings.get("repeated"):
         _log.warning(_REPEATED, ", ".join(f"{n} of {split!r}" for split, n in repeated.items()))
@@ -78,9 +81,14 @@ class FastaiScorer(Scorer):
         learn: the learner.
         targets: what its targets mean.
         device: where to run a copy of its model; see `find_device`.
+        views: as in `Scorer`.
     """
 
-    def __init__(self, learn: Learner, targets: Targets, device: str | torch.device | None = None) -> None:
+    def __init__(
+        self, learn: Learner, targets: Targets, device: str | torch.device | None = None, views: int = 1
+    ) -> None:
+        if views > 1 and targets.task == OTHER:
+            raise CleanerError(f"views shift images, and with them a target of the task {targets.task!r}; use views=1")
         own = torch.device("cpu" if learn.dls.device is None else learn.dls.device)
         # fastai moves batches to the CPU if it was told to use no accelerator.
         self._device = own if defaults.use_cuda is False and device == AUTO else find_device(device, own)
@@ -88,7 +96,7 @@ class FastaiScorer(Scorer):
         if self._device != find_device(own, own):
             self._model, self._loss_func = (copied_to(self._device, part) for part in (learn.model, learn.loss_func))
         settings = {"loss": loss_name(learn.loss_func), "model": type(learn.model).__name__}
-        super().__init__(targets.vocab, settings)
+        super().__init__(targets.vocab, settings, views)
         self.task, self.label_delim = targets.task, targets.label_delim
         self._learn, self._targets = learn, targets
 
@@ -102,7 +110,7 @@ class FastaiScorer(Scorer):
         self._model, self._loss_func = (copied_to(device, part) for part in (self._model, self._loss_func))
 
     def identity(self) -> dict[str, Any]:
-        return {"learner": weights_digest(self._learn.model), "loss": self.settings["loss"]}
+        return {"learner": weights_digest(self._learn.model), "loss": self.settings["loss"], "number of views": self.views}
 
     @contextmanager
     def session(self, dataset: Dataset, fast: bool) -> Iterator[Callable[[PathBatch], Started]]:
@@ -158,16 +166,20 @@ class FastaiScorer(Scorer):
 
     def _start(self, dl: Any, outputs: _BatchOutputs, numbers: Iterator[int], batch: PathBatch) -> Started:
         """Run `one_batch`, and return its results."""
-        outputs.n, outputs.reading, outputs.held = len(batch.paths), batch.seconds, None
+        outputs.n, outputs.reading = len(batch.paths), batch.seconds / self.views
         # fastai's transforms leave each batch in a reference cycle: an error that they caught, and its traceback.
         gc.collect(1)
-        data = self._transformed(dl, batch.data)
-        with _refused_cancellation():
-            self._learn.one_batch(next(numbers), data)
-        if outputs.held is None:
-            raise CleanerError(_CANCELLED)
-        warn_if_reduced(outputs.held.loss, outputs.n, self.settings)
-        results = self._targets.results(outputs.held)
+        images, *targets = self._transformed(dl, batch.data)
+        number, views = next(numbers), list[BatchOutput]()
+        for view in range(self.views):
+            outputs.held = None
+            with _refused_cancellation():
+                self._learn.one_batch(number, (shifted(images, view), *targets))
+            if outputs.held is None:
+                raise CleanerError(_CANCELLED)
+            views.append(outputs.held)
+        warn_if_reduced(views[0].loss, outputs.n, self.settings)
+        results = self._targets.results(views)
         record = partial(self._targets.record, batch.paths, batch.unreadable)
         return Started([t.as_subclass(Tensor) for t in results], record)
 

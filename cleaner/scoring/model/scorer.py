@@ -52,13 +52,16 @@ class Scorer(ABC):
         task, label_delim: as in `Scan`.
         settings: how the model is run, for `scan.json`.
         selector: the backend that runs the model, chosen on the first batch or by a scan that is resumed.
+        views: number of shifted copies of each image over which losses and probabilities are averaged.
     """
 
     task: str = SINGLE_LABEL
     label_delim: str = ""
 
-    def __init__(self, vocab: tuple[str, ...], settings: dict[str, Any]) -> None:
-        self.vocab, self.settings = vocab, settings
+    def __init__(self, vocab: tuple[str, ...], settings: dict[str, Any], views: int = 1) -> None:
+        self.vocab, self.settings, self.views = vocab, settings, views
+        if views > 1:
+            self.settings["views"] = views
         self.selector = BackendSelector()
 
     @property

@@ -21,6 +21,7 @@ from cleaner.core.records import ScoredLabels, Unreadable
 from cleaner.core.tasks import ALL_IMAGES, MULTI_LABEL, OTHER, SINGLE_LABEL, check_vocab, delimiter_for, join_labels
 from cleaner.scoring.model.losses import per_sample
 from cleaner.scoring.model.scorer import Arrays, Scored, scored_batch
+from cleaner.scoring.model.views import mean
 
 __all__ = ["BatchOutput", "Targets", "targets_of"]
 
@@ -57,8 +58,8 @@ class Targets(ABC):
         """Check that the model's output and targets of `n` samples fit the vocabulary."""
 
     @abstractmethod
-    def results(self, output: BatchOutput) -> list[Tensor]:
-        """Return what `record` needs of a batch, still on the device."""
+    def results(self, views: Sequence[BatchOutput]) -> list[Tensor]:
+        """Return what `record` needs of a batch, still on the device: the mean over its views."""
 
     def losses(self, output: BatchOutput) -> Tensor:
         """Return the losses that rank samples: [n], or [n, c] where each label has a loss of its own."""
@@ -84,9 +85,10 @@ class SingleLabelTargets(Targets):
     def check(self, prediction: Any, targets: Sequence[Any], n: int) -> None:
         _check_shapes(prediction, targets[0], [(n, len(self.vocab)), (n,)], "one label per image")
 
-    def results(self, output: BatchOutput) -> list[Tensor]:
-        confidences, predicted = _probabilities(output, partial(torch.softmax, dim=-1)).as_subclass(Tensor).max(dim=-1)
-        return [output.targets[0], self.losses(output), predicted, confidences]
+    def results(self, views: Sequence[BatchOutput]) -> list[Tensor]:
+        softmax = partial(torch.softmax, dim=-1)
+        confidences, predicted = mean([_probabilities(view, softmax).as_subclass(Tensor) for view in views]).max(dim=-1)
+        return [views[0].targets[0], mean(map(self.losses, views)), predicted, confidences]
 
 
 class MultiLabelTargets(Targets):
@@ -115,8 +117,9 @@ class MultiLabelTargets(Targets):
     def check(self, prediction: Any, targets: Sequence[Any], n: int) -> None:
         _check_shapes(prediction, targets[0], [(n, len(self.vocab))] * 2, "one-hot targets")
 
-    def results(self, output: BatchOutput) -> list[Tensor]:
-        return [output.targets[0], self.losses(output), _probabilities(output, torch.sigmoid)]
+    def results(self, views: Sequence[BatchOutput]) -> list[Tensor]:
+        probabilities = mean(_probabilities(view, torch.sigmoid) for view in views)
+        return [views[0].targets[0], mean(map(self.losses, views)), probabilities]
 
     def record(self, paths: Sequence[str], unreadable: Sequence[Unreadable], arrays: Arrays) -> Scored:
         carried, losses, probabilities = (array.astype(np.float64) for array in arrays)
@@ -140,8 +143,8 @@ class OtherTargets(Targets):
                 "in tensors whose first axis is the batch"
             )
 
-    def results(self, output: BatchOutput) -> list[Tensor]:
-        losses = self.losses(output)
+    def results(self, views: Sequence[BatchOutput]) -> list[Tensor]:
+        losses = mean(map(self.losses, views))
         return [torch.zeros_like(losses), losses, torch.zeros_like(losses), torch.full_like(losses, torch.nan)]
 
 

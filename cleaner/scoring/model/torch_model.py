@@ -22,6 +22,7 @@ from cleaner.scoring.engine import DatasetInfo, ScanJob
 from cleaner.scoring.model.devices import copied_to, find_device, is_out_of_memory, kept_autocast
 from cleaner.scoring.model.losses import loss_name, per_sample, unreduced, warn_if_reduced
 from cleaner.scoring.model.scorer import Scorer, Started, kept_modes, scored_batch, weights_digest
+from cleaner.scoring.model.views import check_views, mean, shifted
 
 __all__ = ["TorchScorer", "torch_data", "torch_job"]
 
@@ -37,11 +38,13 @@ def torch_job(
     batch_size: int,
     workers: int | None,
     device: str | torch.device | None,
+    views: int,
 ) -> ScanJob:
     """Return the scan of a torch model; arguments as in `cleaner.scan_model`, with datasets and paths by split."""
     check_number("workers", workers, 0)
     info, samples = torch_data(datasets, vocab=vocab, paths=paths, root=root, batch_size=batch_size)
-    scorer = TorchScorer(model, info.vocab, loss_fn, device)
+    check_views(views)
+    scorer = TorchScorer(model, info.vocab, loss_fn, device, views)
     transforms = {split: dataset.transform for split, dataset in samples.items()}
     settings = {"source": "torch", "transforms": transforms, "batch_size": batch_size}
     return ScanJob(info, samples, scorer, workers, settings, {"transform": transforms})
@@ -82,6 +85,7 @@ class TorchScorer(Scorer):
         vocab: as in `Scorer`.
         loss_fn: see `cleaner.scan_model`; None for cross-entropy.
         device: where to run a copy of the model; None to run the model where it is.
+        views: as in `Scorer`.
     """
 
     def __init__(
@@ -90,11 +94,12 @@ class TorchScorer(Scorer):
         vocab: tuple[str, ...],
         loss_fn: Callable[..., Any] | None = None,
         device: str | torch.device | None = None,
+        views: int = 1,
     ) -> None:
         self._model, self._device = _placed(model, device)
         self._dtype = next((p.dtype for p in self._model.parameters() if p.is_floating_point()), None)
         self._loss_func = _own_loss(loss_fn, self._device)
-        super().__init__(vocab, {"loss": loss_name(self._loss_func), "model": type(model).__name__})
+        super().__init__(vocab, {"loss": loss_name(self._loss_func), "model": type(model).__name__}, views)
 
     @property
     def device(self) -> torch.device:
@@ -106,7 +111,7 @@ class TorchScorer(Scorer):
         self._loss_func = _own_loss(self._loss_func, device)
 
     def identity(self) -> dict[str, Any]:
-        return {"model": weights_digest(self._model), "loss": self.settings["loss"]}
+        return {"model": weights_digest(self._model), "loss": self.settings["loss"], "number of views": self.views}
 
     @contextmanager
     def session(self, dataset: Dataset, fast: bool) -> Iterator[Callable[[PathBatch], Started]]:
@@ -127,10 +132,12 @@ class TorchScorer(Scorer):
         def losses(output: Any, n: int) -> Tensor:
             return self._losses(loss_func, self._logits(output, n), targets[:n])
 
-        backend = self.selector.select(self._model, [inputs], losses, dataset, self._to_device, fast, batch.seconds)
-        logits = self._logits(backend(inputs), len(targets))
-        confidences, predicted = torch.softmax(logits, dim=-1).max(dim=-1)
-        results = [targets, self._losses(loss_func, logits, targets), predicted, confidences]
+        reading = batch.seconds / self.views
+        backend = self.selector.select(self._model, [inputs], losses, dataset, self._to_device, fast, reading)
+        outputs = (backend(shifted(inputs, view)) for view in range(self.views))
+        logits = [self._logits(output, len(targets)) for output in outputs]
+        confidences, predicted = mean(torch.softmax(view, dim=-1) for view in logits).max(dim=-1)
+        results = [targets, mean(self._losses(loss_func, view, targets) for view in logits), predicted, confidences]
         return Started(results, partial(scored_batch, batch.paths, batch.unreadable))
 
     def _to_device(self, data: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
