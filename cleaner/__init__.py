@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cleaner.interpret.interpretation import Interpretation
     from cleaner.review.app import Review
     from cleaner.scoring.api import scan, scan_folder, scan_model, scan_table
+    from cleaner.scoring.folds import scan_folds
     from cleaner.scoring.predictions import scan_arrays, scan_chunks
     from cleaner.scoring.ray_cluster import Cluster
     from cleaner.scoring.training import LossRecorder
@@ -45,6 +46,7 @@ __all__ = [
     "scan_arrays",
     "scan_chunks",
     "scan_folder",
+    "scan_folds",
     "scan_model",
     "scan_table",
     "undo",
@@ -66,6 +68,7 @@ _HOMES = {
     "scan_arrays": "cleaner.scoring.predictions",
     "scan_chunks": "cleaner.scoring.predictions",
     "scan_folder": "cleaner.scoring.api",
+    "scan_folds": "cleaner.scoring.folds",
     "scan_model": "cleaner.scoring.api",
     "scan_table": "cleaner.scoring.api",
     "undo": "cleaner.apply.execute",

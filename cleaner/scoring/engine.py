@@ -29,6 +29,7 @@ from cleaner.core.terminal import printable
 from cleaner.core.topk import Kept
 from cleaner.scoring import rescore
 from cleaner.scoring.fatal_files import FatalFiles
+from cleaner.scoring.memorised import memorised_advice
 from cleaner.scoring.progress import Checkpoint, ScanProgress, SplitProgress, resume_from
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ __all__ = [
     "ScanOptions",
     "collect",
     "finish",
+    "given_labels",
     "held_folder",
     "on_host",
     "run",
@@ -289,17 +291,28 @@ def _run(engine: Engine, files: ScanFiles, options: ScanOptions) -> Scan:
         return progress
 
     progress = fatal_files.score_past(attempt, options.resume)
+    if advice := memorised_advice(progress.splits, job.info.task, job.scorer.views):
+        _log.warning("%s", advice)
+    settings = _settings(engine, progress, options, changed)
+    if job.info.task == OTHER:
+        settings["drawn"] = _draw(job, progress.splits, files, options.progress)
+    scan = finish(job.info, progress, files, options, settings, partial(given_labels, job.datasets, job.info))
+    checkpoint.remove()
+    return scan
+
+
+def _settings(
+    engine: Engine, progress: ScanProgress, options: ScanOptions, changed: Mapping[str, set[str]]
+) -> dict[str, Any]:
+    """Return how the job was run, for `scan.json`; `changed` are the files that were scored again."""
+    job = engine.job
     settings = {**job.settings, **job.scorer.settings, **engine.settings, "ways": job.scorer.selector.names}
     if any(changed.values()):
         # Their losses are right; the counts over all samples have what was found first.
         settings["changed_before_resume"] = {split: len(paths) for split, paths in changed.items() if paths}
     if options.fast:
         settings["fast"] = progress.rescored
-    if job.info.task == OTHER:
-        settings["drawn"] = _draw(job, progress.splits, files, options.progress)
-    scan = finish(job.info, progress, files, options, settings, partial(_given_labels, job))
-    checkpoint.remove()
-    return scan
+    return settings
 
 
 def _identity(job: ScanJob, options: ScanOptions) -> dict[str, Any]:
@@ -312,6 +325,7 @@ def _identity(job: ScanJob, options: ScanOptions) -> dict[str, Any]:
         "splits": info.splits,
         "vocabulary": info.vocab,
         "task": info.task,
+        "number of views": job.scorer.views,
         "number of samples": {split: dataset.count for split, dataset in job.datasets.items()},
         **job.scorer.identity(),
         **job.identity,
@@ -388,7 +402,7 @@ def finish(
     files: ScanFiles,
     options: ScanOptions,
     settings: Mapping[str, Any],
-    given_labels: GivenLabels = lambda _split, _paths: {},
+    labels_of: GivenLabels = lambda _split, _paths: {},
 ) -> Scan:
     """Write what was found to a held scan folder."""
     splits = progress.splits
@@ -402,7 +416,7 @@ def finish(
         **vars(info),
         k=options.k,
         scored={split.split: split.scored for split in splits},
-        samples=LazyRecords(lambda: (s for split in splits for s in _samples(split, info, given_labels))),
+        samples=LazyRecords(lambda: (s for split in splits for s in _samples(split, info, labels_of))),
         cells={split.split: _confusion_cells(split, info) for split in splits},
         unreadable=tuple(unreadable),
         losses=tuple(losses for split in splits for losses in _class_losses(split, info.vocab)),
@@ -417,13 +431,13 @@ def finish(
     return scan
 
 
-def _samples(progress: SplitProgress, info: DatasetInfo, given_labels: GivenLabels) -> Iterator[Sample]:
+def _samples(progress: SplitProgress, info: DatasetInfo, labels_of: GivenLabels) -> Iterator[Sample]:
     # With several labels per image the model may predict "not this label", the last class.
     predictions = (*info.vocab, "")
-    labels_of: Mapping[str, tuple[str, ...]] = {}
+    given: Mapping[str, tuple[str, ...]] = {}
     if info.task == MULTI_LABEL:
         classes = map(progress.heaps.of_class, range(len(info.vocab)))
-        labels_of = given_labels(progress.split, {kept.path for of_class in classes for kept in of_class})
+        given = labels_of(progress.split, {kept.path for of_class in classes for kept in of_class})
     for index, label in enumerate(info.vocab):
         # A file listed twice with one label, as where rare classes are oversampled, is reviewed once.
         unique: dict[str, Kept] = {}
@@ -431,16 +445,18 @@ def _samples(progress: SplitProgress, info: DatasetInfo, given_labels: GivenLabe
             unique.setdefault(kept.path, kept)
         for rank, kept in enumerate(unique.values(), start=1):
             fields = (kept.path, kept.loss, predictions[kept.predicted], kept.confidence)
-            yield Sample(progress.split, label, rank, *fields, labels_of.get(kept.path, ()))
+            yield Sample(progress.split, label, rank, *fields, given.get(kept.path, ()))
 
 
-def _given_labels(job: ScanJob, split: str, paths: set[str]) -> dict[str, tuple[str, ...]]:
+def given_labels(
+    datasets: Mapping[str, Dataset], info: DatasetInfo, split: str, paths: set[str]
+) -> dict[str, tuple[str, ...]]:
     """Look up all labels of some samples; of a file that is listed twice, those of the first item."""
-    dataset, found = job.datasets[split], dict[str, tuple[str, ...]]()
+    dataset, found = datasets[split], dict[str, tuple[str, ...]]()
     for key in dataset.filtered_keys(rescore.among(paths)):
         name = dataset.name(key)
         if name not in found:
-            found[name] = split_labels(dataset.label(key), job.info.label_delim)
+            found[name] = split_labels(dataset.label(key), info.label_delim)
     return found
 
 

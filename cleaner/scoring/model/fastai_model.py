@@ -110,7 +110,11 @@ class FastaiScorer(Scorer):
         self._model, self._loss_func = (copied_to(device, part) for part in (self._model, self._loss_func))
 
     def identity(self) -> dict[str, Any]:
-        return {"learner": weights_digest(self._learn.model), "loss": self.settings["loss"], "number of views": self.views}
+        return {
+            "learner": weights_digest(self._learn.model),
+            "loss": self.settings["loss"],
+            "number of views": self.views,
+        }
 
     @contextmanager
     def session(self, dataset: Dataset, fast: bool) -> Iterator[Callable[[PathBatch], Started]]:

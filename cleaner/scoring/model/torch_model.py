@@ -111,7 +111,7 @@ class TorchScorer(Scorer):
         self._loss_func = _own_loss(self._loss_func, device)
 
     def identity(self) -> dict[str, Any]:
-        return {"model": weights_digest(self._model), "loss": self.settings["loss"], "number of views": self.views}
+        return {"model": weights_digest(self._model), "loss": self.settings["loss"]}
 
     @contextmanager
     def session(self, dataset: Dataset, fast: bool) -> Iterator[Callable[[PathBatch], Started]]:

@@ -1,0 +1,173 @@
+"""Out-of-fold losses: each sample is scored by a model that was trained without it."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cleaner.core.errors import CleanerError
+from cleaner.core.scan import Scan
+from cleaner.core.terminal import printable
+from cleaner.scoring.data.checks import check_number
+from cleaner.scoring.engine import DatasetInfo, ScanOptions, finish, given_labels, held_folder, score
+from cleaner.scoring.progress import Checkpoint, ScanProgress, SplitProgress
+
+if TYPE_CHECKING:
+    from fastai.data.core import DataLoaders
+    from fastai.learner import Learner
+
+    from cleaner.scoring.data.fastai_data import FastaiData, FastaiDataset
+
+__all__ = ["scan_folds"]
+
+_log = logging.getLogger("cleaner")
+
+
+def scan_folds(
+    train: Callable[[DataLoaders], Learner],
+    dls: DataLoaders,
+    out: str | Path,
+    *,
+    folds: int = 4,
+    k: int = 100,
+    root: str | Path | None = None,
+    workers: int | None = None,
+    batch_size: int | None = None,
+    resume: bool = True,
+    progress: bool = True,
+) -> Scan:
+    """Train a model on all folds but one, score that one, and so on; write the scan of all of them.
+
+    No model has memorised the labels that it scores. It takes `folds` trainings, of which those that are finished are
+    not repeated after a crash.
+
+    Args:
+        train: returns a trained learner for data loaders.
+        dls: fastai's data loaders of the whole dataset. Its training and validation items are divided alike, and stay
+            the splits `train` and `valid`.
+        out, k, root, workers, batch_size: as in `cleaner.scan`.
+        folds: number of parts, at least 2; each label is spread over all of them.
+        resume: continue with the folds that are left; False to start over.
+        progress: print which fold is trained.
+
+    Raises:
+        CleanerError: an argument or the dataset cannot be used, or `train` returns something else.
+    """
+    from fastai.learner import Learner
+    from fastai.losses import CrossEntropyLossFlat
+    from torch import nn
+
+    from cleaner.scoring.data.fastai_data import from_learner
+    from cleaner.scoring.model.targets import targets_of
+
+    check_number("folds", folds, min_value=2)
+    check_number("workers", workers, min_value=0)
+    check_number("batch_size", batch_size, min_value=1)
+    options = ScanOptions(k=k, resume=resume, progress=progress, ranked_by="out-of-fold loss")
+    loaders = getattr(dls, "loaders", None)
+    if not loaders:
+        raise CleanerError(f"dls is a {type(dls).__name__}; pass fastai's data loaders, such as learn.dls")
+    untrained = Learner(dls, nn.Identity(), loss_func=CrossEntropyLossFlat())
+    targets = targets_of(untrained)
+    items = {n: loader.dataset.items for n, loader in zip(("train", "valid"), loaders, strict=False) if loader.n}
+    splits = tuple(items)
+    data = from_learner(untrained, targets, splits, root, batch_size)
+    info = DatasetInfo(data.root, targets.vocab, splits, task=targets.task, label_delim=targets.label_delim)
+    parts = {name: _parts(dataset, folds) for name, dataset in data.datasets.items()}
+    counts = {name: dataset.count for name, dataset in data.datasets.items()}
+    identity = {"folds": folds, "k": k, "number of samples": counts, "vocabulary": info.vocab}
+    with held_folder(Path(out), info, options) as files:
+        checkpoint = Checkpoint(files.folder, identity, info, min(k, max(counts.values())))
+        found = _resumed(checkpoint, info, resume, min(k, max(counts.values())))
+        for fold in range(_folds_done(found, parts), folds):
+            if progress:
+                _log.warning("%s", printable(f"fold {fold + 1} of {folds}: training on the others"))
+            held = {name: own[fold] for name, own in parts.items()}
+            _score_fold(train(_without(dls, items, held)), items, held, found, data, workers)
+            checkpoint.save(found)
+        settings = {"source": "fastai", "transforms": "validation", "folds": folds, "ways": {}}
+        scan = finish(info, found, files, options, settings, partial(given_labels, data.datasets, info))
+        checkpoint.remove()
+    return scan
+
+
+def _parts(dataset: FastaiDataset, folds: int) -> list[list[int]]:
+    """Return the positions of the samples of each fold; the samples of each label are dealt out at random."""
+    by_label = defaultdict[str, list[int]](list)
+    for key in dataset.keys():  # noqa: SIM118 - no mapping
+        by_label[dataset.label(key)].append(key)
+    parts: list[list[int]] = [[] for _ in range(folds)]
+    random, dealt = np.random.default_rng(0), 0
+    for keys in by_label.values():
+        for key in random.permutation(keys).tolist():
+            parts[dealt % folds].append(key)
+            dealt += 1
+    return [sorted(part) for part in parts]
+
+
+def _resumed(checkpoint: Checkpoint, info: DatasetInfo, resume: bool, k: int) -> ScanProgress:
+    if not resume:
+        checkpoint.restart()
+    found = checkpoint.load() or ScanProgress()
+    for name in info.splits:
+        found.begin(SplitProgress.empty(name, info, k))
+    return found
+
+
+def _folds_done(found: ScanProgress, parts: Mapping[str, list[list[int]]]) -> int:
+    """Return how many folds a checkpoint holds; it is saved after each of them."""
+    seen, done = sum(split.seen for split in found.splits), 0
+    while seen > 0:
+        seen -= sum(len(own[done]) for own in parts.values())
+        done += 1
+    return done
+
+
+def _without(dls: DataLoaders, items: Mapping[str, Any], held: Mapping[str, list[int]]) -> DataLoaders:
+    """Return data loaders whose validation split are the items at these positions, and training split all others."""
+    from fastai.data.core import DataLoaders, Datasets
+
+    kept, left_out = list[Any](), list[Any]()
+    for name, listed in items.items():
+        chosen = set(held[name])
+        for position in range(len(listed)):
+            (left_out if position in chosen else kept).append(getattr(listed, "iloc", listed)[position])
+    own = dls.train_ds
+    parts = [
+        Datasets(tls=[steps._new(listed, split_idx=number) for steps in own.tls], n_inp=own.n_inp)
+        for number, listed in enumerate((kept, left_out))  # as fastai's `test_set` makes its datasets
+    ]
+    valid = dls.loaders[1] if len(dls.loaders) > 1 else dls.train.new(shuffle=False, drop_last=False)
+    return DataLoaders(dls.train.new(parts[0]), valid.new(parts[1]), path=dls.path, device=dls.device)
+
+
+def _score_fold(
+    learn: Any,
+    items: Mapping[str, Any],
+    held: Mapping[str, list[int]],
+    found: ScanProgress,
+    data: FastaiData,
+    workers: int | None,
+) -> None:
+    """Score the items at these positions with a learner that was not trained on them."""
+    from fastai.learner import Learner
+
+    from cleaner.scoring.data.fastai_data import LearnerItems
+    from cleaner.scoring.model.fastai_model import FastaiScorer
+    from cleaner.scoring.model.targets import targets_of
+
+    if not isinstance(learn, Learner):
+        raise CleanerError(f"train returned a {type(learn).__name__}; return the learner that it trained")
+    targets = targets_of(learn)
+    scorer = FastaiScorer(learn, targets)
+    for split in found.splits:
+        options = {"bs": data.datasets[split.split].batch_size}
+        dataset = LearnerItems(learn, split.split, targets, items[split.split], options)
+        dataset.root = data.root
+        score(dataset, scorer, held[split.split], split.update, workers=workers)

@@ -1,0 +1,105 @@
+"""Out-of-fold losses: no sample is scored by a model that was trained on it, and no fold is trained twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fastai.vision import all as fastai
+
+import cleaner
+from cleaner.core.errors import CleanerError
+from tests.support.learners import VOCAB, make_folder, make_learner, make_model
+
+
+class Trainer:
+    """Makes learners without training them, and notes the items of each; `fail_at` raises at one of the folds."""
+
+    def __init__(self, fail_at: int | None = None) -> None:
+        self.loaders, self.fail_at = list[Any](), fail_at
+
+    def __call__(self, dls: Any) -> fastai.Learner:
+        if len(self.loaders) == self.fail_at:
+            raise KeyboardInterrupt
+        self.loaders.append(dls)
+        torch.manual_seed(len(self.loaders))
+        learn = fastai.Learner(dls, make_model(), loss_func=fastai.CrossEntropyLossFlat())
+        learn.remove_cb(fastai.ProgressCallback)
+        return learn
+
+
+def names(dataset: Any) -> set[str]:
+    return {Path(item).name for item in dataset.items}
+
+
+@pytest.mark.parametrize("folds", [2, 4])
+def test_each_sample_is_scored_once_by_a_model_trained_without_it(folds: int, tmp_path: Path) -> None:
+    dls = make_learner(make_folder(tmp_path / "data", per_class=13)).dls
+    train = Trainer()
+    scan = cleaner.scan_folds(train, dls, tmp_path / "scan", folds=folds, progress=False)
+    everything = names(dls.train_ds) | names(dls.valid_ds)
+    assert len(train.loaders) == folds
+    for loaders in train.loaders:
+        assert names(loaders.train_ds) | names(loaders.valid_ds) == everything
+        assert not names(loaders.train_ds) & names(loaders.valid_ds)
+    held = Counter(name for loaders in train.loaders for name in names(loaders.valid_ds))
+    assert held == dict.fromkeys(everything, 1)
+    assert scan.scored == {"train": len(dls.train_ds), "valid": len(dls.valid_ds)}
+    assert {Path(s.path).name for s in scan.samples if s.split == "valid"} == names(dls.valid_ds)
+    assert scan.ranked_by == "out-of-fold loss"
+    # The losses are those of the model of the sample's own fold.
+    for number, loaders in enumerate(train.loaders, start=1):
+        torch.manual_seed(number)
+        learn = fastai.Learner(loaders, make_model(), loss_func=fastai.CrossEntropyLossFlat())
+        with learn.no_bar():
+            losses = learn.get_preds(ds_idx=1, with_loss=True)[2]
+        expected = {Path(item).name: float(x) for item, x in zip(loaders.valid_ds.items, losses, strict=True)}
+        found = {Path(s.path).name: s.loss for s in scan.samples if Path(s.path).name in expected}
+        assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_each_fold_has_samples_of_each_label(tmp_path: Path) -> None:
+    dls = make_learner(make_folder(tmp_path / "data", per_class=16)).dls
+    train = Trainer()
+    cleaner.scan_folds(train, dls, tmp_path / "scan", progress=False)
+    for loaders in train.loaders:
+        counts = Counter(Path(item).parent.name for item in loaders.valid_ds.items)
+        assert counts.keys() == set(VOCAB)
+        assert max(counts.values()) - min(counts.values()) <= 2
+
+
+def test_finished_folds_are_not_trained_again(tmp_path: Path) -> None:
+    dls = make_learner(make_folder(tmp_path / "data", per_class=13)).dls
+    whole = cleaner.scan_folds(Trainer(), dls, tmp_path / "whole", progress=False)
+    first = Trainer(fail_at=3)
+    with pytest.raises(KeyboardInterrupt):
+        cleaner.scan_folds(first, dls, tmp_path / "scan", progress=False)
+    second = Trainer()
+    second.loaders = first.loaders  # the seeds follow from their number
+    scan = cleaner.scan_folds(second, dls, tmp_path / "scan", progress=False)
+    assert len(second.loaders) == 4
+    assert scan.samples == whole.samples
+    assert not (tmp_path / "scan" / "checkpoint").exists()
+    anew = Trainer()
+    cleaner.scan_folds(anew, dls, tmp_path / "scan", progress=False, resume=False)
+    assert len(anew.loaders) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"folds": 1}, "folds is 1; pass a whole number of at least 2"),
+        ({"folds": "4"}, "folds is '4'"),
+        ({"workers": -1}, "workers is -1"),
+        ({"train": lambda _dls: None}, "train returned a NoneType; return the learner that it trained"),
+        ({"dls": ["a.png"]}, "dls is a list; pass fastai's data loaders"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(options: Any, problem: str, tmp_path: Path) -> None:
+    dls = make_learner(make_folder(tmp_path / "data")).dls
+    arguments = {"train": Trainer(), "dls": dls, "out": tmp_path / "scan", "progress": False, **options}
+    with pytest.raises(CleanerError, match=problem):
+        cleaner.scan_folds(**arguments)
