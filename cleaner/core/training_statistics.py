@@ -1,4 +1,7 @@
-"""Statistics of each sample's losses over the epochs of a training, in memory-mapped files of 40 bytes a sample."""
+"""Statistics of each sample's losses over the epochs of a training, in memory-mapped files.
+
+They take 40 bytes a sample, or with several labels per image 22 bytes a sample and label.
+"""
 
 from __future__ import annotations
 
@@ -59,16 +62,18 @@ class LossStatistics:
         n: number of samples.
         n_classes: number of labels.
         epochs: number of finished epochs; with 0 what the folder holds is dropped.
+        per_label: with several labels per image, each label of a sample has statistics of its own. Its number is that
+            of the sample times the number of labels, plus its own, and only its own probability is kept.
 
     Raises:
         CleanerError: the folder lacks the means of that many epochs, or holds those of another number of samples.
     """
 
-    def __init__(self, folder: Path, n: int, n_classes: int, epochs: int = 0) -> None:
-        self.n, self.epochs = n, epochs
-        self._folder, n_kept = folder, min(ALTERNATIVES, n_classes)
+    def __init__(self, folder: Path, n: int, n_classes: int, epochs: int = 0, per_label: bool = False) -> None:
+        self.n, self.epochs, self._folder = n * n_classes if per_label else n, epochs, folder
+        n_labels, n_probabilities = (0, 1) if per_label else (min(ALTERNATIVES, n_classes),) * 2
         label = np.uint16 if n_classes <= np.iinfo(np.uint16).max else np.uint32
-        last = np.dtype([("labels", label, (n_kept,)), ("probabilities", np.float16, (n_kept,))])
+        last = np.dtype([("labels", label, (n_labels,)), ("probabilities", np.float16, (n_probabilities,))])
         folder.mkdir(parents=True, exist_ok=True)
         self._epoch = self._opened("epoch", _EPOCH)
         self._last = self._opened("last", last)

@@ -94,6 +94,7 @@ class ShardResult:
         exact: as in `SplitProgress`.
         backends: as in `ScanProgress`.
         device: description of the device that scored it.
+        error: largest error of a loss in the trial of the worker's fast backend.
     """
 
     number: int
@@ -104,6 +105,7 @@ class ShardResult:
     exact: bool
     backends: Mapping[str, str]
     device: str
+    error: float
 
 
 class RayEngine(Engine):
@@ -157,7 +159,9 @@ class RayEngine(Engine):
                 if result.number != number:
                     raise RuntimeError(f"expected the result of shard {number}, got that of shard {result.number}")
                 self.settings["device"] = result.device
-                self.job.scorer.selector.names.update(result.backends | self.job.scorer.selector.names)
+                selector = self.job.scorer.selector
+                selector.names.update(result.backends | selector.names)
+                selector.error = max(selector.error, result.error)
                 yield result
         except ray.exceptions.RayError as error:
             raise CleanerError(f"the workers could not go on: {error}") from error
@@ -330,7 +334,9 @@ class ShardScorer:
         self._heaps[split] = progress.heaps
         check_all_scored(progress.seen, len(keys), split)
         counts, scorer = progress.tally.to_arrays(), self._job.scorer
-        ran = not (fast and scorer.selector.is_lower_precision), dict(scorer.selector.names), describe(scorer.device)
+        selector = scorer.selector
+        exact = not (fast and selector.is_lower_precision)
+        ran = exact, dict(selector.names), describe(scorer.device), selector.error
         return ShardResult(number, progress.seen, _joined(survivors), counts, progress.names, *ran)
 
 

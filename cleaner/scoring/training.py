@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +15,21 @@ import numpy.typing as npt
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import write_whole
-from cleaner.core.records import ScoredBatch, now
+from cleaner.core.records import now
 from cleaner.core.scan import Scan
+from cleaner.core.tasks import MULTI_LABEL, split_labels
 from cleaner.core.training_statistics import ALTERNATIVES, LossStatistics, SampleStatistics
-from cleaner.scoring.engine import DatasetInfo, ScanOptions, collect, finish, held_folder, on_host
+from cleaner.scoring.engine import DatasetInfo, ScanOptions, collect, finish, given_labels, held_folder, on_host
 from cleaner.scoring.progress import ScanProgress, SplitProgress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from cleaner.core.records import Unreadable
     from cleaner.scoring.data.reader import Dataset
+    from cleaner.scoring.model.scorer import Arrays, Scored
+
+    Record = Callable[[Sequence[str], Sequence[Unreadable], Arrays], Scored]
 
 __all__ = ["RANKINGS", "LossRecorder", "TrainingRecord"]
 
@@ -50,18 +56,27 @@ class TrainingRecord:
         ranked_by: a key of `RANKINGS`.
         k: number of samples to keep per split and label.
         reset: start over instead of going on.
+        record: returns the record of a batch from its labels, losses and predictions, as `Targets.record`.
 
     Raises:
         CleanerError: an argument is invalid, or the folder holds the losses of another dataset.
     """
 
     def __init__(
-        self, out: Path, info: DatasetInfo, datasets: Mapping[str, Dataset], ranked_by: str, k: int, reset: bool
+        self,
+        out: Path,
+        info: DatasetInfo,
+        datasets: Mapping[str, Dataset],
+        ranked_by: str,
+        k: int,
+        reset: bool,
+        record: Record,
     ) -> None:
         if ranked_by not in RANKINGS:
             raise CleanerError(f"ranked_by is {ranked_by!r}; pass {' or '.join(map(repr, RANKINGS))}")
         self._options = ScanOptions(k=k, progress=False, ranked_by=ranked_by)
-        self._out, self._info, self._datasets = out, info, datasets
+        self._out, self._info, self._datasets, self._record = out, info, datasets, record
+        self._per_label = info.task == MULTI_LABEL
         self._folder = out / "checkpoint" / "training"
         self._identity = {
             "vocab": list(info.vocab),
@@ -71,7 +86,9 @@ class TrainingRecord:
         with held_folder(out, info, self._options):  # refuses a folder that holds the scan of another dataset
             epochs, self._started = self._noted(reset)
             self._splits = {
-                name: LossStatistics(self._folder / name, dataset.count, len(info.vocab), epochs.get(name, 0))
+                name: LossStatistics(
+                    self._folder / name, dataset.count, len(info.vocab), epochs.get(name, 0), self._per_label
+                )
                 for name, dataset in datasets.items()
             }
         self._pending: dict[str, Callable[[], Any]] = {}
@@ -92,18 +109,16 @@ class TrainingRecord:
             split: name of the split.
             samples: int64 [n], positions of the samples in the dataset.
             logits: [n, n_classes], in any precision, on any device.
-            targets: int [n], the given labels as indices into the vocabulary.
+            targets: int [n], the given labels as indices into the vocabulary; with several labels per image one-hot
+                [n, n_classes].
         """
         import torch
-        from torch.nn import functional
 
         with torch.no_grad():
-            logits, given = logits.detach().float(), targets.long()[:, None]
-            others = logits.scatter(1, given, -torch.inf)
-            own = logits.gather(1, given)[:, 0]
-            losses = functional.cross_entropy(logits, given[:, 0], reduction="none")
-            probabilities, labels = logits.softmax(dim=1).topk(min(ALTERNATIVES, logits.shape[1]))
-            results = [losses, own - others.max(dim=1).values, labels, probabilities]
+            results = (_of_labels if self._per_label else _of_samples)(logits.detach().float(), targets)
+        if self._per_label:
+            n_classes = logits.shape[1]
+            samples = (samples[:, None] * n_classes + np.arange(n_classes)).reshape(-1)
         self._begun.add(split)
         statistics = self._splits[split]
         # On a GPU the copy runs beside the next batch, and is waited for after it.
@@ -141,26 +156,34 @@ class TrainingRecord:
                 not_seen[name] = dataset.count - split.scored
             epochs = {name: split.epochs for name, split in self._splits.items()}
             settings = {"source": "training", "ways": {}, "epochs": epochs, "not_seen": not_seen}
-            scan = finish(self._info, progress, files, self._options, settings)
+            labels_of = partial(given_labels, self._datasets, self._info)
+            scan = finish(self._info, progress, files, self._options, settings, labels_of)
             # Of an unfinished scan with a model, which this one replaces.
             (self._out / "checkpoint" / "progress.npz").unlink(missing_ok=True)
         return scan
 
-    def _scored(self, name: str) -> Iterator[ScoredBatch]:
+    def _scored(self, name: str) -> Iterator[Scored]:
         """Yield what the training has seen of a split, a block of samples at a time."""
-        dataset, statistics = self._datasets[name], self._splits[name]
-        index = {label: number for number, label in enumerate(self._info.vocab)}
+        dataset, n_classes = self._datasets[name], len(self._info.vocab)
+        rows = n_classes if self._per_label else 1
         for begin in range(0, dataset.count, _BLOCK):
-            seen = statistics.of(slice(begin, begin + _BLOCK))
-            at = np.flatnonzero(seen.epochs)
+            seen = self._splits[name].of(slice(begin * rows, (begin + _BLOCK) * rows))
+            losses, epochs = RANKINGS[self._options.ranked_by](seen).reshape(-1, rows), seen.epochs.reshape(-1, rows)
+            at = np.flatnonzero(epochs[:, 0])
             keys = [begin + int(position) for position in at]
-            yield ScoredBatch(
-                [dataset.name(key) for key in keys],
-                np.array([index[dataset.label(key)] for key in keys], np.int64),
-                RANKINGS[self._options.ranked_by](seen)[at],
-                seen.labels[at, 0],
-                seen.probabilities[at, 0],
-            )
+            labels = np.array([self._encoded(dataset.label(key)) for key in keys]).reshape(len(keys), -1)
+            if self._per_label:
+                found = [labels, losses[at], seen.probabilities.reshape(-1, rows)[at]]
+            else:
+                found = [labels[:, 0], losses[at, 0], seen.labels[at, 0], seen.probabilities[at, 0]]
+            yield self._record([dataset.name(key) for key in keys], [], found)
+
+    def _encoded(self, label: str) -> Any:
+        """Return the index of a label, or with several labels per image all of them one-hot."""
+        if not self._per_label:
+            return self._info.vocab.index(label)
+        given = split_labels(label, self._info.label_delim)
+        return [each in given for each in self._info.vocab]
 
     def _arrive(self) -> None:
         for waiting in self._pending.values():
@@ -188,6 +211,29 @@ class TrainingRecord:
         epochs = {name: split.epochs for name, split in self._splits.items()}
         noted = {"format": _FORMAT, "identity": self._identity, "epochs": epochs, "started": self._started}
         write_whole(self._folder / "training.json", json.dumps(noted))
+
+
+def _of_samples(logits: Tensor, targets: Tensor) -> list[Tensor]:
+    """Return losses, margins, most probable labels and their probabilities of samples with one label each."""
+    import torch
+    from torch.nn import functional
+
+    given = targets.long()[:, None]
+    margins = logits.gather(1, given)[:, 0] - logits.scatter(1, given, -torch.inf).max(dim=1).values
+    losses = functional.cross_entropy(logits, given[:, 0], reduction="none")
+    probabilities, labels = logits.softmax(dim=1).topk(min(ALTERNATIVES, logits.shape[1]))
+    return [losses, margins, labels, probabilities]
+
+
+def _of_labels(logits: Tensor, targets: Tensor) -> list[Tensor]:
+    """Return losses, margins and probabilities of each label, label by label of the first sample, and so on."""
+    import torch
+    from torch.nn import functional
+
+    given = targets.float()
+    losses = functional.binary_cross_entropy_with_logits(logits, given, reduction="none").reshape(-1)
+    margins = torch.where(given > 0.5, logits, -logits).reshape(-1)
+    return [losses, margins, torch.empty(len(losses), 0), logits.sigmoid().reshape(-1, 1)]
 
 
 def _digest(dataset: Dataset) -> str:
@@ -233,12 +279,13 @@ class LossRecorder:
         k: int = 100,
         reset: bool = False,
     ) -> None:
+        from cleaner.scoring.model.scorer import scored_batch
         from cleaner.scoring.model.torch_model import torch_data
 
         datasets = dict(dataset) if isinstance(dataset, Mapping) else {split: dataset}
         by_split = paths if isinstance(dataset, Mapping) or paths is None else {split: paths}
         info, samples = torch_data(datasets, vocab=vocab, paths=by_split, root=root, batch_size=1)
-        self._record = TrainingRecord(Path(out), info, samples, ranked_by, k, reset)
+        self._record = TrainingRecord(Path(out), info, samples, ranked_by, k, reset, scored_batch)
         self._counts = {name: dataset.count for name, dataset in samples.items()}
         self._n_classes = len(info.vocab)
 

@@ -11,11 +11,12 @@ import numpy as np
 from fastai.callback.core import Callback
 from fastai.callback.mixup import MixHandler
 from fastai.data.core import TfmdDL
+from fastcore import basics
 from fastcore.foundation import L
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.scan import Scan
-from cleaner.core.tasks import SINGLE_LABEL
+from cleaner.core.tasks import OTHER
 from cleaner.scoring.data.fastai_data import from_learner
 from cleaner.scoring.engine import DatasetInfo
 from cleaner.scoring.model.targets import Targets, targets_of
@@ -88,8 +89,9 @@ class ScanCallback(Callback):  # type: ignore[misc]
         _check_followed(learn, targets)
         splits = tuple(name for name, loader in zip(("train", "valid"), learn.dls.loaders, strict=False) if loader.n)
         data = from_learner(learn, targets, splits, self.root, None)
-        info = DatasetInfo(data.root, targets.vocab, splits)
-        self._record = TrainingRecord(self.out, info, data.datasets, self.ranked_by, self.k, self.reset)
+        info = DatasetInfo(data.root, targets.vocab, splits, task=targets.task, label_delim=targets.label_delim)
+        choices = self.ranked_by, self.k, self.reset
+        self._record = TrainingRecord(self.out, info, data.datasets, *choices, targets.record)
         self.reset = False  # a later training with this callback adds to this one
 
     def _before_train(self) -> None:
@@ -123,10 +125,10 @@ class ScanCallback(Callback):  # type: ignore[misc]
         self._record.update(self._current, samples, logits, given)
 
     def _after_train(self) -> None:
-        self._current = ""
+        self._leave()
 
     def _after_validate(self) -> None:
-        self._current = ""
+        self._leave()
 
     def _after_epoch(self) -> None:
         if self._record is not None:
@@ -146,6 +148,12 @@ class ScanCallback(Callback):  # type: ignore[misc]
         if self._current:
             _name_samples(self.learn.dl, self._arrived)
 
+    def _leave(self) -> None:
+        """Leave the loader of a pass as it was."""
+        if self._current:
+            _forget_samples(self.learn.dls[("train", "valid").index(self._current)])
+        self._current = ""
+
     def _mixed(self) -> Any:
         """Return which samples dominate their mixtures, bool [n]; None if nothing was mixed."""
         mixers = [callback for callback in self.learn.cbs if isinstance(callback, MixHandler)]
@@ -158,8 +166,8 @@ class ScanCallback(Callback):  # type: ignore[misc]
 def _check_followed(learn: Any, targets: Targets) -> None:
     """Refuse a training whose samples cannot be told apart."""
     problem = ""
-    if targets.task != SINGLE_LABEL:
-        problem = f"the task is {targets.task!r}, and losses are collected for one label per image"
+    if targets.task == OTHER:
+        problem = f"the task is {targets.task!r}, and losses are collected for images with labels"
     for loader in learn.dls.loaders:
         if not isinstance(loader, TfmdDL) or hasattr(loader, "dl"):
             problem = f"a loader is a {type(loader).__name__}; only fastai's own, in one process, can be followed"
@@ -174,12 +182,18 @@ def _check_followed(learn: Any, targets: Targets) -> None:
 def _name_samples(loader: Any, arrived: deque[list[str]]) -> None:
     """Let a loader append the positions of each batch's samples to `arrived`.
 
-    They travel as text beside image and target, which fastai neither collates nor moves to a device. Left so, as after
-    Ctrl-C, the loader works as before.
+    They travel as text beside image and target, which fastai neither collates nor moves to a device. A loader that is
+    left so, as after Ctrl-C, works as before.
     """
+    _forget_samples(loader)
     loader.do_item = partial(_named_item, type(loader).do_item, loader)
-    own = [step for step in loader.after_batch.fs if not isinstance(step, _TakeNames)]
-    loader.after_batch.fs = L([_TakeNames(arrived), *own])
+    loader.after_batch.fs = L([_TakeNames(arrived), *loader.after_batch.fs])
+
+
+def _forget_samples(loader: Any) -> None:
+    """Undo `_name_samples`."""
+    loader.__dict__.pop("do_item", None)
+    loader.after_batch.fs = L(step for step in loader.after_batch.fs if not isinstance(step, _TakeNames))
 
 
 def _named_item(do_item: Any, loader: Any, sample: int) -> Any:
@@ -194,6 +208,9 @@ class _TakeNames:
 
     def __init__(self, arrived: deque[list[str]]) -> None:
         self._arrived = arrived
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return partial, (basics.noop,)  # a learner that is exported after Ctrl-C does not need this package
 
     def __call__(self, batch: Any, **_options: Any) -> Any:
         if isinstance(batch, (tuple, list)) and len(batch) == 3:

@@ -194,7 +194,7 @@ def row(name: str, kind: str, folder: Path, out: Path | None = None) -> dict[str
     command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.scan", "--measure", name, kind, folder, out]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(done.stderr[-3000:])
+        raise RuntimeError(done.stderr[-3000:] or f"the process of {name!r} ended with exit code {done.returncode}")
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     result |= {"name": name, "per_second": result["images"] / result["seconds"], "out": out}
     extra = {key: result[key] for key in ("way", "ways", "fast", "unreadable") if result.get(key)}

@@ -60,7 +60,7 @@ def test_putting_layers_together_is_off_again_for_others(model: nn.Module, input
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", backends.lower_precision(torch.device("cpu")))
+@pytest.mark.parametrize("name", [name for name in ("bfloat16", "int8") if name in backends.FAST])
 def test_fast_ways_give_losses_near_them(name: str, model: nn.Module, inputs: list[Tensor]) -> None:
     way = backends.make(name, model, inputs)
     assert losses(way(*inputs)).numpy() == pytest.approx(losses(model(*inputs)).numpy(), abs=0.5)
@@ -180,7 +180,7 @@ def test_a_scan_in_another_way_has_the_losses_of_get_preds(
     assert found == pytest.approx(plain_losses(learn, learn.dls.train.items), abs=1e-4)
 
 
-@pytest.mark.parametrize("name", backends.lower_precision(torch.device("cpu")))
+@pytest.mark.parametrize("name", [name for name in ("bfloat16", "int8") if name in backends.FAST])
 def test_a_fast_scan_keeps_what_an_exact_one_keeps(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     learned = Learned(tmp_path, monkeypatch, name)
     exact = cleaner.scan_folder(learned.learn, learned.data, tmp_path / "exact", k=3, progress=False)
@@ -200,3 +200,28 @@ def test_layers_that_somebody_listens_to_are_run_plain(tmp_path: Path, monkeypat
     scan = cleaner.scan(learn, tmp_path / "scan", progress=False)
     assert scan.settings["ways"] == {}
     assert len(heard) == 6  # batches
+
+
+@pytest.mark.parametrize(
+    ("mkldnn", "avx512", "avx512_bf16", "amx_tile", "expected"),
+    [
+        (False, False, False, False, False),  # AVX2 alone
+        (True, True, False, False, False),  # AVX-512 without bfloat16
+        (True, True, True, False, True),
+        (True, True, True, True, True),
+        (True, False, False, False, True),  # ARM
+        (True, None, None, None, True),  # an early version of torch
+    ],
+)
+def test_sixteen_bits_are_tried_where_the_processor_has_them(
+    mkldnn: bool, avx512: Any, avx512_bf16: Any, amx_tile: Any, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # what holds for all tests of scoring
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: mkldnn)
+    for name, value in {"avx512": avx512, "avx512_bf16": avx512_bf16, "amx_tile": amx_tile}.items():
+        check = None if value is None else lambda value=value: value
+        monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", check, raising=False)
+    backends.cpu_has_bfloat16.cache_clear()
+    assert backends.cpu_has_bfloat16() is expected
+    assert backends.lower_precision(torch.device("cpu")) == (["bfloat16", "int8"] if expected else ["int8"])
+    backends.cpu_has_bfloat16.cache_clear()

@@ -15,6 +15,15 @@ from cleaner.core.errors import CleanerError
 from tests.support.learners import VOCAB, make_folder, make_learner, make_model
 
 
+def model_of(number: int) -> torch.nn.Module:
+    """A model with weights of its own, which stands for one that was trained on a fold."""
+    model = make_model()
+    torch.manual_seed(number)
+    for weights in model.parameters():
+        weights.data.add_(torch.randn_like(weights), alpha=0.3)
+    return model
+
+
 class Trainer:
     """Makes learners without training them, and notes the items of each; `fail_at` raises at one of the folds."""
 
@@ -25,8 +34,7 @@ class Trainer:
         if len(self.loaders) == self.fail_at:
             raise KeyboardInterrupt
         self.loaders.append(dls)
-        torch.manual_seed(len(self.loaders))
-        learn = fastai.Learner(dls, make_model(), loss_func=fastai.CrossEntropyLossFlat())
+        learn = fastai.Learner(dls, model_of(len(self.loaders)), loss_func=fastai.CrossEntropyLossFlat())
         learn.remove_cb(fastai.ProgressCallback)
         return learn
 
@@ -52,8 +60,7 @@ def test_each_sample_is_scored_once_by_a_model_trained_without_it(folds: int, tm
     assert scan.ranked_by == "out-of-fold loss"
     # The losses are those of the model of the sample's own fold.
     for number, loaders in enumerate(train.loaders, start=1):
-        torch.manual_seed(number)
-        learn = fastai.Learner(loaders, make_model(), loss_func=fastai.CrossEntropyLossFlat())
+        learn = fastai.Learner(loaders, model_of(number), loss_func=fastai.CrossEntropyLossFlat())
         with learn.no_bar():
             losses = learn.get_preds(ds_idx=1, with_loss=True)[2]
         expected = {Path(item).name: float(x) for item, x in zip(loaders.valid_ds.items, losses, strict=True)}
@@ -78,7 +85,7 @@ def test_finished_folds_are_not_trained_again(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         cleaner.scan_folds(first, dls, tmp_path / "scan", progress=False)
     second = Trainer()
-    second.loaders = first.loaders  # the seeds follow from their number
+    second.loaders = first.loaders  # their number is the next model's
     scan = cleaner.scan_folds(second, dls, tmp_path / "scan", progress=False)
     assert len(second.loaders) == 4
     assert scan.samples == whole.samples

@@ -7,6 +7,7 @@ import logging
 import math
 import subprocess
 import sys
+import zipfile
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
@@ -123,6 +124,42 @@ def test_statistics_are_those_of_samples_looked_up_one_by_one(name: str, tmp_pat
     assert scan.settings["not_seen"] == {"train": n - scan.scored["train"], "valid": 0}
 
 
+def test_each_of_several_labels_has_statistics_of_its_own(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data", per_class=9)
+
+    def labels(path: Path) -> list[str]:
+        return [path.parent.name, *(["odd"] if int(path.stem.split("_")[1]) % 2 else [])]
+
+    block = fastai.DataBlock(
+        (fastai.ImageBlock, fastai.MultiCategoryBlock),
+        get_items=fastai.get_image_files,
+        get_y=labels,
+        splitter=fastai.RandomSplitter(0.3, seed=0),
+        item_tfms=fastai.Resize(16),
+    )
+    dls = block.dataloaders(data, bs=4, num_workers=0)
+    learn = fastai.Learner(dls, make_model(4), loss_func=fastai.BCEWithLogitsLossFlat())
+    seen = defaultdict[tuple[str, str], list[float]](list)
+    paths = Reference(learn).paths
+
+    class Each(fastai.Callback):
+        order = -999
+
+        def after_pred(self) -> None:
+            losses = torch.nn.functional.binary_cross_entropy_with_logits(self.pred, self.y.float(), reduction="none")
+            for image, row in zip(self.x, losses.detach(), strict=True):
+                for label, loss in zip(dls.vocab, row.tolist(), strict=True):
+                    seen[paths[picture(image)], label].append(loss)
+
+    learn.fit(3, 0.01, cbs=[Each(), cleaner.ScanCallback(tmp_path / "scan")])
+    scan = cleaner.load(tmp_path / "scan")
+    expected = {key: sum(losses) / len(losses) for key, losses in seen.items()}
+    assert {(s.path, s.label): s.loss for s in scan.samples} == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    for sample in scan.samples:
+        assert set(sample.given) == set(labels(data / sample.path))
+        assert sample.predicted in (sample.label, "")
+
+
 def test_label_smoothing_changes_neither_loss_nor_margin(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data", per_class=9)
     learn = make_learner(data, loss_func=fastai.LabelSmoothingCrossEntropyFlat(), **PLAIN)
@@ -193,12 +230,29 @@ def test_after_an_interruption_the_loaders_work_as_before(tmp_path: Path) -> Non
     with pytest.raises(KeyboardInterrupt):
         learn.fit(1, cbs=[cleaner.ScanCallback(tmp_path / "scan"), Interrupt()])
     assert len(learn.dls.train.one_batch()) == len(learn.dls.valid.one_batch()) == 2
+    learn.export(tmp_path / "learner.pkl")
+    assert b"cleaner" not in unzipped(tmp_path / "learner.pkl")
     items = learn.dls.valid_ds.items
     assert len(learn.get_preds(dl=learn.dls.test_dl(items, with_labels=True))[0]) == len(items)
     learn.fit(1)
     reference = Reference(learn)
     learn.fit(1, 0.01, cbs=[reference, cleaner.ScanCallback(tmp_path / "scan")])
     compare(reference, cleaner.load(tmp_path / "scan"))
+
+
+def unzipped(file: Path) -> bytes:
+    """All of a file that torch saved."""
+    with zipfile.ZipFile(file) as archive:
+        return b"".join(map(archive.read, archive.namelist()))
+
+
+def test_a_training_leaves_the_loaders_as_they_were(tmp_path: Path) -> None:
+    learn = make_learner(make_folder(tmp_path / "data"))
+    before = [(dict(loader.__dict__).keys(), list(loader.after_batch.fs)) for loader in learn.dls.loaders]
+    learn.fit(1, cbs=cleaner.ScanCallback(tmp_path / "scan"))
+    assert [(dict(x.__dict__).keys(), list(x.after_batch.fs)) for x in learn.dls.loaders] == before
+    learn.export(tmp_path / "learner.pkl")
+    assert b"cleaner" not in unzipped(tmp_path / "learner.pkl")
 
 
 KILLED = """
@@ -243,6 +297,19 @@ def test_a_training_on_other_files_is_refused_until_reset(tmp_path: Path) -> Non
         learn.fit(1, cbs=cleaner.ScanCallback(tmp_path / "scan"))
     learn.fit(1, cbs=cleaner.ScanCallback(tmp_path / "scan", reset=True))
     assert cleaner.load(tmp_path / "scan").settings["epochs"] == {"train": 1, "valid": 1}
+
+
+def test_other_targets_are_refused(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data")
+    block = fastai.DataBlock(
+        (fastai.ImageBlock, fastai.RegressionBlock),
+        get_items=fastai.get_image_files,
+        get_y=lambda path: float(len(path.name)),
+        item_tfms=fastai.Resize(16),
+    )
+    learn = fastai.Learner(block.dataloaders(data, bs=4), make_model(1), loss_func=fastai.MSELossFlat())
+    with pytest.raises(CleanerError, match="losses are collected for images with labels"):
+        learn.fit(1, cbs=cleaner.ScanCallback(tmp_path / "scan"))
 
 
 def no_batches(learn: fastai.Learner) -> None:
