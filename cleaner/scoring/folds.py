@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -13,10 +14,12 @@ import numpy as np
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.scan import Scan
+from cleaner.core.tasks import OTHER
 from cleaner.core.terminal import printable
 from cleaner.scoring.data.checks import check_number
 from cleaner.scoring.engine import DatasetInfo, ScanOptions, finish, given_labels, held_folder, score
 from cleaner.scoring.progress import Checkpoint, ScanProgress, SplitProgress
+from cleaner.scoring.training import listed_labels
 
 if TYPE_CHECKING:
     from fastai.data.core import DataLoaders
@@ -70,18 +73,25 @@ def scan_folds(
     check_number("workers", workers, min_value=0)
     check_number("batch_size", batch_size, min_value=1)
     options = ScanOptions(k=k, resume=resume, progress=progress, ranked_by="out-of-fold loss")
+    if not callable(train):
+        raise CleanerError(f"train is a {type(train).__name__}; pass a function that returns a trained learner")
     loaders = getattr(dls, "loaders", None)
     if not loaders:
         raise CleanerError(f"dls is a {type(dls).__name__}; pass fastai's data loaders, such as learn.dls")
     untrained = Learner(dls, nn.Identity(), loss_func=CrossEntropyLossFlat())
     targets = targets_of(untrained)
+    if targets.task == OTHER:
+        raise CleanerError(f"the task is {targets.task!r}, and folds are for images with labels; use cleaner.scan")
     items = {n: loader.dataset.items for n, loader in zip(("train", "valid"), loaders, strict=False) if loader.n}
     splits = tuple(items)
     data = from_learner(untrained, targets, splits, root, batch_size)
     info = DatasetInfo(data.root, targets.vocab, splits, task=targets.task, label_delim=targets.label_delim)
     parts = {name: _parts(dataset, folds) for name, dataset in data.datasets.items()}
     counts = {name: dataset.count for name, dataset in data.datasets.items()}
-    identity = {"folds": folds, "k": k, "number of samples": counts, "vocabulary": info.vocab}
+    if sum(counts.values()) < folds:
+        raise CleanerError(f"there are {sum(counts.values())} images for {folds} folds; pass fewer folds")
+    digests = {name: listed_labels(dataset, info)[1] for name, dataset in data.datasets.items()}
+    identity = {"folds": folds, "k": k, "list of files and labels": digests, "vocabulary": info.vocab}
     with held_folder(Path(out), info, options) as files:
         checkpoint = Checkpoint(files.folder, identity, info, min(k, max(counts.values())))
         found = _resumed(checkpoint, info, resume, min(k, max(counts.values())))
@@ -89,8 +99,10 @@ def scan_folds(
             if progress:
                 _log.warning("%s", printable(f"fold {fold + 1} of {folds}: training on the others"))
             held = {name: own[fold] for name, own in parts.items()}
-            _score_fold(train(_without(dls, items, held)), items, held, found, data, workers)
+            others = _without(dls, items, held)
+            _score_fold(_checked(train(others), others, info), items, held, found, data, workers)
             checkpoint.save(found)
+            gc.collect()  # learners are reference cycles, and hold a model on the GPU
         settings = {"source": "fastai", "transforms": "validation", "folds": folds, "ways": {}}
         scan = finish(info, found, files, options, settings, partial(given_labels, data.datasets, info))
         checkpoint.remove()
@@ -147,6 +159,21 @@ def _without(dls: DataLoaders, items: Mapping[str, Any], held: Mapping[str, list
     return DataLoaders(dls.train.new(parts[0]), valid.new(parts[1]), path=dls.path, device=dls.device)
 
 
+def _checked(learn: Any, dls: DataLoaders, info: DatasetInfo) -> Learner:
+    """Return a trained learner, if it is one that was trained on the data that it was given."""
+    from fastai.learner import Learner
+
+    from cleaner.scoring.model.targets import targets_of
+
+    if not isinstance(learn, Learner):
+        raise CleanerError(f"train returned a {type(learn).__name__}; return the learner that it trained")
+    if learn.dls is not dls or targets_of(learn).vocab != info.vocab:
+        raise CleanerError(
+            "train returned a learner with other data; make it with the data loaders that train is given"
+        )
+    return learn
+
+
 def _score_fold(
     learn: Any,
     items: Mapping[str, Any],
@@ -156,14 +183,10 @@ def _score_fold(
     workers: int | None,
 ) -> None:
     """Score the items at these positions with a learner that was not trained on them."""
-    from fastai.learner import Learner
-
     from cleaner.scoring.data.fastai_data import LearnerItems
     from cleaner.scoring.model.fastai_model import FastaiScorer
     from cleaner.scoring.model.targets import targets_of
 
-    if not isinstance(learn, Learner):
-        raise CleanerError(f"train returned a {type(learn).__name__}; return the learner that it trained")
     targets = targets_of(learn)
     scorer = FastaiScorer(learn, targets)
     for split in found.splits:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cleaner.scoring.engine import DatasetInfo, ScanJob
 
 __all__ = [
+    "TRAINING",
     "Checkpoint",
     "ScanProgress",
     "SplitProgress",
@@ -38,6 +39,9 @@ __all__ = [
     "fingerprint",
     "resume_from",
 ]
+
+TRAINING = "training"
+"""Name of the folder beside a checkpoint that holds the losses of a training."""
 
 _FORMAT = 1
 # A save may cost at most this share of the time between two of them.
@@ -296,9 +300,16 @@ class Checkpoint:
         self._path.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Remove the checkpoint."""
-        if self._path.parent.is_dir():
-            shutil.rmtree(self._path.parent)
+        """Remove the checkpoint, but not the losses of a training, which later ones add to."""
+        for path in self._path.parent.iterdir() if self._path.parent.is_dir() else ():
+            if path.name == TRAINING:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        if self._path.parent.is_dir() and not any(self._path.parent.iterdir()):
+            self._path.parent.rmdir()
 
     def _check_identity(self, saved: Mapping[str, Any], advice: str) -> None:
         for name in {**self._identity, **saved}:

@@ -1,4 +1,4 @@
-"""Losses that are collected while a model is trained, which a label that it memorised in the end does not spoil."""
+"""Losses that are collected while a model is trained: a label that it memorises in the end had a high one before."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cleaner.core.scan import Scan
 from cleaner.core.tasks import MULTI_LABEL, split_labels
 from cleaner.core.training_statistics import ALTERNATIVES, LossStatistics, SampleStatistics
 from cleaner.scoring.engine import DatasetInfo, ScanOptions, collect, finish, given_labels, held_folder, on_host
-from cleaner.scoring.progress import ScanProgress, SplitProgress
+from cleaner.scoring.progress import TRAINING, ScanProgress, SplitProgress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,15 +74,14 @@ class TrainingRecord:
     ) -> None:
         if ranked_by not in RANKINGS:
             raise CleanerError(f"ranked_by is {ranked_by!r}; pass {' or '.join(map(repr, RANKINGS))}")
+        _check_one_process()
         self._options = ScanOptions(k=k, progress=False, ranked_by=ranked_by)
         self._out, self._info, self._datasets, self._record = out, info, datasets, record
         self._per_label = info.task == MULTI_LABEL
-        self._folder = out / "checkpoint" / "training"
-        self._identity = {
-            "vocab": list(info.vocab),
-            "samples": {name: dataset.count for name, dataset in datasets.items()},
-            "files": {name: _digest(dataset) for name, dataset in datasets.items()},
-        }
+        self._folder = out / "checkpoint" / TRAINING
+        listed = {name: listed_labels(dataset, info) for name, dataset in datasets.items()}
+        self._labels = {name: labels for name, (labels, _) in listed.items()}
+        self._identity = {"vocab": list(info.vocab), "files": {name: digest for name, (_, digest) in listed.items()}}
         with held_folder(out, info, self._options):  # refuses a folder that holds the scan of another dataset
             epochs, self._started = self._noted(reset)
             self._splits = {
@@ -118,13 +117,30 @@ class TrainingRecord:
             results = (_of_labels if self._per_label else _of_samples)(logits.detach().float(), targets)
         if self._per_label:
             n_classes = logits.shape[1]
-            samples = (samples[:, None] * n_classes + np.arange(n_classes)).reshape(-1)
+            rows = (samples[:, None] * n_classes + np.arange(n_classes)).reshape(-1)
+            arrived = lambda arrays: self._splits[split].update(rows, *arrays)  # noqa: E731
+        else:
+            results.append(targets.detach())
+            arrived = partial(self._arrived, split, samples)
         self._begun.add(split)
-        statistics = self._splits[split]
         # On a GPU the copy runs beside the next batch, and is waited for after it.
         waiting = self._pending.get(split, lambda: None)
-        self._pending[split] = on_host(results, lambda arrays: statistics.update(samples, *arrays))
+        self._pending[split] = on_host(results, arrived)
         waiting()
+
+    def _arrived(self, split: str, samples: npt.NDArray[np.int64], arrays: Arrays) -> None:
+        """Check that samples with one label each carry the labels that the dataset lists, and add them."""
+        *columns, given = arrays
+        known, given = self._labels[split][samples], given.astype(np.int64)
+        if differing := np.flatnonzero((known >= 0) & (known != given)).tolist():
+            at = differing[0]
+            raise CleanerError(
+                f"sample {samples[at]} of {split!r} was trained on as {self._info.vocab[given[at]]!r}, and the dataset "
+                f"lists {self._info.vocab[known[at]]!r}. A callback, batch transform or loader changes the order of "
+                "samples or their labels, so losses would be those of others; train without it, or without this"
+            )
+        self._labels[split][samples] = given
+        self._splits[split].update(samples, *columns)
 
     def end_epoch(self) -> None:
         """Count the batches since the last call as an epoch of the splits that they were of."""
@@ -145,7 +161,7 @@ class TrainingRecord:
             CleanerError: no epoch was finished.
         """
         self._pending.clear()
-        if not any(split.epochs for split in self._splits.values()):
+        if not self.epochs:
             raise CleanerError("no epoch was finished, so there are no losses yet; call end_epoch() after each epoch")
         progress = ScanProgress(started=self._started)
         not_seen = dict[str, int]()
@@ -154,13 +170,17 @@ class TrainingRecord:
                 split = progress.begin(SplitProgress.empty(name, self._info, min(self._options.k, dataset.count)))
                 collect(self._scored(name), split, dataset.count, shown=False)
                 not_seen[name] = dataset.count - split.scored
+            if not any(split.scored for split in progress.splits):
+                raise CleanerError("the training saw no sample that counts, so there are no losses yet; train longer")
             epochs = {name: split.epochs for name, split in self._splits.items()}
             settings = {"source": "training", "ways": {}, "epochs": epochs, "not_seen": not_seen}
             labels_of = partial(given_labels, self._datasets, self._info)
-            scan = finish(self._info, progress, files, self._options, settings, labels_of)
-            # Of an unfinished scan with a model, which this one replaces.
-            (self._out / "checkpoint" / "progress.npz").unlink(missing_ok=True)
-        return scan
+            return finish(self._info, progress, files, self._options, settings, labels_of)
+
+    @property
+    def epochs(self) -> int:
+        """Number of finished epochs."""
+        return max(split.epochs for split in self._splits.values())
 
     def _scored(self, name: str) -> Iterator[Scored]:
         """Yield what the training has seen of a split, a block of samples at a time."""
@@ -171,17 +191,20 @@ class TrainingRecord:
             losses, epochs = RANKINGS[self._options.ranked_by](seen).reshape(-1, rows), seen.epochs.reshape(-1, rows)
             at = np.flatnonzero(epochs[:, 0])
             keys = [begin + int(position) for position in at]
-            labels = np.array([self._encoded(dataset.label(key)) for key in keys]).reshape(len(keys), -1)
             if self._per_label:
-                found = [labels, losses[at], seen.probabilities.reshape(-1, rows)[at]]
+                given = np.array([self._one_hot(dataset.label(key)) for key in keys]).reshape(len(keys), rows)
+                found = [given, losses[at], seen.probabilities.reshape(-1, rows)[at]]
             else:
-                found = [labels[:, 0], losses[at, 0], seen.labels[at, 0], seen.probabilities[at, 0]]
+                given = np.array([self._label(name, key) for key in keys], np.int64)
+                found = [given, losses[at, 0], seen.labels[at, 0], seen.probabilities[at, 0]]
             yield self._record([dataset.name(key) for key in keys], [], found)
 
-    def _encoded(self, label: str) -> Any:
-        """Return the index of a label, or with several labels per image all of them one-hot."""
-        if not self._per_label:
-            return self._info.vocab.index(label)
+    def _label(self, name: str, key: int) -> int:
+        """Return the index of a sample's label; one that no dataset lists and this process has not seen is read."""
+        known = int(self._labels[name][key])
+        return known if known >= 0 else self._info.vocab.index(self._datasets[name].label(key))
+
+    def _one_hot(self, label: str) -> list[bool]:
         given = split_labels(label, self._info.label_delim)
         return [each in given for each in self._info.vocab]
 
@@ -193,7 +216,9 @@ class TrainingRecord:
     def _noted(self, reset: bool) -> tuple[dict[str, int], str]:
         """Return the number of finished epochs of each split, and when the first one was begun."""
         path = self._folder / "training.json"
-        if reset or not path.exists():
+        if reset:
+            path.unlink(missing_ok=True)
+        if not path.exists():
             return {}, now()
         try:
             noted = json.loads(path.read_text(encoding="utf-8"))
@@ -236,12 +261,25 @@ def _of_labels(logits: Tensor, targets: Tensor) -> list[Tensor]:
     return [losses, margins, torch.empty(len(losses), 0), logits.sigmoid().reshape(-1, 1)]
 
 
-def _digest(dataset: Dataset) -> str:
-    """Return a digest of the files of samples, in their order."""
-    digest = hashlib.sha256()
-    for key in dataset.keys():  # noqa: SIM118 - no mapping
-        digest.update(f"{dataset.name(key)}\0".encode())
-    return digest.hexdigest()
+def listed_labels(dataset: Dataset, info: DatasetInfo) -> tuple[npt.NDArray[np.int32], str]:
+    """Return the labels of samples that have one each and list it, else -1, and a digest of files and labels."""
+    digest, index = hashlib.sha256(), {label: number for number, label in enumerate(info.vocab)}
+    labels = np.full(dataset.count, -1, np.int32)
+    for number, key in enumerate(dataset.keys()):
+        label = dataset.listed_label(key)
+        digest.update(f"{dataset.name(key)}\0{label}\0".encode())
+        labels[number] = -1 if info.task == MULTI_LABEL else index.get(label, -1)
+    return labels, digest.hexdigest()
+
+
+def _check_one_process() -> None:
+    import torch.distributed as processes
+
+    if processes.is_available() and processes.is_initialized() and processes.get_world_size() > 1:
+        raise CleanerError(
+            f"the model is trained by {processes.get_world_size()} processes, and losses are collected in one; train "
+            "in one process, or use cleaner.scan afterwards"
+        )
 
 
 class LossRecorder:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from fastai.callback.core import Callback
 from fastai.callback.mixup import MixHandler
 from fastai.data.core import TfmdDL
@@ -17,6 +19,7 @@ from fastcore.foundation import L
 from cleaner.core.errors import CleanerError
 from cleaner.core.scan import Scan
 from cleaner.core.tasks import OTHER
+from cleaner.core.terminal import printable
 from cleaner.scoring.data.fastai_data import from_learner
 from cleaner.scoring.engine import DatasetInfo
 from cleaner.scoring.model.targets import Targets, targets_of
@@ -24,8 +27,24 @@ from cleaner.scoring.training import RANKINGS, TrainingRecord
 
 __all__ = ["ScanCallback"]
 
+_SPLITS = ("train", "valid")
+# What turns positions into batches.
+_OVERRIDABLE = ("create_item", "create_batch", "create_batches", "do_item", "do_batch")
 # From this share on a sample dominates what MixUp or CutMix made of it, and its logits tell about its own label.
 _DOMINATES = 0.8
+
+_log = logging.getLogger("cleaner")
+
+
+class _Pass(NamedTuple):
+    """A pass over a loader; `arrived` holds the positions of the samples of batches that are still to be seen."""
+
+    split: str
+    loader: Any
+    arrived: deque[list[str]]
+
+
+_UNFOLLOWED = _Pass("", None, deque())
 
 
 class ScanCallback(Callback):  # type: ignore[misc]
@@ -68,61 +87,73 @@ class ScanCallback(Callback):  # type: ignore[misc]
         self.result: Scan | None = None
         self.run = True
         self._record: TrainingRecord | None = None
-        self._arrived = deque[list[str]]()
-        self._current, self._samples = "", np.empty(0, np.int64)
+        self._targets: Targets | None = None
+        self._is_training = False
+        self._passes = list[_Pass]()
+        self._samples = np.empty(0, np.int64)
         self._given: Any = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what refers to the data, for a learner that is exported with this callback."""
+        emptied = dict.fromkeys(("result", "_record", "_targets", "_given"))
+        return {**self.__dict__, **emptied, "_is_training": False, "_passes": []}
+
     def __call__(self, event_name: str) -> None:  # fastai's own would rewrite the messages of errors
+        if event_name == "before_fit":
+            self.run = not hasattr(self.learn, "lr_finder")
         handler = getattr(self, f"_{event_name}", None)
         if handler is not None and self.run:
             handler()
-        if event_name == "after_fit":
-            self.run = True
-
-    def _before_fit(self) -> None:
-        self.run = not hasattr(self.learn, "lr_finder")
-        self._record = None  # of a training that was interrupted
 
     def _begin(self) -> None:
         learn = self.learn
         targets = targets_of(learn)
+        for loader in filter(lambda each: isinstance(each, TfmdDL), learn.dls.loaders):
+            _forget_samples(loader)  # of a training that was interrupted
         _check_followed(learn, targets)
-        splits = tuple(name for name, loader in zip(("train", "valid"), learn.dls.loaders, strict=False) if loader.n)
+        splits = tuple(name for name, loader in zip(_SPLITS, learn.dls.loaders, strict=False) if loader.n)
         data = from_learner(learn, targets, splits, self.root, None)
         info = DatasetInfo(data.root, targets.vocab, splits, task=targets.task, label_delim=targets.label_delim)
         choices = self.ranked_by, self.k, self.reset
         self._record = TrainingRecord(self.out, info, data.datasets, *choices, targets.record)
+        self._targets, self.result = targets, None
         self.reset = False  # a later training with this callback adds to this one
 
     def _before_train(self) -> None:
-        if self._record is None:
-            self._begin()  # not in before_fit, which fastai calls for validation and predictions too
+        # Not in before_fit, which fastai calls for validation and predictions too, also within a training.
+        if self._record is None or self.learn.epoch == 0:
+            self._leave_all()
+            self._begin()
+        self._is_training = True
         self._follow("train")
 
     def _before_validate(self) -> None:
         self._follow("valid")
 
     def _before_batch(self) -> None:
-        if not self._current:
+        current = self._passes[-1] if self._passes else _UNFOLLOWED
+        if not current.split:
             return
-        given = self.learn.yb[0]
-        if len(self._arrived) != 1 or len(self._arrived[0]) != len(given):
+        given, arrived = self.learn.yb[0], current.arrived
+        if len(arrived) != 1 or len(arrived[0]) != len(given):
             raise CleanerError(
-                f"{sum(map(len, self._arrived))} samples came from the loader and {len(given)} are in the batch, so it "
-                "is unknown which sample is which. A callback reads ahead or changes the loader; remove it, or remove "
+                f"{sum(map(len, arrived))} samples came from the loader and {len(given)} are in the batch, so it is "
+                "unknown which sample is which. A callback reads ahead or changes the loader; remove it, or remove "
                 "ScanCallback"
             )
-        self._samples = np.array(self._arrived.popleft(), np.int64)
+        self._samples = np.array(arrived.popleft(), np.int64)
         self._given = given.detach().clone()
 
     def _after_pred(self) -> None:
-        if not self._current or self._record is None:
+        current = self._passes[-1] if self._passes else _UNFOLLOWED
+        if not current.split or self._record is None or self._targets is None:
             return
         samples, logits, given = self._samples, self.learn.pred, self._given
-        mixed = self._mixed() if self._current == "train" else None
+        self._targets.check(logits, [given], len(given))
+        mixed = self._mixed() if current.split == "train" else None
         if mixed is not None:
             samples, logits, given = samples[mixed.cpu().numpy()], logits[mixed], given[mixed]
-        self._record.update(self._current, samples, logits, given)
+        self._record.update(current.split, samples, logits, given)
 
     def _after_train(self) -> None:
         self._leave()
@@ -131,36 +162,46 @@ class ScanCallback(Callback):  # type: ignore[misc]
         self._leave()
 
     def _after_epoch(self) -> None:
-        if self._record is not None:
+        if self._record is not None and self._is_training:
+            self._leave_all()  # a cancelled pass has no end
             self._record.end_epoch()
+        self._is_training = False
 
     def _after_fit(self) -> None:
-        if self._record is not None:
-            self.result = self._record.finish()
-            self._record = None  # validation outside of a training is not part of it
+        record = self._record
+        if record is None or (self.result is not None and self.result.settings["epochs"]["train"] == record.epochs):
+            return  # validation within or after the training
+        try:
+            self.result = record.finish()
+        except (CleanerError, OSError) as error:  # other callbacks have still to put the learner in order
+            _log.error("the training has ended, but its scan was not written: %s", printable(str(error)))
 
     def _follow(self, split: str) -> None:
-        """Let the loader of a pass name the samples of its batches."""
-        position = ("train", "valid").index(split)
-        is_own = position < len(self.learn.dls.loaders) and self.learn.dl is self.learn.dls[position]
-        self._current = split if is_own and self._record is not None else ""
-        self._arrived.clear()
-        if self._current:
-            _name_samples(self.learn.dl, self._arrived)
+        """Let the loader of a pass name the samples of its batches; a pass within a pass is not followed."""
+        position, loaders = _SPLITS.index(split), self.learn.dls.loaders
+        is_own = position < len(loaders) and self.learn.dl is loaders[position]
+        if not (is_own and self._is_training and self._record is not None) or any(each.split for each in self._passes):
+            self._passes.append(_UNFOLLOWED)
+            return
+        self._passes.append(_Pass(split, self.learn.dl, deque()))
+        _name_samples(self.learn.dl, self._passes[-1].arrived)
 
     def _leave(self) -> None:
         """Leave the loader of a pass as it was."""
-        if self._current:
-            _forget_samples(self.learn.dls[("train", "valid").index(self._current)])
-        self._current = ""
+        if self._passes and (left := self._passes.pop()).split:
+            _forget_samples(left.loader)
+
+    def _leave_all(self) -> None:
+        while self._passes:
+            self._leave()
 
     def _mixed(self) -> Any:
         """Return which samples dominate their mixtures, bool [n]; None if nothing was mixed."""
-        mixers = [callback for callback in self.learn.cbs if isinstance(callback, MixHandler)]
+        mixers = [each for each in self.learn.cbs if isinstance(each, MixHandler) and each.run and hasattr(each, "lam")]
         if not mixers:
             return None
-        share = mixers[0].lam
-        return (share >= _DOMINATES).reshape(-1).expand(len(self._given))
+        shares = [mixer.lam.reshape(-1).expand(len(self._given)) for mixer in mixers]
+        return torch.stack(shares).prod(dim=0) >= _DOMINATES
 
 
 def _check_followed(learn: Any, targets: Targets) -> None:
@@ -169,14 +210,22 @@ def _check_followed(learn: Any, targets: Targets) -> None:
     if targets.task == OTHER:
         problem = f"the task is {targets.task!r}, and losses are collected for images with labels"
     for loader in learn.dls.loaders:
+        own = {name for name in _OVERRIDABLE if _is_overridden(loader, name)}
         if not isinstance(loader, TfmdDL) or hasattr(loader, "dl"):
             problem = f"a loader is a {type(loader).__name__}; only fastai's own, in one process, can be followed"
         elif loader.bs is None or not loader.indexed:
             problem = "a loader has no batch size or no positions (bs=None or indexed=False)"
+        elif own:
+            problem = f"a loader has its own {', '.join(sorted(own))}, so it is unknown which sample is which"
         elif len(loader.before_batch.fs):
             problem = "a loader changes lists of samples (before_batch), which then cannot be told apart"
     if problem:
         raise CleanerError(f"{problem}. Train without ScanCallback, and use cleaner.scan afterwards")
+
+
+def _is_overridden(loader: Any, name: str) -> bool:
+    """Return whether a loader makes items or batches in a way of its own."""
+    return name in loader.__dict__ or getattr(type(loader), name) is not getattr(TfmdDL, name)
 
 
 def _name_samples(loader: Any, arrived: deque[list[str]]) -> None:
@@ -192,7 +241,8 @@ def _name_samples(loader: Any, arrived: deque[list[str]]) -> None:
 
 def _forget_samples(loader: Any) -> None:
     """Undo `_name_samples`."""
-    loader.__dict__.pop("do_item", None)
+    if getattr(loader.__dict__.get("do_item"), "func", None) is _named_item:
+        del loader.do_item
     loader.after_batch.fs = L(step for step in loader.after_batch.fs if not isinstance(step, _TakeNames))
 
 

@@ -101,6 +101,8 @@ def test_finished_folds_are_not_trained_again(tmp_path: Path) -> None:
         ({"folds": 1}, "folds is 1; pass a whole number of at least 2"),
         ({"folds": "4"}, "folds is '4'"),
         ({"workers": -1}, "workers is -1"),
+        ({"train": "resnet18"}, "train is a str; pass a function"),
+        ({"folds": 99}, "there are 21 images for 99 folds"),
         ({"train": lambda _dls: None}, "train returned a NoneType; return the learner that it trained"),
         ({"dls": ["a.png"]}, "dls is a list; pass fastai's data loaders"),
     ],
@@ -110,3 +112,9 @@ def test_arguments_that_make_no_sense_are_refused(options: Any, problem: str, tm
     arguments = {"train": Trainer(), "dls": dls, "out": tmp_path / "scan", "progress": False, **options}
     with pytest.raises(CleanerError, match=problem):
         cleaner.scan_folds(**arguments)
+
+
+def test_a_learner_of_other_data_is_refused(tmp_path: Path) -> None:
+    learn = make_learner(make_folder(tmp_path / "data"))
+    with pytest.raises(CleanerError, match="train returned a learner with other data"):
+        cleaner.scan_folds(lambda _dls: learn, learn.dls, tmp_path / "scan", progress=False)

@@ -127,7 +127,7 @@ def test_statistics_are_those_of_samples_looked_up_one_by_one(name: str, tmp_pat
 def test_each_of_several_labels_has_statistics_of_its_own(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data", per_class=9)
 
-    def labels(path: Path) -> list[str]:
+    def labels(path):  # type: ignore[no-untyped-def]  # fastai reads types
         return [path.parent.name, *(["odd"] if int(path.stem.split("_")[1]) % 2 else [])]
 
     block = fastai.DataBlock(
@@ -137,7 +137,7 @@ def test_each_of_several_labels_has_statistics_of_its_own(tmp_path: Path) -> Non
         splitter=fastai.RandomSplitter(0.3, seed=0),
         item_tfms=fastai.Resize(16),
     )
-    dls = block.dataloaders(data, bs=4, num_workers=0)
+    dls = block.dataloaders(data, path=data, bs=4, num_workers=0)
     learn = fastai.Learner(dls, make_model(4), loss_func=fastai.BCEWithLogitsLossFlat())
     seen = defaultdict[tuple[str, str], list[float]](list)
     paths = Reference(learn).paths
@@ -220,6 +220,109 @@ def test_the_search_for_a_learning_rate_and_predictions_are_left_out(tmp_path: P
     assert before.settings["epochs"] == {"train": 1, "valid": 1}
 
 
+def test_validation_and_predictions_within_a_training_are_left_out(tmp_path: Path) -> None:
+    learn = make_learner(make_folder(tmp_path / "data", per_class=9), **PLAIN)
+    within, reference = list[str](), Reference(learn)
+
+    class Within(fastai.Callback):
+        def after_batch(self) -> None:
+            if self.training and self.iter == 2 and not within:
+                within.append("batch")
+                learn.get_preds(ds_idx=1, inner=True)
+                learn.model.train()
+
+        def after_epoch(self) -> None:
+            if "epoch" not in within:
+                within.append("epoch")
+                learn.validate()
+                within.remove("epoch")
+
+    reference_and_callback = [cleaner.ScanCallback(tmp_path / "scan"), Within()]
+    learn.fit(2, 0.01, cbs=reference_and_callback)
+    scan = cleaner.load(tmp_path / "scan")
+    assert scan.settings["epochs"] == {"train": 2, "valid": 2}
+    assert scan.settings["not_seen"]["train"] <= 4
+    learn.fit(1, 0.01, cbs=[reference, cleaner.ScanCallback(tmp_path / "scan", reset=True)])
+    compare(reference, cleaner.load(tmp_path / "scan"))
+
+
+def test_a_search_that_was_interrupted_does_not_hide_the_next_training(tmp_path: Path) -> None:
+    learn = make_learner(make_folder(tmp_path / "data", per_class=9), **PLAIN)
+    callback = cleaner.ScanCallback(tmp_path / "scan")
+
+    class Interrupt(fastai.Callback):
+        def after_pred(self) -> None:
+            raise KeyboardInterrupt
+
+    learn.add_cb(callback)
+    with learn.added_cbs(Interrupt()), pytest.raises(KeyboardInterrupt):
+        learn.lr_find(num_it=5, show_plot=False)
+    learn.fit(1, 0.01)
+    assert cleaner.load(tmp_path / "scan").settings["epochs"] == {"train": 1, "valid": 1}
+
+
+def test_a_training_without_an_epoch_says_so_and_ends_in_order(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended = list[str]()
+
+    class Cancel(fastai.Callback):
+        def after_pred(self) -> None:
+            raise fastai.CancelFitException
+
+        def after_fit(self) -> None:
+            ended.append("in order")
+
+    learn = make_learner(make_folder(tmp_path / "data"), **PLAIN)
+    with caplog.at_level(logging.ERROR, "cleaner"):
+        learn.fit(1, cbs=[cleaner.ScanCallback(tmp_path / "scan"), Cancel()])
+    assert "its scan was not written: no epoch was finished" in caplog.text
+    assert ended
+
+
+def test_a_scan_afterwards_keeps_the_losses_of_the_training(tmp_path: Path) -> None:
+    learn = make_learner(make_folder(tmp_path / "data", per_class=9), **PLAIN)
+    learn.fit(1, cbs=cleaner.ScanCallback(tmp_path / "scan"))
+    cleaner.scan(learn, tmp_path / "scan", progress=False)
+    learn.fit(1, cbs=cleaner.ScanCallback(tmp_path / "scan"))
+    assert cleaner.load(tmp_path / "scan").settings["epochs"] == {"train": 2, "valid": 2}
+
+
+def test_labels_that_are_not_those_of_the_dataset_are_refused(tmp_path: Path) -> None:
+    class Permute(fastai.Callback):
+        order = -1001
+
+        def before_batch(self) -> None:
+            self.learn.yb = (self.y.roll(1),)
+
+    learn = make_learner(make_folder(tmp_path / "data"), **PLAIN)
+    with pytest.raises(CleanerError, match=r"was trained on as '.*', and the dataset lists"):
+        learn.fit(3, cbs=[cleaner.ScanCallback(tmp_path / "scan"), Permute()])
+
+
+def test_a_model_with_other_outputs_is_refused(tmp_path: Path) -> None:
+    learn = make_learner(make_folder(tmp_path / "data"), **PLAIN)
+    learn.model = make_model(7)
+    with pytest.raises(CleanerError, match="3 classes; expected one output per class"):
+        learn.fit(1, cbs=cleaner.ScanCallback(tmp_path / "scan"))
+
+
+def test_a_training_by_several_processes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    with pytest.raises(CleanerError, match="the model is trained by 2 processes"):
+        cleaner.LossRecorder(Pictures(make_folder(tmp_path / "data")), out=tmp_path / "scan")
+
+
+def test_a_learner_with_the_callback_is_exported_without_its_data(tmp_path: Path) -> None:
+    learn = make_learner(make_folder(tmp_path / "data"), **PLAIN)
+    learn.add_cb(cleaner.ScanCallback(tmp_path / "scan"))
+    learn.fit(1)
+    learn.export(tmp_path / "learner.pkl")
+    assert f"{VOCAB[0]}_1.png".encode() not in unzipped(tmp_path / "learner.pkl")
+    assert fastai.load_learner(tmp_path / "learner.pkl").dls.vocab == learn.dls.vocab
+
+
 def test_after_an_interruption_the_loaders_work_as_before(tmp_path: Path) -> None:
     learn = make_learner(make_folder(tmp_path / "data", per_class=9), **PLAIN)
 
@@ -248,6 +351,7 @@ def unzipped(file: Path) -> bytes:
 
 def test_a_training_leaves_the_loaders_as_they_were(tmp_path: Path) -> None:
     learn = make_learner(make_folder(tmp_path / "data"))
+    learn.fit(1)
     before = [(dict(loader.__dict__).keys(), list(loader.after_batch.fs)) for loader in learn.dls.loaders]
     learn.fit(1, cbs=cleaner.ScanCallback(tmp_path / "scan"))
     assert [(dict(x.__dict__).keys(), list(x.after_batch.fs)) for x in learn.dls.loaders] == before
@@ -326,6 +430,10 @@ class AnotherProcess(fastai.TfmdDL):
     dl: Any = None
 
 
+def own_items(learn: fastai.Learner) -> None:
+    learn.dls.train.create_item = lambda s: learn.dls.train.dataset[0]
+
+
 def another_process(learn: fastai.Learner) -> None:
     learn.dls.loaders[0].__class__ = AnotherProcess
 
@@ -335,6 +443,7 @@ def another_process(learn: fastai.Learner) -> None:
     [
         (no_batches, "no batch size or no positions"),
         (whole_lists, "changes lists of samples"),
+        (own_items, "a loader has its own create_item, so it is unknown which sample is which"),
         (another_process, "a loader is a AnotherProcess; only fastai's own, in one process"),
     ],
 )

@@ -167,6 +167,10 @@ class Dataset(ABC):
         """Return the label of a sample whose file cannot be read."""
         return self.label(key)
 
+    def listed_label(self, key: Key) -> str:
+        """Return the label of a sample if that is known without reading it, else an empty text."""
+        return self.label(key)
+
     def path(self, key: Key) -> str:
         """Return a sample's path relative to the root.
 
@@ -304,11 +308,13 @@ def no_collection_in_forks() -> Iterator[None]:
     Where it holds references to objects of Ray, their end is sent through connections that the fork shares with this
     process, and Ray's next task waits for ever.
     """
+    is_frozen = gc.get_freeze_count() > 0  # by the program that scans
     gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if not is_frozen:
+            gc.unfreeze()
 
 
 def _loader(dataset: Dataset, key_batches: Iterator[list[Key]], device_type: str, workers: int) -> Any:

@@ -94,6 +94,9 @@ class TorchDataset(Dataset):
                 return self.vocab[int(target)]
         return self.label_if_unreadable(key)
 
+    def listed_label(self, key: int) -> str:
+        return self.label_if_unreadable(key) if _returns_listed_targets(self._dataset) else ""
+
     def label_if_unreadable(self, key: int) -> str:
         """Return the label that the dataset lists, else that of the sample's folder, else an empty text."""
         target = _listed_target(self._dataset, key)

@@ -182,8 +182,9 @@ def lower_precision(device: torch.device) -> list[str]:
         has_bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)
         names = ["bfloat16", "tf32"] if has_bfloat16 else ["float16"]
     else:
-        on_cpu = ["bfloat16", "int8"] if cpu_has_bfloat16() else ["int8"]
-        names = {"cpu": on_cpu, "mps": ["float16"]}.get(device.type, ["bfloat16"])
+        names = {"cpu": ["bfloat16", "int8"], "mps": ["float16"]}.get(device.type, ["bfloat16"])
+        if device.type == "cpu" and not cpu_has_bfloat16():
+            names.remove("bfloat16")
     return [name for name in names if name in FAST]
 
 
@@ -193,7 +194,8 @@ def cpu_has_bfloat16() -> bool:
 
     Others emulate them: on one with AVX2 alone, a resnet18 took 8 s to make and 5 s for the trial.
     """
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    is_built = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not (is_built and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
         return False
     # oneDNN also says so of processors that have AVX-512 without them. Versions of torch before 2.6 cannot tell.
     checks = [getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512", "avx512_bf16", "amx_tile")]
