@@ -308,13 +308,11 @@ def no_collection_in_forks() -> Iterator[None]:
     Where it holds references to objects of Ray, their end is sent through connections that the fork shares with this
     process, and Ray's next task waits for ever.
     """
-    is_frozen = gc.get_freeze_count() > 0  # by the program that scans
     gc.freeze()
     try:
         yield
     finally:
-        if not is_frozen:
-            gc.unfreeze()
+        gc.unfreeze()  # also of what the program froze, which else would never be freed with what is frozen here
 
 
 def _loader(dataset: Dataset, key_batches: Iterator[list[Key]], device_type: str, workers: int) -> Any:
