@@ -45,19 +45,18 @@ VIEWS = (1, 2, 4, 8)
 class Images(torch.utils.data.Dataset[Any]):
     """Images in memory with their given labels; wrong ones are marked."""
 
-    def __init__(self, archive: Path, n: int, share_wrong: float) -> None:
+    def __init__(self, folder: Path, n: int, share_wrong: float) -> None:
         random = np.random.default_rng(0)
-        with zipfile.ZipFile(archive) as file:
-            names = sorted(name for name in file.namelist() if name.endswith((".jpg", ".png")))
-            names = [names[at] for at in np.sort(random.choice(len(names), n, replace=False))]
-            arrays = [np.asarray(Image.open(file.open(name)).convert("RGB")) for name in names]
+        names = sorted(str(path) for path in folder.rglob("*") if path.suffix in (".jpg", ".png"))
+        names = [names[at] for at in np.sort(random.choice(len(names), n, replace=False))]
+        arrays = [np.asarray(Image.open(name).convert("RGB")) for name in names]
         self.images = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float().div(255).sub(0.5).div(0.25)
         true = np.array([VOCAB.index(Path(name).parent.name) for name in names])
         self.wrong = random.random(n) < share_wrong
         taken_for = [VOCAB.index(random.choice(CONFUSED[VOCAB[label]])) for label in true]
         self.labels = torch.from_numpy(np.where(self.wrong, taken_for, true))
-        self.samples = [(f"/images/{name}", int(label)) for name, label in zip(names, self.labels, strict=True)]
-        self.classes, self.root = list(VOCAB), "/images"
+        self.samples = [(name, int(label)) for name, label in zip(names, self.labels, strict=True)]
+        self.classes, self.root = list(VOCAB), str(folder)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -70,8 +69,8 @@ def network() -> nn.Module:
     def block(before: int, after: int) -> list[nn.Module]:
         return [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
 
-    layers = [*block(3, 32), *block(32, 64), nn.MaxPool2d(2), *block(64, 128), nn.MaxPool2d(2), *block(128, 256)]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(256, len(VOCAB)))
+    layers = [*block(3, 16), *block(16, 32), nn.MaxPool2d(2), *block(32, 64), nn.MaxPool2d(2), *block(64, 128)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, len(VOCAB)))
 
 
 def augmented(images: Tensor) -> Tensor:
@@ -156,6 +155,20 @@ def figures(score: npt.NDArray[np.float64], wrong: npt.NDArray[np.bool_]) -> tup
     return wrong[order[:100]].mean(), wrong[order[:500]].mean(), area
 
 
+def compare(data: Images, folder: Path, share: float, epochs: int, augment: bool, folds: bool) -> None:
+    """Train once, and print the figures of each ranking."""
+    model, scores = recorded(folder, data, epochs, augment)
+    everything = torch.arange(len(data))
+    views = {f"{n} views": losses_of(model, data, n, everything) for n in VIEWS}
+    scores = {"pass at the end": views.pop("1 views"), **views, **scores}
+    if folds:
+        scores["four folds"] = out_of_fold(data, epochs, augment)
+    name = "with" if augment else "without"
+    print(f"\n{share:.0%} wrong, {epochs} epochs {name} augmentation: first 100, first 500, AUROC")
+    for ranking, score in scores.items():
+        print(f"  {ranking:20} {' '.join(f'{x:6.2f}' for x in figures(score, data.wrong))}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path)
@@ -164,21 +177,14 @@ def main() -> None:
     parser.add_argument("--wrong", type=float, nargs="+", default=[0.1, 0.3])
     parser.add_argument("--folds", action="store_true")
     options = parser.parse_args()
-    for share in options.wrong:
-        data = Images(options.archive, options.images, share)
-        for augment in (False, True):
-            for epochs in options.epochs:
-                with tempfile.TemporaryDirectory() as folder:
-                    model, scores = recorded(Path(folder), data, epochs, augment)
-                everything = torch.arange(len(data))
-                views = {f"{n} views": losses_of(model, data, n, everything) for n in VIEWS}
-                scores = {"pass at the end": views.pop("1 views"), **views, **scores}
-                if options.folds:
-                    scores["four folds"] = out_of_fold(data, epochs, augment)
-                name = "with" if augment else "without"
-                print(f"\n{share:.0%} wrong, {epochs} epochs {name} augmentation: first 100, first 500, AUROC")
-                for ranking, score in scores.items():
-                    print(f"  {ranking:20} {' '.join(f'{x:6.2f}' for x in figures(score, data.wrong))}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        with zipfile.ZipFile(options.archive) as file:
+            file.extractall(Path(folder) / "images")
+        for share in options.wrong:
+            data = Images(Path(folder) / "images", options.images, share)
+            for augment in (False, True):
+                for epochs in options.epochs:
+                    compare(data, Path(folder), share, epochs, augment, options.folds)
 
 
 if __name__ == "__main__":
