@@ -80,12 +80,12 @@ class LossStatistics:
         self._last = self._opened("last", last)
         self._means = self._opened(f"means-{epochs}", _MEANS, must_exist=epochs > 0)
         self.dropped = epochs > 0 and self.has_seen
-        """Whether the folder held an unfinished epoch, which was dropped."""
+        """True if the folder held an unfinished epoch, which was dropped."""
         self.settle()
 
     @property
     def has_seen(self) -> bool:
-        """Whether the unfinished epoch saw a sample."""
+        """True if the unfinished epoch saw a sample."""
         blocks = (self._epoch["loss"][begin : begin + _BLOCK] for begin in range(0, self.n, _BLOCK))
         return any((losses != -np.inf).any() for losses in blocks)
 

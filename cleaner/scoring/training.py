@@ -37,8 +37,8 @@ RANKINGS: dict[str, Callable[[SampleStatistics], npt.NDArray[np.float64]]] = {
     "mean training loss": lambda seen: seen.losses,
     "margin": lambda seen: -seen.margins,
 }
-"""What ranks samples, higher is worse: the mean loss, or the mean margin with its sign turned, which is the area under
-the margin of Pleiss et al. 2020 (Identifying Mislabeled Data using the Area Under the Margin Ranking)."""
+"""Scores by which samples are ranked, higher is worse: the mean loss, or the mean margin with its sign turned, the area
+under the margin of Pleiss et al. 2020 (Identifying Mislabeled Data using the Area Under the Margin Ranking)."""
 
 _FORMAT = 1
 _BLOCK = 4096
