@@ -49,6 +49,7 @@ __all__ = [
     "given_labels",
     "held_folder",
     "on_host",
+    "progress_bar",
     "run",
     "score",
 ]
@@ -205,7 +206,7 @@ def check_all_scored(n: int, expected: int, split: str) -> None:
 
 def collect(batches: Iterable[Scored], progress: SplitProgress, total: int | None, shown: bool) -> None:
     """Take batches that were scored elsewhere into `progress`, with a progress bar if `shown`."""
-    with _bar(f"scan {progress.split}", total, 0, shown) as bar:
+    with progress_bar(f"scan {progress.split}", total, 0, shown) as bar:
         for batch in batches:
             progress.update(batch)
             bar.update(len(batch.paths))
@@ -346,7 +347,7 @@ def _score_split(progress: SplitProgress, engine: Engine, options: ScanOptions, 
     dataset, begun = engine.job.datasets[progress.split], progress.seen
     # An earlier run may have gone on as an exact scan.
     fast = options.fast and not (begun and progress.exact) and rescore.may_pay(options.k, progress, dataset.count)
-    with _bar(f"scan {dataset.split}", dataset.count, begun, options.progress) as bar:
+    with progress_bar(f"scan {dataset.split}", dataset.count, begun, options.progress) as bar:
 
         def report(n: int) -> None:
             bar.update(n)
@@ -373,8 +374,9 @@ def _finished(
     return True
 
 
-def _bar(name: str, total: int | None, initial: int, shown: bool) -> tqdm[Any]:
-    return tqdm(total=total, initial=initial, unit="img", desc=printable(name), disable=not shown)
+def progress_bar(name: str, total: int | None, initial: int, shown: bool, unit: str = "img") -> tqdm[Any]:
+    """Return a progress bar."""
+    return tqdm(total=total, initial=initial, unit=unit, desc=printable(name), disable=not shown)
 
 
 def _draw(job: ScanJob, splits: list[SplitProgress], files: ScanFiles, shown: bool) -> int:
@@ -383,7 +385,7 @@ def _draw(job: ScanJob, splits: list[SplitProgress], files: ScanFiles, shown: bo
     count = 0
     for progress in splits:
         dataset, kept = job.datasets[progress.split], {kept.path for kept in progress.heaps.of_class(0)}
-        with _bar(f"draw {progress.split}", len(kept), 0, shown) as bar:
+        with progress_bar(f"draw {progress.split}", len(kept), 0, shown) as bar:
             for key in dataset.filtered_keys(rescore.among(kept)):
                 if data := job.scorer.draw(dataset, key):
                     files.write(f"drawn/{drawn_file(files.folder, dataset.name(key)).name}", data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -15,9 +14,8 @@ import numpy as np
 from cleaner.core.errors import CleanerError
 from cleaner.core.scan import Scan
 from cleaner.core.tasks import OTHER
-from cleaner.core.terminal import printable
 from cleaner.scoring.data.checks import check_number
-from cleaner.scoring.engine import DatasetInfo, ScanOptions, finish, given_labels, held_folder, score
+from cleaner.scoring.engine import DatasetInfo, ScanOptions, finish, given_labels, held_folder, progress_bar, score
 from cleaner.scoring.progress import Checkpoint, ScanProgress, SplitProgress
 from cleaner.scoring.training import listed_labels
 
@@ -28,8 +26,6 @@ if TYPE_CHECKING:
     from cleaner.scoring.data.fastai_data import FastaiData, FastaiDataset
 
 __all__ = ["scan_folds"]
-
-_log = logging.getLogger("cleaner")
 
 
 def scan_folds(
@@ -57,56 +53,63 @@ def scan_folds(
         out, k, root, workers, batch_size: as in `cleaner.scan`.
         folds: number of parts, at least 2; each label is spread over all of them.
         resume: continue with the folds that are left; False to start over.
-        progress: print which fold is trained.
+        progress: show a progress bar.
 
     Raises:
         CleanerError: an argument or the dataset cannot be used, or `train` returns something else.
     """
-    from fastai.learner import Learner
-    from fastai.losses import CrossEntropyLossFlat
-    from torch import nn
-
     from cleaner.scoring.data.fastai_data import from_learner
     from cleaner.scoring.model.targets import targets_of
 
-    check_number("folds", folds, min_value=2)
-    check_number("workers", workers, min_value=0)
-    check_number("batch_size", batch_size, min_value=1)
+    for name, value, least in (("folds", folds, 2), ("workers", workers, 0), ("batch_size", batch_size, 1)):
+        check_number(name, value, least)
     options = ScanOptions(k=k, resume=resume, progress=progress, ranked_by="out-of-fold loss")
-    if not callable(train):
-        raise CleanerError(f"train is a {type(train).__name__}; pass a function that returns a trained learner")
-    loaders = getattr(dls, "loaders", None)
-    if not loaders:
-        raise CleanerError(f"dls is a {type(dls).__name__}; pass fastai's data loaders, such as learn.dls")
-    untrained = Learner(dls, nn.Identity(), loss_func=CrossEntropyLossFlat())
+    untrained = _untrained(train, dls)
     targets = targets_of(untrained)
-    if targets.task == OTHER:
-        raise CleanerError(f"the task is {targets.task!r}, and folds are for images with labels; use cleaner.scan")
-    items = {n: loader.dataset.items for n, loader in zip(("train", "valid"), loaders, strict=False) if loader.n}
-    splits = tuple(items)
-    data = from_learner(untrained, targets, splits, root, batch_size)
-    info = DatasetInfo(data.root, targets.vocab, splits, task=targets.task, label_delim=targets.label_delim)
+    items = {n: loader.dataset.items for n, loader in zip(("train", "valid"), dls.loaders, strict=False) if loader.n}
+    data = from_learner(untrained, targets, tuple(items), root, batch_size)
+    info = DatasetInfo(data.root, targets.vocab, tuple(items), task=targets.task, label_delim=targets.label_delim)
+    counts = [dataset.count for dataset in data.datasets.values()]
+    if sum(counts) < folds:
+        raise CleanerError(f"there are {sum(counts)} images for {folds} folds; pass fewer folds")
     parts = {name: _parts(dataset, folds) for name, dataset in data.datasets.items()}
-    counts = {name: dataset.count for name, dataset in data.datasets.items()}
-    if sum(counts.values()) < folds:
-        raise CleanerError(f"there are {sum(counts.values())} images for {folds} folds; pass fewer folds")
     digests = {name: listed_labels(dataset, info)[1] for name, dataset in data.datasets.items()}
     identity = {"folds": folds, "k": k, "list of files and labels": digests, "vocabulary": info.vocab}
+    heap_size = min(k, max(counts))
     with held_folder(Path(out), info, options) as files:
-        checkpoint = Checkpoint(files.folder, identity, info, min(k, max(counts.values())))
-        found = _resumed(checkpoint, info, resume, min(k, max(counts.values())))
-        for fold in range(_folds_done(found, parts), folds):
-            if progress:
-                _log.warning("%s", printable(f"fold {fold + 1} of {folds}: training on the others"))
-            held = {name: own[fold] for name, own in parts.items()}
-            others = _without(dls, items, held)
-            _score_fold(_checked(train(others), others, info), items, held, found, data, workers)
-            checkpoint.save(found)
-            gc.collect()  # learners are reference cycles, and hold a model on the GPU
+        checkpoint = Checkpoint(files.folder, identity, info, heap_size)
+        found = _resumed(checkpoint, info, resume, heap_size)
+        done = _folds_done(found, parts)
+        with progress_bar("folds", folds, done, progress, unit="fold") as bar:
+            for fold in range(done, folds):
+                held = {name: own[fold] for name, own in parts.items()}
+                others = _without(dls, items, held)
+                _score_fold(_checked(train(others), others, info), items, held, found, data, workers)
+                checkpoint.save(found)
+                gc.collect()  # learners are reference cycles, and hold a model on the GPU
+                bar.update()
         settings = {"source": "fastai", "transforms": "validation", "folds": folds, "ways": {}}
         scan = finish(info, found, files, options, settings, partial(given_labels, data.datasets, info))
         checkpoint.remove()
     return scan
+
+
+def _untrained(train: Any, dls: Any) -> Learner:
+    """Return a learner that stands for those that are still to be trained: its data has labels."""
+    from fastai.learner import Learner
+    from fastai.losses import CrossEntropyLossFlat
+    from torch import nn
+
+    from cleaner.scoring.model.targets import targets_of
+
+    if not callable(train):
+        raise CleanerError(f"train is a {type(train).__name__}; pass a function that returns a trained learner")
+    if not getattr(dls, "loaders", None):
+        raise CleanerError(f"dls is a {type(dls).__name__}; pass fastai's data loaders, such as learn.dls")
+    learn = Learner(dls, nn.Identity(), loss_func=CrossEntropyLossFlat())
+    if (task := targets_of(learn).task) == OTHER:
+        raise CleanerError(f"the task is {task!r}, and folds are for images with labels; use cleaner.scan")
+    return learn
 
 
 def _parts(dataset: FastaiDataset, folds: int) -> list[list[int]]:
