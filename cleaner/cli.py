@@ -99,7 +99,8 @@ def _add_scan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="DIR", help=data_help)
     parser.add_argument("--out", required=True, metavar="SCAN", help="the scan folder to write")
     _add_table(parser)
-    parser.add_argument("-k", type=int, default=100, help="samples to keep per class (default: %(default)s)")
+    k_help = "samples to keep per split and class (default: auto, as many as make 100,000 in all, at least 100)"
+    parser.add_argument("-k", type=_k, default="auto", metavar="K", help=k_help)
     old_help = "an earlier scan folder whose decisions are carried over"
     parser.add_argument("--decisions-from", metavar="OLD_SCAN", help=old_help)
     learner = parser.add_argument_group("with --learner")
@@ -125,6 +126,10 @@ def _add_scan(parser: argparse.ArgumentParser) -> None:
     predictions.add_argument("--split", help="name of the split that the images form (default: all)")
     predictions.add_argument("--ranked-by", choices=("loss", "margin"), help="score to rank by (default: loss)")
     parser.set_defaults(run=_scan)
+
+
+def _k(text: str) -> int | str:
+    return text if text == "auto" else int(text)
 
 
 _WITH_RAY = ("address", "num_workers", "gpus_per_worker")
@@ -208,6 +213,9 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", help="only this split")
     parser.add_argument("--label", help="only this label")
     parser.add_argument("-n", type=int, default=20, help="number of samples (default: %(default)s)")
+    parser.add_argument(
+        "--estimate", action="store_true", help="print how many errors are found, and how many are left"
+    )
     parser.set_defaults(run=_show)
 
 
@@ -218,10 +226,27 @@ def _show(options: argparse.Namespace) -> int:
     scan = load(options.scan)
     manifest = Manifest(scan.manifest_path)
     _warn(options.command, [*manifest.warnings, *filter(None, [manifest.edited])])
+    if options.estimate:
+        _print_estimate(scan, options.split, options.label)
+        return 0
     columns = _columns_of(scan)
     samples = scan.worst(options.n, options.split, options.label)
     _say(_table(tuple(columns), [tuple(cell(sample) for cell in columns.values()) for sample in samples]))
     return 0
+
+
+def _print_estimate(scan: Scan, split: str | None, label: str | None) -> None:
+    found = scan.estimate()
+    rows: list[tuple[object, ...]] = []
+    for each in found.classes:
+        if split in (None, each.split) and label in (None, each.label):
+            recent = f"{sum(each.recent)} of {len(each.recent)}"
+            audited = f"{each.audited_wrong} of {each.audited}"
+            left = (each.wrong, f"{each.left:.0f}") if each.left is not None else ("not audited", "")
+            rows.append((each.split, each.label, each.decided, each.changed, each.unsure, recent, audited, *left))
+    header = ("split", "label", "decided", "changed", "unsure", "last changed", "audit wrong", "rest wrong", "left")
+    _say(_table(header, rows))
+    _say(found.summary())
 
 
 def _add_history(parser: argparse.ArgumentParser) -> None:

@@ -34,6 +34,7 @@ __all__ = [
     "State",
     "TableJournal",
     "TableVersion",
+    "count_journals",
     "decision_key",
     "journals_in",
     "new_journal_path",
@@ -276,6 +277,11 @@ def new_journal_path(folder: Path) -> Path:
     stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     names = (f"{_PREFIX}{stamp}{suffix}.jsonl" for suffix in ("", *(f"-{n}" for n in range(2, 10_000))))
     return next(folder / name for name in names if not (folder / name).exists())
+
+
+def count_journals(folder: Path) -> int:
+    """Return how many applies a scan folder has the journals of."""
+    return sum(1 for _ in folder.glob(f"{_PREFIX}*.jsonl"))
 
 
 def journals_in(folder: Path, kind: type[_JournalT]) -> list[_JournalT]:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from cleaner.core.duplicates import DuplicateFinder
 from cleaner.core.errors import CleanerError, FieldError
 from cleaner.core.files import check_path, relative_path
-from cleaner.core.records import ScoredBatch
+from cleaner.core.records import Alternatives, ScoredBatch
 from cleaner.core.terminal import abbreviate
 
 __all__ = ["Column", "chunk_blocks", "column_blocks", "common_folder", "count_rows", "quoted", "score_blocks"]
@@ -163,7 +163,8 @@ def score_blocks(blocks: Iterable[Block], vocab: Sequence[str], root: Path, rank
             raise CleanerError(f"{name_row(repeated)} has the path of an earlier row; pass each path once")
         checked = _check_probs(probs, name_row)
         indices = _find_labels(labels, index, name_row)
-        yield ScoredBatch(paths, indices, ranking(checked, indices), checked.argmax(axis=1), checked.max(axis=1))
+        columns = (indices, ranking(checked, indices), checked.argmax(axis=1), checked.max(axis=1))
+        yield ScoredBatch(paths, *columns, (), Alternatives(checked))
         seen += len(paths)
     if seen == 0:
         raise CleanerError("there are no samples; pass at least one")

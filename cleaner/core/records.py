@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import enum
+import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,19 +18,26 @@ from cleaner.core.errors import CleanerError, FieldError
 from cleaner.core.files import check_path
 
 __all__ = [
+    "ALTERNATIVES",
     "LOSS_EDGES",
     "Action",
+    "Alternatives",
     "ClassLosses",
     "Decision",
     "Sample",
     "ScoredBatch",
     "ScoredLabels",
+    "Typical",
     "Unreadable",
     "decision_revision",
+    "joined",
     "now",
     "parse_action",
     "parse_time",
 ]
+
+ALTERNATIVES = 5
+"""Number of most probable labels that are kept of a sample."""
 
 LOSS_EDGES = (*(float(f"{digit}e{power}") for power in range(-3, 2) for digit in (1, 2, 5)), 100.0)
 """Edges of the bins of a histogram of losses, about three per decade. The first bin counts all losses below the first
@@ -67,6 +76,7 @@ class Sample:
             empty.
         confidence: the model's probability of its prediction, 0..1, or NaN if unknown.
         given: in a multi-label scan all labels of the image.
+        alternatives_json: `alternatives` as JSON, which takes a third of the memory.
 
     Raises:
         FieldError: a field has an invalid value.
@@ -80,6 +90,7 @@ class Sample:
     predicted: str
     confidence: float
     given: tuple[str, ...] = ()
+    alternatives_json: str = "[]"
 
     def __post_init__(self) -> None:
         check_path(self.path)
@@ -88,6 +99,37 @@ class Sample:
         # Rounding in float32 can give probabilities slightly above 1.
         if not (math.isnan(self.confidence) or -1e-6 <= self.confidence <= 1 + 1e-5):
             raise FieldError("confidence", self.confidence, "expected a probability (0..1) or nan")
+
+    @property
+    def alternatives(self) -> tuple[tuple[str, float], ...]:
+        """The most probable labels with their probabilities, highest first; empty where they are unknown."""
+        return tuple((label, probability) for label, probability in json.loads(self.alternatives_json))
+
+
+@dataclass(frozen=True, slots=True)
+class Typical:
+    """A sample with one of the lowest losses of its split and label that is predicted as labelled.
+
+    Attributes:
+        split, label, path, loss: as in `Sample`.
+        rank: 1 for the lowest loss of its split and label.
+
+    Raises:
+        FieldError: a field has an invalid value.
+    """
+
+    split: str
+    label: str
+    rank: int
+    path: str
+    loss: float
+
+    def __post_init__(self) -> None:
+        check_path(self.path)
+        if self.rank < 1:
+            raise FieldError("rank", self.rank, "expected at least 1")
+        if not math.isfinite(self.loss):
+            raise FieldError("loss", self.loss, "expected a finite number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +287,37 @@ def check_utc(text: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Alternatives:
+    """The most probable labels of samples; they are looked up for the few samples that are kept.
+
+    Attributes:
+        probabilities: float [N, m], those of a table of `N` samples, in which a sample may stand for several rows.
+        labels: int [N, m], index of the label of each probability, or -1 for none, the most probable first; by default
+            the columns are all labels, in the order of the vocabulary.
+        rows: int64 [n], where each of the `n` samples is in the table; by default its rows in their order.
+    """
+
+    probabilities: npt.NDArray[Any]
+    labels: npt.NDArray[Any] | None = None
+    rows: npt.NDArray[np.int64] | None = None
+
+    def select(self, at: npt.NDArray[np.intp]) -> Alternatives:
+        """Return those of the samples at these positions."""
+        return Alternatives(self.probabilities, self.labels, at if self.rows is None else self.rows[at])
+
+    def most_probable(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+        """Return labels and probabilities [n, `ALTERNATIVES`], highest first; a label that is missing is -1."""
+        probabilities = self.probabilities if self.rows is None else self.probabilities[self.rows]
+        labels = self.labels if self.labels is None or self.rows is None else self.labels[self.rows]
+        if labels is None:
+            labels = np.argsort(-probabilities, axis=1, kind="stable")[:, :ALTERNATIVES]
+            probabilities = np.take_along_axis(probabilities, labels, axis=1)
+        missing = ((0, 0), (0, ALTERNATIVES - labels.shape[1]))
+        filled = np.pad(labels.astype(np.int32), missing, constant_values=-1)
+        return filled, np.pad(probabilities.astype(np.float32), missing)
+
+
+@dataclass(frozen=True, slots=True)
 class ScoredBatch:
     """Scores of one batch of `n` samples on the host, and the unreadable files of that batch.
 
@@ -255,6 +328,7 @@ class ScoredBatch:
         predicted: int64 [n], index into the vocabulary.
         confidences: float64 [n], probability of `predicted`.
         unreadable: the files that could not be read; not counted in `n`.
+        alternatives: the most probable labels of each sample; None where they are unknown.
 
     Raises:
         CleanerError: the lengths differ.
@@ -266,6 +340,7 @@ class ScoredBatch:
     predicted: npt.NDArray[np.int64]
     confidences: npt.NDArray[np.float64]
     unreadable: Sequence[Unreadable] = ()
+    alternatives: Alternatives | None = None
 
     def __post_init__(self) -> None:
         lengths = {
@@ -283,7 +358,8 @@ class ScoredBatch:
         at = np.asarray(positions, np.intp)
         paths = [self.paths[i] for i in at.tolist()]
         columns = (self.labels[at], self.losses[at], self.predicted[at], self.confidences[at])
-        return ScoredBatch(paths, *columns, self.unreadable)
+        alternatives = None if self.alternatives is None else self.alternatives.select(at)
+        return ScoredBatch(paths, *columns, self.unreadable, alternatives)
 
     def to_rank(self) -> ScoredBatch:
         """Return the rows for the heaps: the batch itself."""
@@ -292,6 +368,29 @@ class ScoredBatch:
     def to_count(self) -> ScoredBatch:
         """Return the rows for the counts: the batch itself."""
         return self
+
+    def predicted_as_labelled(self) -> ScoredBatch:
+        """Return the samples whose label is predicted."""
+        return self.select(np.flatnonzero(self.predicted == self.labels))
+
+
+def joined(batches: Sequence[ScoredBatch]) -> ScoredBatch:
+    """Return the samples and unreadable files of several batches as one."""
+    unreadable = [item for batch in batches for item in batch.unreadable]
+    filled = [batch for batch in batches if batch.paths]
+    if len(filled) < 2:
+        empty = np.empty(0)
+        one = filled[0] if filled else ScoredBatch((), empty.astype(np.int64), empty, empty.astype(np.int64), empty)
+        return replace(one, unreadable=unreadable)
+    paths = [path for batch in filled for path in batch.paths]
+    columns = zip(*((b.labels, b.losses, b.predicted, b.confidences) for b in filled), strict=True)
+    labels, losses, predicted, confidences = map(np.concatenate, columns)
+    known = [batch.alternatives for batch in filled if batch.alternatives is not None]
+    if len(known) < len(filled):
+        return ScoredBatch(paths, labels, losses, predicted, confidences, unreadable)
+    most_probable = (np.concatenate(arrays) for arrays in zip(*(each.most_probable() for each in known), strict=True))
+    names, probabilities = most_probable
+    return ScoredBatch(paths, labels, losses, predicted, confidences, unreadable, Alternatives(probabilities, names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,10 +429,16 @@ class ScoredLabels:
         """Return `n * c` rows for the counts; `predicted` is the label if the model agrees, else `c`."""
         return self._rows(self.predicted == self.carried)
 
+    def predicted_as_labelled(self) -> ScoredBatch:
+        """Return the rows of labels that a sample carries and that are predicted."""
+        return self.to_rank().select(np.flatnonzero((self.carried & self.predicted).T.reshape(-1)))
+
     def _rows(self, is_label: npt.NDArray[np.bool_]) -> ScoredBatch:
         """Return one row per label and sample, label by label."""
         n, c = self.losses.shape
         labels = np.repeat(np.arange(c, dtype=np.int64), n)
         predicted = np.where(is_label.T.reshape(-1), labels, c)
         losses, confidences = self.losses.T.reshape(-1), self.confidences.T.reshape(-1)
-        return ScoredBatch(list(self.paths) * c, labels, losses, predicted, confidences, self.unreadable)
+        probabilities = np.where(self.predicted, self.confidences, 1 - self.confidences)
+        alternatives = Alternatives(probabilities, rows=np.tile(np.arange(n), c))
+        return ScoredBatch(list(self.paths) * c, labels, losses, predicted, confidences, self.unreadable, alternatives)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 from collections import Counter
@@ -12,16 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.records import ClassLosses, Sample, Unreadable
+from cleaner.core.records import ClassLosses, Sample, Typical, Unreadable
 from cleaner.core.scan_files import ReplacedScanError, ScanFiles, writing
 from cleaner.core.scan_json import FORMAT, read_description
-from cleaner.core.scan_tables import CLASSES, CONFUSION, UNREADABLE, Table, top_losses
+from cleaner.core.scan_tables import CLASSES, CONFUSION, TYPICAL, UNREADABLE, Table, audit, top_losses
 from cleaner.core.suffixes import check_counts
 from cleaner.core.tasks import MULTI_LABEL, SINGLE_LABEL, check_distinct, check_has_confusion, check_task, split_labels
 from cleaner.core.terminal import abbreviate
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from cleaner.core.estimate import Estimate
 
 __all__ = ["LazyRecords", "Scan", "load", "scan_at"]
 
@@ -90,6 +93,10 @@ class Scan:
             `single-label`.
         unreadable: the files that could not be read.
         losses: the losses of all samples per split and label; empty in scans of early versions.
+        typical: samples with the lowest losses that are predicted as labelled, by split, label and rank; empty in scans
+            of early versions.
+        audit: a random sample of the samples that were not kept, in a random order within split and label; the rank is
+            the position in it. Empty in scans of early versions.
         ranked_by: name of the score in the `loss` of the samples, such as `loss` or `margin`.
         settings: how the scan was run; for people and for comparison.
         versions: versions of the libraries used.
@@ -127,6 +134,8 @@ class Scan:
     address: str = ""
     left_out: Mapping[str, int] = field(default_factory=dict)
     generation: str = field(default="", compare=False)
+    typical: Sequence[Typical] = ()
+    audit: Sequence[Sample] = ()
 
     def __post_init__(self) -> None:
         check_task(self.task, self.label_delim, self.vocab)
@@ -244,10 +253,10 @@ class Scan:
     def by_path(self) -> dict[str, Sample]:
         """Return one sample per path: the first, where the dataset lists a file more than once.
 
-        Unreadable files are included as `unreadable_samples` returns them.
+        The audit sample is included, and unreadable files as `unreadable_samples` returns them.
         """
         samples: dict[str, Sample] = {}
-        for sample in (*self.samples, *self.unreadable_samples()):
+        for sample in (*self.samples, *self.audit, *self.unreadable_samples()):
             samples.setdefault(sample.path, sample)
         return samples
 
@@ -258,6 +267,24 @@ class Scan:
             given = split_labels(file.label, self.label_delim) if self.task == MULTI_LABEL else ()
             samples.append(Sample(file.split, file.label, rank, file.path, math.nan, "", math.nan, given))
         return samples
+
+    def estimate(self) -> Estimate:
+        """Return how many errors were found and how many are left, from the decisions and the audit sample.
+
+        Raises:
+            CleanerError: the scan has no folder, or its manifest is invalid.
+        """
+        from cleaner.core.estimate import estimate
+
+        return estimate(self)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows of the scan: its counts, and the estimate where it has a folder."""
+        counts = ", ".join(f"{split}: {self.scored[split]:,} images" for split in self.splits)
+        lines = [f"Scan of {self.place}", f"{counts}; ranked by {self.ranked_by}"]
+        if self.folder is not None:
+            lines.append(self.estimate().summary())
+        return "".join(f"<div>{html.escape(line)}</div>" for line in lines)
 
     @property
     def place(self) -> str:
@@ -295,8 +322,10 @@ class Scan:
 
     def write_to(self, files: ScanFiles) -> Scan:
         """Write to a folder that is locked already; otherwise like `write`."""
-        table = self._table
-        table.write(files, self.samples)
+        top, audited = self._table, audit(self.label_delim)
+        top.write(files, self.samples)
+        audited.write(files, self.audit)
+        TYPICAL.write(files, self.typical)
         rows = ((split, *pair, count) for split in self.splits for pair, count in self.cells[split].items())
         CONFUSION.write(files, rows)
         UNREADABLE.write(files, self.unreadable)
@@ -306,7 +335,9 @@ class Scan:
         object.__setattr__(self, "generation", files.generation)
         if isinstance(self.samples, LazyRecords):
             # Frees what made the records; they are read from the folder when needed.
-            object.__setattr__(self, "samples", LazyRecords(lambda: _read_whole(table, files)))
+            object.__setattr__(self, "samples", LazyRecords(lambda: _read_whole(top, files)))
+            object.__setattr__(self, "audit", LazyRecords(lambda: _read_whole(audit(self.label_delim), files)))
+            object.__setattr__(self, "typical", LazyRecords(lambda: _read_whole(TYPICAL, files)))
         return self
 
     @property
@@ -371,9 +402,12 @@ def _load(folder: Path, description: dict[str, Any]) -> Scan:
         confusion = CONFUSION.read(files, lambda row: names.check(*row[:3]))
         samples = top_losses(description["label_delim"]).read(files, names.check_sample)
         unreadable = UNREADABLE.read(files)
-        # Scans of early versions lack this file.
-        has_losses = files.has(CLASSES.name)
+        # Scans of early versions lack these files.
+        has_losses, audited = files.has(CLASSES.name), audit(description["label_delim"])
         losses = CLASSES.read(files, lambda row: names.check(row.split, row.label)) if has_losses else []
+        audit_sample = audited.read(files, names.check_sample) if files.has(audited.name) else []
+        has_typical = files.has(TYPICAL.name)
+        typical = TYPICAL.read(files, lambda row: names.check(row.split, row.label)) if has_typical else []
     cells: dict[str, dict[tuple[str, str], int]] = {split: {} for split in description["splits"]}
     for split, label, predicted, count in confusion:
         cells[split][label, predicted] = count
@@ -387,6 +421,8 @@ def _load(folder: Path, description: dict[str, Any]) -> Scan:
         cells=cells,
         unreadable=tuple(unreadable),
         losses=tuple(losses),
+        audit=tuple(audit_sample),
+        typical=tuple(typical),
         folder=folder,
         **{name: description[name] for name in stored},
     )
@@ -428,8 +464,8 @@ class _Names:
             raise CleanerError(f"the scan lacks the predicted label {sample.predicted!r}")
 
 
-def _read_whole(table: Table[Sample], files: ScanFiles) -> list[Sample]:
-    """Read the samples of a written scan; raises `ReplacedScanError` where a later one replaced it."""
+def _read_whole(table: Table[_Row], files: ScanFiles) -> list[_Row]:
+    """Read a table of a written scan; raises `ReplacedScanError` where a later one replaced it."""
     with files.reading():
         return table.read(files)
 

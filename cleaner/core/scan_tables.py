@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -11,11 +14,21 @@ from typing import Generic, TypeVar
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import cell_from_csv, cell_to_csv, number_to_csv, path_from_csv, path_to_csv
-from cleaner.core.records import LOSS_EDGES, ClassLosses, Sample, Unreadable
+from cleaner.core.records import LOSS_EDGES, ClassLosses, Sample, Typical, Unreadable
 from cleaner.core.scan_files import ScanFiles
 from cleaner.core.tasks import split_labels
 
-__all__ = ["CLASSES", "CONFUSION", "UNREADABLE", "ConfusionRow", "Table", "top_losses"]
+__all__ = [
+    "CLASSES",
+    "CONFUSION",
+    "TYPICAL",
+    "UNREADABLE",
+    "ConfusionRow",
+    "Table",
+    "alternatives_to_json",
+    "audit",
+    "top_losses",
+]
 
 Row = TypeVar("Row")
 ConfusionRow = tuple[str, str, str, int]
@@ -41,12 +54,14 @@ class Table(Generic[Row]):
         columns: names of its columns.
         to_cells: turns a row into cells.
         from_cells: turns cells into a row; raises `ValueError` for invalid ones.
+        lacks: names of columns that files of earlier versions lack, the last ones.
     """
 
     name: str
     columns: tuple[str, ...]
     to_cells: Callable[[Row], tuple[object, ...]]
     from_cells: Callable[[list[str]], Row]
+    lacks: tuple[str, ...] = ()
 
     def write(self, files: ScanFiles, rows: Iterable[Row]) -> None:
         """Write the file of a scan that is not committed yet.
@@ -73,13 +88,13 @@ class Table(Generic[Row]):
         try:
             with files.open(self.name) as file:
                 reader = csv.reader(file, strict=True)
-                header = next(reader, [])
-                if header != list(self.columns):
-                    raise CleanerError(f"the header is {header}; expected {list(self.columns)}")
+                header, columns = next(reader, []), list(self.columns)
+                if header not in (columns, columns[: len(columns) - len(self.lacks)]):
+                    raise CleanerError(f"the header is {header}; expected {columns}")
                 for cells in reader:
                     line = reader.line_num
-                    if len(cells) != len(self.columns):
-                        raise CleanerError(f"expected {len(self.columns)} cells, found {len(cells)}")
+                    if len(cells) != len(header):
+                        raise CleanerError(f"expected {len(header)} cells, found {len(cells)}")
                     for at in escaped:
                         cells[at] = cell_from_csv(cells[at])
                     row = self.from_cells(cells)
@@ -107,20 +122,67 @@ class Table(Generic[Row]):
 
 
 def top_losses(label_delim: str) -> Table[Sample]:
-    """Return `top_losses.csv`; with a `label_delim`, that of a multi-label scan, its last column is `given`."""
+    """Return `top_losses.csv`; with a `label_delim`, that of a multi-label scan, it has a column `given`."""
 
     def to_cells(sample: Sample) -> tuple[object, ...]:
-        place = (sample.split, sample.label, sample.rank, path_to_csv(sample.path))
         scores = (number_to_csv(sample.loss), sample.predicted, number_to_csv(sample.confidence))
-        return (*place, *scores, label_delim.join(sample.given)) if label_delim else (*place, *scores)
+        given = (label_delim.join(sample.given),) if label_delim else ()
+        place = (sample.split, sample.label, sample.rank, path_to_csv(sample.path))
+        return (*place, *scores, *given, sample.alternatives_json)
 
     def from_cells(cells: list[str]) -> Sample:
         split, label, rank, path, loss, predicted, confidence, *rest = cells
-        given = split_labels(rest[0], label_delim) if rest else ()
-        return Sample(split, label, int(rank), path_from_csv(path), float(loss), predicted, float(confidence), given)
+        given = split_labels(rest.pop(0), label_delim) if label_delim else ()
+        scores = (float(loss), predicted, float(confidence))
+        return Sample(split, label, int(rank), path_from_csv(path), *scores, given, _alternatives(*rest))
 
-    columns = ("split", "label", "rank", "path", "loss", "predicted", "confidence")
-    return Table("top_losses.csv", (*columns, "given") if label_delim else columns, to_cells, from_cells)
+    given = ("given",) if label_delim else ()
+    columns = ("split", "label", "rank", "path", "loss", "predicted", "confidence", *given, "alternatives")
+    return Table("top_losses.csv", columns, to_cells, from_cells, lacks=("alternatives",))
+
+
+def audit(label_delim: str) -> Table[Sample]:
+    """Return `audit.csv`: the columns of `top_losses.csv` without the rank, which is read from the random order."""
+    ranked, at = top_losses(label_delim), 2
+    ranks = Counter[tuple[str, str]]()
+
+    def to_cells(sample: Sample) -> tuple[object, ...]:
+        cells = ranked.to_cells(sample)
+        return (*cells[:at], *cells[at + 1 :])
+
+    def from_cells(cells: list[str]) -> Sample:
+        ranks[cells[0], cells[1]] += 1
+        return ranked.from_cells([*cells[:at], str(ranks[cells[0], cells[1]]), *cells[at:]])
+
+    return Table("audit.csv", (*ranked.columns[:at], *ranked.columns[at + 1 :]), to_cells, from_cells)
+
+
+def alternatives_to_json(alternatives: Iterable[tuple[str, float]]) -> str:
+    """Return labels with their probabilities as `Sample.alternatives_json`, without those that are not known."""
+    pairs = [[label, float(f"{probability:.4g}")] for label, probability in alternatives if math.isfinite(probability)]
+    return json.dumps(pairs, ensure_ascii=False)
+
+
+def _alternatives(text: str = "[]") -> str:
+    """Check a cell of `alternatives`, and return it."""
+    try:
+        pairs = json.loads(text)
+        is_valid = all(isinstance(label, str) and 0 <= probability <= 1.00001 for label, probability in pairs)
+    except (ValueError, TypeError, RecursionError):
+        is_valid = False
+    if not is_valid:
+        raise CleanerError(f"alternatives are {text[:80]!r}; expected a JSON list of [label, probability]")
+    return text
+
+
+def _typical_to_cells(typical: Typical) -> tuple[object, ...]:
+    place = (typical.split, typical.label, typical.rank, path_to_csv(typical.path))
+    return (*place, number_to_csv(typical.loss))
+
+
+def _typical_from_cells(cells: list[str]) -> Typical:
+    split, label, rank, path, loss = cells
+    return Typical(split, label, int(rank), path_from_csv(path), float(loss))
 
 
 def _confusion_from_cells(cells: list[str]) -> ConfusionRow:
@@ -164,6 +226,9 @@ CONFUSION: Table[ConfusionRow] = Table(
 )
 UNREADABLE: Table[Unreadable] = Table(
     "unreadable.csv", ("split", "label", "path", "error"), _unreadable_to_cells, _unreadable_from_cells
+)
+TYPICAL: Table[Typical] = Table(
+    "typical.csv", ("split", "label", "rank", "path", "loss"), _typical_to_cells, _typical_from_cells
 )
 CLASSES: Table[ClassLosses] = Table(
     "classes.csv",

@@ -16,11 +16,9 @@ import numpy.typing as npt
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sync_folder
+from cleaner.core.records import ALTERNATIVES
 
-__all__ = ["ALTERNATIVES", "LossStatistics", "SampleStatistics"]
-
-ALTERNATIVES = 5
-"""Number of most probable labels that are kept of a sample."""
+__all__ = ["LossStatistics", "SampleStatistics"]
 
 # What was seen of a sample in the epoch that is not finished; no cross-entropy is minus infinity.
 _EPOCH = np.dtype([("loss", np.float32), ("margin", np.float32)])

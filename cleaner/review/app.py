@@ -18,7 +18,7 @@ from cleaner.review.grid import STYLE, Grid
 from cleaner.review.overview import Overview
 from cleaner.review.session import Session
 from cleaner.review.thumbnails import Thumbnails
-from cleaner.review.view import UNREADABLE, UNREADABLE_NAME
+from cleaner.review.view import LIST_NAMES
 
 __all__ = ["Notice", "Review"]
 
@@ -69,8 +69,7 @@ class Review(widgets.VBox):  # type: ignore[misc]
         """Set the dropdowns to the session's view, without their own events, and draw the overview."""
         session = self.session
         labels = [(label, label) for label in session.labels]
-        if session.samples_of(session.view.split, UNREADABLE):
-            labels.append((UNREADABLE_NAME, UNREADABLE))
+        labels += [(name, each) for each, name in LIST_NAMES.items() if session.samples_of(session.view.split, each)]
         self._is_drawing = True
         try:
             _set_dropdown(self._split, [(split, split) for split in session.scan.splits], session.view.split)

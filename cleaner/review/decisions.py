@@ -28,11 +28,12 @@ class Card:
     """A kept sample or an unreadable file, with what was decided about it.
 
     Attributes:
-        sample: an unreadable file has an empty prediction and a NaN loss.
+        sample: an unreadable file has an empty prediction and a NaN loss; so has one that is audited.
         decision: the decision that stands; None for undecided.
         others: decisions of other reviewers that differ from it.
         error: why the scan could not read the file; empty if it could.
         note: why an earlier decision does not stand for this file, or where the one that stands comes from.
+        is_blinded: the sample is shown without what the model says about it.
     """
 
     sample: Sample
@@ -40,6 +41,7 @@ class Card:
     others: tuple[Decision, ...] = ()
     error: str = ""
     note: str = ""
+    is_blinded: bool = False
 
     @property
     def revision(self) -> tuple[str, str, str, str]:
@@ -110,6 +112,8 @@ class DecisionMaker:
         self._check_has_labels()
         if self.scan.task == MULTI_LABEL:
             raise CleanerError("images with several labels have no predicted one; add or remove labels")
+        if card.is_blinded:
+            raise CleanerError("the audit sample is judged without the model's prediction; choose a label")
         if card.error:
             raise CleanerError(f"nothing is predicted for {card.sample.path!r}, which could not be read")
         predicted = card.sample.predicted

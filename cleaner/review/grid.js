@@ -155,7 +155,7 @@ function render({ model, el }) {
   if (hasSets) {
     TOOLS.relabel[0] = "± Other label";
     // The label that it is about stands on it once a page is there.
-    TOOLS.predicted = ["± Label", "Enter", () => state.page && !isUnreadable() && act("toggle", state.page.label)];
+    TOOLS.predicted = ["± Label", "Enter", () => state.page && isClass() && act("toggle", state.page.label)];
   }
   if (!hasLabels) ["relabel", "predicted"].forEach((name) => delete TOOLS[name]);
   const NOT_IN_BAR = ["select", "none", "next", "previous", "back", "forth", "close"];
@@ -324,7 +324,7 @@ function render({ model, el }) {
       drawPage();
       // At the beginning what stands above the grid is to be seen.
       if (hadFocus && !large.open && !help.open) (before ? focusCard : takeKeys)();
-      const isOther = before && ["split", "label", "page", "unreadable_class"].some((name) => before[name] !== message[name]);
+      const isOther = before && ["split", "label", "page", "list"].some((name) => before[name] !== message[name]);
       if (isOther) showTop();
     },
     here(message) {
@@ -406,17 +406,18 @@ function render({ model, el }) {
       node.setAttribute("aria-disabled", String(wanted < 0 || wanted >= page.pages));
     }
     place.textContent = pageBelow.textContent = `page ${page.page + 1} of ${page.pages}`;
-    const name = page.unreadable_class ? "files that could not be read" : page.label;
+    const name = { class: page.label, unreadable: "files that could not be read", audit: "audit sample" }[page.list];
     const order = ORDERS(rankedBy).find(([order]) => order === page.order)[1];
-    grid.setAttribute("aria-label", `Images of ${page.split} / ${name}, ${order} first`);
+    const sorted = page.list === "audit" ? "in a random order" : `${order} first`;
+    grid.setAttribute("aria-label", `Images of ${page.split} / ${name}, ${sorted}`);
     drawFilters(page);
     drawText(reviewer, state.reviewer);
     const files = page.unreadable === 1 ? "1 file" : `${page.unreadable} files`;
-    unreadable.hidden = page.unreadable === 0 || page.unreadable_class;
+    unreadable.hidden = page.unreadable === 0 || page.list === "unreadable";
     unreadable.textContent = `${files} could not be read`;
-    unreadable.title = "They are the last of the classes.";
+    unreadable.title = "They are a list of their own, below the classes.";
     if (hasSets) {
-      TOOLS.predicted[0] = page.unreadable_class ? "± Label" : `± ${page.label}`;
+      TOOLS.predicted[0] = isClass() ? `± ${page.label}` : "± Label";
       tools.predicted.textContent = TOOLS.predicted[0];
       tools.predicted.title = `Enter: ${TOOLS.predicted[0]}`;
     }
@@ -436,7 +437,8 @@ function render({ model, el }) {
     const shows = SHOWS.filter(([show]) => hasLabels || show !== "relabel");
     const orders = ORDERS(rankedBy).filter(([order]) => hasLabels || order !== "confidence");
     const lists = { show: shows, predicted: predictions, order: orders, page_size: sizes.map((n) => [n, n]) };
-    filters.predicted.hidden = !hasLabels;
+    filters.predicted.hidden = !hasLabels || page.list === "audit";
+    filters.order.hidden = page.list === "audit";
     for (const [name, list] of Object.entries(lists)) {
       filters[name].lastChild.replaceChildren(...options(list, page[name]));
     }
@@ -572,6 +574,7 @@ function render({ model, el }) {
 
   // What is known of an image, in words.
   function described(card) {
+    if (isAudit()) return hasLabels ? `${card.name}, given ${hasSets ? card.given.join(", ") || "none" : card.label}` : card.name;
     if (!hasLabels) return `${card.name}, ${rankedBy} ${card.loss || "unknown"}`;
     if (!hasSets) return `${card.name}, given ${card.label}, predicted ${card.predicted || "nothing"}`;
     return `${card.name}, labels ${card.given.join(", ") || "none"}, predicted ${guess(card)}`;
@@ -584,9 +587,10 @@ function render({ model, el }) {
   }
 
   function factNodes(card) {
+    const given = hasSets ? labelsNode(card) : factNode("given", card.label);
+    if (isAudit()) return hasLabels ? [given] : [];
     const loss = factNode(rankedBy, card.loss || "–");
     if (!hasLabels) return [loss];
-    const given = hasSets ? labelsNode(card) : factNode("given", card.label);
     const value = hasSets ? guess(card) : card.predicted || "–";
     return [given, factNode("predicted", value, percent(card.confidence)), loss];
   }
@@ -599,8 +603,8 @@ function render({ model, el }) {
   // The labels of an image as the decision leaves them, first that of the class that is open, whether it is there or not.
   function labelsNode(card) {
     const now = card.labels ?? card.given;
-    const all = [...new Set([...card.given, ...now])].filter((label) => label !== card.label || isUnreadable());
-    const shown = isUnreadable() ? all : [card.label, ...all];
+    const all = [...new Set([...card.given, ...now])].filter((label) => label !== card.label || !isClass());
+    const shown = isClass() ? [card.label, ...all] : all;
     const chips = shown.map((label) => {
       const [was, is] = [card.given.includes(label), now.includes(label)];
       const state = is ? (was ? "has" : "added") : was ? "removed" : "lacks";
@@ -613,8 +617,13 @@ function render({ model, el }) {
     return element("div", { className: "cleaner-labels" }, ...chips);
   }
 
-  function isUnreadable() {
-    return state.page.unreadable_class;
+  // Whether the open list is the class of a label, and not that of unreadable files or the audit sample.
+  function isClass() {
+    return state.page.list === "class";
+  }
+
+  function isAudit() {
+    return state.page.list === "audit";
   }
 
   // Who decided otherwise than what stands.
@@ -672,7 +681,7 @@ function render({ model, el }) {
   }
 
   function actionNodes(card) {
-    const some = offered.filter((action) => action !== "toggle" || !isUnreadable());
+    const some = offered.filter((action) => action !== "toggle" || isClass());
     return some.map((action) => {
       const [, word, sign] = ACTIONS.find(([name]) => name === action) ?? [];
       if (action !== "toggle") return actionNode(card, action, `${sign} ${word}`, card.action === action);

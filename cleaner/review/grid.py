@@ -18,7 +18,7 @@ from cleaner.review.channel import Channel
 from cleaner.review.decisions import Card
 from cleaner.review.session import Session
 from cleaner.review.thumbnails import Thumbnails
-from cleaner.review.view import UNREADABLE
+from cleaner.review.view import AUDIT, UNREADABLE
 
 __all__ = ["STYLE", "Grid"]
 
@@ -63,15 +63,15 @@ class Grid(Channel):
         self._sent = {card.sample.path: card for card in session.cards()}
         self._sent_view = view
         self._serial += 1
-        is_unreadable = view.label == UNREADABLE
+        other = {UNREADABLE: "unreadable", AUDIT: "audit"}.get(view.label)
         cards, buffers = self._page_cards()
         content = {
             "kind": "page",
             "id": reply_to,
             "note": note,
             **asdict(view),
-            "label": "" if is_unreadable else view.label,
-            "unreadable_class": is_unreadable,
+            "label": view.label if other is None else "",
+            "list": other or "class",
             "serial": self._serial,
             "pages": session.pages,
             "shown": len(session.shown),
@@ -272,7 +272,7 @@ def _card_content(card: Card) -> dict[str, Any]:
         "label": sample.label,
         "predicted": sample.predicted,
         "confidence": protocol.null_if_nan(sample.confidence),
-        "loss": "" if card.error else f"{sample.loss:.3f}",
+        "loss": "" if card.error or card.is_blinded else f"{sample.loss:.3f}",
         "rank": sample.rank,
         "action": action,
         "new_label": new_label,

@@ -15,7 +15,7 @@ from cleaner.core.tasks import OTHER, SINGLE_LABEL
 from cleaner.review import protocol
 from cleaner.review.channel import Channel
 from cleaner.review.session import Session
-from cleaner.review.view import UNREADABLE, UNREADABLE_NAME
+from cleaner.review.view import LIST_NAMES, UNREADABLE
 
 __all__ = ["Overview"]
 
@@ -144,7 +144,7 @@ def _class_row(session: Session, label: str, losses: ClassLosses | None, decided
     has_predictions = is_label and session.scan.task != OTHER
     return {
         "label": label,
-        "name": label if is_label else UNREADABLE_NAME,
+        "name": label if is_label else LIST_NAMES[UNREADABLE],
         "scored": losses.scored if is_label else None,
         "otherwise": losses.predicted_otherwise if has_predictions else None,
         "mean": protocol.null_if_nan(losses.mean_loss),

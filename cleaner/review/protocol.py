@@ -5,8 +5,8 @@ same `id`: the one named in the table, or an `error`.
 
 To the grid of the page:
 
-    page       serial, split, label, unreadable_class, page, pages, page_size, show, predicted, text, order,
-               predictions, shown, unreadable, cards, note; a buffer (JPEG) for each card with a `buffer`
+    page       serial, split, label, list, page, pages, page_size, show, predicted, text, order, predictions, shown,
+               unreadable, cards, note; a buffer (JPEG) for each card with a `buffer`
     here       note
     card       card
     large      path, error; a buffer (JPEG) unless there is an error
@@ -17,6 +17,9 @@ Each of these also carries the state: `at`, path of the cursor's card; `selected
 were sent; `warnings`, problems that forbid nothing; `edited`, a text about acknowledged decisions that somebody removed
 from the manifest or reordered, which `restore` puts back and `accept` drops; `history`, how many decisions were carried
 out, and when.
+
+The `list` of a page is `class`, that of its label, or without a label `unreadable` or `audit`, whose cards have no
+prediction and no loss.
 
 A card is `path, name, label, predicted, confidence, loss, rank, action, new_label, reviewer, decided_at, note` and
 `others`, what other reviewers decided differently. Where images carry several labels, it also has `given`, the labels

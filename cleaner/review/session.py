@@ -20,7 +20,7 @@ from cleaner.review.pace import Pace
 from cleaner.review.saved_view import read_view, write_view
 from cleaner.review.selection import Selection
 from cleaner.review.undo_redo import Step, UndoRedo
-from cleaner.review.view import ABSENT, UNREADABLE, View, check_one_of
+from cleaner.review.view import ABSENT, AUDIT, UNREADABLE, View, check_one_of
 
 __all__ = ["Counts", "Session"]
 
@@ -71,7 +71,9 @@ class Session:
         self.scan = scan
         self.manifest = Manifest(scan.manifest_path)
         self.maker = DecisionMaker(scan, _user() if reviewer is None else check_reviewer(reviewer))
-        self.files = scan.by_path()
+        self._audit = [_blinded(sample) for sample in scan.audit]
+        kept = {sample.path for sample in scan.samples} if self._audit else set()
+        self.files = scan.by_path() | {each.path: each for each in reversed(self._audit) if each.path not in kept}
         if not self.files:
             raise CleanerError("the scan kept no sample, so there is nothing to review")
         self._errors = {each.path: each.error or "unreadable" for each in scan.unreadable}
@@ -128,7 +130,7 @@ class Session:
     @property
     def predictions(self) -> list[str]:
         """The predictions of the open class in the order of the vocabulary, `ABSENT` last."""
-        present = {self._prediction_of(sample) for sample in self._samples.values()}
+        present = {self._prediction_of(sample) for sample in self._samples.values() if self.view.label != AUDIT}
         return [label for label in (*self.scan.vocab, ABSENT) if label in present]
 
     @property
@@ -209,9 +211,10 @@ class Session:
         Raises:
             CleanerError: the scan has no such split or label.
         """
-        samples = self.scan.kept(split, self.scan.vocab[0] if label == UNREADABLE else label)  # checks both
-        if label == UNREADABLE:
-            samples = tuple(sample for sample in self._unreadable if sample.split == split)
+        others = {UNREADABLE: self._unreadable, AUDIT: self._audit}.get(label)
+        samples = self.scan.kept(split, label if others is None else self.scan.vocab[0])  # checks both
+        if others is not None:
+            samples = tuple(sample for sample in others if sample.split == split)
         by_path: dict[str, Sample] = {}
         for sample in samples:
             by_path.setdefault(sample.path, sample)
@@ -333,7 +336,7 @@ class Session:
         decision, note = self.standing.get(sample.path), self.standing.note(sample.path)
         error = self._errors[sample.path] if self._is_unreadable(sample) else ""
         others = () if note and decision is None else self._other_opinions(sample.path, decision)
-        return Card(sample, decision, others, error, note)
+        return Card(sample, decision, others, error, note, is_blinded=_is_blinded(sample) and not error)
 
     def _other_opinions(self, path: str, decision: Decision | None) -> tuple[Decision, ...]:
         """Return what other reviewers decided differently about the same bytes."""
@@ -366,7 +369,9 @@ class Session:
         if path in self._samples:
             return self.view.split, self.view.label
         sample = self.files[path]
-        return sample.split, UNREADABLE if self._is_unreadable(sample) else sample.label
+        if self._is_unreadable(sample):
+            return sample.split, UNREADABLE
+        return sample.split, sample.label if path in self.samples_of(sample.split, sample.label) else AUDIT
 
     def _revert(self, steps: list[Step], opposite: list[Step], verb: str) -> str:
         """Take back the last of some steps, and add its reverse to the opposite ones."""
@@ -416,6 +421,15 @@ class Session:
             self.edited = self.manifest.edits.message(self.manifest.path.name)
         except CleanerError as error:
             self._ledger_error = str(error)
+
+
+def _blinded(sample: Sample) -> Sample:
+    """Return a sample without what the model says about it."""
+    return replace(sample, predicted="", confidence=math.nan, loss=math.nan, alternatives_json="[]")
+
+
+def _is_blinded(sample: Sample) -> bool:
+    return not sample.predicted and math.isnan(sample.confidence) and math.isnan(sample.loss)
 
 
 def _missing_images(scan: Scan) -> str:

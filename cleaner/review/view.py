@@ -5,19 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.fields import check_whole
 from cleaner.core.records import Decision, Sample
 
-__all__ = ["ABSENT", "MAX_PAGE_SIZE", "ORDERS", "SHOWS", "UNREADABLE", "UNREADABLE_NAME", "View", "check_one_of"]
+__all__ = ["ABSENT", "AUDIT", "LIST_NAMES", "MAX_PAGE_SIZE", "ORDERS", "SHOWS", "UNREADABLE", "View", "check_one_of"]
 
 UNREADABLE = "\0unreadable"
 """`View.label` of the class of files that could not be read. No label in a scan folder contains this character."""
 
-UNREADABLE_NAME = "files that could not be read"
-"""Name of that class on the page."""
+AUDIT = "\0audit"
+"""`View.label` of the audit sample: in a random order, without prediction and loss, which would suggest an answer."""
+
+LIST_NAMES = {UNREADABLE: "files that could not be read", AUDIT: "audit sample"}
+"""Names on the page of the lists that are no label's class."""
 
 ABSENT = "\0absent"
 """`View.predicted` in a multi-label scan for images that the model says do not carry the open label."""
@@ -35,6 +39,9 @@ _SORT_KEYS: dict[str, Callable[[Sample], Any]] = {
     "name": lambda sample: sample.path,
 }
 
+# One sample of each class, then the next of each, so that a review that stops early has seen all classes.
+_RANDOM = attrgetter("rank")
+
 ORDERS = tuple(_SORT_KEYS)
 """Values of `View.order`: highest loss first (NaN and infinity before all), least confident first, by path."""
 
@@ -45,13 +52,13 @@ class View:
 
     Attributes:
         split: name of the open split.
-        label: the open class: a label, or `UNREADABLE`.
+        label: the open class: a label, `UNREADABLE` or `AUDIT`.
         page: page number, from 0.
         page_size: cards on a page, 1 to `MAX_PAGE_SIZE`.
         show: one of `SHOWS`.
         predicted: show only samples with this prediction (a label, or `ABSENT`); empty for all.
         text: show only paths that contain this text, ignoring case; empty for all.
-        order: one of `ORDERS`.
+        order: one of `ORDERS`; the audit sample keeps its own.
 
     Raises:
         CleanerError: a value is invalid. The scan checks split, label and prediction.
@@ -95,7 +102,8 @@ class View:
                 and text in sample.path.lower()
             )
 
-        return sorted(filter(fits, samples), key=_SORT_KEYS[self.order])
+        key = _RANDOM if self.label == AUDIT else _SORT_KEYS[self.order]
+        return sorted(filter(fits, samples), key=key)
 
     def _shows(self, action: str) -> bool:
         return self.show in ("all", action) or self.show == ("decided" if action else "undecided")

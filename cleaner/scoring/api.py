@@ -12,7 +12,7 @@ from cleaner.core.label_table import label_rows
 from cleaner.core.scan import Scan
 from cleaner.scoring.data.checks import check_number
 from cleaner.scoring.data.remote import is_address
-from cleaner.scoring.engine import ScanOptions, run
+from cleaner.scoring.engine import AUTO, ScanOptions, run
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,7 @@ def scan(
     learn: Learner,
     out: str | Path,
     *,
-    k: int = 100,
+    k: int | str = AUTO,
     splits: Sequence[str] = ("train", "valid"),
     root: str | Path | None = None,
     workers: int | None = None,
@@ -55,7 +55,8 @@ def scan(
     Args:
         learn: a learner of images.
         out: the scan folder; created, or that of an earlier scan of the same dataset, whose decisions are kept.
-        k: number of samples to keep per split and label.
+        k: number of samples to keep per split and label. By default, `auto`, as many as make 100,000 in all, and at
+            least 100; with `fast` or for tasks without labels 100.
         splits: which of the learner's splits to scan, `train` and `valid`.
         root: the dataset's folder, to which paths are relative; by default the learner's `dls.path` if the images are
             below it and it is not the current folder, else the common folder of all images.
@@ -94,7 +95,7 @@ def scan_folder(
     data: str | Path,
     out: str | Path,
     *,
-    k: int = 100,
+    k: int | str = AUTO,
     views: int = 1,
     fast: bool = False,
     resume: bool = True,
@@ -145,7 +146,7 @@ def scan_table(
     *,
     path_column: str | None = None,
     label_column: str | None = None,
-    k: int = 100,
+    k: int | str = AUTO,
     views: int = 1,
     fast: bool = False,
     resume: bool = True,
@@ -194,7 +195,7 @@ def scan_model(
     dataset: Any,
     out: str | Path,
     *,
-    k: int = 100,
+    k: int | str = AUTO,
     split: str = "all",
     loss_fn: Any = None,
     vocab: Sequence[Any] | None = None,
@@ -259,7 +260,7 @@ def scan_model(
 
 
 def _options(
-    k: int, views: int, fast: bool, resume: bool, progress: bool, decisions_from: str | Path | None
+    k: int | str, views: int, fast: bool, resume: bool, progress: bool, decisions_from: str | Path | None
 ) -> ScanOptions:
     """Return the options of a scan; what its samples are ranked by says over how many views."""
     ranked_by = "loss" if views == 1 else f"mean loss of {views} views"

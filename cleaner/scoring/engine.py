@@ -18,11 +18,13 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.records import ClassLosses, Sample, now
+from cleaner.core.journal import count_journals
+from cleaner.core.records import ClassLosses, Sample, Typical, now
 from cleaner.core.rounds import check_decisions_from, remember, take_over
 from cleaner.core.scan import LazyRecords, Scan
 from cleaner.core.scan_files import ScanFiles, writing
 from cleaner.core.scan_guard import check_out, vocab_change
+from cleaner.core.scan_tables import alternatives_to_json
 from cleaner.core.suffixes import as_text
 from cleaner.core.tasks import MULTI_LABEL, OTHER, SINGLE_LABEL, drawn_file, split_labels
 from cleaner.core.terminal import printable
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from cleaner.scoring.ray_cluster import Cluster
 
 __all__ = [
+    "AUTO",
     "DatasetInfo",
     "Engine",
     "ScanJob",
@@ -54,8 +57,13 @@ __all__ = [
     "score",
 ]
 
+AUTO = "auto"
+"""Value of `k` for a number that fits the dataset."""
+
 _log = logging.getLogger(__name__)
 _Record = TypeVar("_Record")
+# `k="auto"` keeps as many samples per split and class as make this many rows in all, and at least so many.
+_ROWS, _MIN_K = 100_000, 100
 _LIBRARIES = ("image-cleaner", "torch", "torchvision", "fastai", "numpy", "pillow")
 
 
@@ -97,7 +105,7 @@ class ScanJob:
 class ScanOptions:
     """Options of a scan; see `cleaner.scan`. `save_every` is the longest time in seconds between two checkpoints."""
 
-    k: int = 100
+    k: int | str = AUTO
     fast: bool = False
     resume: bool = True
     progress: bool = True
@@ -106,8 +114,28 @@ class ScanOptions:
     ranked_by: str = "loss"
 
     def __post_init__(self) -> None:
-        if isinstance(self.k, bool) or not isinstance(self.k, int) or self.k < 1:
-            raise CleanerError(f"k is {self.k!r}; pass a whole number of at least 1")
+        is_number = isinstance(self.k, int) and not isinstance(self.k, bool) and self.k >= 1
+        if not is_number and self.k != AUTO:
+            raise CleanerError(f"k is {self.k!r}; pass a whole number of at least 1, or {AUTO!r}")
+
+    def samples_per_class(self, info: DatasetInfo) -> int:
+        """Return how many samples are kept per split and class: `k`, or for `auto` see `cleaner.scan`."""
+        if isinstance(self.k, int):
+            return self.k
+        is_small = self.fast or info.task == OTHER  # a fast scan scores them twice; others are drawn, one by one
+        return _MIN_K if is_small else max(_MIN_K, _ROWS // (len(info.splits) * len(info.vocab)))
+
+    def audit_key(self, out: Path) -> int:
+        """Return the key of the audit sample of a scan in `out`: another one for each round.
+
+        A sample whose errors were found and corrected would say nothing about those that are left.
+        """
+        return sum(count_journals(Path(folder)) for folder in (out, self.decisions_from) if folder is not None)
+
+    def empty_split(self, split: str, info: DatasetInfo, out: Path, count: int | None) -> SplitProgress:
+        """Return the progress of a split of `count` samples, if known, before the first one."""
+        k = self.samples_per_class(info)
+        return SplitProgress.empty(split, info, k if count is None else min(k, max(1, count)), self.audit_key(out))
 
 
 class Engine:
@@ -169,7 +197,7 @@ def score(
     with lost_workers(), memory_explained(device, dataset.batch_size), made_current(device):
         batches = read(dataset, keys, workers, device.type)
         with scorer.session(dataset, fast) as start:
-            unscored = partial(scored_batch, [], arrays=[np.empty(0)] * 4)
+            unscored = partial(scored_batch, [], arrays=[np.empty(0), np.empty(0), *[np.empty((0, 1))] * 2])
             pending = (on_host(*start(b)) if b.paths else partial(unscored, b.unreadable) for b in batches)
             # Each batch is taken after the next one was started: a GPU then never waits for a copy to the host.
             for arrived, _next in pairwise(chain(pending, [None])):
@@ -260,9 +288,11 @@ def held_folder(out: Path, info: DatasetInfo, options: ScanOptions) -> Iterator[
 def _run(engine: Engine, files: ScanFiles, options: ScanOptions) -> Scan:
     """Run the engine's job in a held scan folder."""
     job = engine.job
-    heap_size = rescore.candidates_per_class(options.k) if options.fast else options.k
+    k, key = options.samples_per_class(job.info), options.audit_key(files.folder)
+    heap_size = rescore.candidates_per_class(k) if options.fast else k
     heap_size = min(heap_size, max(1, *(dataset.count for dataset in job.datasets.values())))
-    checkpoint = Checkpoint(files.folder, _identity(job, options), job.info, heap_size, options.save_every)
+    identity = _identity(job, options, k, key)
+    checkpoint = Checkpoint(files.folder, identity, job.info, heap_size, key, options.save_every)
     fatal_files = FatalFiles(checkpoint.folder, job.datasets)
     if options.progress and job.info.left_out:
         _log.warning(
@@ -284,11 +314,11 @@ def _run(engine: Engine, files: ScanFiles, options: ScanOptions) -> Scan:
             for split in progress.splits:
                 _score_changed(split, engine, progress.changed[split.split])
             for name in job.datasets:
-                split = progress.begin(SplitProgress.empty(name, job.info, heap_size))
+                split = progress.begin(SplitProgress.empty(name, job.info, heap_size, key))
                 if not split.done:
-                    _score_split(split, engine, options, partial(checkpoint.save_if_due, progress))
+                    _score_split(split, engine, options, k, partial(checkpoint.save_if_due, progress))
             for split in progress.splits if options.fast else ():
-                progress.rescored[split.split] = rescore.rescore(engine, split, options.k)
+                progress.rescored[split.split] = rescore.rescore(engine, split, k)
         return progress
 
     progress = fatal_files.score_past(attempt, options.resume)
@@ -316,11 +346,12 @@ def _settings(
     return settings
 
 
-def _identity(job: ScanJob, options: ScanOptions) -> dict[str, Any]:
+def _identity(job: ScanJob, options: ScanOptions, k: int, key: int) -> dict[str, Any]:
     """Return what must be equal for a scan to be resumed."""
     info = job.info
     return {
-        "k": options.k,
+        "k": k,
+        "number of applies": key,
         "dataset": info.address or info.root.as_posix(),
         "fast": options.fast,
         "splits": info.splits,
@@ -342,18 +373,20 @@ def _score_changed(progress: SplitProgress, engine: Engine, changed: set[str]) -
         engine.score_keys(dataset, keys, partial(progress.update_again, uncounted=uncounted))
 
 
-def _score_split(progress: SplitProgress, engine: Engine, options: ScanOptions, save: Callable[[], None]) -> None:
+def _score_split(
+    progress: SplitProgress, engine: Engine, options: ScanOptions, k: int, save: Callable[[], None]
+) -> None:
     """Score the rest of a split, with a progress bar and checkpoints."""
     dataset, begun = engine.job.datasets[progress.split], progress.seen
     # An earlier run may have gone on as an exact scan.
-    fast = options.fast and not (begun and progress.exact) and rescore.may_pay(options.k, progress, dataset.count)
+    fast = options.fast and not (begun and progress.exact) and rescore.may_pay(k, progress, dataset.count)
     with progress_bar(f"scan {dataset.split}", dataset.count, begun, options.progress) as bar:
 
         def report(n: int) -> None:
             bar.update(n)
             save()
             if fast and not progress.exact and begun < rescore.SEEN_BEFORE_CHECK * dataset.count <= progress.seen:
-                rescore.check_pays(progress, options.k, dataset.count, engine.job.scorer.selector.error)
+                rescore.check_pays(progress, k, dataset.count, engine.job.scorer.selector.error)
 
         if begun < dataset.count and not _finished(engine, dataset, progress, fast, report):
             progress.start_over()
@@ -384,7 +417,7 @@ def _draw(job: ScanJob, splits: list[SplitProgress], files: ScanFiles, shown: bo
     files.make("drawn")
     count = 0
     for progress in splits:
-        dataset, kept = job.datasets[progress.split], {kept.path for kept in progress.heaps.of_class(0)}
+        dataset, kept = job.datasets[progress.split], {kept.path for kept in progress.kept.highest.of_class(0)}
         with progress_bar(f"draw {progress.split}", len(kept), 0, shown) as bar:
             for key in dataset.filtered_keys(rescore.among(kept)):
                 if data := job.scorer.draw(dataset, key):
@@ -408,6 +441,8 @@ def finish(
 ) -> Scan:
     """Write what was found to a held scan folder."""
     splits = progress.splits
+    for split in splits:
+        split.kept.settle()
     unreadable = [item for split in splits for item in sorted(split.unreadable, key=lambda u: u.path)]
     if not any(split.scored for split in splits):
         first = unreadable[0]
@@ -416,9 +451,11 @@ def finish(
         )
     scan = Scan(
         **vars(info),
-        k=options.k,
+        k=options.samples_per_class(info),
         scored={split.split: split.scored for split in splits},
         samples=LazyRecords(lambda: (s for split in splits for s in _samples(split, info, labels_of))),
+        typical=LazyRecords(lambda: (t for split in splits for t in _typical(split, info))),
+        audit=LazyRecords(lambda: (s for split in splits for s in _audit_sample(split, info, labels_of))),
         cells={split.split: _confusion_cells(split, info) for split in splits},
         unreadable=tuple(unreadable),
         losses=tuple(losses for split in splits for losses in _class_losses(split, info.vocab)),
@@ -434,20 +471,45 @@ def finish(
 
 
 def _samples(progress: SplitProgress, info: DatasetInfo, labels_of: GivenLabels) -> Iterator[Sample]:
+    return _as_samples(progress, info, labels_of, progress.kept.highest.of_class)
+
+
+def _audit_sample(progress: SplitProgress, info: DatasetInfo, labels_of: GivenLabels) -> Iterator[Sample]:
+    """Yield the audit sample in its random order; what a second pass has found since does not belong to it."""
+    highest, unreadable = progress.kept.highest, {item.path for item in progress.unreadable}
+
+    def of_class(index: int) -> list[Kept]:
+        elsewhere = unreadable.union(kept.path for kept in highest.of_class(index))
+        return [kept for kept in progress.kept.audit.of_class(index) if kept.path not in elsewhere]
+
+    return _as_samples(progress, info, labels_of, of_class)
+
+
+def _as_samples(
+    progress: SplitProgress, info: DatasetInfo, labels_of: GivenLabels, of_class: Callable[[int], list[Kept]]
+) -> Iterator[Sample]:
     # With several labels per image the model may predict "not this label", the last class.
     predictions = (*info.vocab, "")
     given: Mapping[str, tuple[str, ...]] = {}
     if info.task == MULTI_LABEL:
-        classes = map(progress.heaps.of_class, range(len(info.vocab)))
-        given = labels_of(progress.split, {kept.path for of_class in classes for kept in of_class})
+        classes = map(of_class, range(len(info.vocab)))
+        given = labels_of(progress.split, {kept.path for kept_here in classes for kept in kept_here})
     for index, label in enumerate(info.vocab):
         # A file listed twice with one label, as where rare classes are oversampled, is reviewed once.
         unique: dict[str, Kept] = {}
-        for kept in progress.heaps.of_class(index):
+        for kept in of_class(index):
             unique.setdefault(kept.path, kept)
         for rank, kept in enumerate(unique.values(), start=1):
+            alternatives = alternatives_to_json((info.vocab[at], p) for at, p in kept.alternatives)
             fields = (kept.path, kept.loss, predictions[kept.predicted], kept.confidence)
-            yield Sample(progress.split, label, rank, *fields, given.get(kept.path, ()))
+            yield Sample(progress.split, label, rank, *fields, given.get(kept.path, ()), alternatives)
+
+
+def _typical(progress: SplitProgress, info: DatasetInfo) -> Iterator[Typical]:
+    for index, label in enumerate(info.vocab):
+        losses = {kept.path: kept.loss for kept in progress.kept.typical.of_class(index)}
+        for rank, (path, loss) in enumerate(losses.items(), start=1):
+            yield Typical(progress.split, label, rank, path, loss)
 
 
 def given_labels(

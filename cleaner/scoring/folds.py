@@ -15,7 +15,16 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.scan import Scan
 from cleaner.core.tasks import OTHER
 from cleaner.scoring.data.checks import check_number
-from cleaner.scoring.engine import DatasetInfo, ScanOptions, finish, given_labels, held_folder, progress_bar, score
+from cleaner.scoring.engine import (
+    AUTO,
+    DatasetInfo,
+    ScanOptions,
+    finish,
+    given_labels,
+    held_folder,
+    progress_bar,
+    score,
+)
 from cleaner.scoring.progress import Checkpoint, ScanProgress, SplitProgress
 from cleaner.scoring.training import listed_labels
 
@@ -34,7 +43,7 @@ def scan_folds(
     out: str | Path,
     *,
     folds: int = 4,
-    k: int = 100,
+    k: int | str = AUTO,
     root: str | Path | None = None,
     workers: int | None = None,
     batch_size: int | None = None,
@@ -74,11 +83,19 @@ def scan_folds(
         raise CleanerError(f"there are {sum(counts)} images for {folds} folds; pass fewer folds")
     parts = {name: _parts(dataset, folds) for name, dataset in data.datasets.items()}
     digests = {name: listed_labels(dataset, info)[1] for name, dataset in data.datasets.items()}
-    identity = {"folds": folds, "k": k, "list of files and labels": digests, "vocabulary": info.vocab}
-    heap_size = min(k, max(counts))
+    empty = {name: options.empty_split(name, info, Path(out), max(counts)) for name in items}
+    kept = next(iter(empty.values())).kept
+    heap_size, key = kept.highest.k, kept.key
+    identity = {
+        "folds": folds,
+        "k": heap_size,
+        "number of applies": key,
+        "list of files and labels": digests,
+        "vocabulary": info.vocab,
+    }
     with held_folder(Path(out), info, options) as files:
-        checkpoint = Checkpoint(files.folder, identity, info, heap_size)
-        found = _resumed(checkpoint, info, resume, heap_size)
+        checkpoint = Checkpoint(files.folder, identity, info, heap_size, key)
+        found = _resumed(checkpoint, empty, resume)
         done = _folds_done(found, parts)
         with progress_bar("folds", folds, done, progress, unit="fold") as bar:
             for fold in range(done, folds):
@@ -126,12 +143,12 @@ def _parts(dataset: FastaiDataset, folds: int) -> list[list[int]]:
     return [sorted(part) for part in parts]
 
 
-def _resumed(checkpoint: Checkpoint, info: DatasetInfo, resume: bool, k: int) -> ScanProgress:
+def _resumed(checkpoint: Checkpoint, empty: Mapping[str, SplitProgress], resume: bool) -> ScanProgress:
     if not resume:
         checkpoint.restart()
     found = checkpoint.load() or ScanProgress()
-    for name in info.splits:
-        found.begin(SplitProgress.empty(name, info, k))
+    for split in empty.values():
+        found.begin(split)
     return found
 
 

@@ -19,8 +19,8 @@ from cleaner.core.label_table import label_rows
 from cleaner.core.prediction_blocks import Block, Column, Ranking, quoted
 from cleaner.core.scan import Scan
 from cleaner.core.tasks import check_vocab
-from cleaner.scoring.engine import DatasetInfo, ScanOptions, collect, finish, held_folder
-from cleaner.scoring.progress import Checkpoint, ScanProgress, SplitProgress
+from cleaner.scoring.engine import AUTO, DatasetInfo, ScanOptions, collect, finish, held_folder
+from cleaner.scoring.progress import Checkpoint, ScanProgress
 
 __all__ = ["agreeing", "missing_images", "scan_arrays", "scan_chunks", "scan_prediction_files"]
 
@@ -32,7 +32,7 @@ def scan_arrays(
     vocab: Any,
     out: str | Path,
     *,
-    k: int = 100,
+    k: int | str = AUTO,
     split: str = "all",
     root: str | Path | None = None,
     ranked_by: str = "loss",
@@ -53,7 +53,7 @@ def scan_arrays(
         paths: the file of each sample, relative to `root` or absolute below it; no path may repeat.
         vocab: the labels in the order of the columns of `pred_probs`; whole numbers become text.
         out: the scan folder; created, or that of an earlier scan of the same dataset, whose decisions are kept.
-        k: number of samples to keep per label.
+        k: number of samples to keep per label; see `cleaner.scan`.
         split: name for the samples as a whole.
         root: the dataset's folder, which need not exist; by default the folder that all paths have in common, or the
             current folder if one of them is relative. Required if `paths` come in pieces.
@@ -79,7 +79,7 @@ def scan_chunks(
     out: str | Path,
     *,
     root: str | Path,
-    k: int = 100,
+    k: int | str = AUTO,
     split: str = "all",
     ranked_by: str = "loss",
     progress: bool = True,
@@ -107,7 +107,7 @@ def scan_prediction_files(
     data: str | Path,
     out: str | Path,
     *,
-    k: int = 100,
+    k: int | str = AUTO,
     path_column: str | None = None,
     label_column: str | None = None,
     vocab: str | Path | None = None,
@@ -179,12 +179,12 @@ def _scan(blocks: Iterable[Block], count: int | None, info: DatasetInfo, out: st
         raise CleanerError(f"split is {name!r}; pass a name such as 'all'")
     if options.ranked_by not in tuple(_RANKINGS):
         raise CleanerError(f"ranked_by is {options.ranked_by!r}; pass {' or '.join(map(repr, _RANKINGS))}")
-    progress = ScanProgress([SplitProgress.empty(name, info, min(options.k, count or options.k))])
+    progress = ScanProgress([options.empty_split(name, info, Path(out), count)])
     scored = prediction_blocks.score_blocks(blocks, info.vocab, info.root, _RANKINGS[options.ranked_by])
     with held_folder(Path(out), info, options) as files:
         collect(scored, progress.splits[0], count, options.progress)
         scan = finish(info, progress, files, options, {"source": "arrays", "ways": {}})
-        Checkpoint(files.folder, {}, info, options.k).remove()  # of an unfinished scan with a model
+        Checkpoint(files.folder, {}, info, 1).remove()  # of an unfinished scan with a model
     return scan
 
 

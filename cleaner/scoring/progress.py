@@ -21,10 +21,10 @@ import numpy as np
 from cleaner.core.changed_files import ChangedFiles
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import write_whole
+from cleaner.core.kept_samples import KeptSamples
 from cleaner.core.records import ScoredBatch, ScoredLabels, Unreadable, now
 from cleaner.core.tally import Tally
 from cleaner.core.tasks import MULTI_LABEL, SINGLE_LABEL
-from cleaner.core.topk import TopLosses
 
 if TYPE_CHECKING:
     from cleaner.scoring.data.reader import Dataset
@@ -43,7 +43,7 @@ __all__ = [
 TRAINING = "training"
 """Name of the folder beside a checkpoint that holds the losses of a training."""
 
-_FORMAT = 1
+_FORMAT = 2  # 1 had no typical samples and no audit sample
 # A save may cost at most this share of the time between two of them.
 _MAX_SAVE_SHARE = 0.007
 _FINGERPRINTS = 2**63
@@ -56,7 +56,7 @@ class SplitProgress:
     """Findings in one split so far.
 
     Attributes:
-        heaps: the samples with the highest losses.
+        kept: the samples with the highest losses, typical ones and the audit sample.
         tally: counts over all samples.
         rows: rows of heaps and counts per sample: 1, or with several labels per image one for each label.
         names: fingerprint of the paths that were seen, whatever their order.
@@ -65,7 +65,7 @@ class SplitProgress:
     """
 
     split: str
-    heaps: TopLosses
+    kept: KeptSamples
     tally: Tally
     rows: int = 1
     unreadable: list[Unreadable] = field(default_factory=list)
@@ -74,10 +74,10 @@ class SplitProgress:
     exact: bool = True
 
     @classmethod
-    def empty(cls, split: str, info: DatasetInfo, k: int) -> SplitProgress:
-        """Return the progress of a split before its first sample, with heaps of `k` samples per class."""
+    def empty(cls, split: str, info: DatasetInfo, k: int, key: int = 0) -> SplitProgress:
+        """Return the progress of a split before its first sample; `k` and `key` as in `KeptSamples`."""
         n_classes, rows = class_shape(info)
-        return cls(split, TopLosses(n_classes, k), Tally(n_classes), rows)
+        return cls(split, KeptSamples(n_classes, k, key), Tally(n_classes), rows)
 
     @property
     def scored(self) -> int:
@@ -91,15 +91,14 @@ class SplitProgress:
 
     def update(self, batch: ScoredBatch | ScoredLabels) -> None:
         """Add a batch."""
-        self.heaps.update(batch.to_rank())
+        self.kept.update(batch)
         self.tally.update(batch.to_count())
         self.unreadable.extend(batch.unreadable)
         self.names = fingerprint([*batch.paths, *(item.path for item in batch.unreadable)], self.names)
 
     def start_over(self) -> None:
         """Drop all that was found."""
-        n_classes = self.tally.n_classes
-        self.heaps, self.tally = TopLosses(n_classes, self.heaps.k), Tally(n_classes)
+        self.kept, self.tally = self.kept.emptied(), Tally(self.tally.n_classes)
         self.unreadable, self.names, self.exact = [], 0, True
 
     def forget(self, paths: set[str]) -> Counter[str]:
@@ -108,7 +107,7 @@ class SplitProgress:
         The counts of files that were scored stay: they are no longer known one by one.
         """
         unread = Counter(item.path for item in self.unreadable if item.path in paths)
-        self.heaps.remove(paths)
+        self.kept.remove(paths)
         self.unreadable = [item for item in self.unreadable if item.path not in paths]
         self.tally.unreadable -= sum(unread.values())
         return Counter({path: n * self.rows for path, n in unread.items()})
@@ -118,14 +117,14 @@ class SplitProgress:
         rows = batch.to_count()
         counted = [at for at, path in enumerate(rows.paths) if _take(uncounted, path, 1)]
         unread = [item for item in batch.unreadable if _take(uncounted, item.path, self.rows)]
-        self.heaps.update(batch.to_rank())
+        self.kept.update(batch)
         self.tally.update(replace(rows.select(counted), unreadable=unread))
         self.unreadable.extend(batch.unreadable)
 
-    def merge(self, survivors: ScoredBatch, tally: Tally, names: int, exact: bool) -> None:
+    def merge(self, survivors: ScoredBatch, as_labelled: ScoredBatch, tally: Tally, names: int, exact: bool) -> None:
         """Add a shard that was scored elsewhere; see `ShardResult`."""
         self.exact = self.exact and exact
-        self.heaps.update(survivors)
+        self.kept.add(survivors, as_labelled)
         self.tally.merge(tally)
         self.unreadable.extend(survivors.unreadable)
         self.names = (self.names + names) % _FINGERPRINTS
@@ -222,17 +221,23 @@ class Checkpoint:
         out: the scan folder.
         identity: what must be equal for the scan to be resumed.
         info: the dataset.
-        k: samples in a heap.
+        k, key: as in `KeptSamples`.
         save_every: longest time between two saves, in seconds.
     """
 
     def __init__(
-        self, out: Path, identity: Mapping[str, Any], info: DatasetInfo, k: int, save_every: float = 30.0
+        self,
+        out: Path,
+        identity: Mapping[str, Any],
+        info: DatasetInfo,
+        k: int,
+        key: int = 0,
+        save_every: float = 30.0,
     ) -> None:
         self._out = out
         self._path = out / "checkpoint" / "progress.npz"
         self._identity = json.loads(json.dumps(identity))  # as it will come back from the file: tuples become lists
-        self._info, self._k, self._save_every = info, k, save_every
+        self._info, self._k, self._key, self._save_every = info, k, key, save_every
         self._due = time.monotonic() + min(save_every, 5.0)
         self.begun = time.time_ns()
         """When the scan was first started, in nanoseconds since the epoch."""
@@ -275,7 +280,7 @@ class Checkpoint:
         arrays: dict[str, Any] = {}
         entries = []
         for number, split in enumerate(progress.splits):
-            for name, values in {**split.heaps.to_arrays(), **split.tally.to_arrays()}.items():
+            for name, values in {**split.kept.to_arrays(), **split.tally.to_arrays()}.items():
                 arrays[f"{number}.{name}"] = values
             unreadable = [asdict(item) for item in split.unreadable]
             own = {name: getattr(split, name) for name in ("split", "names", "done", "exact")}
@@ -327,7 +332,7 @@ class Checkpoint:
         own = {name.split(".", 1)[1]: arrays[name] for name in arrays if name.startswith(f"{number}.")}
         return SplitProgress(
             entry["split"],
-            TopLosses.from_arrays(n_classes, self._k, own),
+            KeptSamples(n_classes, self._k, self._key).restore(own),
             Tally.from_arrays(n_classes, own),
             rows,
             [Unreadable(**item) for item in entry["unreadable"]],

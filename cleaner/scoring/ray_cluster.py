@@ -25,12 +25,10 @@ from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import numpy as np
-
 from cleaner.core.errors import CleanerError
-from cleaner.core.records import ScoredBatch
+from cleaner.core.kept_samples import KeptSamples
+from cleaner.core.records import ScoredBatch, joined
 from cleaner.core.tally import Tally
-from cleaner.core.topk import TopLosses
 from cleaner.scoring.data.checks import check_number
 from cleaner.scoring.engine import Engine, ScanJob, check_all_scored, score
 from cleaner.scoring.fatal_files import FatalFiles, warn_if_fatal
@@ -88,7 +86,8 @@ class ShardResult:
     """The result of shard `number` of a split, with `n` samples, readable or not.
 
     Attributes:
-        survivors: the samples that may be among the highest losses, and all unreadable ones.
+        survivors: the samples that may be among the highest losses or in the audit sample, and all unreadable ones.
+        as_labelled: those that may be typical.
         counts: counts over all samples, from `Tally.to_arrays`.
         names: fingerprint of the paths.
         exact: as in `SplitProgress`.
@@ -100,6 +99,7 @@ class ShardResult:
     number: int
     n: int
     survivors: ScoredBatch
+    as_labelled: ScoredBatch
     counts: Mapping[str, Any]
     names: int
     exact: bool
@@ -123,9 +123,9 @@ class RayEngine(Engine):
         """Score what is left of a split; results are merged in the order of the shards."""
         size = shard_size(dataset.count - progress.seen, self._team)
         shards = partial(_pickled_shards, dataset.listing(), progress.seen, size, dataset.split, fast)
-        for result in self._results(shards, progress.heaps.k):
+        for result in self._results(shards, progress.kept.highest.k, progress.kept.key):
             counts = Tally.from_arrays(progress.tally.n_classes, result.counts)
-            progress.merge(result.survivors, counts, result.names, result.exact)
+            progress.merge(result.survivors, result.as_labelled, counts, result.names, result.exact)
             for item in result.survivors.unreadable:
                 warn_if_fatal(item.path, item.error)
             report(result.n)
@@ -138,7 +138,7 @@ class RayEngine(Engine):
         for result in self._results(shards, k=max(1, len(listed))):
             update(result.survivors)
 
-    def _results(self, shards: Callable[[], Iterator[bytes]], k: int) -> Iterator[ShardResult]:
+    def _results(self, shards: Callable[[], Iterator[bytes]], k: int, key: int = 0) -> Iterator[ShardResult]:
         """Yield the results of the workers, in the order of the shards."""
         import ray.data
 
@@ -147,7 +147,7 @@ class RayEngine(Engine):
         rows = _ray_dataset(shards).map(
             _Worker,
             compute=ray.data.ActorPoolStrategy(size=team.workers),
-            fn_constructor_args=(pickled_job, k, team, name),
+            fn_constructor_args=(pickled_job, k, key, team, name),
             num_cpus=team.cpus,
             num_gpus=team.gpus,
         )
@@ -266,7 +266,7 @@ def _ray_dataset(shards: Callable[[], Iterator[bytes]]) -> Any:
 class _Worker:
     """The process that Ray calls with shards."""
 
-    def __init__(self, pickled_job: Any, k: int, team: _Team, name: str) -> None:
+    def __init__(self, pickled_job: Any, k: int, key: int, team: _Team, name: str) -> None:
         import ray
         import torch
 
@@ -274,7 +274,7 @@ class _Worker:
         job: ScanJob = pickle.loads(ray.get(pickled_job))  # noqa: S301 - from our own driver
         job.scorer.to(torch.device("cuda" if team.gpus else "cpu"))
         # With a single core the worker reads images itself.
-        self._scorer = ShardScorer(job, k, team.cpus if team.cpus > 1 else 0, _notes_folder(name))
+        self._scorer = ShardScorer(job, k, key, team.cpus if team.cpus > 1 else 0, _notes_folder(name))
 
     def __call__(self, row: Mapping[str, bytes]) -> dict[str, bytes]:
         result = self._scorer.score(*pickle.loads(row["shard"]))  # noqa: S301 - as above
@@ -286,14 +286,14 @@ class ShardScorer:
 
     Args:
         job: the model and its data.
-        k: samples to keep of each class.
+        k, key: as in `KeptSamples`.
         readers: number of processes that read images.
         notes: folder for notes of what is being read; the worker that replaces this one finds the fatal file there.
     """
 
-    def __init__(self, job: ScanJob, k: int, readers: int, notes: Path) -> None:
-        self._job, self._k, self._readers, self._notes = job, k, readers, notes
-        self._heaps: dict[str, TopLosses] = {}
+    def __init__(self, job: ScanJob, k: int, key: int, readers: int, notes: Path) -> None:
+        self._job, self._k, self._key, self._readers, self._notes = job, k, key, readers, notes
+        self._kept: dict[str, KeptSamples] = {}
 
     def score(self, number: int, split: str, keys: Sequence[Any], fast: bool) -> ShardResult | CleanerError:
         """Score the shard with a number. An error is returned: raised, it would reach the user in Ray's traces."""
@@ -320,32 +320,24 @@ class ShardScorer:
     def _score(self, number: int, split: str, keys: Sequence[Any], fast: bool) -> ShardResult:
         from cleaner.scoring.model.devices import describe
 
-        progress = SplitProgress.empty(split, self._job.info, self._k)
+        progress = SplitProgress.empty(split, self._job.info, self._k, self._key)
         # Taken out meanwhile: heaps of an unfinished shard would hold back its samples the next time.
-        progress.heaps = self._heaps.pop(split, progress.heaps)
-        survivors = list[ScoredBatch]()
+        progress.kept = self._kept.pop(split, progress.kept)
+        survivors, as_labelled = list[ScoredBatch](), list[ScoredBatch]()
 
         def update(batch: Scored) -> None:
-            rows = batch.to_rank()
-            survivors.append(rows.select(progress.heaps.reached(rows)))
+            for found, reached in zip((survivors, as_labelled), progress.kept.reached(batch), strict=True):
+                found.append(reached)
             progress.update(batch)
 
         score(self._job.datasets[split], self._job.scorer, keys, update, workers=self._readers, fast=fast)
-        self._heaps[split] = progress.heaps
+        self._kept[split] = progress.kept
         check_all_scored(progress.seen, len(keys), split)
         counts, scorer = progress.tally.to_arrays(), self._job.scorer
         selector = scorer.selector
         exact = not (fast and selector.is_lower_precision)
         ran = exact, dict(selector.names), describe(scorer.device), selector.error
-        return ShardResult(number, progress.seen, _joined(survivors), counts, progress.names, *ran)
-
-
-def _joined(batches: Sequence[ScoredBatch]) -> ScoredBatch:
-    paths = [path for batch in batches for path in batch.paths]
-    unreadable = [item for batch in batches for item in batch.unreadable]
-    columns = zip(*((b.labels, b.losses, b.predicted, b.confidences) for b in batches), strict=True)
-    labels, losses, predicted, confidences = map(np.concatenate, columns)
-    return ScoredBatch(paths, labels, losses, predicted, confidences, unreadable)
+        return ShardResult(number, progress.seen, joined(survivors), joined(as_labelled), counts, progress.names, *ran)
 
 
 def is_elsewhere(obj: Any) -> bool:

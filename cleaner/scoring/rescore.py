@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cleaner.core.records import ScoredBatch, ScoredLabels
-from cleaner.core.topk import Kept, TopLosses
+from cleaner.core.topk import Kept, TopK, by_highest_loss
 from cleaner.scoring.progress import SplitProgress
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ def rescore(engine: Engine, progress: SplitProgress, k: int) -> dict[str, Any]:
     """
     if progress.exact:
         # No backend of lower precision was quicker: the pass was an exact one.
-        progress.heaps = progress.heaps.truncated(min(k, progress.heaps.k))
+        exact = TopK(progress.tally.n_classes, min(k, progress.kept.highest.k), by_highest_loss)
+        exact.update(progress.kept.highest.rows())
+        progress.kept.replace_highest(exact)
         return {"error": 0.0, "margin": 0, "scored_twice": 0.0, "classes_scored_twice": []}
     second = _SecondPass(engine, progress, k)
     fast, vocab = second.fast, engine.job.info.vocab
@@ -81,7 +83,7 @@ def rescore(engine: Engine, progress: SplitProgress, k: int) -> dict[str, Any]:
     if doubtful:
         engine.job.scorer.selector.images_left = progress.scored
         second.score(lambda path, label: path not in second.done and label() in doubtful)
-    progress.heaps = second.exact
+    progress.kept.replace_highest(second.exact)
     return {
         "error": second.error,
         "margin": max(0, beyond_k),
@@ -121,9 +123,9 @@ def _estimated_share(progress: SplitProgress, k: int, count: int, error: float) 
     part = min(1.0, progress.seen / count * progress.tally.n_classes / max(1, len(tallies)))
     n_twice = 0
     for tally in tallies:
-        kept = progress.heaps.of_class(tally.label)
+        kept = progress.kept.highest.of_class(tally.label)
         n_near = len(_best(kept, math.ceil(k * part), 2 * _SAFETY_FACTOR * error))
-        n_twice += tally.scored if n_near == progress.heaps.k else n_near
+        n_twice += tally.scored if n_near == progress.kept.highest.k else n_near
     return n_twice / max(1, progress.seen)
 
 
@@ -141,8 +143,9 @@ class _SecondPass:
     """The samples that were scored twice so far, and the largest error that this showed."""
 
     def __init__(self, engine: Engine, progress: SplitProgress, k: int) -> None:
-        self.fast = progress.heaps
-        self.exact = TopLosses(self.fast.n_classes, min(k, self.fast.k))
+        progress.kept.settle()
+        self.fast = progress.kept.highest
+        self.exact = TopK(self.fast.n_classes, min(k, self.fast.k), by_highest_loss)
         self.error = 0.0
         self.done: set[str] = set()
         self._dataset, self._progress, self._engine = engine.job.datasets[progress.split], progress, engine

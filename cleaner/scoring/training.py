@@ -18,9 +18,9 @@ from cleaner.core.files import write_whole
 from cleaner.core.records import now
 from cleaner.core.scan import Scan
 from cleaner.core.tasks import MULTI_LABEL, split_labels
-from cleaner.core.training_statistics import ALTERNATIVES, LossStatistics, SampleStatistics
-from cleaner.scoring.engine import DatasetInfo, ScanOptions, collect, finish, given_labels, held_folder, on_host
-from cleaner.scoring.progress import TRAINING, ScanProgress, SplitProgress
+from cleaner.core.training_statistics import LossStatistics, SampleStatistics
+from cleaner.scoring.engine import AUTO, DatasetInfo, ScanOptions, collect, finish, given_labels, held_folder, on_host
+from cleaner.scoring.progress import TRAINING, ScanProgress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +54,7 @@ class TrainingRecord:
         info: the dataset.
         datasets: the samples of each split; keys are their positions.
         ranked_by: a key of `RANKINGS`.
-        k: number of samples to keep per split and label.
+        k: number of samples to keep per split and label; see `cleaner.scan`.
         reset: start over instead of going on.
         record: returns the record of a batch from its labels, losses and predictions, as `Targets.record`.
 
@@ -68,7 +68,7 @@ class TrainingRecord:
         info: DatasetInfo,
         datasets: Mapping[str, Dataset],
         ranked_by: str,
-        k: int,
+        k: int | str,
         reset: bool,
         record: Record,
     ) -> None:
@@ -167,7 +167,7 @@ class TrainingRecord:
         not_seen = dict[str, int]()
         with held_folder(self._out, self._info, self._options) as files:
             for name, dataset in self._datasets.items():
-                split = progress.begin(SplitProgress.empty(name, self._info, min(self._options.k, dataset.count)))
+                split = progress.begin(self._options.empty_split(name, self._info, self._out, dataset.count))
                 collect(self._scored(name), split, dataset.count, shown=False)
                 not_seen[name] = dataset.count - split.scored
             if not any(split.scored for split in progress.splits):
@@ -196,7 +196,7 @@ class TrainingRecord:
                 found = [given, losses[at], seen.probabilities.reshape(-1, rows)[at]]
             else:
                 given = np.array([self._label(name, key) for key in keys], np.int64)
-                found = [given, losses[at, 0], seen.labels[at, 0], seen.probabilities[at, 0]]
+                found = [given, losses[at, 0], seen.labels[at], seen.probabilities[at]]
             yield self._record([dataset.name(key) for key in keys], [], found)
 
     def _label(self, name: str, key: int) -> int:
@@ -243,11 +243,12 @@ def _of_samples(logits: Tensor, targets: Tensor) -> list[Tensor]:
     import torch
     from torch.nn import functional
 
+    from cleaner.scoring.model.scorer import most_probable
+
     given = targets.long()[:, None]
     margins = logits.gather(1, given)[:, 0] - logits.scatter(1, given, -torch.inf).max(dim=1).values
     losses = functional.cross_entropy(logits, given[:, 0], reduction="none")
-    probabilities, labels = logits.softmax(dim=1).topk(min(ALTERNATIVES, logits.shape[1]))
-    return [losses, margins, labels, probabilities]
+    return [losses, margins, *most_probable(logits.softmax(dim=1))]
 
 
 def _of_labels(logits: Tensor, targets: Tensor) -> list[Tensor]:
@@ -297,7 +298,7 @@ class LossRecorder:
         paths, root: as in `cleaner.scan_model`.
         ranked_by: `mean training loss`, or `margin`, the mean over the epochs of the highest other logit less that of
             the given label.
-        k: number of samples to keep per split and label.
+        k: number of samples to keep per split and label; see `cleaner.scan`.
         reset: start over instead of adding to the losses in the folder.
 
     Raises:
@@ -314,7 +315,7 @@ class LossRecorder:
         paths: Any = None,
         root: str | Path | None = None,
         ranked_by: str = "mean training loss",
-        k: int = 100,
+        k: int | str = AUTO,
         reset: bool = False,
     ) -> None:
         from cleaner.scoring.model.scorer import scored_batch

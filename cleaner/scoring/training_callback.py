@@ -21,7 +21,7 @@ from cleaner.core.scan import Scan
 from cleaner.core.tasks import OTHER
 from cleaner.core.terminal import printable
 from cleaner.scoring.data.fastai_data import from_learner
-from cleaner.scoring.engine import DatasetInfo
+from cleaner.scoring.engine import AUTO, DatasetInfo
 from cleaner.scoring.model.targets import Targets, targets_of
 from cleaner.scoring.training import RANKINGS, TrainingRecord
 
@@ -61,7 +61,7 @@ class ScanCallback(Callback):  # type: ignore[misc]
         out: the scan folder.
         ranked_by: `mean training loss`, or `margin`, the mean over the epochs of the highest other logit less that of
             the given label.
-        k: number of samples to keep per split and label.
+        k: number of samples to keep per split and label; see `cleaner.scan`.
         root: the dataset's folder, as in `cleaner.scan`.
         reset: start over instead of adding to the losses in the folder.
 
@@ -76,7 +76,7 @@ class ScanCallback(Callback):  # type: ignore[misc]
         out: str | Path,
         *,
         ranked_by: str = "mean training loss",
-        k: int = 100,
+        k: int | str = AUTO,
         root: str | Path | None = None,
         reset: bool = False,
     ) -> None:

@@ -161,7 +161,7 @@ def merge(n: int, _folder: Path) -> dict[str, Any]:
         "driver_us_per_sample": cpu / progress.seen * 1e6,
         "driver_mib": memory_now("VmHWM") - before,
         "bytes_per_sample": sent / progress.seen,
-        "kept": sum(len(progress.heaps.of_class(label)) for label in range(CLASSES)),
+        "kept": sum(len(progress.kept.highest.of_class(label)) for label in range(CLASSES)),
         "cells": len(progress.tally.result()),
     }
 

@@ -10,6 +10,7 @@ compares the scan with `get_preds` on few photos, where its fixed costs show. Th
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -180,6 +181,7 @@ def measure(row: str, kind: str, folder: Path, out: Path) -> None:
         import fastai.vision.widgets  # imported here, so that its import is not measured
 
         fastai.vision.widgets.display = lambda *_: None  # only notebooks have it
+    gc.collect()  # else a collection of all that was made so far, a quarter of a second, falls into some calls only
     before = reset_peak()
     start = time.perf_counter()
     found = ROWS[row](learn, out)
@@ -295,12 +297,12 @@ def stream_section(_folder: Path) -> None:
     """Measure heaps and tally alone, on samples that are generated on demand."""
     from cleaner.core.records import ScoredBatch
     from cleaner.core.tally import Tally
-    from cleaner.core.topk import TopLosses
+    from cleaner.core.topk import TopK, by_highest_loss
 
     classes, k, size = 1000, 100, 256
     print(f"\nA stream of {STREAM:,} samples, {classes} classes, k={k}, batches of {size}")
     random = np.random.default_rng(0)
-    heaps, tally = TopLosses(classes, k), Tally(classes)
+    heaps, tally = TopK(classes, k, by_highest_loss), Tally(classes)
     checked: dict[int, list[tuple[float, str]]] = {0: [], 500: [], 999: []}
     seconds, memory = 0.0, []
     for start in range(0, STREAM, size):

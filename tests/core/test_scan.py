@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.manifest import Manifest
-from cleaner.core.records import LOSS_EDGES, Action, ClassLosses, Decision, Sample, Unreadable
+from cleaner.core.records import LOSS_EDGES, Action, ClassLosses, Decision, Sample, Typical, Unreadable
 from cleaner.core.scan import Scan, load
 from cleaner.core.scan_guard import check_out, vocab_change
 from cleaner.core.tasks import MULTI_LABEL, SINGLE_LABEL
@@ -116,6 +116,7 @@ def test_worst_ranks_over_classes_with_not_finite_losses_first(arguments: Any, e
 def test_top_is_a_frame_with_the_columns_of_the_file(tmp_path: Path) -> None:
     scan = make().write(tmp_path)
     in_file = pd.read_csv(tmp_path / "top_losses.csv")
+    in_file["alternatives"] = [tuple(map(tuple, json.loads(text))) for text in in_file["alternatives"]]
     pd.testing.assert_frame_equal(scan.top("train"), in_file[in_file["split"] == "train"], check_dtype=False)
     assert scan.top("train", "dog")["path"].tolist() == ["train/dog/a.png", "train/dog/c.png"]
     assert scan.top("valid", "fox").empty
@@ -182,11 +183,16 @@ def test_a_written_scan_has_the_path_of_its_manifest(tmp_path: Path) -> None:
 
 
 def test_other_programs_can_read_the_files_of_a_scan(tmp_path: Path) -> None:
-    odd = Sample("train", "cat", 1, "=1.png", math.inf, "dog", 0.1)
+    odd = Sample("train", "cat", 1, "=1.png", math.inf, "dog", 0.1, (), '[["dog", 0.1], ["cat", 0.05]]')
     unreadable = (Unreadable("valid", "cat", "-x/b.png", "two\nlines"), Unreadable("valid", "dog", "c.png", "empty"))
-    make(samples=(odd,), unreadable=unreadable).write(tmp_path)
-    header = b"split,label,rank,path,loss,predicted,confidence\r\n"
-    assert (tmp_path / "top_losses.csv").read_bytes() == header + b"train,cat,1,./=1.png,inf,dog,0.1\r\n"
+    typical = (Typical("train", "cat", 1, "-t.png", 0.25),)
+    make(samples=(odd,), audit=(odd,), typical=typical, unreadable=unreadable).write(tmp_path)
+    header = b"split,label,rank,path,loss,predicted,confidence,alternatives\r\n"
+    row = b'train,cat,1,./=1.png,inf,dog,0.1,"[[""dog"", 0.1], [""cat"", 0.05]]"\r\n'
+    assert (tmp_path / "top_losses.csv").read_bytes() == header + row
+    without_rank = header.replace(b"rank,", b"") + row.replace(b"cat,1,", b"cat,")
+    assert (tmp_path / "audit.csv").read_bytes() == without_rank
+    assert (tmp_path / "typical.csv").read_bytes() == b"split,label,rank,path,loss\r\ntrain,cat,1,./-t.png,0.25\r\n"
     assert (tmp_path / "confusion.csv").read_bytes().startswith(b"split,label,predicted,count\r\ntrain,cat,cat,7\r\n")
     assert b'valid,cat,./-x/b.png,"two\nlines"\r\n' in (tmp_path / "unreadable.csv").read_bytes()
     description = json.loads((tmp_path / "scan.json").read_text(encoding="utf-8"))
@@ -234,6 +240,7 @@ def test_no_written_cell_is_a_formula(task: str, tmp_path: Path) -> None:
             vocab[n - 1],
             0.5,
             vocab[n:] if several else (),
+            json.dumps([[label, 0.5]]),
         )
         for n, label in enumerate(vocab)
     )
@@ -242,6 +249,8 @@ def test_no_written_cell_is_a_formula(task: str, tmp_path: Path) -> None:
         splits=tuple(name),
         scored=dict.fromkeys(name, 10),
         samples=samples,
+        audit=samples,
+        typical=tuple(Typical(sample.split, sample.label, 1, sample.path, -0.5) for sample in samples),
         cells={split: {} if several else dict.fromkeys(itertools.pairwise(vocab), 1) for split in name},
         unreadable=tuple(Unreadable(name[0], label, "=x.png", f"{label} cannot be read") for label in vocab),
         losses=tuple(ClassLosses(name[1], label, 3, 1, -0.25) for label in vocab),
@@ -255,7 +264,7 @@ def test_no_written_cell_is_a_formula(task: str, tmp_path: Path) -> None:
     manifest.export(tmp_path / "scan/export.csv")
 
     files = sorted((tmp_path / "scan").glob("*.csv"))
-    assert len(files) == 6
+    assert len(files) == 8
     bad = {
         file.name: [c for c in cells_of(file) if c[:1] in tuple("=+-@\t\r\n") and not is_number(c)] for file in files
     }
@@ -286,7 +295,9 @@ def test_scan_json_is_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("cleaner.core.scan_files.ScanFiles.move", lambda _: written.append("moved"))
     make().write(tmp_path)
     assert written.pop() == "moved"
-    assert sorted(written[:-1]) == ["classes.csv", "confusion.csv", "top_losses.csv", "unreadable.csv"]
+    assert sorted(written[:-1]) == [
+        *("audit.csv", "classes.csv", "confusion.csv", "top_losses.csv", "typical.csv", "unreadable.csv")
+    ]
     assert written[-1] == "scan.json"
 
 

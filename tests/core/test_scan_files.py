@@ -26,7 +26,7 @@ from tests.support.scan_records import as_text, make
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 KILLED = 9
 CHANGES = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod"}
-FILES = ["classes.csv", "confusion.csv", "scan.json", "top_losses.csv", "unreadable.csv"]
+FILES = ["audit.csv", "classes.csv", "confusion.csv", "scan.json", "top_losses.csv", "typical.csv", "unreadable.csv"]
 
 Call = Callable[[Path], object]
 

@@ -72,9 +72,9 @@ def test_a_multi_label_scan_comes_back_from_its_folder(tmp_path: Path) -> None:
     assert (found.task, found.label_delim) == (MULTI_LABEL, ";")
     assert found.top("train", "cat")["given"].tolist() == [("cat", "dog"), ()]
     lines = (tmp_path / "scan/top_losses.csv").read_text().splitlines()
-    assert lines[0].endswith(",given")
-    assert lines[1].endswith(",cat;dog")
-    assert lines[2].endswith(",")
+    assert lines[0].endswith(",given,alternatives")
+    assert lines[1].endswith(",cat;dog,[]")
+    assert lines[2].endswith(",,[]")
 
 
 def test_a_scan_without_a_task_is_single_label(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import ScoredBatch
-from cleaner.core.topk import Kept, TopLosses
+from cleaner.core.topk import Kept, TopK, by_highest_loss
 
 N_CLASSES = 3
 # Few values, so that there are ties at the edge of the k best; the rest are losses as they come.
@@ -49,9 +49,13 @@ def batch_of(rows: list[Row]) -> ScoredBatch:
     )
 
 
-def heaps_of(rows: list[Row], k: int, cuts: list[int]) -> TopLosses:
+def highest(k: int) -> TopK:
+    return TopK(N_CLASSES, k, by_highest_loss)
+
+
+def heaps_of(rows: list[Row], k: int, cuts: list[int]) -> TopK:
     """Heaps that took in `rows` in batches that end at the `cuts`."""
-    heaps = TopLosses(N_CLASSES, k)
+    heaps = highest(k)
     for batch in pieces(rows, cuts):
         heaps.update(batch_of(batch))
     return heaps
@@ -98,7 +102,7 @@ def test_shards_merged_in_any_order_keep_what_a_full_sort_keeps(
 
 @given(rows=scored(), k=st.integers(1, 8), cuts=CUTS)
 def test_reading_a_result_midway_changes_nothing(rows: list[Row], k: int, cuts: list[int]) -> None:
-    heaps = TopLosses(N_CLASSES, k)
+    heaps = highest(k)
     for batch in pieces(rows, cuts):
         heaps.update(batch_of(batch))
         heaps.result()
@@ -112,7 +116,7 @@ def test_rising_losses_of_one_class_keep_the_highest() -> None:
 
 @given(rows=scored(), k=st.integers(1, 4))
 def test_no_class_ever_holds_more_than_2k(rows: list[Row], k: int) -> None:
-    heaps, other = TopLosses(N_CLASSES, k), TopLosses(N_CLASSES, k)
+    heaps, other = highest(k), highest(k)
     for row in rows:
         heaps.update(batch_of([row]))
         other.update(batch_of([row._replace(path=f"other/{row.path}")]))
@@ -121,10 +125,9 @@ def test_no_class_ever_holds_more_than_2k(rows: list[Row], k: int) -> None:
     assert largest(heaps) <= 2 * k
 
 
-def largest(heaps: TopLosses) -> int:
+def largest(heaps: TopK) -> int:
     """Entries of the class that holds most, counted in all that it keeps them in."""
-    arrays = [heaps._loss, heaps._predicted, heaps._confidence]
-    return max(*(array.shape[1] for array in arrays), *map(len, heaps._paths))
+    return max(heaps._rows.shape[1], *map(len, heaps._paths))
 
 
 def test_empty_batches_and_classes_are_accepted() -> None:
@@ -144,13 +147,13 @@ def test_a_label_that_is_no_class_is_refused(label: int) -> None:
 @pytest.mark.parametrize(("n_classes", "k"), [(0, 1), (1, 0), (-1, 5), (3, -1)])
 def test_zero_classes_or_zero_kept_samples_are_refused(n_classes: int, k: int) -> None:
     with pytest.raises(CleanerError, match="at least 1"):
-        TopLosses(n_classes, k)
+        TopK(n_classes, k, by_highest_loss)
 
 
-@pytest.mark.parametrize("other", [TopLosses(N_CLASSES, 3), TopLosses(N_CLASSES + 1, 2)])
-def test_heaps_of_another_shape_are_not_merged(other: TopLosses) -> None:
+@pytest.mark.parametrize("other", [TopK(N_CLASSES, 3, by_highest_loss), TopK(N_CLASSES + 1, 2, by_highest_loss)])
+def test_heaps_of_another_shape_are_not_merged(other: TopK) -> None:
     with pytest.raises(CleanerError, match="cannot merge"):
-        TopLosses(N_CLASSES, 2).merge(other)
+        highest(2).merge(other)
 
 
 @given(rows=scored(), k=st.integers(1, 8), at=st.integers(0, 60), data=st.data())

@@ -397,7 +397,7 @@ def test_unreadable_files_are_a_class_on_the_page(scan: Scan) -> None:
     page.review.session.filter(label=UNREADABLE)
     reply = page.say({"kind": "ready", "id": 1})
     (card,) = reply["cards"]
-    assert (reply["unreadable_class"], reply["label"]) == (True, "")
+    assert (reply["list"], reply["label"]) == ("unreadable", "")
     assert (card["predicted"], card["loss"], card["confidence"]) == ("", "", None)
     assert "not there any more" in card["error"]
     reply = page.say({"kind": "act", "id": 2, "serial": reply["serial"], "action": "delete"})

@@ -69,7 +69,7 @@ def test_open_shows_the_class_in_the_grid(page: Page) -> None:
     assert (page.grid_sent[-1]["kind"], page.grid_sent[-1]["label"]) == ("page", "fox")
     assert page.review._label.value == "fox"
     page.say({"kind": "open", "id": 3, "label": UNREADABLE})
-    assert page.grid_sent[-1]["unreadable_class"] is True
+    assert page.grid_sent[-1]["list"] == "unreadable"
 
 
 def test_decided_files_are_counted_in_news(page: Page) -> None:

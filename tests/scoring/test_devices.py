@@ -419,24 +419,24 @@ def test_a_split_that_was_scored_partly_in_lower_precision_is_scored_again() -> 
     info = made_up_job(MadeUpDataset([0]), MadeUpScorer([1.0])).info
     progress, other = (SplitProgress.empty("all", info, 3) for _ in range(2))
     rows = made_up_rows()
-    progress.merge(rows, other.tally, 1, exact=True)
+    progress.merge(rows, rows, other.tally, 1, exact=True)
     assert progress.exact
-    progress.merge(rows, other.tally, 1, exact=False)
-    progress.merge(rows, other.tally, 1, exact=True)
+    progress.merge(rows, rows, other.tally, 1, exact=False)
+    progress.merge(rows, rows, other.tally, 1, exact=True)
     assert not progress.exact
 
 
 def made_up_rows() -> Any:
     from cleaner.scoring.model.scorer import scored_batch
 
-    return scored_batch([], [], [torch.empty(0).numpy()] * 4)
+    return scored_batch([], [], [np.empty(0)] * 2 + [np.empty((0, 1))] * 2)
 
 
 @pytest.mark.parametrize(("backend", "exact"), [("bfloat16", False), ("fused", True)])
 def test_each_shard_reports_whether_its_losses_are_exact(backend: str, exact: bool, tmp_path: Path) -> None:
     job = made_up_job(MadeUpDataset([0, 1, 2, 0]), MadeUpScorer(np.arange(4.0), np.full(4, 0.1)))
     job.scorer.selector.names["fast"] = backend
-    shards = ray_cluster.ShardScorer(job, 2, 0, tmp_path / "notes")
+    shards = ray_cluster.ShardScorer(job, 2, 0, 0, tmp_path / "notes")
     fast, again = (shards.score(0, "all", [0, 1, 2, 3], is_fast) for is_fast in (True, False))
     assert (fast.exact, again.exact) == (exact, True)
     assert fast.device == "cpu"
@@ -494,7 +494,7 @@ def test_a_fast_pass_whose_losses_overflow_keeps_what_an_exact_one_keeps(loss: f
     progress.exact = False
     job.scorer.selector.error = loss
     rescore.rescore(engine.Engine(job), progress, 2)
-    assert [kept.path for kept in progress.heaps.of_class(0)] == ["0009.png", "0008.png"]
+    assert [kept.path for kept in progress.kept.highest.of_class(0)] == ["0009.png", "0008.png"]
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from fastai.vision import all as fastai
 from torch.nn import functional
 
 import cleaner
+from cleaner.core.kept_samples import KeptSamples
 from cleaner.core.records import ScoredBatch
 from cleaner.core.tally import Tally
 from cleaner.core.tasks import MULTI_LABEL, SINGLE_LABEL
-from cleaner.core.topk import TopLosses
 from cleaner.scoring.memorised import memorised_advice
 from cleaner.scoring.progress import SplitProgress
 from tests.support.learners import make_folder, make_learner
@@ -22,7 +22,7 @@ from tests.support.learners import make_folder, make_learner
 
 def split(name: str, n: int, loss: float, otherwise: int = 0) -> SplitProgress:
     """A split of one class of two, whose samples have equal losses."""
-    progress = SplitProgress(name, TopLosses(2, 10), Tally(2))
+    progress = SplitProgress(name, KeptSamples(2, 10), Tally(2))
     predicted = np.array([1] * otherwise + [0] * (n - otherwise))
     paths = [f"{number}.png" for number in range(n)]
     progress.update(ScoredBatch(paths, np.zeros(n, int), np.full(n, loss), predicted, np.ones(n)))

@@ -51,7 +51,7 @@ def test_the_results_of_shards_merge_to_those_of_one_pass(
         result = random.choice(team).score(number, "all", keys[begin : begin + size], False)
         assert result.n == len(keys[begin : begin + size])
         merged.merge(result.survivors, Tally.from_arrays(3, result.counts), result.names, result.exact)
-    assert merged.heaps.result() == whole.heaps.result()
+    assert merged.kept.highest.result() == whole.kept.highest.result()
     assert merged.tally.result() == whole.tally.result()
     assert merged.tally.classes() == whole.tally.classes()
     assert {item.path for item in merged.unreadable} == {item.path for item in whole.unreadable}

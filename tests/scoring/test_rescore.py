@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cleaner.core.topk import TopLosses
+from cleaner.core.topk import TopK, by_highest_loss
 from cleaner.scoring.engine import Engine, score
 from cleaner.scoring.progress import SplitProgress
 from cleaner.scoring.rescore import rescore
@@ -49,10 +49,10 @@ def test_the_best_k_and_their_losses_are_the_exact_ones(
 ) -> None:
     labels, losses, errors = made
     fast = FastPass(labels, losses, errors, candidates=k + extra)
-    exact = TopLosses(3, k)
+    exact = TopK(3, k, by_highest_loss)
     fast.scan(exact.update, fast=False)
     statistics = fast.rescore(k)
-    assert fast.progress.heaps.result() == exact.result()
+    assert fast.progress.kept.highest.result() == exact.result()
     assert statistics["scored_twice"] == round(fast.scorer.scored / len(labels), 4)
     assert 0 <= statistics["margin"] <= extra
     assert statistics["error"] <= np.abs(errors).max() + 1e-9
@@ -71,5 +71,5 @@ def test_if_no_lower_precision_is_faster_nothing_is_scored_twice() -> None:
     fast.progress.exact = True
     assert fast.rescore(1)["scored_twice"] == 0
     assert fast.scorer.scored == 0
-    kept = [[kept.path for kept in ranked] for ranked in fast.progress.heaps.result()]
+    kept = [[kept.path for kept in ranked] for ranked in fast.progress.kept.highest.result()]
     assert kept == [["0001.png"], ["0002.png"], []]

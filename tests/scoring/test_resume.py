@@ -25,10 +25,10 @@ from torchvision.datasets import ImageFolder
 import cleaner
 from cleaner.core.changed_files import ChangedFiles
 from cleaner.core.errors import CleanerError
+from cleaner.core.kept_samples import KeptSamples
 from cleaner.core.records import ScoredLabels, Unreadable
 from cleaner.core.scan import load
 from cleaner.core.tally import Tally
-from cleaner.core.topk import TopLosses
 from cleaner.scoring import engine, progress
 from cleaner.scoring.data.fastai_data import from_folder
 from cleaner.scoring.engine import DatasetInfo, ScanOptions
@@ -403,7 +403,7 @@ def test_resuming_by_the_public_function(data: Path, tmp_path: Path, monkeypatch
 
 def test_files_of_several_labels_that_are_scored_again_are_counted_once() -> None:
     """Also one that comes twice, of which the second is scored later."""
-    part = progress.SplitProgress("all", TopLosses(3, 5), Tally(3), rows=2)
+    part = progress.SplitProgress("all", KeptSamples(3, 5), Tally(3), rows=2)
     gone = Unreadable("all", "", "b.png", "it is torn")
 
     def labels(*paths: str, unreadable: tuple[Unreadable, ...] = ()) -> ScoredLabels:
@@ -417,7 +417,7 @@ def test_files_of_several_labels_that_are_scored_again_are_counted_once() -> Non
     part.update_again(labels("b.png", "b.png", unreadable=(replace(gone, path="a.png"),)), left)
     assert (part.seen, part.scored, part.tally.unreadable) == (3, 3, 0)
     assert [item.path for item in part.unreadable] == ["a.png"]
-    assert {kept.path for kept in part.heaps.of_class(0)} == {"b.png", "c.png"}
+    assert {kept.path for kept in part.kept.highest.of_class(0)} == {"b.png", "c.png"}
     left = part.forget({"a.png"})
     part.update_again(labels("a.png"), left)
     assert part.seen == 3

@@ -106,7 +106,7 @@ def test_a_fast_scan_with_views_keeps_what_an_exact_one_keeps(tmp_path: Path) ->
 def test_a_scan_with_other_views_is_not_resumed(tmp_path: Path) -> None:
     learn = make_learner(make_folder(tmp_path / "data", per_class=8))
     jobs = [fastai_job(learn, partial(from_folder, data=learn.dls.path, batch_size=None), views=n) for n in (1, 2)]
-    found = [Checkpoint(tmp_path, engine._identity(job, ScanOptions()), job.info, 100) for job in jobs]
+    found = [Checkpoint(tmp_path, engine._identity(job, ScanOptions(), 100, 0), job.info, 100) for job in jobs]
     found[1].save(ScanProgress())
     with pytest.raises(CleanerError, match="an unfinished scan with another number of views"):
         found[0].load()

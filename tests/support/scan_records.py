@@ -15,9 +15,11 @@ from cleaner.core.scan import Scan
 
 def as_text(scan: Scan) -> dict[str, str]:
     """Return all fields but the folder as text, so that NaN equals NaN; numbers have the files' precision, float32."""
-    numbers = [(float(np.float32(s.loss)), float(np.float32(s.confidence))) for s in scan.samples]
-    samples = tuple(replace(s, loss=n[0], confidence=n[1]) for s, n in zip(scan.samples, numbers, strict=True))
-    scan = replace(scan, samples=samples, folder=None)
+    samples, audit = (
+        tuple(replace(s, loss=float(np.float32(s.loss)), confidence=float(np.float32(s.confidence))) for s in each)
+        for each in (scan.samples, scan.audit)
+    )
+    scan = replace(scan, samples=samples, audit=audit, typical=tuple(scan.typical), folder=None)
     return {each.name: repr(getattr(scan, each.name)) for each in fields(scan)}
 
 

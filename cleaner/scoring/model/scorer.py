@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from cleaner.core.records import ScoredBatch, ScoredLabels, Unreadable
+from cleaner.core.records import ALTERNATIVES, Alternatives, ScoredBatch, ScoredLabels, Unreadable
 from cleaner.core.tasks import SINGLE_LABEL
 from cleaner.scoring.data.reader import Dataset, Key, PathBatch
 from cleaner.scoring.model.backends import BackendSelector
@@ -24,6 +24,7 @@ __all__ = [
     "Scorer",
     "Started",
     "kept_modes",
+    "most_probable",
     "scored_batch",
     "weights_digest",
 ]
@@ -95,10 +96,20 @@ class Scorer(ABC):
 
 
 def scored_batch(paths: Sequence[str], unreadable: Sequence[Unreadable], arrays: Arrays) -> ScoredBatch:
-    """Return the record of a batch from its targets, losses, predicted classes and confidences, each [n]."""
-    labels, losses, predicted, confidences = arrays
-    columns = (labels.astype(np.int64), losses.astype(np.float64), predicted.astype(np.int64))
-    return ScoredBatch(paths, *columns, confidences.astype(np.float64), unreadable)
+    """Return the record of a batch from its targets and losses [n], and its `most_probable` labels."""
+    labels, losses, names, probabilities = arrays
+    columns = (labels.astype(np.int64), losses.astype(np.float64))
+    best = (names[:, 0].astype(np.int64), probabilities[:, 0].astype(np.float64))
+    return ScoredBatch(paths, *columns, *best, unreadable, Alternatives(probabilities, names))
+
+
+def most_probable(probabilities: Tensor) -> list[Tensor]:
+    """Return the most probable labels and their probabilities [n, m], highest first, of those of all labels."""
+    # The first one as `max` finds it, also where others are equal, as fastai's predictions.
+    first = probabilities.max(dim=-1, keepdim=True)
+    others = probabilities.scatter(-1, first.indices, -1.0).topk(min(ALTERNATIVES, probabilities.shape[-1]) - 1)
+    found = ((first.indices, others.indices), (first.values, others.values))
+    return [torch.cat(pair, dim=-1) for pair in found]
 
 
 def weights_digest(model: nn.Module) -> str:

@@ -20,7 +20,7 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.records import ScoredLabels, Unreadable
 from cleaner.core.tasks import ALL_IMAGES, MULTI_LABEL, OTHER, SINGLE_LABEL, check_vocab, delimiter_for, join_labels
 from cleaner.scoring.model.losses import per_sample
-from cleaner.scoring.model.scorer import Arrays, Scored, scored_batch
+from cleaner.scoring.model.scorer import Arrays, Scored, most_probable, scored_batch
 from cleaner.scoring.model.views import mean
 
 __all__ = ["BatchOutput", "Targets", "targets_of"]
@@ -87,8 +87,8 @@ class SingleLabelTargets(Targets):
 
     def results(self, views: Sequence[BatchOutput]) -> list[Tensor]:
         softmax = partial(torch.softmax, dim=-1)
-        confidences, predicted = mean([_probabilities(view, softmax).as_subclass(Tensor) for view in views]).max(dim=-1)
-        return [views[0].targets[0], mean(map(self.losses, views)), predicted, confidences]
+        probabilities = mean([_probabilities(view, softmax).as_subclass(Tensor) for view in views])
+        return [views[0].targets[0], mean(map(self.losses, views)), *most_probable(probabilities)]
 
 
 class MultiLabelTargets(Targets):
@@ -145,7 +145,8 @@ class OtherTargets(Targets):
 
     def results(self, views: Sequence[BatchOutput]) -> list[Tensor]:
         losses = mean(map(self.losses, views))
-        return [torch.zeros_like(losses), losses, torch.zeros_like(losses), torch.full_like(losses, torch.nan)]
+        only = losses[:, None]
+        return [torch.zeros_like(losses), losses, torch.zeros_like(only), torch.full_like(only, torch.nan)]
 
 
 def targets_of(learn: Any) -> Targets:

@@ -21,7 +21,7 @@ from cleaner.scoring.data.torch_data import Paths, TorchDataset, check_dataset, 
 from cleaner.scoring.engine import DatasetInfo, ScanJob
 from cleaner.scoring.model.devices import copied_to, find_device, is_out_of_memory, kept_autocast
 from cleaner.scoring.model.losses import loss_name, per_sample, unreduced, warn_if_reduced
-from cleaner.scoring.model.scorer import Scorer, Started, kept_modes, scored_batch, weights_digest
+from cleaner.scoring.model.scorer import Scorer, Started, kept_modes, most_probable, scored_batch, weights_digest
 from cleaner.scoring.model.views import check_views, mean, shifted
 
 __all__ = ["TorchScorer", "torch_data", "torch_job"]
@@ -136,8 +136,9 @@ class TorchScorer(Scorer):
         backend = self.selector.select(self._model, [inputs], losses, dataset, self._to_device, fast, reading)
         outputs = (backend(shifted(inputs, view)) for view in range(self.views))
         logits = [self._logits(output, len(targets)) for output in outputs]
-        confidences, predicted = mean(torch.softmax(view, dim=-1) for view in logits).max(dim=-1)
-        results = [targets, mean(self._losses(loss_func, view, targets) for view in logits), predicted, confidences]
+        probabilities = mean(torch.softmax(view, dim=-1) for view in logits)
+        losses_of_all = mean(self._losses(loss_func, view, targets) for view in logits)
+        results = [targets, losses_of_all, *most_probable(probabilities)]
         return Started(results, partial(scored_batch, batch.paths, batch.unreadable))
 
     def _to_device(self, data: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
