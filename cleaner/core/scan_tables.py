@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ ConfusionRow = tuple[str, str, str, int]
 # The columns whose text is escaped for spreadsheets; paths are escaped in a way of their own.
 _TEXT_COLUMNS = frozenset({"split", "label", "predicted", "given", "error"})
 _ROWS_AT_ONCE = 500
+# The form in which `alternatives_to_json` writes labels without backslashes.
+_AS_WRITTEN = re.compile(r'\[(?:\["[^"\\]*", (?:0\.\d+|1\.0|\d(?:\.\d+)?e-\d+)\](?:, (?!\])|(?=\])))*\]')
 # A bin of a histogram is named by its lower edge; the first one also counts losses below zero.
 _BIN_NAMES = ("0", *(f"{edge:g}" for edge in LOSS_EDGES))
 
@@ -165,6 +168,8 @@ def alternatives_to_json(alternatives: Iterable[tuple[str, float]]) -> str:
 
 def _alternatives(text: str = "[]") -> str:
     """Check a cell of `alternatives`, and return it."""
+    if _AS_WRITTEN.fullmatch(text):  # three times as quick as to parse it
+        return text
     try:
         pairs = json.loads(text)
         is_valid = all(isinstance(label, str) and 0 <= probability <= 1.00001 for label, probability in pairs)

@@ -336,6 +336,10 @@ function render({ model, el }) {
       if (state.large.url) URL.revokeObjectURL(state.large.url);
       Object.assign(state.large, { url, error: message.error });
     },
+    typical(message, buffers) {
+      if (state.large?.path !== message.path) return;
+      state.large.typical = message.images.map((image) => ({ ...image, url: dataUrl(buffers[image.buffer]) }));
+    },
     card(message) {
       state.error = "";
       update(message.card);
@@ -833,7 +837,10 @@ function render({ model, el }) {
       if (state.large.url) URL.revokeObjectURL(state.large.url);
       state.large = { path: state.at, url: "", error: "" };
       if (state.at === "") large.close();
-      else ask("large", { path: state.at });
+      else {
+        ask("large", { path: state.at });
+        ask("typical", { path: state.at });
+      }
     }
     drawLarge();
   }
@@ -861,14 +868,43 @@ function render({ model, el }) {
     largeFacts.replaceChildren(
       element("div", { className: "cleaner-large-name", textContent: card.path }),
       ...factNodes(card),
+      ...alternativeNodes(card),
       ...noteNodes(card),
       element("div", { className: "cleaner-card", "data-decision": card.action }, decisionText(card)),
       ...card.others.map((other) => factNode("≠", `${other.reviewer || "somebody"}: ${said(other, card.given)}`)),
       ...(state.error ? [element("div", { className: "cleaner-alert", role: "alert", textContent: state.error })] : []),
       element("div", { className: "cleaner-actions" }, ...LARGE_TOOLS.map((name) => toolNode(name))),
+      ...typicalNodes(state.large.typical ?? []),
     );
     if (tool) largeFacts.querySelector(`[data-act="${tool}"]`)?.focus();
     drawLargeChooser(card);
+  }
+
+  // The most probable labels; the first is shown as the predicted one already, unless the image carries several.
+  function alternativeNodes(card) {
+    const others = card.alternatives.slice(hasSets ? 0 : 1);
+    if (others.length === 0) return [];
+    const lines = others.map(([label, probability]) =>
+      element(
+        "div",
+        { className: "cleaner-alternative" },
+        element("span", { className: "cleaner-fact-value", textContent: label, title: label }),
+        element("span", { textContent: percent(probability) }),
+      ),
+    );
+    return [element("div", { className: "cleaner-alternatives", "aria-label": "Other probable labels" }, ...lines)];
+  }
+
+  // What the labels of an image look like: images that the model finds easiest.
+  function typicalNodes(images) {
+    return [...new Set(images.map((image) => image.label))].map((label) =>
+      element(
+        "div",
+        { className: "cleaner-typical" },
+        element("div", { className: "cleaner-fact-name", textContent: `typical ${label}` }),
+        ...images.filter((image) => image.label === label).map((image) => imageNode(image.url, `typical ${label}`)),
+      ),
+    );
   }
 
   function drawLargeChooser(card) {

@@ -23,6 +23,7 @@ from cleaner.review.view import AUDIT, UNREADABLE
 __all__ = ["STYLE", "Grid"]
 
 _LARGE_SIZE = 1600
+_TYPICAL = 4  # images of a label beside the large one
 _PREFETCH_DELAY = 0.25
 _HERE = Path(__file__).parent
 STYLE = _HERE / "grid.css"
@@ -169,6 +170,17 @@ class Grid(Channel):
             position = paths.index(path)
             self._large.prefetch(paths[position + 1 : position + 2] + paths[max(0, position - 1) : position])
 
+    def _on_typical(self, reply_to: int, path: str) -> None:
+        sample = self._session.card(path).sample
+        # In the audit sample the prediction is empty: it would suggest an answer.
+        labels = dict.fromkeys(filter(None, (sample.label, sample.predicted)))
+        shown = [(label, other) for label in labels for other in self._session.typical(sample.split, label)[:_TYPICAL]]
+        thumbnails = self._thumbnails.get(dict.fromkeys(other for _, other in shown))
+        found = [(label, thumbnails[other].data) for label, other in shown if thumbnails[other].data]
+        images = [{"label": label, "buffer": number} for number, (label, _) in enumerate(found)]
+        content = {"kind": "typical", "id": reply_to, "path": path, "images": images}
+        self.send(content | self._state(), [data for _, data in found])
+
     def _on_reviewer(self, reply_to: int, name: str) -> None:
         self._session.set_reviewer(name)
         self._reply(reply_to)
@@ -272,6 +284,7 @@ def _card_content(card: Card) -> dict[str, Any]:
         "label": sample.label,
         "predicted": sample.predicted,
         "confidence": protocol.null_if_nan(sample.confidence),
+        "alternatives": sample.alternatives,
         "loss": "" if card.error or card.is_blinded else f"{sample.loss:.3f}",
         "rank": sample.rank,
         "action": action,

@@ -10,6 +10,7 @@ To the grid of the page:
     here       note
     card       card
     large      path, error; a buffer (JPEG) unless there is an error
+    typical    path; images, each `label, buffer`: typical images of the labels of an image; a buffer (JPEG) for each
     error      message; the card, as it stands on the disk, if the message was about one
 
 Each of these also carries the state: `at`, path of the cursor's card; `selected`, paths; `can_undo`, `can_redo`;
@@ -21,8 +22,8 @@ out, and when.
 The `list` of a page is `class`, that of its label, or without a label `unreadable` or `audit`, whose cards have no
 prediction and no loss.
 
-A card is `path, name, label, predicted, confidence, loss, rank, action, new_label, reviewer, decided_at, note` and
-`others`, what other reviewers decided differently. Where images carry several labels, it also has `given`, the labels
+A card is `path, name, label, predicted, confidence, alternatives, loss, rank, action, new_label, reviewer, decided_at,
+note` and `others`, what other reviewers decided differently. Where images carry several labels, it also has `given`, the labels
 that the image carries, and, as has each of the `others`, `labels`, the labels after the decision, or null if it changes
 none. In a page it also has `error`, why there is no thumbnail, or `buffer`, the number of its thumbnail.
 
@@ -85,6 +86,7 @@ GRID: Messages = {
     "redo": {},  # here, or page
     "news": {},  # here, or page
     "large": {"path": _TEXT},  # large
+    "typical": {"path": _TEXT},  # typical
     "reviewer": {"name": _TEXT},  # here
     "restore": {},  # here, or page
     "accept": {},  # here

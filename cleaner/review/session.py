@@ -76,6 +76,9 @@ class Session:
         self.files = scan.by_path() | {each.path: each for each in reversed(self._audit) if each.path not in kept}
         if not self.files:
             raise CleanerError("the scan kept no sample, so there is nothing to review")
+        self._typical: dict[tuple[str, str], list[str]] = {}
+        for each in scan.typical:
+            self._typical.setdefault((each.split, each.label), []).append(each.path)
         self._errors = {each.path: each.error or "unreadable" for each in scan.unreadable}
         self._unreadable = scan.unreadable_samples()
         self.standing = Standing(self.files, scan.task, scan.label_delim, scan.root, self.manifest.path.parent)
@@ -219,6 +222,17 @@ class Session:
         for sample in samples:
             by_path.setdefault(sample.path, sample)
         return by_path
+
+    def typical(self, split: str, label: str) -> list[str]:
+        """Return the typical images of a label, without those with a decision that says otherwise."""
+        rows = self.manifest.standing()
+
+        def is_right(path: str) -> bool:
+            # Images that this scan did not keep can have decisions from an earlier one.
+            decision = self.standing.get(path) if path in self.files else rows.get(path)
+            return decision is None or decision.action is Action.KEEP
+
+        return list(filter(is_right, self._typical.get((split, label), [])))
 
     def counts(self) -> Counts:
         """Count the decided files."""

@@ -22,6 +22,7 @@ from cleaner.core.manifest import Manifest
 from cleaner.core.records import LOSS_EDGES, Action, ClassLosses, Decision, Sample, Typical, Unreadable
 from cleaner.core.scan import Scan, load
 from cleaner.core.scan_guard import check_out, vocab_change
+from cleaner.core.scan_tables import alternatives_to_json
 from cleaner.core.tasks import MULTI_LABEL, SINGLE_LABEL
 from tests.support.scan_records import as_text, make
 
@@ -56,6 +57,9 @@ def scans(draw: st.DrawFn) -> Scan:
     splits = draw(st.lists(TEXT, min_size=1, max_size=2, unique=True))
     label, split = st.sampled_from(vocab), st.sampled_from(splits)
     rank, count = st.integers(1, 10**6), st.integers(1, 10**9)
+    alternatives = st.lists(st.tuples(TEXT, st.floats(0, 1, width=32)), max_size=5).map(alternatives_to_json)
+    sample = st.builds(Sample, split, label, rank, PATHS, LOSSES, label, CONFIDENCES, st.just(()), alternatives)
+    finite = st.integers(-99, 99).map(lambda n: n / 4)
     classes = draw(st.lists(st.tuples(split, label), max_size=3, unique=True))
     return Scan(
         root=Path("/data") / draw(PATHS),
@@ -63,9 +67,9 @@ def scans(draw: st.DrawFn) -> Scan:
         splits=tuple(splits),
         k=draw(st.integers(1, 1000)),
         scored={name: draw(st.integers(0, 10**9)) for name in splits},
-        samples=tuple(
-            draw(st.lists(st.builds(Sample, split, label, rank, PATHS, LOSSES, label, CONFIDENCES), max_size=5))
-        ),
+        samples=tuple(draw(st.lists(sample, max_size=5))),
+        audit=tuple(replace(each, rank=1) for each in draw(st.lists(sample, max_size=2, unique_by=lambda s: s.label))),
+        typical=tuple(draw(st.lists(st.builds(Typical, split, label, rank, PATHS, finite), max_size=3))),
         cells={name: draw(st.dictionaries(st.tuples(label, label), count, max_size=4)) for name in splits},
         unreadable=tuple(draw(st.lists(st.builds(Unreadable, split, TEXT, PATHS, TEXT), max_size=3))),
         losses=tuple(draw(class_losses(*names)) for names in classes),
@@ -344,6 +348,33 @@ BAD_ROWS = [
     'train,cat,2,"train/cat/b.png,3,dog,0.9',
     'train,"cat"s,2,train/cat/b.png,3,dog,0.9',
 ]
+AUDITED, TYPICAL = "train,dog,train/dog/z.png,0.5,cat,0.6,[]", "train,dog,1,train/dog/y.png,0.01"
+BAD_AUDITED = [
+    AUDITED.removesuffix(",[]"),
+    AUDITED.replace("train,", "test,"),
+    AUDITED.replace("cat", "cow"),
+    AUDITED.replace("0.5", "high"),
+    AUDITED.replace("train/dog", "../dog"),
+]
+BAD_ALTERNATIVES = [
+    "",
+    "[",
+    "{}x",
+    '"[[""cat"", 2]]"',
+    '"[[""cat""]]"',
+    '"[[1, 0.5]]"',
+    '"[""cat"", 0.5]"',
+    "[" * 9000,
+    "7",
+]
+BAD_TYPICAL = [
+    "train,dog,1,train/dog/y.png",
+    TYPICAL.replace("dog,1", "dog,0"),
+    TYPICAL.replace("dog,1", "dog,one"),
+    TYPICAL.replace("dog,1", "cow,1"),
+    TYPICAL.replace("0.01", "inf"),
+    TYPICAL.replace("train/dog", "/dog"),
+]
 BAD_CELLS = [
     "train,cat,dog",
     "train,cat,dog,few",
@@ -421,6 +452,11 @@ DAMAGES = [
     ("classes.csv", lambda folder: ((folder / "classes.csv").unlink(), (folder / "classes.csv").mkdir())),
     *(("classes.csv", edited("classes.csv", "train,cat,9,2,0.5,1,0:6 5:2", row)) for row in BAD_LOSSES),
     *(("confusion.csv", edited("confusion.csv", "train,cat,dog,2", row)) for row in BAD_CELLS),
+    ("audit.csv", written("audit.csv", b"")),
+    *(("audit.csv", edited("audit.csv", AUDITED, row)) for row in BAD_AUDITED),
+    *(("audit.csv", edited("audit.csv", AUDITED, f"{AUDITED[:-2]}{cell}")) for cell in BAD_ALTERNATIVES),
+    ("typical.csv", written("typical.csv", b"split,label,path,loss\r\n")),
+    *(("typical.csv", edited("typical.csv", TYPICAL, row)) for row in BAD_TYPICAL),
 ]
 
 
@@ -428,7 +464,8 @@ DAMAGES = [
 def test_a_damaged_scan_folder_is_an_error_that_names_the_file(
     name: str, damage: Callable[[Path], object], tmp_path: Path
 ) -> None:
-    make().write(tmp_path)
+    audited, typical = Sample("train", "dog", 1, "train/dog/z.png", 0.5, "cat", 0.6), "train/dog/y.png"
+    make(audit=(audited,), typical=(Typical("train", "dog", 1, typical, 0.01),)).write(tmp_path)
     damage(tmp_path)
     with pytest.raises(CleanerError) as caught:
         load(tmp_path)
@@ -561,3 +598,28 @@ def test_the_bins_of_a_histogram_are_named_by_their_lower_edges(tmp_path: Path) 
     assert (tmp_path / "classes.csv").read_bytes() == (
         b"split,label,scored,predicted_otherwise,mean_loss,not_finite,histogram\r\ntrain,cat,9,2,0.5,1,0:6 5:2\r\n"
     )
+
+
+def test_a_scan_of_an_earlier_version_has_no_alternatives_and_no_audit(tmp_path: Path) -> None:
+    scan = make().write(tmp_path)
+    for name in ("audit.csv", "typical.csv"):
+        (tmp_path / name).unlink()
+    lines = (tmp_path / "top_losses.csv").read_text().splitlines()
+    (tmp_path / "top_losses.csv").write_text("\n".join(line.rsplit(",", 1)[0] for line in lines) + "\n")
+    old = load(tmp_path)
+    assert (tuple(old.audit), tuple(old.typical)) == ((), ())
+    assert as_text(old)["samples"] == as_text(scan)["samples"]
+    assert {sample.alternatives for sample in old.samples} == {()}
+
+
+def test_the_audit_sample_is_loaded_in_its_order(tmp_path: Path) -> None:
+    random = [
+        Sample("train", label, rank, f"{label}{rank}.png", 0.1, "cat", 0.9)
+        for label in ("cat", "dog")
+        for rank in (1, 2, 3)
+    ]
+    make(audit=tuple(random)).write(tmp_path)
+    scan = load(tmp_path)
+    assert list(scan.audit) == random
+    assert scan.by_path()["dog2.png"] == random[4]
+    assert all(sample.path not in {each.path for each in random} for sample in scan.samples)

@@ -221,7 +221,7 @@ def test_a_reader_never_mixes_the_files_of_two_scans(tmp_path: Path, monkeypatch
             assert found == old
             break
         assert found == new
-    assert point == 4
+    assert point == 6
 
 
 def test_loading_gives_up_on_a_folder_that_changes_all_the_time(

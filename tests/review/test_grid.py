@@ -14,10 +14,10 @@ from PIL import Image
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
-from cleaner.core.records import Action, Decision, Unreadable
+from cleaner.core.records import Action, Decision, Typical, Unreadable
 from cleaner.core.scan import Scan
 from cleaner.review.app import Review
-from cleaner.review.view import UNREADABLE
+from cleaner.review.view import AUDIT, UNREADABLE
 from tests.support.images import make_image
 from tests.support.odd_images import HARMFUL, write_harmful_image
 from tests.support.review_page import Page
@@ -39,6 +39,7 @@ def test_ready_is_answered_by_the_page_with_its_thumbnails(page: Page) -> None:
         "label": "cat",
         "predicted": "dog",
         "confidence": 0.9,
+        "alternatives": (),
         "loss": "4.900",
         "rank": 1,
         "action": "",
@@ -402,6 +403,33 @@ def test_unreadable_files_are_a_class_on_the_page(scan: Scan) -> None:
     assert "not there any more" in card["error"]
     reply = page.say({"kind": "act", "id": 2, "serial": reply["serial"], "action": "delete"})
     assert reply["changed"][0]["action"] == "delete"
+
+
+def test_audited_cards_are_sent_without_prediction_and_loss(scan: Scan) -> None:
+    audited = replace(scan.kept("train", "cat")[0], path="train/cat/rest.png", alternatives_json='[["dog", 0.9]]')
+    make_image(scan.root / audited.path)
+    page = Page(replace(scan, audit=(audited,)))
+    page.review._open_class(AUDIT, "")
+    reply = page.say({"kind": "ready", "id": 1})
+    (card,) = reply["cards"]
+    assert (reply["list"], reply["label"], card["label"]) == ("audit", "", "cat")
+    hidden = {name: card[name] for name in ("predicted", "confidence", "alternatives", "loss")}
+    assert hidden == {"predicted": "", "confidence": None, "alternatives": (), "loss": ""}
+    assert page.review._label.value == AUDIT
+    reply = page.say({"kind": "act", "id": 2, "serial": reply["serial"], "action": "predicted"})
+    assert (reply["kind"], reply["message"].startswith("Not saved")) == ("error", True)
+    assert "without the model's prediction" in reply["message"]
+
+
+def test_typical_images_of_the_given_and_the_predicted_label_are_sent(scan: Scan) -> None:
+    typical = [Typical("train", label, 1, f"train/{label}/{label}_08.png", 0.1) for label in ("cat", "dog", "fox")]
+    page = Page(replace(scan, typical=(*typical, Typical("train", "dog", 2, "train/dog/gone.png", 0.2))))
+    page.say({"kind": "ready", "id": 1})
+    reply = page.say({"kind": "typical", "id": 2, "path": "train/cat/cat_01.png"})
+    assert (reply["kind"], reply["path"]) == ("typical", "train/cat/cat_01.png")
+    assert reply["images"] == [{"label": "cat", "buffer": 0}, {"label": "dog", "buffer": 1}]
+    assert all(data.startswith(b"\xff\xd8") for data in page.last[1])
+    assert page.say({"kind": "typical", "id": 3, "path": "../secret.png"})["kind"] == "error"
 
 
 def test_the_large_view_is_up_to_1600_pixels(scan: Scan, page: Page) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,11 @@ import pytest
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
-from cleaner.core.records import Action, Decision, Unreadable
+from cleaner.core.records import Action, Decision, Typical, Unreadable
 from cleaner.core.scan import Scan
 from cleaner.review.session import Counts, Session
-from cleaner.review.view import UNREADABLE
+from cleaner.review.view import AUDIT, UNREADABLE
+from tests.support.images import make_image
 
 
 def decided(session: Session) -> dict[str, str]:
@@ -492,3 +494,71 @@ def test_an_action_given_as_text_is_checked_too(scan: Scan, action: Any, label: 
         session.act(action, label)
     assert not Manifest(scan.manifest_path).rows()
     assert session.decide("train/cat/cat_01.png", "relabel", "dog").decision.new_label == "dog"  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def audited(scan: Scan) -> Scan:
+    """The scan with an audit sample of three cats and three dogs, and two typical cats."""
+    samples = [
+        replace(scan.kept("train", label)[0], rank=rank, path=f"train/{label}/rest_{rank}.png", loss=0.01)
+        for label in ("cat", "dog")
+        for rank in (1, 2, 3)
+    ]
+    typical = [Typical("train", "cat", rank, f"train/cat/easy_{rank}.png", 0.001) for rank in (1, 2)]
+    for seed, path in enumerate([sample.path for sample in samples] + [each.path for each in typical]):
+        make_image(scan.root / path, seed)
+    return replace(scan, audit=tuple(samples), typical=tuple(typical)).write(scan.manifest_path.parent)
+
+
+def test_the_audit_sample_is_a_list_of_its_own_without_what_the_model_says(audited: Scan) -> None:
+    session = Session(audited, page_size=4)
+    assert session.view.label == "cat"
+    session.filter(label=AUDIT, order="confidence")
+    names = [card.sample.path.split("/", 1)[1] for page in range(2) for card in turned(session, page)]
+    assert names == [
+        "cat/rest_1.png",
+        "dog/rest_1.png",
+        "cat/rest_2.png",
+        "dog/rest_2.png",
+        "cat/rest_3.png",
+        "dog/rest_3.png",
+    ]
+    for card in session.cards():
+        assert (card.sample.predicted, card.sample.alternatives) == ("", ())
+        assert math.isnan(card.sample.loss)
+        assert math.isnan(card.sample.confidence)
+        assert card.is_blinded
+    assert session.predictions == []
+    assert session.counts() == Counts(decided=0, kept=6, scan_decided=0, scan_kept=54)
+
+
+def turned(session: Session, page: int) -> list[Any]:
+    session.turn_to(page)
+    return session.cards()
+
+
+def test_an_audited_image_is_decided_like_any_other(audited: Scan) -> None:
+    session = Session(audited, reviewer="anna")
+    session.filter(label=AUDIT)
+    path = "train/cat/rest_1.png"
+    with pytest.raises(CleanerError, match="without the model's prediction"):
+        session.decide(path, "predicted")
+    session.decide(path, Action.RELABEL, "fox")
+    (row,) = Manifest(audited.manifest_path).rows()
+    assert (row.label, row.new_label, row.predicted) == ("cat", "fox", "")
+    assert math.isnan(row.loss)
+    assert audited.estimate().audited[0].audited_wrong == 1
+    session.filter(label="dog")
+    session.undo()  # opens the list where the decision was taken
+    assert (session.view.label, session.selection.path) == (AUDIT, path)
+
+
+def test_a_label_is_not_shown_with_images_that_were_decided_to_be_wrong(audited: Scan) -> None:
+    session = Session(audited)
+    assert session.typical("train", "cat") == ["train/cat/easy_1.png", "train/cat/easy_2.png"]
+    Manifest(audited.manifest_path).append(
+        Decision("train/cat/easy_1.png", Action.UNSURE), Decision("train/cat/easy_2.png", Action.KEEP)
+    )
+    session.refresh()
+    assert session.typical("train", "cat") == ["train/cat/easy_2.png"]
+    assert session.typical("train", "fox") == []

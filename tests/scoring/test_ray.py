@@ -46,12 +46,16 @@ def test_the_results_of_shards_merge_to_those_of_one_pass(
     job = numbers(40)
     whole, merged = (SplitProgress.empty("all", job.info, k) for _ in range(2))
     engine.score(job.datasets["all"], job.scorer, keys, whole.update, workers=0)
-    team = [ray_cluster.ShardScorer(job, k, 0, Path("notes")) for _ in range(workers)]
+    team = [ray_cluster.ShardScorer(job, k, 0, 0, Path("notes")) for _ in range(workers)]
     for number, begin in enumerate(range(0, len(keys), size)):
         result = random.choice(team).score(number, "all", keys[begin : begin + size], False)
         assert result.n == len(keys[begin : begin + size])
-        merged.merge(result.survivors, Tally.from_arrays(3, result.counts), result.names, result.exact)
-    assert merged.kept.highest.result() == whole.kept.highest.result()
+        counts = Tally.from_arrays(3, result.counts)
+        merged.merge(result.survivors, result.as_labelled, counts, result.names, result.exact)
+    for progress in (merged, whole):
+        progress.kept.settle()
+    for name in ("highest", "typical", "audit"):
+        assert getattr(merged.kept, name).result() == getattr(whole.kept, name).result()
     assert merged.tally.result() == whole.tally.result()
     assert merged.tally.classes() == whole.tally.classes()
     assert {item.path for item in merged.unreadable} == {item.path for item in whole.unreadable}
@@ -59,7 +63,7 @@ def test_the_results_of_shards_merge_to_those_of_one_pass(
 
 
 def test_later_shards_send_only_what_may_be_among_the_highest_losses() -> None:
-    worker = ray_cluster.ShardScorer(numbers(2000), 2, 0, Path("notes"))
+    worker = ray_cluster.ShardScorer(numbers(2000), 2, 0, 0, Path("notes"))
     sent = [len(worker.score(n, "all", range(100 * n, 100 * n + 100), False).survivors.paths) for n in range(20)]
     assert sent[0] > 10
     assert max(sent[10:]) < sent[0]
@@ -90,12 +94,18 @@ def learn(tmp_path: Path) -> Any:
 
 
 def assert_same(spread: Path, local: Path) -> None:
-    """Same samples, counts and unreadable files; losses within 1e-5."""
+    """Same samples, also typical and audited ones, counts and unreadable files; numbers within 1e-5."""
     found, expected = cleaner.load(spread), cleaner.load(local)
-    assert [(s.split, s.label, s.rank, s.path, s.predicted) for s in found.samples] == [
-        (s.split, s.label, s.rank, s.path, s.predicted) for s in expected.samples
+    for samples, others in ((found.samples, expected.samples), (found.audit, expected.audit)):
+        assert samples
+        for sample, other in zip(samples, others, strict=True):
+            assert (sample.split, sample.label, sample.rank) == (other.split, other.label, other.rank)
+            assert (sample.path, sample.predicted) == (other.path, other.predicted)
+            assert sample.loss == pytest.approx(other.loss, abs=1e-5)
+            assert dict(sample.alternatives) == pytest.approx(dict(other.alternatives), abs=1e-4)
+    assert [(t.split, t.label, t.rank, t.path) for t in found.typical] == [
+        (t.split, t.label, t.rank, t.path) for t in expected.typical
     ]
-    assert [s.loss for s in found.samples] == pytest.approx([s.loss for s in expected.samples], abs=1e-5)
     assert (found.cells, found.scored, found.unreadable) == (expected.cells, expected.scored, expected.unreadable)
 
 
