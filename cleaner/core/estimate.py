@@ -148,6 +148,9 @@ class Estimate:
         parts = [f"{self.found:,} changed{unsure}."]
         if self.recent:
             parts.append(f"Of the last {len(self.recent)} by rank {sum(self.recent)} were wrong.")
+        if not any(each.rest for each in self.classes):
+            parts.append("The lists have every sample, so there is no audit sample of others.")
+            return " ".join(parts)
         if self.wrong is None or self.left is None:
             parts.append("Nobody decided about the audit sample, so there is no estimate of the errors that are left.")
             return " ".join(parts)

@@ -15,7 +15,7 @@ from cleaner.core.tasks import OTHER, SINGLE_LABEL
 from cleaner.review import protocol
 from cleaner.review.channel import Channel
 from cleaner.review.session import Session
-from cleaner.review.view import LIST_NAMES, UNREADABLE
+from cleaner.review.view import LIST_NAMES
 
 __all__ = ["Overview"]
 
@@ -139,12 +139,12 @@ def _classes(session: Session, decided: Mapping[str, int]) -> list[dict[str, Any
 
 
 def _class_row(session: Session, label: str, losses: ClassLosses | None, decided: int) -> dict[str, Any]:
-    split, is_label = session.view.split, label != UNREADABLE
+    split, is_label = session.view.split, label not in LIST_NAMES
     losses = losses or ClassLosses(split, label, 0, 0)
     has_predictions = is_label and session.scan.task != OTHER
     return {
         "label": label,
-        "name": label if is_label else LIST_NAMES[UNREADABLE],
+        "name": LIST_NAMES.get(label, label),
         "scored": losses.scored if is_label else None,
         "otherwise": losses.predicted_otherwise if has_predictions else None,
         "mean": protocol.null_if_nan(losses.mean_loss),
@@ -157,7 +157,7 @@ def _memberships(session: Session) -> _Memberships:
     split, losses = session.view.split, _losses_by_label(session)
     labels: list[str] = []
     labels_of: dict[str, tuple[str, ...]] = {}
-    for label in (*session.scan.vocab, UNREADABLE):
+    for label in (*session.scan.vocab, *LIST_NAMES):
         paths = session.samples_of(split, label)
         if paths or label in losses:
             labels.append(label)

@@ -33,8 +33,8 @@ To the overview of the page:
     news       label, predicted, histogram, not_finite: the open class; decided, the changed numbers by label
     error      message
 
-A class is `label, name, scored, otherwise, mean, kept, decided`; unreadable files are one class, with null for what is
-not known. The matrix has `labels`, the most confused ones; `cells`, lists of given and predicted label (positions in
+A class is `label, name, scored, otherwise, mean, kept, decided`; unreadable files and the audit sample are a class each,
+with null for what is not known. The matrix has `labels`, the most confused ones; `cells`, lists of given and predicted label (positions in
 `labels`), count and number of kept samples; and `left_out`, the number of wrong predictions in no cell. It is null if
 images carry several labels or none. A folded overview gets no `news`; unfolded, it asks with `ready`.
 """
