@@ -56,6 +56,9 @@ class LossStatistics:
     An epoch counts when it ends: `end_epoch` writes new means beside the old ones, and the caller notes the number of
     epochs before `settle`. A process that is killed at any moment leaves the means of the last noted epoch.
 
+    Where several processes train, each has an object of its own, which sees other samples; the first one merges what
+    they saw with `merge_epochs`, and has the means.
+
     Args:
         folder: of this split; created if needed.
         n: number of samples.
@@ -63,20 +66,25 @@ class LossStatistics:
         epochs: number of finished epochs; 0 drops what the folder holds.
         per_label: with several labels per image, each label of a sample has statistics of its own. Its number is that
             of the sample times the number of labels, plus its own, and only its own probability is kept.
+        rank: number of the process, from 0.
 
     Raises:
         CleanerError: the folder lacks the means of that many epochs, or holds those of another number of samples.
     """
 
-    def __init__(self, folder: Path, n: int, n_classes: int, epochs: int = 0, per_label: bool = False) -> None:
+    def __init__(
+        self, folder: Path, n: int, n_classes: int, epochs: int = 0, per_label: bool = False, rank: int = 0
+    ) -> None:
         self.n, self.epochs, self._folder = n * n_classes if per_label else n, epochs, folder
+        self._rank = rank
         n_labels, n_probabilities = (0, 1) if per_label else (min(ALTERNATIVES, n_classes),) * 2
         label = np.uint16 if n_classes <= np.iinfo(np.uint16).max else np.uint32
-        last = np.dtype([("labels", label, (n_labels,)), ("probabilities", np.float16, (n_probabilities,))])
+        self._last_type = np.dtype([("labels", label, (n_labels,)), ("probabilities", np.float16, (n_probabilities,))])
         folder.mkdir(parents=True, exist_ok=True)
-        self._epoch = self._opened("epoch", _EPOCH)
-        self._last = self._opened("last", last)
-        self._means = self._opened(f"means-{epochs}", _MEANS, must_exist=epochs > 0)
+        self._epoch = self._opened(_of_process("epoch", rank), _EPOCH)
+        self._last = self._opened(_of_process("last", rank), self._last_type)
+        if rank == 0:
+            self._means = self._opened(f"means-{epochs}", _MEANS, must_exist=epochs > 0)
         self.dropped = epochs > 0 and self.has_seen
         """True if the folder held an unfinished epoch, which was dropped."""
         self.settle()
@@ -104,8 +112,26 @@ class LossStatistics:
         self._epoch["loss"][samples], self._epoch["margin"][samples] = losses, margins
         self._last["labels"][samples], self._last["probabilities"][samples] = labels, probabilities
 
+    def flush(self) -> None:
+        """Write this process's epoch to the disk, for the first one to merge."""
+        self._epoch.flush()
+        self._last.flush()
+
+    def merge_epochs(self, count: int) -> None:
+        """Add what the other ones of so many processes saw in this epoch, in the order of their numbers."""
+        for rank in range(1, count):
+            epoch = np.memmap(self._folder / _of_process("epoch", rank), _EPOCH, "r", shape=(self.n,))
+            last = np.memmap(self._folder / _of_process("last", rank), self._last_type, "r", shape=(self.n,))
+            for begin in range(0, self.n, _BLOCK):
+                block = slice(begin, begin + _BLOCK)
+                seen = epoch["loss"][block] != -np.inf
+                self._epoch[block][seen], self._last[block][seen] = epoch[block][seen], last[block][seen]
+
     def end_epoch(self) -> None:
-        """Write the means with this epoch to a new file; see the class."""
+        """Write the means with this epoch to a new file; see the class. A process that is not the first only counts."""
+        if self._rank:
+            self.epochs += 1
+            return
         path = self._folder / f"means-{self.epochs + 1}"
         new = np.memmap(path, _MEANS, "w+", shape=(self.n,))
         for begin in range(0, self.n, _BLOCK):
@@ -118,6 +144,8 @@ class LossStatistics:
     def settle(self) -> None:
         """Drop the epoch that was added to the means, and the means of other numbers of epochs."""
         self._epoch[:] = _UNSEEN
+        if self._rank:
+            return
         for path in self._folder.glob("means-*"):
             if path.name != f"means-{self.epochs}":
                 path.unlink()
@@ -143,6 +171,11 @@ class LossStatistics:
         if must_exist:
             raise CleanerError(f"{str(path)!r} is missing, the losses of {self.epochs} epochs; start over: reset=True")
         return np.memmap(path, dtype, "w+", shape=(self.n,))
+
+
+def _of_process(name: str, rank: int) -> str:
+    """Return the name of a process's own file."""
+    return f"{name}-{rank}" if rank else name
 
 
 def _added(means: npt.NDArray[Any], epoch: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -23,9 +23,9 @@ The `list` of a page is `class`, that of its label, or without a label `unreadab
 prediction and no loss.
 
 A card is `path, name, label, predicted, confidence, alternatives, loss, rank, action, new_label, reviewer, decided_at,
-note` and `others`, what other reviewers decided differently. Where images carry several labels, it also has `given`, the labels
-that the image carries, and, as has each of the `others`, `labels`, the labels after the decision, or null if it changes
-none. In a page it also has `error`, why there is no thumbnail, or `buffer`, the number of its thumbnail.
+note` and `others`, what other reviewers decided differently. Where images carry several labels, it also has `given`,
+the labels that the image carries, and, as has each of the `others`, `labels`, the labels after the decision, or null if
+it changes none. In a page it also has `error`, why there is no thumbnail, or `buffer`, the number of its thumbnail.
 
 To the overview of the page:
 
@@ -33,10 +33,11 @@ To the overview of the page:
     news       label, predicted, histogram, not_finite: the open class; decided, the changed numbers by label
     error      message
 
-A class is `label, name, scored, otherwise, mean, kept, decided`; unreadable files and the audit sample are a class each,
-with null for what is not known. The matrix has `labels`, the most confused ones; `cells`, lists of given and predicted label (positions in
-`labels`), count and number of kept samples; and `left_out`, the number of wrong predictions in no cell. It is null if
-images carry several labels or none. A folded overview gets no `news`; unfolded, it asks with `ready`.
+A class is `label, name, scored, otherwise, mean, kept, decided`; unreadable files and the audit sample are a class
+each, with null for what is not known. The matrix has `labels`, the most confused ones; `cells`, lists of given and
+predicted label (positions in `labels`), count and number of kept samples; and `left_out`, the number of wrong
+predictions in no cell. It is null if images carry several labels or none. A folded overview gets no `news`; unfolded,
+it asks with `ready`.
 """
 
 from __future__ import annotations

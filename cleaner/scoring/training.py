@@ -16,10 +16,11 @@ import numpy.typing as npt
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import write_whole
 from cleaner.core.records import now
-from cleaner.core.scan import Scan
+from cleaner.core.scan import Scan, load
 from cleaner.core.tasks import MULTI_LABEL, split_labels
 from cleaner.core.training_statistics import LossStatistics, SampleStatistics
 from cleaner.scoring.engine import AUTO, DatasetInfo, ScanOptions, collect, finish, given_labels, held_folder, on_host
+from cleaner.scoring.processes import from_all, on_first, rank_and_count
 from cleaner.scoring.progress import TRAINING, ScanProgress
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class TrainingRecord:
     ) -> None:
         if ranked_by not in RANKINGS:
             raise CleanerError(f"ranked_by is {ranked_by!r}; pass {' or '.join(map(repr, RANKINGS))}")
-        _check_one_process()
+        self._rank, self._processes = rank_and_count()
         self._options = ScanOptions(k=k, progress=False, ranked_by=ranked_by)
         self._out, self._info, self._datasets, self._record = out, info, datasets, record
         self._per_label = info.task == MULTI_LABEL
@@ -82,14 +83,10 @@ class TrainingRecord:
         listed = {name: listed_labels(dataset, info) for name, dataset in datasets.items()}
         self._labels = {name: labels for name, (labels, _) in listed.items()}
         self._identity = {"vocab": list(info.vocab), "files": {name: digest for name, (_, digest) in listed.items()}}
-        with held_folder(out, info, self._options):  # refuses a folder that holds the scan of another dataset
-            epochs, self._started = self._noted(reset)
-            self._splits = {
-                name: LossStatistics(
-                    self._folder / name, dataset.count, len(info.vocab), epochs.get(name, 0), self._per_label
-                )
-                for name, dataset in datasets.items()
-            }
+        self._splits: dict[str, LossStatistics] = {}
+        on_first(partial(self._open, reset))
+        if self._rank:
+            self._open_splits(*self._noted(reset=False))
         self._pending: dict[str, Callable[[], Any]] = {}
         self._begun = set[str]()  # splits of which this epoch had a batch
         if dropped := [name for name, split in self._splits.items() if split.dropped]:
@@ -100,6 +97,17 @@ class TrainingRecord:
                 " and ".join(map(repr, dropped)),
                 finished,
             )
+
+    def _open(self, reset: bool) -> None:
+        """Open the files of the training, in a folder that does not hold the scan of another dataset."""
+        with held_folder(self._out, self._info, self._options):
+            self._open_splits(*self._noted(reset))
+
+    def _open_splits(self, epochs: Mapping[str, int], started: str) -> None:
+        self._started = started
+        for name, dataset in self._datasets.items():
+            options = epochs.get(name, 0), self._per_label, self._rank
+            self._splits[name] = LossStatistics(self._folder / name, dataset.count, len(self._info.vocab), *options)
 
     def update(self, split: str, samples: npt.NDArray[np.int64], logits: Tensor, targets: Tensor) -> None:
         """Add a batch.
@@ -145,17 +153,27 @@ class TrainingRecord:
     def end_epoch(self) -> None:
         """Count the batches since the last call as an epoch of the splits that they were of."""
         self._arrive()
-        counted = [self._splits[name] for name in sorted(self._begun)]
+        for split in self._splits.values() if self._processes > 1 else ():
+            split.flush()
+        begun = set[str]().union(*from_all(self._begun))
         self._begun.clear()
+        counted = [self._splits[name] for name in sorted(begun)]
+        on_first(partial(self._merge, counted))
         for split in counted:
+            if self._rank:
+                split.end_epoch()
+            split.settle()
+
+    def _merge(self, counted: Sequence[LossStatistics]) -> None:
+        """Write the means of an epoch, with what other processes saw."""
+        for split in counted:
+            split.merge_epochs(self._processes)
             split.end_epoch()
         if counted:
             self._note()
-            for split in counted:
-                split.settle()
 
     def finish(self) -> Scan:
-        """Write the scan of all finished epochs.
+        """Write the scan of all finished epochs; of several processes the first one does it.
 
         Raises:
             CleanerError: no epoch was finished.
@@ -163,6 +181,9 @@ class TrainingRecord:
         self._pending.clear()
         if not self.epochs:
             raise CleanerError("no epoch was finished, so there are no losses yet; call end_epoch() after each epoch")
+        return on_first(self._finish) or load(self._out)
+
+    def _finish(self) -> Scan:
         progress = ScanProgress(started=self._started)
         not_seen = dict[str, int]()
         with held_folder(self._out, self._info, self._options) as files:
@@ -273,21 +294,12 @@ def listed_labels(dataset: Dataset, info: DatasetInfo) -> tuple[npt.NDArray[np.i
     return labels, digest.hexdigest()
 
 
-def _check_one_process() -> None:
-    import torch.distributed as processes
-
-    if processes.is_available() and processes.is_initialized() and processes.get_world_size() > 1:
-        raise CleanerError(
-            f"the model is trained by {processes.get_world_size()} processes, and losses are collected in one; train "
-            "in one process, or use cleaner.scan afterwards"
-        )
-
-
 class LossRecorder:
     """Collects losses in any training loop, and makes a scan of them.
 
     Call `update` once a batch, also of the validation split if there is one, `end_epoch` after each epoch, and `finish`
-    at the end. Losses of later trainings with the same folder are added to the earlier ones.
+    at the end. Losses of later trainings with the same folder are added to the earlier ones. In a training by several
+    processes (`torch.distributed`), each has a recorder with the same folder, and calls all methods.
 
     Args:
         dataset: a map-style dataset of `(image, label)` for the files and labels of samples, or a mapping from the

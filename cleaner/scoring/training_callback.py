@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -107,12 +109,13 @@ class ScanCallback(Callback):  # type: ignore[misc]
 
     def _begin(self) -> None:
         learn = self.learn
-        targets = targets_of(learn)
-        for loader in filter(lambda each: isinstance(each, TfmdDL), learn.dls.loaders):
-            _forget_samples(loader)  # of a training that was interrupted
-        _check_followed(learn, targets)
-        splits = tuple(name for name, loader in zip(_SPLITS, learn.dls.loaders, strict=False) if loader.n)
-        data = from_learner(learn, targets, splits, self.root, None)
+        with _in_one_process(learn):
+            targets = targets_of(learn)
+            for loader in filter(lambda each: isinstance(each, TfmdDL), learn.dls.loaders):
+                _forget_samples(loader)  # of a training that was interrupted
+            _check_followed(learn, targets)
+            splits = tuple(name for name, loader in zip(_SPLITS, learn.dls.loaders, strict=False) if loader.n)
+            data = from_learner(learn, targets, splits, self.root, None)
         info = DatasetInfo(data.root, targets.vocab, splits, task=targets.task, label_delim=targets.label_delim)
         choices = self.ranked_by, self.k, self.reset
         self._record = TrainingRecord(self.out, info, data.datasets, *choices, targets.record)
@@ -183,8 +186,9 @@ class ScanCallback(Callback):  # type: ignore[misc]
         if not (is_own and self._is_training and self._record is not None) or any(each.split for each in self._passes):
             self._passes.append(_UNFOLLOWED)
             return
-        self._passes.append(_Pass(split, self.learn.dl, deque()))
-        _name_samples(self.learn.dl, self._passes[-1].arrived)
+        loader = _of_one_process(self.learn.dl)
+        self._passes.append(_Pass(split, loader, deque()))
+        _name_samples(loader, self._passes[-1].arrived)
 
     def _leave(self) -> None:
         """Leave the loader of a pass as it was."""
@@ -204,6 +208,24 @@ class ScanCallback(Callback):  # type: ignore[misc]
         return torch.stack(shares).prod(dim=0) >= _DOMINATES
 
 
+@contextmanager
+def _in_one_process(learn: Any) -> Iterator[None]:
+    """Give a learner that several processes train the loaders of one process."""
+    before = learn.dls.loaders
+    learn.dls.loaders = list(map(_of_one_process, before))
+    try:
+        yield
+    finally:
+        learn.dls.loaders = before
+
+
+def _of_one_process(loader: Any) -> Any:
+    """Return the loader that makes the items and batches of fastai's loader of one process among several."""
+    kind = type(loader)
+    is_distributed = (kind.__module__, kind.__name__) == ("fastai.distributed", "DistributedDL")
+    return loader.dl if is_distributed else loader  # that module needs a library of its own, so it is not imported
+
+
 def _check_followed(learn: Any, targets: Targets) -> None:
     """Refuse a training whose samples cannot be told apart."""
     problem = ""
@@ -212,7 +234,7 @@ def _check_followed(learn: Any, targets: Targets) -> None:
     for loader in learn.dls.loaders:
         own = {name for name in _OVERRIDABLE if _is_overridden(loader, name)}
         if not isinstance(loader, TfmdDL) or hasattr(loader, "dl"):
-            problem = f"a loader is a {type(loader).__name__}; only fastai's own, in one process, can be followed"
+            problem = f"a loader is a {type(loader).__name__}; only fastai's own can be followed"
         elif loader.bs is None or not loader.indexed:
             problem = "a loader has no batch size or no positions (bs=None or indexed=False)"
         elif own:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import math
@@ -23,7 +24,8 @@ from torch.utils.data import DataLoader, Dataset
 
 import cleaner
 from cleaner.core.errors import CleanerError
-from cleaner.scoring import training
+from cleaner.scoring import processes, training
+from tests.support.hosts import free_port
 from tests.support.learners import VOCAB, make_folder, make_learner, make_model
 
 PLAIN = {"batch_tfms": None}
@@ -307,13 +309,6 @@ def test_a_model_with_other_outputs_is_refused(tmp_path: Path) -> None:
         learn.fit(1, cbs=cleaner.ScanCallback(tmp_path / "scan"))
 
 
-def test_a_training_by_several_processes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
-    with pytest.raises(CleanerError, match="the model is trained by 2 processes"):
-        cleaner.LossRecorder(Pictures(make_folder(tmp_path / "data")), out=tmp_path / "scan")
-
-
 def test_a_learner_with_the_callback_is_exported_without_its_data(tmp_path: Path) -> None:
     learn = make_learner(make_folder(tmp_path / "data"), **PLAIN)
     learn.add_cb(cleaner.ScanCallback(tmp_path / "scan"))
@@ -444,7 +439,7 @@ def another_process(learn: fastai.Learner) -> None:
         (no_batches, "no batch size or no positions"),
         (whole_lists, "changes lists of samples"),
         (own_items, "a loader has its own create_item, so it is unknown which sample is which"),
-        (another_process, "a loader is a AnotherProcess; only fastai's own, in one process"),
+        (another_process, "a loader is a AnotherProcess; only fastai's own can be followed"),
     ],
 )
 def test_a_loader_that_cannot_be_followed_is_refused(change: Any, problem: str, tmp_path: Path) -> None:
@@ -545,3 +540,36 @@ def test_a_sample_costs_at_most_forty_bytes(tmp_path: Path) -> None:
     files = (tmp_path / "scan" / "checkpoint" / "training" / "train").iterdir()
     assert sum(path.stat().st_size for path in files) <= 40 * len(data)
     assert training.RANKINGS.keys() == {"mean training loss", "margin"}
+
+
+@pytest.mark.parametrize("kind", ["recorder", "callback"])
+def test_a_training_by_two_processes_is_merged(kind: str, tmp_path: Path) -> None:
+    """The parts are padded to one length, so a sample can be seen by both: then the last process counts."""
+    make_folder(tmp_path / "data", per_class=9)
+    module, port = "tests.support.distributed_training", str(free_port())
+    team = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", module, kind, str(rank), "2", str(tmp_path), port],
+            stderr=subprocess.PIPE,
+        )
+        for rank in range(2)
+    ]
+    errors = [process.communicate(timeout=300)[1] for process in team]
+    assert [process.returncode for process in team] == [0, 0], errors
+    losses = defaultdict[tuple[str, str], dict[int, float]](dict)
+    seen = [json.loads((tmp_path / f"seen-{rank}.json").read_text()) for rank in range(2)]
+    assert all(seen)
+    for epoch, split, path, loss in itertools.chain(*seen):
+        losses[split, path][epoch] = loss
+    scan = cleaner.load(tmp_path / "scan")
+    expected = {key: sum(each.values()) / len(each) for key, each in losses.items()}
+    assert {(s.split, s.path): s.loss for s in scan.samples} == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    assert len(expected) == 27
+    assert set(scan.settings["epochs"].values()) == {3}
+
+
+def test_an_error_of_the_first_process_is_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "rank_and_count", lambda: (1, 2))
+    monkeypatch.setattr(processes, "from_all", lambda value: ["the folder is that of another dataset", value])
+    with pytest.raises(CleanerError, match="another dataset"):
+        processes.on_first(lambda: pytest.fail("only the first process runs it"))
