@@ -1,6 +1,6 @@
 """Statistics of each sample's losses over the epochs of a training, in memory-mapped files.
 
-They take 40 bytes a sample, or with several labels per image 22 bytes a sample and label, and 12 more while an epoch
+They take 40 bytes a sample, or with several labels per image 26 bytes a sample and label, and 16 more while an epoch
 ends. With more than 65,535 labels they take 50.
 """
 
@@ -24,7 +24,15 @@ __all__ = ["LossStatistics", "SampleStatistics"]
 _EPOCH = np.dtype([("loss", np.float32), ("margin", np.float32)])
 _UNSEEN = np.array((-np.inf, 0), _EPOCH)
 # Means instead of sums, which would lose digits in single precision.
-_MEANS = np.dtype([("loss", np.float32), ("margin", np.float32), ("epochs", np.uint16), ("otherwise", np.uint16)])
+_MEANS = np.dtype(
+    [
+        ("loss", np.float32),
+        ("margin", np.float32),
+        ("error", np.float32),
+        ("epochs", np.uint16),
+        ("otherwise", np.uint16),
+    ]
+)
 _MAX_EPOCHS = np.iinfo(np.uint16).max
 _BLOCK = 65_536
 
@@ -37,6 +45,10 @@ class SampleStatistics:
         epochs: int64 [n], number of epochs in which the sample was seen.
         losses: float64 [n], mean loss in nats; higher is worse.
         margins: float64 [n], mean of the logit of the given label less the highest other one; lower is worse.
+        errors: float64 [n], 0..1, how much of the training another label won; higher is worse. It is the mean of the
+            logistic function of minus twice the margin, a smooth count of the epochs in which another label was
+            predicted. The epochs are weighted by their numbers: later ones tell more, and where the model has
+            memorised the labels they add nothing.
         otherwise: int64 [n], number of epochs in which another label was predicted.
         labels: int64 [n, m], the `m` most probable labels when the sample was last seen, the most probable first.
         probabilities: float64 [n, m], their probabilities.
@@ -45,6 +57,7 @@ class SampleStatistics:
     epochs: npt.NDArray[np.int64]
     losses: npt.NDArray[np.float64]
     margins: npt.NDArray[np.float64]
+    errors: npt.NDArray[np.float64]
     otherwise: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
     probabilities: npt.NDArray[np.float64]
@@ -79,7 +92,9 @@ class LossStatistics:
         self._rank = rank
         n_labels, n_probabilities = (0, 1) if per_label else (min(ALTERNATIVES, n_classes),) * 2
         label = np.uint16 if n_classes <= np.iinfo(np.uint16).max else np.uint32
-        self._last_type = np.dtype([("labels", label, (n_labels,)), ("probabilities", np.float16, (n_probabilities,))])
+        self._last_type = np.dtype(
+            [("labels", label, (n_labels,)), ("first", np.float16), ("ratios", np.uint8, (n_probabilities - 1,))]
+        )
         folder.mkdir(parents=True, exist_ok=True)
         self._epoch = self._opened(_of_process("epoch", rank), _EPOCH)
         self._last = self._opened(_of_process("last", rank), self._last_type)
@@ -110,7 +125,8 @@ class LossStatistics:
             losses, margins, labels, probabilities: of this batch, as in `SampleStatistics`.
         """
         self._epoch["loss"][samples], self._epoch["margin"][samples] = losses, margins
-        self._last["labels"][samples], self._last["probabilities"][samples] = labels, probabilities
+        self._last["labels"][samples], self._last["first"][samples] = labels, probabilities[:, 0]
+        self._last["ratios"][samples] = _ratios(probabilities)
 
     def flush(self) -> None:
         """Write this process's epoch to the disk, for the first one to merge."""
@@ -157,9 +173,10 @@ class LossStatistics:
             means["epochs"].astype(np.int64),
             means["loss"].astype(np.float64),
             means["margin"].astype(np.float64),
+            means["error"].astype(np.float64),
             means["otherwise"].astype(np.int64),
             last["labels"].astype(np.int64),
-            last["probabilities"].astype(np.float64),
+            _probabilities(last["first"], last["ratios"]),
         )
 
     def _opened(self, name: str, dtype: np.dtype[Any], must_exist: bool = False) -> np.memmap[Any, Any]:
@@ -187,7 +204,28 @@ def _added(means: npt.NDArray[Any], epoch: npt.NDArray[Any]) -> npt.NDArray[Any]
         for name in ("loss", "margin"):
             before = means[name][seen].astype(np.float64)
             added[name][seen] = before + (epoch[name][seen] - before) / count
+        before = means["error"][seen].astype(np.float64)
+        error = 1 / (1 + np.exp(np.clip(2.0 * epoch["margin"][seen], -100, 100)))
+        added["error"][seen] = before + (error - before) * 2 / (count + 1)  # weights 1, 2, 3, …
     added["epochs"][seen] = count
     otherwise = means["otherwise"][seen].astype(np.int64) + (epoch["margin"][seen] < 0)
     added["otherwise"][seen] = np.minimum(otherwise, _MAX_EPOCHS)
     return added
+
+
+def _ratios(probabilities: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Return the ratio of each probability [n, m], highest first, to the one before, [n, m - 1], in a byte.
+
+    The root spreads the steps: a ratio of 0.01 is exact to 0.0004, one near 1 to 0.004.
+    """
+    before = np.maximum(probabilities[:, :-1], np.finfo(np.float32).tiny)
+    with np.errstate(invalid="ignore"):  # a model that diverged has no probabilities
+        ratios = np.clip(np.nan_to_num(probabilities[:, 1:] / before), 0, 1)
+    steps: npt.NDArray[np.uint8] = np.rint(255 * np.sqrt(ratios)).astype(np.uint8)
+    return steps
+
+
+def _probabilities(first: npt.NDArray[Any], ratios: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """Return the probabilities [n, m] from the first ones and the ratios."""
+    factors = np.concatenate([first.astype(np.float64)[:, None], (ratios / 255.0) ** 2], axis=1)
+    return np.cumprod(factors, axis=1)

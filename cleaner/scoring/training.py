@@ -35,11 +35,12 @@ if TYPE_CHECKING:
 __all__ = ["RANKINGS", "LossRecorder", "TrainingRecord"]
 
 RANKINGS: dict[str, Callable[[SampleStatistics], npt.NDArray[np.float64]]] = {
+    "training error": lambda seen: seen.errors,
     "mean training loss": lambda seen: seen.losses,
     "margin": lambda seen: -seen.margins,
 }
-"""Scores by which samples are ranked, higher is worse: the mean loss, or the mean margin with its sign turned, the area
-under the margin of Pleiss et al. 2020 (Identifying Mislabeled Data using the Area Under the Margin Ranking)."""
+"""Scores by which samples are ranked, higher is worse, see `SampleStatistics`; the margin, with its sign turned, is the
+area under the margin of Pleiss et al. 2020 (Identifying Mislabeled Data using the Area Under the Margin Ranking)."""
 
 _FORMAT = 1
 _BLOCK = 4096
@@ -74,7 +75,7 @@ class TrainingRecord:
         record: Record,
     ) -> None:
         if ranked_by not in RANKINGS:
-            raise CleanerError(f"ranked_by is {ranked_by!r}; pass {' or '.join(map(repr, RANKINGS))}")
+            raise CleanerError(f"ranked_by is {ranked_by!r}; pass one of {', '.join(map(repr, RANKINGS))}")
         self._rank, self._processes = rank_and_count()
         self._options = ScanOptions(k=k, progress=False, ranked_by=ranked_by)
         self._out, self._info, self._datasets, self._record = out, info, datasets, record
@@ -308,8 +309,8 @@ class LossRecorder:
         out: the scan folder.
         split: name of the split of a single dataset.
         paths, root: as in `cleaner.scan_model`.
-        ranked_by: `mean training loss`, or `margin`, the mean over the epochs of the highest other logit less that of
-            the given label.
+        ranked_by: `training error`, the share of the training in which another label won, 0..1; `mean training loss`;
+            or `margin`, the mean over the epochs of the highest other logit less that of the given label.
         k: number of samples to keep per split and label; see `cleaner.scan`.
         reset: start over instead of adding to the losses in the folder.
 
@@ -326,7 +327,7 @@ class LossRecorder:
         split: str = "train",
         paths: Any = None,
         root: str | Path | None = None,
-        ranked_by: str = "mean training loss",
+        ranked_by: str = "training error",
         k: int | str = AUTO,
         reset: bool = False,
     ) -> None:

@@ -53,16 +53,17 @@ class ScanCallback(Callback):  # type: ignore[misc]
     """Collects the losses of a learner's images in each epoch, and writes a scan of them when the training ends.
 
     A label that the model memorised has a low loss in the end, but had a high one in early epochs. Each sample is
-    ranked by its mean loss over the epochs, seen in the batches that are trained on, with their augmentation; those of
-    the validation split in the validation passes. Later trainings with the same folder add their epochs.
+    ranked by how much of the training another label won, seen in the batches that are trained on, with their
+    augmentation; those of the validation split in the validation passes. Later trainings with the same folder add their
+    epochs.
 
     Under MixUp and CutMix a sample counts where it makes up at least 0.8 of its mixture. `learn.lr_find` and
     `get_preds` are left out.
 
     Args:
         out: the scan folder.
-        ranked_by: `mean training loss`, or `margin`, the mean over the epochs of the highest other logit less that of
-            the given label.
+        ranked_by: `training error`, the share of the training in which another label won, 0..1; `mean training loss`;
+            or `margin`, the mean over the epochs of the highest other logit less that of the given label.
         k: number of samples to keep per split and label; see `cleaner.scan`.
         root: the dataset's folder, as in `cleaner.scan`.
         reset: start over instead of adding to the losses in the folder.
@@ -77,13 +78,13 @@ class ScanCallback(Callback):  # type: ignore[misc]
         self,
         out: str | Path,
         *,
-        ranked_by: str = "mean training loss",
+        ranked_by: str = "training error",
         k: int | str = AUTO,
         root: str | Path | None = None,
         reset: bool = False,
     ) -> None:
         if ranked_by not in RANKINGS:
-            raise CleanerError(f"ranked_by is {ranked_by!r}; pass {' or '.join(map(repr, RANKINGS))}")
+            raise CleanerError(f"ranked_by is {ranked_by!r}; pass one of {', '.join(map(repr, RANKINGS))}")
         super().__init__()
         self.out, self.ranked_by, self.k, self.root, self.reset = Path(out), ranked_by, k, root, reset
         self.result: Scan | None = None

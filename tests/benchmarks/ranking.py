@@ -2,7 +2,7 @@
 
 The archive holds small images in one folder a class, with CIFAR-10's names. A share of the labels is changed towards
 classes that people confuse. A small network is trained for some epochs; then the samples are ranked by one pass at the
-end, by the mean of 2, 4 and 8 views, and by the mean loss and margin of the training, from `LossRecorder`. `--folds`
+end, by the mean of 2, 4 and 8 views, and by the statistics of the training, from `LossRecorder`. `--folds`
 adds out-of-fold losses. Printed are the share of wrong labels among the first 100 and 500, and the area under the ROC
 curve.
 """
@@ -24,6 +24,7 @@ from torch.nn import functional
 
 import cleaner
 from cleaner.scoring.model.views import shifted
+from cleaner.scoring.training import RANKINGS
 
 # Of each class, the classes that people take it for.
 CONFUSED = {
@@ -125,7 +126,7 @@ def recorded(folder: Path, data: Images, epochs: int, augment: bool) -> tuple[nn
     recorder = cleaner.LossRecorder(data, reset=True, **options)
     model = trained(data, epochs, augment, torch.arange(len(data)), recorder)
     position = {Path(path).relative_to(data.root).as_posix(): at for at, (path, _) in enumerate(data.samples)}
-    for ranked_by in ("mean training loss", "margin"):
+    for ranked_by in RANKINGS:
         scan = cleaner.LossRecorder(data, ranked_by=ranked_by, **options).finish()
         score = np.zeros(len(data))
         for sample in scan.samples:

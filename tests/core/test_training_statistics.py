@@ -54,6 +54,25 @@ def test_means_are_those_of_the_finished_epochs(epochs: list[tuple[list[tuple[in
         for sample in filter(losses.get, range(N)):
             assert found.losses[sample] == pytest.approx(np.mean(losses[sample]), abs=1e-4, rel=1e-5)
             assert found.margins[sample] == pytest.approx(np.mean(margins[sample]), abs=1e-4, rel=1e-5)
+            lost = 1 / (1 + np.exp(2 * np.array(margins[sample])))
+            weights = np.arange(1, len(lost) + 1)
+            assert found.errors[sample] == pytest.approx((lost * weights).sum() / weights.sum(), abs=1e-5)
+
+
+@given(st.lists(st.floats(0, 1, width=32), min_size=2, max_size=5))
+def test_probabilities_come_back(weights: list[float]) -> None:
+    """In 6 bytes; a wrong digit would be seen as a percentage on the page."""
+    row = np.sort(np.array(weights) / max(sum(weights), 1))[::-1]
+    with tempfile.TemporaryDirectory() as folder:
+        statistics = LossStatistics(Path(folder), 1, len(row))
+        labels = np.arange(len(row))[None]
+        statistics.update(np.array([0]), np.zeros(1), np.zeros(1), labels, row[None])
+        statistics.end_epoch()
+        found = statistics.of(slice(None))
+    assert found.labels.tolist() == labels.tolist()
+    assert found.probabilities[0, 0] == pytest.approx(row[0], abs=5e-4)
+    assert found.probabilities[0] == pytest.approx(row, abs=5e-3)
+    assert (np.diff(found.probabilities[0]) <= 0).all()
 
 
 def test_an_unfinished_epoch_is_dropped_and_told(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import cleaner
 from cleaner.core.errors import CleanerError
+from cleaner.core.training_statistics import LossStatistics
 from cleaner.scoring import processes, training
 from tests.support.hosts import free_port
 from tests.support.learners import VOCAB, make_folder, make_learner, make_model
@@ -49,7 +50,7 @@ class Reference(fastai.Callback):
         }
         self.losses = defaultdict[tuple[str, str], dict[int, float]](dict)
         self.margins = defaultdict[tuple[str, str], dict[int, float]](dict)
-        self.epochs, self.is_training = 0, False
+        self.epochs, self.is_training, self.loaders = 0, False, learn.dls
 
     def before_train(self) -> None:  # fastai calls before_fit for validation too
         self.is_training = not hasattr(self.learn, "lr_finder")
@@ -81,11 +82,31 @@ class Reference(fastai.Callback):
 
 
 def compare(reference: Reference, scan: cleaner.Scan) -> None:
-    """Same samples and mean losses within 1e-6."""
-    expected = {key: sum(seen.values()) / len(seen) for key, seen in reference.losses.items()}
-    found = {(sample.split, sample.path): sample.loss for sample in scan.samples}
-    assert found.keys() == expected.keys()
-    assert found == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    """Same samples, and all statistics within 1e-6."""
+    losses = {key: sum(seen.values()) / len(seen) for key, seen in reference.losses.items()}
+    margins = {key: sum(seen.values()) / len(seen) for key, seen in reference.margins.items()}
+    errors = {key: error([seen[epoch] for epoch in sorted(seen)]) for key, seen in reference.margins.items()}
+    otherwise = {key: sum(margin < 0 for margin in seen.values()) for key, seen in reference.margins.items()}
+    assert {(sample.split, sample.path): sample.loss for sample in scan.samples} == pytest.approx(errors, abs=1e-6)
+    found: dict[str, dict[tuple[str, str], float]] = {name: {} for name in ("losses", "margins", "errors", "otherwise")}
+    folder, epochs = scan.folder / "checkpoint" / "training", scan.settings["epochs"]
+    for split, loader in zip(("train", "valid"), reference.loaders.loaders, strict=True):
+        items = loader.dataset.items
+        kept = LossStatistics(folder / split, len(items), len(scan.vocab), epochs[split]).of(slice(None))
+        for at in np.flatnonzero(kept.epochs):
+            path = Path(items[at]).relative_to(reference.loaders.path).as_posix()
+            for name, values in found.items():
+                values[split, path] = getattr(kept, name)[at]
+    assert found["losses"] == pytest.approx(losses, rel=1e-6, abs=1e-6)
+    assert found["margins"] == pytest.approx(margins, rel=1e-6, abs=1e-6)
+    assert found["errors"] == pytest.approx(errors, abs=1e-6)
+    assert found["otherwise"] == otherwise
+
+
+def error(margins: list[float]) -> float:
+    """The share of the training in which another label won; later epochs count more."""
+    lost = [1 / (1 + math.exp(2 * margin)) for margin in margins]
+    return sum(weight * x for weight, x in enumerate(lost, start=1)) / sum(range(1, len(lost) + 1))
 
 
 def weighted(learn: fastai.Learner) -> None:
@@ -120,7 +141,7 @@ def test_statistics_are_those_of_samples_looked_up_one_by_one(name: str, tmp_pat
     learn.fit(4, 0.01, cbs=[*callbacks, cleaner.ScanCallback(tmp_path / "scan")])
     scan = cleaner.load(tmp_path / "scan")
     compare(reference, scan)
-    assert scan.ranked_by == "mean training loss"
+    assert scan.ranked_by == "training error"
     assert scan.settings["epochs"] == {"train": 4, "valid": 4}
     n = len(learn.dls.train_ds.items)
     assert scan.settings["not_seen"] == {"train": n - scan.scored["train"], "valid": 0}
@@ -153,7 +174,7 @@ def test_each_of_several_labels_has_statistics_of_its_own(tmp_path: Path) -> Non
                 for label, loss in zip(dls.vocab, row.tolist(), strict=True):
                     seen[paths[picture(image)], label].append(loss)
 
-    learn.fit(3, 0.01, cbs=[Each(), cleaner.ScanCallback(tmp_path / "scan")])
+    learn.fit(3, 0.01, cbs=[Each(), cleaner.ScanCallback(tmp_path / "scan", ranked_by="mean training loss")])
     scan = cleaner.load(tmp_path / "scan")
     expected = {key: sum(losses) / len(losses) for key, losses in seen.items()}
     assert {(s.path, s.label): s.loss for s in scan.samples} == pytest.approx(expected, rel=1e-6, abs=1e-6)
@@ -170,12 +191,15 @@ def test_label_smoothing_changes_neither_loss_nor_margin(tmp_path: Path) -> None
     compare(reference, cleaner.load(tmp_path / "scan"))
 
 
-def test_the_margin_is_the_mean_distance_to_the_highest_other_logit(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("ranked_by", "name", "sign"), [("margin", "margins", -1), ("mean training loss", "losses", 1)]
+)
+def test_other_rankings_are_by_mean_margin_and_mean_loss(ranked_by: str, name: str, sign: int, tmp_path: Path) -> None:
     learn = make_learner(make_folder(tmp_path / "data", per_class=9), **PLAIN)
     reference = Reference(learn)
-    learn.fit(3, 0.01, cbs=[reference, cleaner.ScanCallback(tmp_path / "scan", ranked_by="margin")])
+    learn.fit(3, 0.01, cbs=[reference, cleaner.ScanCallback(tmp_path / "scan", ranked_by=ranked_by)])
     scan = cleaner.load(tmp_path / "scan")
-    expected = {key: -sum(seen.values()) / len(seen) for key, seen in reference.margins.items()}
+    expected = {key: sign * sum(seen.values()) / len(seen) for key, seen in getattr(reference, name).items()}
     assert {(s.split, s.path): s.loss for s in scan.samples} == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
@@ -461,7 +485,9 @@ def test_a_callback_that_reads_ahead_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_ranking_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CleanerError, match="ranked_by is 'loss'; pass 'mean training loss' or 'margin'"):
+    with pytest.raises(
+        CleanerError, match="ranked_by is 'loss'; pass one of 'training error', 'mean training loss', 'margin'"
+    ):
         cleaner.ScanCallback(tmp_path / "scan", ranked_by="loss")
 
 
@@ -489,7 +515,7 @@ class Numbered(Pictures):
 
 def test_any_loop_can_record_its_losses(tmp_path: Path) -> None:
     data = make_folder(tmp_path / "data", per_class=5)
-    recorder = cleaner.LossRecorder(Pictures(data), out=tmp_path / "scan")
+    recorder = cleaner.LossRecorder(Pictures(data), out=tmp_path / "scan", ranked_by="mean training loss")
     model, seen = make_model(), defaultdict[int, list[float]](list)
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     for _ in range(3):
@@ -539,7 +565,7 @@ def test_a_sample_costs_at_most_forty_bytes(tmp_path: Path) -> None:
     recorder.end_epoch()
     files = (tmp_path / "scan" / "checkpoint" / "training" / "train").iterdir()
     assert sum(path.stat().st_size for path in files) <= 40 * len(data)
-    assert training.RANKINGS.keys() == {"mean training loss", "margin"}
+    assert training.RANKINGS.keys() == {"training error", "mean training loss", "margin"}
 
 
 @pytest.mark.parametrize("kind", ["recorder", "callback"])
@@ -563,6 +589,7 @@ def test_a_training_by_two_processes_is_merged(kind: str, tmp_path: Path) -> Non
         losses[split, path][epoch] = loss
     scan = cleaner.load(tmp_path / "scan")
     expected = {key: sum(each.values()) / len(each) for key, each in losses.items()}
+    assert scan.ranked_by == "mean training loss"
     assert {(s.split, s.path): s.loss for s in scan.samples} == pytest.approx(expected, rel=1e-6, abs=1e-6)
     assert len(expected) == 27
     assert set(scan.settings["epochs"].values()) == {3}

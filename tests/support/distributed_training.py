@@ -29,7 +29,7 @@ def with_recorder(rank: int, count: int, folder: Path) -> list[Any]:
     from torchvision.transforms import ToTensor
 
     dataset, seen = ImageFolder(str(folder / "data"), ToTensor()), list[Any]()
-    recorder = cleaner.LossRecorder(dataset, out=folder / "scan", k=100)
+    recorder = cleaner.LossRecorder(dataset, out=folder / "scan", ranked_by="mean training loss")
     sampler: Any = DistributedSampler(range(len(dataset)), count, rank)
     model = make_model(len(dataset.classes))
     for epoch in range(EPOCHS):
@@ -79,7 +79,7 @@ def with_callback(_rank: int, _count: int, folder: Path) -> list[Any]:
             seen.extend((self.epoch, split, path, float(x)) for path, x in zip(paths, losses, strict=True))
 
     learn.to_distributed(sync_bn=False, cpu=True)
-    learn.fit(EPOCHS, 0.01, cbs=[Reference(), cleaner.ScanCallback(folder / "scan")])
+    learn.fit(EPOCHS, 0.01, cbs=[Reference(), cleaner.ScanCallback(folder / "scan", ranked_by="mean training loss")])
     return seen
 
 
