@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gc
+import hashlib
+import json
+from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cleaner.core.errors import CleanerError
+from cleaner.core.files import write_whole
 from cleaner.core.scan import Scan
 from cleaner.core.tasks import OTHER
 from cleaner.scoring.data.checks import check_number
@@ -33,13 +38,17 @@ if TYPE_CHECKING:
     from fastai.learner import Learner
 
     from cleaner.scoring.data.fastai_data import FastaiData, FastaiDataset
+    from cleaner.scoring.data.reader import Dataset
+    from cleaner.scoring.model.targets import Targets
 
 __all__ = ["scan_folds"]
 
+_NOTED = "folds.json"
+
 
 def scan_folds(
-    train: Callable[[DataLoaders], Learner],
-    dls: DataLoaders,
+    train: Callable[[Any], Learner],
+    data: DataLoaders | Sequence[Any],
     out: str | Path,
     *,
     folds: int = 4,
@@ -56,62 +65,226 @@ def scan_folds(
     not repeated after a crash.
 
     Args:
-        train: returns a trained learner for data loaders.
-        dls: fastai's data loaders of the whole dataset. Its training and validation items are divided alike, and stay
-            the splits `train` and `valid`.
+        train: returns a trained learner for data loaders, or for items.
+        data: fastai's data loaders of the whole dataset, whose training and validation items are divided alike, and
+            stay the splits `train` and `valid`. Or its items, a list or a DataFrame, which become the split `all`.
         out, k, root, workers, batch_size: as in `cleaner.scan`.
-        folds: number of parts, at least 2; each label is spread over all of them.
+        folds: number of parts, at least 2; of data loaders, each label is spread over all of them.
         resume: continue with the folds that are left; False to start over.
         progress: show a progress bar.
 
     Raises:
         CleanerError: an argument or the dataset cannot be used, or `train` returns something else.
     """
-    from cleaner.scoring.data.fastai_data import from_learner
-    from cleaner.scoring.model.targets import targets_of
-
     for name, value, least in (("folds", folds, 2), ("workers", workers, 0), ("batch_size", batch_size, 1)):
         check_number(name, value, least)
+    if not callable(train):
+        raise CleanerError(f"train is a {type(train).__name__}; pass a function that returns a trained learner")
     options = ScanOptions(k=k, resume=resume, progress=progress, ranked_by="out-of-fold loss")
-    untrained = _untrained(train, dls)
-    targets = targets_of(untrained)
-    items = {n: loader.dataset.items for n, loader in zip(("train", "valid"), dls.loaders, strict=False) if loader.n}
-    data = from_learner(untrained, targets, tuple(items), root, batch_size)
-    info = DatasetInfo(data.root, targets.vocab, tuple(items), task=targets.task, label_delim=targets.label_delim)
-    counts = [dataset.count for dataset in data.datasets.values()]
-    if sum(counts) < folds:
-        raise CleanerError(f"there are {sum(counts)} images for {folds} folds; pass fewer folds")
-    parts = {name: _parts(dataset, folds) for name, dataset in data.datasets.items()}
-    digests = {name: listed_labels(dataset, info)[1] for name, dataset in data.datasets.items()}
-    empty = {name: options.empty_split(name, info, Path(out), max(counts)) for name in items}
-    kept = next(iter(empty.values())).kept
-    heap_size, key = kept.highest.k, kept.key
-    identity = {
-        "folds": folds,
-        "k": heap_size,
-        "number of applies": key,
-        "list of files and labels": digests,
-        "vocabulary": info.vocab,
-    }
+    if getattr(data, "loaders", None):
+        return _scan(_Loaders(train, data, folds, root, batch_size), out, options, workers)
+    return _scan(_Items(train, data, folds, root, batch_size, Path(out), resume), out, options, workers)
+
+
+class _Folds(ABC):
+    """A dataset in folds, and the models that are trained without one of them.
+
+    Attributes:
+        info: the dataset.
+        parts: for each split the keys of each fold.
+        identity: what must be equal for a scan to be resumed.
+    """
+
+    info: DatasetInfo
+    parts: Mapping[str, list[list[int]]]
+    identity: Mapping[str, Any]
+
+    @abstractmethod
+    def trained(self, fold: int) -> tuple[Learner, Mapping[str, FastaiDataset]]:
+        """Return a learner that was trained without a fold, and all samples of each split, read as it reads them."""
+
+    def note(self, folder: Path) -> None:  # noqa: B027 - not all have something to note
+        """Write what the next run needs to know before it trains."""
+
+
+def _scan(source: _Folds, out: str | Path, options: ScanOptions, workers: int | None) -> Scan:
+    """Train and score what is left of the folds, and write the scan."""
+    info, folds = source.info, len(next(iter(source.parts.values())))
+    largest = max(sum(map(len, own)) for own in source.parts.values())
+    empty = [options.empty_split(name, info, Path(out), largest) for name in info.splits]
+    kept = empty[0].kept
+    datasets: dict[str, Dataset] = {}
+    sizes = {"folds": folds, "k": kept.highest.k, "number of applies": kept.key, "vocabulary": info.vocab}
     with held_folder(Path(out), info, options) as files:
-        checkpoint = Checkpoint(files.folder, identity, info, heap_size, key)
-        found = _resumed(checkpoint, empty, resume)
-        done = _folds_done(found, parts)
-        with progress_bar("folds", folds, done, progress, unit="fold") as bar:
+        checkpoint = Checkpoint(files.folder, {**sizes, **source.identity}, info, kept.highest.k, kept.key)
+        found = _resumed(checkpoint, empty, options.resume)
+        done = _folds_done(found, source.parts)
+        with progress_bar("folds", folds, done, options.progress, unit="fold") as bar:
             for fold in range(done, folds):
-                held = {name: own[fold] for name, own in parts.items()}
-                others = _without(dls, items, held)
-                _score_fold(_checked(train(others), others, info), items, held, found, data, workers)
-                checkpoint.save(found)
+                datasets.clear()
                 gc.collect()  # learners are reference cycles, and hold a model on the GPU
+                datasets.update(_score_fold(source, fold, found, workers))
+                if fold + 1 < folds:  # after the last one the scan itself is written, which may need its learner
+                    source.note(checkpoint.folder)
+                    checkpoint.save(found)
                 bar.update()
         settings = {"source": "fastai", "transforms": "validation", "folds": folds, "ways": {}}
-        scan = finish(info, found, files, options, settings, partial(given_labels, data.datasets, info))
+        scan = finish(info, found, files, options, settings, partial(given_labels, datasets, info))
         checkpoint.remove()
     return scan
 
 
-def _untrained(train: Any, dls: Any) -> Learner:
+def _score_fold(source: _Folds, fold: int, found: ScanProgress, workers: int | None) -> Mapping[str, FastaiDataset]:
+    """Score a fold with a learner that was trained without it; return the datasets of that learner."""
+    from cleaner.scoring.model.fastai_model import FastaiScorer
+    from cleaner.scoring.model.targets import targets_of
+
+    learn, datasets = source.trained(fold)
+    scorer = FastaiScorer(learn, targets_of(learn))
+    for split in found.splits:
+        score(datasets[split.split], scorer, source.parts[split.split][fold], split.update, workers=workers)
+    return datasets
+
+
+class _Loaders(_Folds):
+    """The folds of data loaders."""
+
+    def __init__(
+        self,
+        train: Callable[[Any], Any],
+        dls: DataLoaders,
+        folds: int,
+        root: str | Path | None,
+        batch_size: int | None,
+    ) -> None:
+        from cleaner.scoring.data.fastai_data import from_learner
+        from cleaner.scoring.model.targets import targets_of
+
+        self._train, self._dls = train, dls
+        untrained = _untrained(dls)
+        targets = targets_of(untrained)
+        loaders = zip(("train", "valid"), dls.loaders, strict=False)
+        self._items = {name: loader.dataset.items for name, loader in loaders if loader.n}
+        self._data = from_learner(untrained, targets, tuple(self._items), root, batch_size)
+        self.info = _info(self._data, targets, tuple(self._items))
+        _check_count(sum(dataset.count for dataset in self._data.datasets.values()), folds)
+        self.parts = {name: _parts(dataset, folds) for name, dataset in self._data.datasets.items()}
+        listed = {name: listed_labels(dataset, self.info)[1] for name, dataset in self._data.datasets.items()}
+        self.identity = {"list of files and labels": listed}
+
+    def trained(self, fold: int) -> tuple[Learner, Mapping[str, FastaiDataset]]:
+        from cleaner.scoring.data.fastai_data import LearnerItems
+        from cleaner.scoring.model.targets import targets_of
+
+        others = _without(self._dls, self._items, {name: own[fold] for name, own in self.parts.items()})
+        learn = _checked(self._train(others), self.info)
+        if learn.dls is not others:
+            raise CleanerError(
+                "train returned a learner with other data; make it with the data loaders that train is given"
+            )
+        targets = targets_of(learn)
+        datasets: dict[str, FastaiDataset] = {}
+        for name, items in self._items.items():
+            options = {"bs": self._data.datasets[name].batch_size}
+            datasets[name] = LearnerItems(learn, name, targets, items, options)
+            datasets[name].root = self.info.root
+        return learn, datasets
+
+
+class _Items(_Folds):
+    """The folds of items, of which only the learners know how they are read."""
+
+    def __init__(
+        self,
+        train: Callable[[Any], Any],
+        items: Any,
+        folds: int,
+        root: str | Path | None,
+        batch_size: int | None,
+        out: Path,
+        resume: bool,
+    ) -> None:
+        if isinstance(items, (str, bytes, Mapping)) or not hasattr(items, "__len__"):
+            raise CleanerError(
+                f"data is a {type(items).__name__}; pass fastai's data loaders, such as learn.dls, or items in a list "
+                "or DataFrame"
+            )
+        _check_count(len(items), folds)
+        self._train, self._items, self._root = train, items, root
+        self._options = {} if batch_size is None else {"bs": batch_size}
+        order = np.random.default_rng(0).permutation(len(items))
+        self.parts = {"all": [sorted(order[fold::folds].tolist()) for fold in range(folds)]}
+        rows = items.itertuples(index=False, name=None) if hasattr(items, "iloc") else items
+        self.identity = {"list of items": hashlib.sha256("\0".join(map(str, rows)).encode()).hexdigest()}
+        self._first: tuple[Learner, Mapping[str, FastaiDataset]] | None = None
+        info = _noted(out / "checkpoint" / _NOTED) if resume else None
+        if info is None:
+            learn, data, targets = self._trained(0)
+            self._first, info = (learn, data.datasets), _info(data, targets, ("all",))
+        self.info = info
+
+    def trained(self, fold: int) -> tuple[Learner, Mapping[str, FastaiDataset]]:
+        if fold == 0 and self._first is not None:
+            first, self._first = self._first, None
+            return first
+        learn, data, _ = self._trained(fold, self.info.root)
+        return _checked(learn, self.info), data.datasets
+
+    def note(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        info = {**asdict(self.info), "root": str(self.info.root)}
+        write_whole(folder / _NOTED, json.dumps(info))
+
+    def _trained(self, fold: int, root: Path | None = None) -> tuple[Learner, FastaiData, Targets]:
+        """Train without a fold; return the learner, and all items as it reads them."""
+        from cleaner.scoring.data.fastai_data import from_items
+        from cleaner.scoring.model.targets import targets_of
+
+        held = set(self.parts["all"][fold])
+        others = [position for position in range(len(self._items)) if position not in held]
+        is_table = hasattr(self._items, "iloc")
+        learn = _checked(self._train(self._items.iloc[others] if is_table else [self._items[at] for at in others]))
+        targets = targets_of(learn)
+        _check_task(targets.task)
+        data = from_items(learn, targets, self._items, root or self._root, self._options)
+        dataset = data.datasets["all"]
+        held_files = {dataset.file(key) for key in held}
+        for own in from_items(learn, targets, learn.dls.train_ds.items, root or self._root, {}).datasets.values():
+            if leaked := next((own.file(key) for key in own.keys() if own.file(key) in held_files), None):  # noqa: SIM118
+                raise CleanerError(
+                    f"train returned a learner that was trained on {leaked!r}, which is not among the items that train "
+                    "was given; make its data of these items alone"
+                )
+        return learn, data, targets
+
+
+def _noted(file: Path) -> DatasetInfo | None:
+    """Return the dataset of an unfinished scan; None if there is none."""
+    try:
+        noted = json.loads(file.read_text(encoding="utf-8"))
+        lists = {name: tuple(noted.pop(name)) for name in ("vocab", "splits")}
+        return DatasetInfo(**{**noted, **lists, "root": Path(noted["root"])})
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CleanerError(f"{str(file)!r} cannot be read ({error}); start over with resume=False") from error
+
+
+def _info(data: FastaiData, targets: Targets, splits: tuple[str, ...]) -> DatasetInfo:
+    return DatasetInfo(data.root, targets.vocab, splits, task=targets.task, label_delim=targets.label_delim)
+
+
+def _check_count(count: int, folds: int) -> None:
+    if count < folds:
+        raise CleanerError(f"there are {count} images for {folds} folds; pass fewer folds")
+
+
+def _check_task(task: str) -> None:
+    if task == OTHER:
+        raise CleanerError(f"the task is {task!r}, and folds are for images with labels; use cleaner.scan")
+
+
+def _untrained(dls: DataLoaders) -> Learner:
     """Return a learner that stands for those that are still to be trained: its data has labels."""
     from fastai.learner import Learner
     from fastai.losses import CrossEntropyLossFlat
@@ -119,13 +292,24 @@ def _untrained(train: Any, dls: Any) -> Learner:
 
     from cleaner.scoring.model.targets import targets_of
 
-    if not callable(train):
-        raise CleanerError(f"train is a {type(train).__name__}; pass a function that returns a trained learner")
-    if not getattr(dls, "loaders", None):
-        raise CleanerError(f"dls is a {type(dls).__name__}; pass fastai's data loaders, such as learn.dls")
     learn = Learner(dls, nn.Identity(), loss_func=CrossEntropyLossFlat())
-    if (task := targets_of(learn).task) == OTHER:
-        raise CleanerError(f"the task is {task!r}, and folds are for images with labels; use cleaner.scan")
+    _check_task(targets_of(learn).task)
+    return learn
+
+
+def _checked(learn: Any, info: DatasetInfo | None = None) -> Learner:
+    """Return what `train` returned, if it is a learner, with the vocabulary of the dataset if that is known."""
+    from fastai.learner import Learner
+
+    from cleaner.scoring.model.targets import targets_of
+
+    if not isinstance(learn, Learner):
+        raise CleanerError(f"train returned a {type(learn).__name__}; return the learner that it trained")
+    if info is not None and (vocab := targets_of(learn).vocab) != info.vocab:
+        raise CleanerError(
+            f"train returned a learner with the labels {list(vocab)}, and the dataset has {list(info.vocab)}; make all "
+            "learners with the same vocabulary"
+        )
     return learn
 
 
@@ -143,11 +327,11 @@ def _parts(dataset: FastaiDataset, folds: int) -> list[list[int]]:
     return [sorted(part) for part in parts]
 
 
-def _resumed(checkpoint: Checkpoint, empty: Mapping[str, SplitProgress], resume: bool) -> ScanProgress:
+def _resumed(checkpoint: Checkpoint, empty: Sequence[SplitProgress], resume: bool) -> ScanProgress:
     if not resume:
         checkpoint.restart()
     found = checkpoint.load() or ScanProgress()
-    for split in empty.values():
+    for split in empty:
         found.begin(split)
     return found
 
@@ -177,40 +361,3 @@ def _without(dls: DataLoaders, items: Mapping[str, Any], held: Mapping[str, list
     ]
     valid = dls.loaders[1] if len(dls.loaders) > 1 else dls.train.new(shuffle=False, drop_last=False)
     return DataLoaders(dls.train.new(parts[0]), valid.new(parts[1]), path=dls.path, device=dls.device)
-
-
-def _checked(learn: Any, dls: DataLoaders, info: DatasetInfo) -> Learner:
-    """Return a trained learner, if it is one that was trained on the data that it was given."""
-    from fastai.learner import Learner
-
-    from cleaner.scoring.model.targets import targets_of
-
-    if not isinstance(learn, Learner):
-        raise CleanerError(f"train returned a {type(learn).__name__}; return the learner that it trained")
-    if learn.dls is not dls or targets_of(learn).vocab != info.vocab:
-        raise CleanerError(
-            "train returned a learner with other data; make it with the data loaders that train is given"
-        )
-    return learn
-
-
-def _score_fold(
-    learn: Any,
-    items: Mapping[str, Any],
-    held: Mapping[str, list[int]],
-    found: ScanProgress,
-    data: FastaiData,
-    workers: int | None,
-) -> None:
-    """Score the items at these positions with a learner that was not trained on them."""
-    from cleaner.scoring.data.fastai_data import LearnerItems
-    from cleaner.scoring.model.fastai_model import FastaiScorer
-    from cleaner.scoring.model.targets import targets_of
-
-    targets = targets_of(learn)
-    scorer = FastaiScorer(learn, targets)
-    for split in found.splits:
-        options = {"bs": data.datasets[split.split].batch_size}
-        dataset = LearnerItems(learn, split.split, targets, items[split.split], options)
-        dataset.root = data.root
-        score(dataset, scorer, held[split.split], split.update, workers=workers)

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from fastai.vision import all as fastai
@@ -104,12 +105,12 @@ def test_finished_folds_are_not_trained_again(tmp_path: Path) -> None:
         ({"train": "resnet18"}, "train is a str; pass a function"),
         ({"folds": 99}, "there are 21 images for 99 folds"),
         ({"train": lambda _dls: None}, "train returned a NoneType; return the learner that it trained"),
-        ({"dls": ["a.png"]}, "dls is a list; pass fastai's data loaders"),
+        ({"data": 5}, "data is a int; pass fastai's data loaders"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(options: Any, problem: str, tmp_path: Path) -> None:
     dls = make_learner(make_folder(tmp_path / "data")).dls
-    arguments = {"train": Trainer(), "dls": dls, "out": tmp_path / "scan", "progress": False, **options}
+    arguments = {"train": Trainer(), "data": dls, "out": tmp_path / "scan", "progress": False, **options}
     with pytest.raises(CleanerError, match=problem):
         cleaner.scan_folds(**arguments)
 
@@ -118,3 +119,80 @@ def test_a_learner_of_other_data_is_refused(tmp_path: Path) -> None:
     learn = make_learner(make_folder(tmp_path / "data"))
     with pytest.raises(CleanerError, match="train returned a learner with other data"):
         cleaner.scan_folds(lambda _dls: learn, learn.dls, tmp_path / "scan", progress=False)
+
+
+# Items that only the learners can read.
+
+
+class ItemTrainer:
+    """Makes learners of the items that it is given, without training them; `fail_at` raises at one of the folds."""
+
+    def __init__(self, folder: Path, fail_at: int | None = None) -> None:
+        self.folder, self.fail_at, self.given = folder, fail_at, list[Any]()
+
+    def __call__(self, items: Any) -> fastai.Learner:
+        if len(self.given) == self.fail_at:
+            raise KeyboardInterrupt
+        self.given.append(items)
+        block = fastai.DataBlock(
+            (fastai.ImageBlock, fastai.CategoryBlock(VOCAB)),
+            get_items=fastai.noop,
+            get_x=(lambda row: self.folder / row["file"]) if hasattr(items, "iloc") else None,
+            get_y=(lambda row: row["kind"]) if hasattr(items, "iloc") else fastai.parent_label,
+            item_tfms=fastai.Resize(16),
+        )
+        dls = block.dataloaders(items, path=self.folder, bs=4, num_workers=0)
+        learn = fastai.Learner(dls, model_of(len(self.given)), loss_func=fastai.CrossEntropyLossFlat())
+        learn.remove_cb(fastai.ProgressCallback)
+        return learn
+
+
+def listed(folder: Path, as_table: bool) -> Any:
+    files = sorted(folder.rglob("*.png"))
+    names = [path.relative_to(folder).as_posix() for path in files]
+    return pd.DataFrame({"file": names, "kind": [path.parent.name for path in files]}) if as_table else files
+
+
+@pytest.mark.parametrize("as_table", [False, True])
+def test_items_are_scored_by_learners_that_were_not_given_them(as_table: bool, tmp_path: Path) -> None:
+    items = listed(make_folder(tmp_path / "data", per_class=11), as_table)
+    train = ItemTrainer(tmp_path / "data")
+    scan = cleaner.scan_folds(train, items, tmp_path / "scan", folds=3, progress=False)
+    assert scan.scored == {"all": 33}
+    assert [len(given) for given in train.given] == [22, 22, 22]
+    files = {sample.path: sample for sample in scan.samples}
+    assert len(files) == 33
+    assert all(sample.label == path.split("/")[0] for path, sample in files.items())
+    for number, given in enumerate(train.given, start=1):
+        names = given["file"] if as_table else [path.relative_to(tmp_path / "data").as_posix() for path in given]
+        held = files.keys() - set(names)
+        learn = ItemTrainer(tmp_path / "data")(listed(tmp_path / "data", as_table=False))
+        learn.model = model_of(number)
+        paths = sorted(tmp_path / "data" / path for path in held)
+        with learn.no_bar():
+            losses = learn.get_preds(dl=learn.dls.test_dl(paths, with_labels=True), with_loss=True)[2]
+        found = [files[path.relative_to(tmp_path / "data").as_posix()].loss for path in paths]
+        assert found == pytest.approx(losses.tolist(), abs=1e-5)
+
+
+def test_folds_of_items_are_resumed(tmp_path: Path) -> None:
+    items = listed(make_folder(tmp_path / "data", per_class=11), as_table=False)
+    whole = cleaner.scan_folds(ItemTrainer(tmp_path / "data"), items, tmp_path / "whole", progress=False)
+    first = ItemTrainer(tmp_path / "data", fail_at=3)
+    with pytest.raises(KeyboardInterrupt):
+        cleaner.scan_folds(first, items, tmp_path / "scan", progress=False)
+    second = ItemTrainer(tmp_path / "data")
+    second.given = first.given  # their number is the next model's
+    with pytest.raises(CleanerError, match="unfinished scan with another list of items"):
+        cleaner.scan_folds(second, items[::-1], tmp_path / "scan", progress=False)
+    scan = cleaner.scan_folds(second, items, tmp_path / "scan", progress=False)
+    assert len(second.given) == 4
+    assert scan.samples == whole.samples
+    assert not (tmp_path / "scan" / "checkpoint").exists()
+
+
+def test_a_learner_of_all_items_is_refused(tmp_path: Path) -> None:
+    items = listed(make_folder(tmp_path / "data", per_class=5), as_table=False)
+    train = ItemTrainer(tmp_path / "data")
+    with pytest.raises(CleanerError, match="which is not among the items that train was given"):
+        cleaner.scan_folds(lambda _some: train(items), items, tmp_path / "scan", progress=False)

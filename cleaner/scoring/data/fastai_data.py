@@ -34,6 +34,7 @@ __all__ = [
     "FastaiDataset",
     "from_address",
     "from_folder",
+    "from_items",
     "from_learner",
     "skip_zero_padding",
 ]
@@ -279,6 +280,15 @@ def from_learner(
     items = {split: _items_of(learn, split) for split in splits}
     options = {} if batch_size is None else {"bs": batch_size}
     datasets = {split: LearnerItems(learn, split, targets, own, options) for split, own in items.items()}
+    return surveyed(datasets, folder or partial(common_root, os.path.abspath(learn.dls.path)))
+
+
+def from_items(
+    learn: Learner, targets: Targets, items: Any, root: str | Path | None, options: Mapping[str, Any]
+) -> FastaiData:
+    """Return items as the learner's own data reads them, as the split `all`."""
+    folder = None if root is None else check_folder(Path(root))
+    datasets = {"all": LearnerItems(learn, "all", targets, items, options)}
     return surveyed(datasets, folder or partial(common_root, os.path.abspath(learn.dls.path)))
 
 
