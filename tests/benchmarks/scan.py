@@ -122,7 +122,7 @@ def scan_k100(learn: Any, out: Path) -> dict[str, Any]:
 
 
 def _scan_with(
-    backend: str | None, workers: int | None, batch_size: int | None = None
+    backend: str | None, workers: int | None, batch_size: int | None = None, views: int = 1
 ) -> Callable[..., dict[str, Any]]:
     def run(learn: Any, out: Path) -> dict[str, Any]:
         from cleaner.scoring import engine
@@ -130,7 +130,7 @@ def _scan_with(
         from cleaner.scoring.model.fastai_model import fastai_job
 
         open_data = partial(from_folder, data=Path(learn.dls.path), batch_size=batch_size)
-        job = fastai_job(learn, open_data, workers)
+        job = fastai_job(learn, open_data, workers, views=views)
         if backend is not None:
             job.scorer.selector.names["exact"] = backend
         engine.run(job, out, engine.ScanOptions(k=K, resume=False, progress=False))
@@ -150,6 +150,9 @@ CHOICES: dict[str, Callable[..., dict[str, Any]]] = {
     "traced, 1 worker, batches of 16": _scan_with("traced", 1, 16),
     "traced, 1 worker, batches of 128": _scan_with("traced", 1, 128),
     "chosen": _scan_with(None, None),
+    "chosen, 2 views": _scan_with(None, None, views=2),
+    "chosen, 4 views": _scan_with(None, None, views=4),
+    "chosen, 8 views": _scan_with(None, None, views=8),
 }
 ROWS: dict[str, Callable[..., dict[str, Any]]] = {
     "fastai ImageClassifierCleaner": fastai_cleaner,
