@@ -51,7 +51,7 @@ MAX_BYTES = 2**31
 _PART_SUFFIX = ".cleaner.part"
 # mkstemp puts eight characters between the file's name and the suffix.
 _PART = re.compile(r"\..+\.[a-z0-9_]{8}" + re.escape(_PART_SUFFIX), re.DOTALL)
-_NO_NAMES = frozenset(("", ".", ".."))
+_NO_NAMES = ("//", "/./", "/../")
 # Spreadsheets read a cell that begins with one of these as a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 # Reading one of these can wait or run forever.
@@ -254,8 +254,11 @@ def check_path(path: str, field: str = "path") -> str:
         FieldError: it is no text, absolute, has `.`, `..` or empty parts or a NUL, or cannot be encoded as UTF-8.
     """
     accepted = "expected a path relative to the dataset's folder, with forward slashes and without '.' or '..'"
-    if not isinstance(path, str) or "\0" in path or not _NO_NAMES.isdisjoint(path.split("/")):
+    enclosed = f"/{path}/"
+    if not isinstance(path, str) or "\0" in path or any(map(enclosed.__contains__, _NO_NAMES)):
         raise FieldError(field, path, accepted)
+    if path.isascii():
+        return path
     try:
         path.encode("utf-8")
     except UnicodeEncodeError as error:

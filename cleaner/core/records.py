@@ -312,9 +312,11 @@ class Alternatives:
         if labels is None:
             labels = np.argsort(-probabilities, axis=1, kind="stable")[:, :ALTERNATIVES]
             probabilities = np.take_along_axis(probabilities, labels, axis=1)
-        missing = ((0, 0), (0, ALTERNATIVES - labels.shape[1]))
-        filled = np.pad(labels.astype(np.int32), missing, constant_values=-1)
-        return filled, np.pad(probabilities.astype(np.float32), missing)
+        filled = np.full((len(labels), ALTERNATIVES), -1, np.int32)
+        filled[:, : labels.shape[1]] = labels
+        of_filled = np.zeros(filled.shape, np.float32)
+        of_filled[:, : labels.shape[1]] = probabilities
+        return filled, of_filled
 
 
 @dataclass(frozen=True, slots=True)

@@ -445,6 +445,7 @@ class _Names:
     splits: frozenset[str]
     labels: frozenset[str]
     predictions: frozenset[str]
+    known: set[tuple[str, str, str]] = field(default_factory=set)  # combinations that were checked already
 
     @classmethod
     def from_lists(cls, splits: Iterable[str], vocab: Iterable[str], label_delim: str) -> _Names:
@@ -459,9 +460,13 @@ class _Names:
 
     def check_sample(self, sample: Sample) -> None:
         """Check that a sample names a split, labels and a prediction of the scan."""
+        combination = (sample.split, sample.label, sample.predicted)
+        if combination in self.known and not sample.given:
+            return
         self.check(sample.split, sample.label, *sample.given)
         if sample.predicted not in self.predictions:
             raise CleanerError(f"the scan lacks the predicted label {sample.predicted!r}")
+        self.known.add(combination)
 
 
 def _read_whole(table: Table[_Row], files: ScanFiles) -> list[_Row]:

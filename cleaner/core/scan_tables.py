@@ -88,6 +88,7 @@ class Table(Generic[Row]):
         # Version 0.1 escaped paths only.
         escaped = [at for at, column in enumerate(self.columns) if column in _TEXT_COLUMNS and files.generation]
         rows: list[Row] = []
+        read = _Unescaped()
         try:
             with files.open(self.name) as file:
                 reader = csv.reader(file, strict=True)
@@ -99,7 +100,7 @@ class Table(Generic[Row]):
                     if len(cells) != len(header):
                         raise CleanerError(f"expected {len(header)} cells, found {len(cells)}")
                     for at in escaped:
-                        cells[at] = cell_from_csv(cells[at])
+                        cells[at] = read[cells[at]]
                     row = self.from_cells(cells)
                     check(row)
                     rows.append(row)
@@ -122,6 +123,13 @@ class Table(Generic[Row]):
                 [cell_to_csv(str(cell)) if escape else cell for cell, escape in zip(row, is_text, strict=True)]
                 for row in islice(cells, _ROWS_AT_ONCE)
             ]
+
+
+class _Unescaped(dict[str, str]):
+    """The texts that were read from cells: a label that stands in many rows is one object."""
+
+    def __missing__(self, cell: str) -> str:
+        return self.setdefault(cell, cell_from_csv(cell))
 
 
 def top_losses(label_delim: str) -> Table[Sample]:

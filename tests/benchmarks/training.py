@@ -50,7 +50,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        learn = datasets.small_learner(datasets.small(folder / "small", options.small))
+        learn = datasets.small_learner(datasets.small_images(folder / "small", options.small))
         compare(f"{options.small} small images", learn, folder / "of_small", options.rounds)
         learn = datasets.photo_learner(datasets.photos(folder / "photos", options.photos))
         compare(f"{options.photos} photos", learn, folder / "of_photos", options.rounds)
