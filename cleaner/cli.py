@@ -236,17 +236,11 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _print_estimate(scan: Scan, split: str | None, label: str | None) -> None:
+    scan.worst(1, split, label)  # refuses a split or label that the scan does not have
     found = scan.estimate()
-    rows: list[tuple[object, ...]] = []
-    for each in found.classes:
-        if split in (None, each.split) and label in (None, each.label):
-            recent = f"{sum(each.recent)} of {len(each.recent)}"
-            audited = f"{each.audited_wrong} of {each.audited}"
-            left = (each.wrong, f"{each.left:.0f}") if each.left is not None else ("not audited", "")
-            rows.append((each.split, each.label, each.decided, each.changed, each.unsure, recent, audited, *left))
-    header = ("split", "label", "decided", "changed", "unsure", "last changed", "audit wrong", "rest wrong", "left")
-    _say(_table(header, rows))
-    _say(found.summary())
+    header, *rows = found.table(split, label)
+    _say(_table(tuple(map(str, header)), rows))
+    _say(found.summary() if (split, label) == (None, None) else f"The whole scan: {found.summary()}")
 
 
 def _add_history(parser: argparse.ArgumentParser) -> None:

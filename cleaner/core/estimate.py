@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from itertools import chain
 
+from cleaner.core.kept_samples import AUDITED
 from cleaner.core.manifest import Manifest
-from cleaner.core.records import Action, Decision, Sample
+from cleaner.core.records import Action, Decision, Sample, parse_time
 from cleaner.core.scan import Scan
 from cleaner.core.standing import Standing
 from cleaner.core.tasks import MULTI_LABEL, split_labels
 
-__all__ = ["RECENT", "ClassEstimate", "Estimate", "Rate", "estimate", "stratified_wilson", "wilson"]
+__all__ = [
+    "PAGE",
+    "RECENT",
+    "ClassEstimate",
+    "Estimate",
+    "Rate",
+    "estimate",
+    "stratified_wilson",
+    "wilson",
+]
 
 RECENT = 30
 """Number of decided samples, the last ones by rank, whose share of changes is shown."""
+
+PAGE = 30
+"""Number of samples on a page, for which the next errors are estimated."""
 
 _Z = 1.959964
 # The means of Poisson distributions of which 95 % of draws are below 1, 2, 3 …, the first one for 0.
@@ -53,7 +67,8 @@ class ClassEstimate:
         unsure: number of kept and audited samples decided as `unsure`.
         recent: for the last `RECENT` of the decided samples by rank, whether each was changed.
         audit_sample: number of samples in the audit sample.
-        audited: number of those that are decided, apart from `unsure`.
+        audited: number of those that are decided, apart from `unsure`. Only decisions count that were taken since the
+            scan and without its prediction and loss: others are about samples that were not chosen at random.
         audited_wrong: number of those decided to be wrong.
     """
 
@@ -71,8 +86,11 @@ class ClassEstimate:
 
     @property
     def rest(self) -> int:
-        """Number of samples that were not kept, from which the audit sample was drawn."""
-        return max(self.scored - self.kept, self.audit_sample)
+        """Number of samples that were not kept, from which the audit sample was drawn.
+
+        A sample that the dataset lists more than once counts as often, unless the audit sample is all of the rest.
+        """
+        return self.scored - self.kept if self.audit_sample >= AUDITED else self.audit_sample
 
     @property
     def found(self) -> int:
@@ -91,7 +109,7 @@ class ClassEstimate:
 
     def on_next_page(self, page_size: int) -> float:
         """Return how many errors the next undecided samples by rank are likely to have; NaN if none is decided."""
-        return _expected(self.recent, min(page_size, max(0, self.kept - self.decided)))
+        return _expected_errors(self.recent, min(page_size, max(0, self.kept - self.decided)))
 
 
 @dataclass(frozen=True)
@@ -101,10 +119,14 @@ class Estimate:
     Attributes:
         classes: each split and label with a scored sample, in the order of the scan.
         recent: as in `ClassEstimate`, over all classes in the order of their losses.
+        has_audit: whether the scan has an audit sample; early versions drew none.
+        unit: what is counted, `image`, or `label` where images carry several.
     """
 
     classes: tuple[ClassEstimate, ...]
     recent: tuple[bool, ...]
+    has_audit: bool
+    unit: str = "image"
 
     @property
     def found(self) -> int:
@@ -140,25 +162,44 @@ class Estimate:
     def on_next_page(self, page_size: int) -> float:
         """Return how many errors the next undecided samples by loss are likely to have; NaN if none is decided."""
         undecided = sum(each.kept - each.decided for each in self.classes)
-        return _expected(self.recent, min(page_size, max(0, undecided)))
+        return _expected_errors(self.recent, min(page_size, max(0, undecided)))
 
     def summary(self) -> str:
-        """Return the estimate in two or three sentences."""
+        """Return the estimate in a few sentences."""
         unsure = f", {self.unsure:,} unsure" if self.unsure else ""
         parts = [f"{self.found:,} changed{unsure}."]
         if self.recent:
             parts.append(f"Of the last {len(self.recent)} by rank {sum(self.recent)} were wrong.")
-        if not any(each.rest for each in self.classes):
-            parts.append("The lists have every sample, so there is no audit sample of others.")
-            return " ".join(parts)
-        if self.wrong is None or self.left is None:
-            parts.append("Nobody decided about the audit sample, so there is no estimate of the errors that are left.")
-            return " ".join(parts)
-        where = f"the rest of {len(self.audited)} audited classes" if self.not_audited else "the rest"
-        parts.append(f"About {self.wrong} of {where} are wrong, some {_rounded(self.left)} images.")
-        if self.not_audited:
-            parts.append(f"{len(self.not_audited)} classes were not audited and have no estimate.")
-        return " ".join(parts)
+        if (likely := self.on_next_page(PAGE)) >= 0:
+            parts.append(f"The next {PAGE} by rank are likely to have about {likely:.0f} more.")
+        return " ".join([*parts, *self._about_the_rest()])
+
+    def table(self, split: str | None = None, label: str | None = None) -> list[tuple[object, ...]]:
+        """Return a header, and a row for each class, of one split or label if given."""
+        header = ("split", "label", "decided", "changed", "unsure", "last changed", f"next {PAGE}")
+        rows: list[tuple[object, ...]] = [(*header, "audit wrong", "rest wrong", "left")]
+        for each in self.classes:
+            if split in (None, each.split) and label in (None, each.label):
+                likely = each.on_next_page(PAGE)
+                recent = f"{sum(each.recent)} of {len(each.recent)}", "" if math.isnan(likely) else f"{likely:.0f}"
+                audited = f"{each.audited_wrong} of {each.audited}"
+                left = (each.wrong, f"{each.left:.0f}") if each.left is not None else ("not audited", "")
+                counts = each.decided, each.changed, each.unsure
+                rows.append((each.split, each.label, *counts, *recent, audited, *left))
+        return rows
+
+    def _about_the_rest(self) -> Iterator[str]:
+        if not self.has_audit:
+            is_whole = all(each.kept >= each.scored for each in self.classes)
+            why = "The lists have every sample" if is_whole else "The scan is of an early version"
+            yield f"{why}, so there is no audit sample of others."
+        elif self.wrong is None or self.left is None:
+            yield "Nobody decided about the audit sample, so there is no estimate of the errors that are left."
+        else:
+            where = f"the rest of {_counted(len(self.audited), 'audited class')}" if self.not_audited else "the rest"
+            yield f"About {self.wrong} of {where} are wrong, some {_rounded(self.left)} {self.unit}s."
+            if self.not_audited:
+                yield f"Nobody audited {_counted(len(self.not_audited), 'other class')}: no estimate of them."
 
 
 def estimate(scan: Scan) -> Estimate:
@@ -179,7 +220,8 @@ def estimate(scan: Scan) -> Estimate:
             place = (split, losses.label)
             classes.append(_of_class(scan, losses.scored, place, audit.get(place, []), standing))
     by_loss = sorted(scan.samples, key=lambda s: (-s.loss if math.isfinite(s.loss) else -math.inf, s.path))
-    return Estimate(tuple(classes), _recent(_verdicts(scan, by_loss, standing)))
+    unit = "label" if scan.task == MULTI_LABEL else "image"
+    return Estimate(tuple(classes), _recent(_verdicts(scan, by_loss, standing)), bool(audit), unit)
 
 
 def wilson(wrong: int, n: int, population: int) -> Rate:
@@ -256,7 +298,10 @@ def _of_class(
     scan: Scan, scored: int, place: tuple[str, str], audit: Sequence[Sample], standing: Mapping[str, Decision]
 ) -> ClassEstimate:
     kept = scan.kept(*place)
-    changes, audited = (list(_verdicts(scan, samples, standing)) for samples in (kept, audit))
+    changes = list(_verdicts(scan, kept, standing))
+    started = parse_time(scan.started) if scan.started else None
+    blind = [sample for sample in audit if _is_blind(standing.get(sample.path), started)]
+    audited = list(_verdicts(scan, blind, standing))
     unsure = sum(
         decision is not None and decision.action is Action.UNSURE
         for decision in (standing.get(sample.path) for sample in chain(kept, audit))
@@ -283,6 +328,13 @@ def _verdicts(scan: Scan, samples: Iterable[Sample], standing: Mapping[str, Deci
             yield _is_wrong(scan, sample, decision)
 
 
+def _is_blind(decision: Decision | None, started: datetime | None) -> bool:
+    """Return whether a decision was taken since the scan, without its prediction and loss."""
+    if decision is None or decision.predicted or not math.isnan(decision.loss):
+        return False
+    return started is None or not decision.decided_at or parse_time(decision.decided_at) >= started
+
+
 def _is_wrong(scan: Scan, sample: Sample, decision: Decision) -> bool:
     if scan.task == MULTI_LABEL and decision.action is Action.RELABEL:
         return (sample.label in sample.given) != (sample.label in split_labels(decision.new_label, scan.label_delim))
@@ -293,8 +345,13 @@ def _recent(changes: Iterable[bool]) -> tuple[bool, ...]:
     return tuple(list(changes)[-RECENT:])
 
 
-def _expected(recent: Sequence[bool], n: int) -> float:
+def _expected_errors(recent: Sequence[bool], n: int) -> float:
+    """Return how many of the next `n` samples are likely to be wrong; NaN if nothing is known."""
     return n * sum(recent) / len(recent) if recent else math.nan
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 'es'}"
 
 
 def _percent(share: float) -> str:
@@ -302,7 +359,7 @@ def _percent(share: float) -> str:
 
 
 def _rounded(count: float) -> str:
-    """Return a number of images with two digits that count."""
+    """Return a number with two digits that count."""
     whole = round(count)
     digits = max(0, len(str(whole)) - 2)
     return f"{round(whole, -digits):,}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,9 @@ TYPICAL = 12
 AUDITED = 30
 """Number of samples of a class in the audit sample."""
 
+# Samples that a second pass finds to be among the highest are taken out of the audit sample.
+_DRAWN = 2 * AUDITED
+
 
 class KeptSamples:
     """The samples of a split that are kept, in memory that does not grow with their number.
@@ -34,33 +37,35 @@ class KeptSamples:
         key: as given.
         highest: the `k` samples of each class with the highest losses.
         typical: those with the lowest losses that are predicted as labelled.
-        audit: a random sample of those that are not among the highest.
+        audit: a random sample of those that are not among the highest, from which the first `AUDITED` are taken.
     """
 
     def __init__(self, n_classes: int, k: int, key: int = 0) -> None:
         self.key = key
         self.highest = TopK(n_classes, k, by_highest_loss)
-        self.typical = TopK(n_classes, TYPICAL, by_lowest_loss)
-        self.audit = TopK(n_classes, AUDITED, by_hash(key))
+        self.typical = TopK(n_classes, TYPICAL, by_lowest_loss, once=True)
+        self.audit = TopK(n_classes, _DRAWN, by_hash(key), once=True)
 
     def update(self, batch: ScoredBatch | ScoredLabels) -> None:
         """Add a batch."""
-        self.add(batch.to_rank(), batch.predicted_as_labelled())
+        ranked = batch.to_rank()
+        self.add(ranked, ranked.select(batch.predicted_as_labelled()))
 
     def add(self, ranked: ScoredBatch, as_labelled: ScoredBatch) -> None:
         """Add the rows of a batch for the heaps, and those of labels that are predicted."""
-        self.audit.update(self.highest.update(ranked))
+        self._leave(self.highest.exchange(ranked))
         self.typical.update(as_labelled)
 
     def reached(self, batch: ScoredBatch | ScoredLabels) -> tuple[ScoredBatch, ScoredBatch]:
         """Return the rows of a batch that may be kept, for `add`."""
-        ranked, as_labelled = batch.to_rank(), batch.predicted_as_labelled()
+        ranked = batch.to_rank()
+        as_labelled = ranked.select(batch.predicted_as_labelled())
         may_stay = np.union1d(self.highest.reached(ranked), self.audit.reached(ranked))
         return ranked.select(may_stay), as_labelled.select(self.typical.reached(as_labelled))
 
     def settle(self) -> None:
         """Move what is not among the highest losses, now that all samples were added, to the audit sample."""
-        self.audit.update(self.highest.cut())
+        self._leave(self.highest.cut())
 
     def replace_highest(self, exact: TopK) -> None:
         """Take heaps of the same samples that were scored again; those that these do not keep are dropped."""
@@ -77,8 +82,10 @@ class KeptSamples:
 
     def remove(self, paths: Container[str]) -> None:
         """Drop the samples of these files, to score them again; see `TopK.remove`."""
-        for heaps in (self.highest, self.typical, self.audit):
+        dropped = self.highest.remove(paths)
+        for heaps in (self.typical, self.audit):
             heaps.remove(paths)
+        self._leave(dropped)
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the heaps as plain arrays for a file; `restore` inverts this."""
@@ -97,6 +104,11 @@ class KeptSamples:
         for name, heaps in self._by_name().items():
             heaps.restore({key.removeprefix(f"{name}."): arrays[key] for key in arrays if key.startswith(f"{name}.")})
         return self
+
+    def _leave(self, dropped: Iterable[ScoredBatch]) -> None:
+        """Draw from samples that are dropped from the highest losses."""
+        for batch in dropped:
+            self.audit.update(batch)
 
     def _by_name(self) -> dict[str, TopK]:
         return {"highest": self.highest, "typical": self.typical, "audit": self.audit}

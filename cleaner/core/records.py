@@ -301,6 +301,17 @@ class Alternatives:
     labels: npt.NDArray[Any] | None = None
     rows: npt.NDArray[np.int64] | None = None
 
+    @classmethod
+    def of_images(cls, probabilities: npt.NDArray[Any], rows_per_image: int) -> Alternatives:
+        """Return those of images [n, m] that stand for several rows each, one block of all images after the other."""
+        n, m = probabilities.shape
+        best = np.argpartition(-probabilities, ALTERNATIVES - 1, axis=1)[:, :ALTERNATIVES] if m > ALTERNATIVES else None
+        labels = np.tile(np.arange(m), (n, 1)) if best is None else np.sort(best, axis=1)
+        found = np.take_along_axis(probabilities, labels, axis=1)
+        order = np.argsort(-found, axis=1, kind="stable")
+        labels, found = (np.take_along_axis(values, order, axis=1) for values in (labels, found))
+        return cls(found, labels, np.tile(np.arange(n), rows_per_image))
+
     def select(self, at: npt.NDArray[np.intp]) -> Alternatives:
         """Return those of the samples at these positions."""
         return Alternatives(self.probabilities, self.labels, at if self.rows is None else self.rows[at])
@@ -371,9 +382,9 @@ class ScoredBatch:
         """Return the rows for the counts: the batch itself."""
         return self
 
-    def predicted_as_labelled(self) -> ScoredBatch:
-        """Return the samples whose label is predicted."""
-        return self.select(np.flatnonzero(self.predicted == self.labels))
+    def predicted_as_labelled(self) -> npt.NDArray[np.intp]:
+        """Return the positions in `to_rank()` of samples whose label is predicted."""
+        return np.flatnonzero(self.predicted == self.labels)
 
 
 def joined(batches: Sequence[ScoredBatch]) -> ScoredBatch:
@@ -425,15 +436,18 @@ class ScoredLabels:
 
     def to_rank(self) -> ScoredBatch:
         """Return `n * c` rows for the heaps, one per sample and label; `predicted` is the label, or `c` if absent."""
-        return self._rows(self.predicted)
+        probabilities = np.where(self.predicted, self.confidences, 1 - self.confidences)
+        return replace(
+            self._rows(self.predicted), alternatives=Alternatives.of_images(probabilities, probabilities.shape[1])
+        )
 
     def to_count(self) -> ScoredBatch:
         """Return `n * c` rows for the counts; `predicted` is the label if the model agrees, else `c`."""
         return self._rows(self.predicted == self.carried)
 
-    def predicted_as_labelled(self) -> ScoredBatch:
-        """Return the rows of labels that a sample carries and that are predicted."""
-        return self.to_rank().select(np.flatnonzero((self.carried & self.predicted).T.reshape(-1)))
+    def predicted_as_labelled(self) -> npt.NDArray[np.intp]:
+        """Return the positions in `to_rank()` of labels that a sample carries and that are predicted."""
+        return np.flatnonzero((self.carried & self.predicted).T.reshape(-1))
 
     def _rows(self, is_label: npt.NDArray[np.bool_]) -> ScoredBatch:
         """Return one row per label and sample, label by label."""
@@ -441,6 +455,4 @@ class ScoredLabels:
         labels = np.repeat(np.arange(c, dtype=np.int64), n)
         predicted = np.where(is_label.T.reshape(-1), labels, c)
         losses, confidences = self.losses.T.reshape(-1), self.confidences.T.reshape(-1)
-        probabilities = np.where(self.predicted, self.confidences, 1 - self.confidences)
-        alternatives = Alternatives(probabilities, rows=np.tile(np.arange(n), c))
-        return ScoredBatch(list(self.paths) * c, labels, losses, predicted, confidences, self.unreadable, alternatives)
+        return ScoredBatch(list(self.paths) * c, labels, losses, predicted, confidences, self.unreadable)

@@ -282,9 +282,18 @@ class Scan:
         """Return what a notebook shows of the scan: its counts, and the estimate where it has a folder."""
         counts = ", ".join(f"{split}: {self.scored[split]:,} images" for split in self.splits)
         lines = [f"Scan of {self.place}", f"{counts}; ranked by {self.ranked_by}"]
+        rows: list[tuple[object, ...]] = []
         if self.folder is not None:
-            lines.append(self.estimate().summary())
-        return "".join(f"<div>{html.escape(line)}</div>" for line in lines)
+            try:
+                found = self.estimate()
+            except (CleanerError, OSError) as error:  # a scan can be shown beside a damaged manifest
+                lines.append(str(error))
+            else:
+                lines.append(found.summary())
+                rows = found.table()
+        text = "".join(f"<div>{html.escape(line)}</div>" for line in lines)
+        cells = ("".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) for row in rows)
+        return text + (f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>" if rows else "")
 
     @property
     def place(self) -> str:

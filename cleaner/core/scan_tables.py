@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
@@ -28,6 +28,7 @@ __all__ = [
     "Table",
     "alternatives_to_json",
     "audit",
+    "label_to_json",
     "top_losses",
 ]
 
@@ -39,7 +40,7 @@ ConfusionRow = tuple[str, str, str, int]
 _TEXT_COLUMNS = frozenset({"split", "label", "predicted", "given", "error"})
 _ROWS_AT_ONCE = 500
 # The form in which `alternatives_to_json` writes labels without backslashes.
-_AS_WRITTEN = re.compile(r'\[(?:\["[^"\\]*", (?:0\.\d+|1\.0|\d(?:\.\d+)?e-\d+)\](?:, (?!\])|(?=\])))*\]')
+_AS_WRITTEN = re.compile(r'\[(?:\["[^"\\]*", (?:0\.\d+|0|1|\d(?:\.\d+)?e-\d+)\](?:, (?!\])|(?=\])))*\]')
 # A bin of a histogram is named by its lower edge; the first one also counts losses below zero.
 _BIN_NAMES = ("0", *(f"{edge:g}" for edge in LOSS_EDGES))
 
@@ -168,10 +169,20 @@ def audit(label_delim: str) -> Table[Sample]:
     return Table("audit.csv", (*ranked.columns[:at], *ranked.columns[at + 1 :]), to_cells, from_cells)
 
 
-def alternatives_to_json(alternatives: Iterable[tuple[str, float]]) -> str:
-    """Return labels with their probabilities as `Sample.alternatives_json`, without those that are not known."""
-    pairs = [[label, float(f"{probability:.4g}")] for label, probability in alternatives if math.isfinite(probability)]
-    return json.dumps(pairs, ensure_ascii=False)
+def alternatives_to_json(names: Sequence[str], alternatives: Iterable[tuple[int, float]]) -> str:
+    """Return `Sample.alternatives_json` of indices into `names` with their probabilities, without unknown ones.
+
+    Args:
+        names: the labels, each from `label_to_json`.
+        alternatives: index of a label and its probability.
+    """
+    pairs = (f"[{names[at]}, {probability:.4g}]" for at, probability in alternatives if math.isfinite(probability))
+    return f"[{', '.join(pairs)}]"
+
+
+def label_to_json(label: str) -> str:
+    """Return a label as JSON text."""
+    return json.dumps(label, ensure_ascii=False)
 
 
 def _alternatives(text: str = "[]") -> str:

@@ -58,12 +58,13 @@ class TopK:
         n_classes: number of classes, at least 1.
         k: number of samples to keep per class, at least 1.
         rank: by what samples are ranked.
+        once: keep a path that comes more than once in a class only once.
 
     Raises:
         CleanerError: a number is below 1.
     """
 
-    def __init__(self, n_classes: int, k: int, rank: Rank) -> None:
+    def __init__(self, n_classes: int, k: int, rank: Rank, once: bool = False) -> None:
         if n_classes < 1 or k < 1:
             raise CleanerError(f"expected at least 1 class and k of at least 1; got {n_classes} classes and k={k}")
         self.n_classes = n_classes
@@ -73,19 +74,31 @@ class TopK:
         # Untouched pages of np.empty cost no memory, so a large k is free until used.
         self._rows = np.empty((n_classes, 2 * k), _ROW)
         self._paths: list[list[str]] = [[] for _ in range(n_classes)]
+        self._kept_once: list[set[str]] | None = [set() for _ in range(n_classes)] if once else None
 
-    def update(self, batch: ScoredBatch) -> ScoredBatch:
+    def update(self, batch: ScoredBatch) -> None:
         """Add a batch.
-
-        Returns:
-            the samples of this batch and of earlier ones that are dropped with it, and cannot be in the result.
 
         Raises:
             CleanerError: a label is not the index of a class.
         """
-        check_indices("labels", batch.labels, self.n_classes)
-        is_reached, ranks = self._reached(batch)
-        dropped = [batch.select(np.flatnonzero(~is_reached))]
+        self._update(batch, self._reached(batch))
+
+    def exchange(self, batch: ScoredBatch) -> list[ScoredBatch]:
+        """Add a batch, and return the samples, also of earlier ones, that are dropped: they cannot be in the result.
+
+        Raises:
+            CleanerError: a label is not the index of a class.
+        """
+        reached = self._reached(batch)
+        return [batch.select(np.flatnonzero(~reached[0])), *self._update(batch, reached)]
+
+    def _update(
+        self, batch: ScoredBatch, found: tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]
+    ) -> list[ScoredBatch]:
+        """Add what reaches the last cuts, and return what is dropped from the buffers."""
+        is_reached, ranks = found
+        dropped: list[ScoredBatch] = []
         reached = batch.select(np.flatnonzero(is_reached))
         rows = np.empty(len(reached.paths), _ROW)
         rows["rank"], rows["loss"] = ranks[is_reached], reached.losses
@@ -95,17 +108,14 @@ class TopK:
         else:
             rows["alternatives"], rows["probabilities"] = reached.alternatives.most_probable()
         self._add(rows, reached.labels, reached.paths, dropped)
-        return joined(dropped)
+        return dropped
 
     def reached(self, batch: ScoredBatch) -> npt.NDArray[np.intp]:
         """Return the positions in a batch of samples that reach the last cut of their class."""
         return np.flatnonzero(self._reached(batch)[0])
 
-    def merge(self, other: TopK) -> ScoredBatch:
+    def merge(self, other: TopK) -> None:
         """Add the kept samples of heaps over other samples; the order of merges does not matter.
-
-        Returns:
-            the samples that are dropped with it.
 
         Raises:
             CleanerError: the other heaps have another number of classes or another `k`.
@@ -115,14 +125,14 @@ class TopK:
                 f"cannot merge heaps of {other.n_classes} classes and k={other.k} "
                 f"into heaps of {self.n_classes} classes and k={self.k}"
             )
-        return self.update(other.rows())
+        self.update(other.rows())
 
-    def cut(self) -> ScoredBatch:
+    def cut(self) -> list[ScoredBatch]:
         """Cut all classes to their highest `k`, and return the samples that are dropped."""
-        dropped = list[ScoredBatch]()
+        dropped: list[ScoredBatch] = []
         for label in range(self.n_classes):
             self._cut(label, dropped)
-        return joined(dropped)
+        return dropped
 
     def result(self) -> list[list[Kept]]:
         """Return at most `k` kept samples per class, highest rank first."""
@@ -152,15 +162,26 @@ class TopK:
         """No sample of the class that was dropped ranks higher than this; minus infinity where none was."""
         return float(self._threshold[label])
 
-    def remove(self, paths: Container[str]) -> None:
-        """Drop the samples of these files, to score them again.
+    def lowest(self) -> npt.NDArray[np.float64]:
+        """Return the rank [n_classes] of the last sample in the result of each class; minus infinity if below `k`."""
+        found = np.full(self.n_classes, -np.inf)
+        for label, paths in enumerate(self._paths):
+            if len(paths) >= self.k:
+                found[label] = np.partition(self._rows["rank"][label, : len(paths)], len(paths) - self.k)[-self.k]
+        return found
+
+    def remove(self, paths: Container[str]) -> list[ScoredBatch]:
+        """Drop the samples of these files, to score them again, and return others that are dropped with them.
 
         Samples below an earlier cut do not come back, so a class may keep fewer than `k`: still its highest.
         """
+        dropped: list[ScoredBatch] = []
         for label, kept in enumerate(self._paths):
             # Samples from the batch of the last cut can lie below that cut.
             reach = self._rows["rank"][label, : len(kept)] >= self._threshold[label]
+            dropped.append(self._batch(label, [i for i, path in enumerate(kept) if not (reach[i] or path in paths)]))
             self._keep(label, [i for i, path in enumerate(kept) if reach[i] and path not in paths])
+        return dropped
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the heaps as plain arrays for a file; `from_arrays` inverts this."""
@@ -188,10 +209,13 @@ class TopK:
         self._threshold[:] = arrays["threshold"]
         ends = np.cumsum(sizes).tolist()
         self._paths = [paths[end - size : end] for end, size in zip(ends, sizes.tolist(), strict=True)]
+        if self._kept_once is not None:
+            self._kept_once = list(map(set, self._paths))
         return self
 
     def _reached(self, batch: ScoredBatch) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
         """Return which samples reach the last cut of their class, and the ranks of all."""
+        check_indices("labels", batch.labels, self.n_classes)
         ranks = self._rank(batch)
         return (ranks >= self._threshold[batch.labels]) & (ranks > -np.inf), ranks
 
@@ -203,15 +227,24 @@ class TopK:
         dropped: list[ScoredBatch],
     ) -> None:
         """Append samples to the buffers: paths one by one, rows in runs up to the next cut."""
-        begin, slots = 0, list[int]()
+        taken, slots = list[int](), list[int]()
+
+        def write() -> None:
+            self._rows[labels[taken], slots] = rows[taken]
+
         for i, label in enumerate(labels.tolist()):
+            if self._kept_once is not None:
+                if paths[i] in self._kept_once[label]:
+                    continue
+                self._kept_once[label].add(paths[i])
             if len(self._paths[label]) == 2 * self.k:
-                self._rows[labels[begin:i], slots] = rows[begin:i]
-                begin, slots = i, []
+                write()
+                taken, slots = [], []
                 self._cut(label, dropped)
+            taken.append(i)
             slots.append(len(self._paths[label]))
             self._paths[label].append(paths[i])
-        self._rows[labels[begin:], slots] = rows[begin:]
+        write()
 
     def _order(self, label: int) -> list[int]:
         """Return the positions in the buffer of a class, highest rank first."""
@@ -232,6 +265,8 @@ class TopK:
         """Reduce the buffer of a class to these positions, in this order."""
         self._rows[label, : len(positions)] = self._rows[label, positions]
         self._paths[label] = [self._paths[label][i] for i in positions]
+        if self._kept_once is not None:
+            self._kept_once[label] = set(self._paths[label])
 
     def _batch(self, label: int, positions: Iterable[int]) -> ScoredBatch:
         """Return samples in the buffer of a class as a batch."""

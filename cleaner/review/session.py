@@ -77,8 +77,11 @@ class Session:
         if not self.files:
             raise CleanerError("the scan kept no sample, so there is nothing to review")
         self._typical: dict[tuple[str, str], list[str]] = {}
+        audited = {(sample.split, sample.path) for sample in self._audit}
         for each in scan.typical:
-            self._typical.setdefault((each.split, each.label), []).append(each.path)
+            # A typical image is one that the model finds easy: that would suggest the answer about an audited one.
+            if (each.split, each.path) not in audited:
+                self._typical.setdefault((each.split, each.label), []).append(each.path)
         self._errors = {each.path: each.error or "unreadable" for each in scan.unreadable}
         self._unreadable = scan.unreadable_samples()
         self.standing = Standing(self.files, scan.task, scan.label_delim, scan.root, self.manifest.path.parent)

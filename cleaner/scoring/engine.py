@@ -19,12 +19,13 @@ from tqdm.auto import tqdm
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.journal import count_journals
+from cleaner.core.kept_samples import AUDITED
 from cleaner.core.records import ClassLosses, Sample, Typical, now
 from cleaner.core.rounds import check_decisions_from, remember, take_over
 from cleaner.core.scan import LazyRecords, Scan
 from cleaner.core.scan_files import ScanFiles, writing
 from cleaner.core.scan_guard import check_out, vocab_change
-from cleaner.core.scan_tables import alternatives_to_json
+from cleaner.core.scan_tables import alternatives_to_json, label_to_json
 from cleaner.core.suffixes import as_text
 from cleaner.core.tasks import MULTI_LABEL, OTHER, SINGLE_LABEL, drawn_file, split_labels
 from cleaner.core.terminal import printable
@@ -454,8 +455,11 @@ def finish(
         k=options.samples_per_class(info),
         scored={split.split: split.scored for split in splits},
         samples=LazyRecords(lambda: (s for split in splits for s in _samples(split, info, labels_of))),
-        typical=LazyRecords(lambda: (t for split in splits for t in _typical(split, info))),
-        audit=LazyRecords(lambda: (s for split in splits for s in _audit_sample(split, info, labels_of))),
+        # Without labels, only the kept samples are rendered with their targets, and others cannot be judged.
+        typical=() if info.task == OTHER else LazyRecords(lambda: (t for s in splits for t in _typical(s, info))),
+        audit=()
+        if info.task == OTHER
+        else LazyRecords(lambda: (each for s in splits for each in _audit_sample(s, info, labels_of))),
         cells={split.split: _confusion_cells(split, info) for split in splits},
         unreadable=tuple(unreadable),
         losses=tuple(losses for split in splits for losses in _class_losses(split, info.vocab)),
@@ -480,7 +484,7 @@ def _audit_sample(progress: SplitProgress, info: DatasetInfo, labels_of: GivenLa
 
     def of_class(index: int) -> list[Kept]:
         elsewhere = unreadable.union(kept.path for kept in highest.of_class(index))
-        return [kept for kept in progress.kept.audit.of_class(index) if kept.path not in elsewhere]
+        return [kept for kept in progress.kept.audit.of_class(index) if kept.path not in elsewhere][:AUDITED]
 
     return _as_samples(progress, info, labels_of, of_class)
 
@@ -489,7 +493,7 @@ def _as_samples(
     progress: SplitProgress, info: DatasetInfo, labels_of: GivenLabels, of_class: Callable[[int], list[Kept]]
 ) -> Iterator[Sample]:
     # With several labels per image the model may predict "not this label", the last class.
-    predictions = (*info.vocab, "")
+    predictions, names = (*info.vocab, ""), [label_to_json(label) for label in info.vocab]
     given: Mapping[str, tuple[str, ...]] = {}
     if info.task == MULTI_LABEL:
         classes = map(of_class, range(len(info.vocab)))
@@ -500,7 +504,7 @@ def _as_samples(
         for kept in of_class(index):
             unique.setdefault(kept.path, kept)
         for rank, kept in enumerate(unique.values(), start=1):
-            alternatives = alternatives_to_json((info.vocab[at], p) for at, p in kept.alternatives)
+            alternatives = alternatives_to_json(names, kept.alternatives)
             fields = (kept.path, kept.loss, predictions[kept.predicted], kept.confidence)
             yield Sample(progress.split, label, rank, *fields, given.get(kept.path, ()), alternatives)
 

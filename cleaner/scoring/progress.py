@@ -256,7 +256,10 @@ class Checkpoint:
             with np.load(self._path, allow_pickle=False) as arrays:
                 state = json.loads(arrays["state"].tobytes().decode("utf-8"))
                 if state["format"] != _FORMAT:
-                    raise CleanerError(f"its format is {state['format']}, this version reads {_FORMAT}")
+                    raise CleanerError(
+                        f"{str(self._path)!r} is of another version (format {state['format']}, this one reads "
+                        f"{_FORMAT}); {advice}"
+                    )
                 self._check_identity(state["identity"], advice)
                 splits = [self._split(number, entry, arrays) for number, entry in enumerate(state["parts"])]
                 self.begun = int(state["begun"]) if "begun" in state else _nanoseconds(state["started"])

@@ -148,19 +148,22 @@ class _SecondPass:
         self.exact = TopK(self.fast.n_classes, min(k, self.fast.k), by_highest_loss)
         self.error = 0.0
         self.done: set[str] = set()
+        self._lowest = self.exact.lowest()
         self._dataset, self._progress, self._engine = engine.job.datasets[progress.split], progress, engine
         classes = map(self.fast.of_class, range(self.fast.n_classes))
         self._fast_losses = {kept.path: kept.loss for of_class in classes for kept in of_class}
 
     def score(self, wanted: SampleFilter) -> None:
         self._engine.score_keys(self._dataset, self._dataset.filtered_keys(wanted), self._update)
+        self._lowest = self.exact.lowest()
 
     def may_belong(self, label: int, fast_loss: float) -> bool:
         """Return whether a sample with this fast loss could be one of the best `k` of its class."""
-        best = self.exact.of_class(label)
         if fast_loss == -math.inf:
             return False
-        return len(best) < self.exact.k or not fast_loss + _SAFETY_FACTOR * self.error < best[-1].loss
+        # It is minus infinity in a class of fewer than `k`, and infinity where the k-th loss is not finite.
+        lowest = self._lowest[label]
+        return not (math.isfinite(lowest) and fast_loss + _SAFETY_FACTOR * self.error < lowest)
 
     def rescored(self, label: int) -> int:
         """Return the number of candidates of a class that were scored twice."""

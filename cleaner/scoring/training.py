@@ -90,11 +90,13 @@ class TrainingRecord:
             self._open_splits(*self._noted(reset=False))
         self._pending: dict[str, Callable[[], Any]] = {}
         self._begun = set[str]()  # splits of which this epoch had a batch
-        if dropped := [name for name, split in self._splits.items() if split.dropped]:
+        dropped = [name for name, split in self._splits.items() if split.dropped]
+        if dropped and self._rank == 0:
             finished = ", ".join(f"{split.epochs} of {name!r}" for name, split in self._splits.items())
             _log.warning(
                 "an earlier training ended within an epoch, whose losses of %s are dropped. Those of its finished "
-                "epochs are kept (%s), and this training adds to them; reset=True starts over",
+                "epochs are kept (%s), and this training adds to them; reset=True starts over. The predictions of "
+                "samples that it saw are those of the unfinished epoch",
                 " and ".join(map(repr, dropped)),
                 finished,
             )
@@ -122,6 +124,7 @@ class TrainingRecord:
         """
         import torch
 
+        self._check_processes()
         with torch.no_grad():
             results = (_of_labels if self._per_label else _of_samples)(logits.detach().float(), targets)
         if self._per_label:
@@ -153,6 +156,7 @@ class TrainingRecord:
 
     def end_epoch(self) -> None:
         """Count the batches since the last call as an epoch of the splits that they were of."""
+        self._check_processes()
         self._arrive()
         for split in self._splits.values() if self._processes > 1 else ():
             split.flush()
@@ -164,6 +168,15 @@ class TrainingRecord:
             if self._rank:
                 split.end_epoch()
             split.settle()
+
+    def _check_processes(self) -> None:
+        """Check that the processes are those with which this began."""
+        found = rank_and_count()
+        if found != (self._rank, self._processes):
+            raise CleanerError(
+                f"this is process {found[0]} of {found[1]}, and it was {self._rank} of {self._processes} when the "
+                "recorder was made; make it after torch.distributed.init_process_group"
+            )
 
     def _merge(self, counted: Sequence[LossStatistics]) -> None:
         """Write the means of an epoch, with what other processes saw."""
@@ -179,6 +192,7 @@ class TrainingRecord:
         Raises:
             CleanerError: no epoch was finished.
         """
+        self._check_processes()
         self._pending.clear()
         if not self.epochs:
             raise CleanerError("no epoch was finished, so there are no losses yet; call end_epoch() after each epoch")

@@ -89,10 +89,10 @@ def sample(label: str, rank: int, name: str, given: tuple[str, ...] = ()) -> Sam
 
 @pytest.fixture
 def scan(tmp_path: Path) -> Scan:
-    """Forty kept cats and an audit sample of ten of the other 100; five dogs, all kept."""
+    """Forty kept cats and an audit sample of thirty of the other 100; five dogs, all kept."""
     kept = [sample("cat", rank, f"top_{rank:02d}.png") for rank in range(1, 41)]
     dogs = [sample("dog", rank, f"dog_{rank}.png") for rank in range(1, 6)]
-    audit = [replace(sample("cat", rank, f"audit_{rank}.png"), loss=0.1) for rank in range(1, 11)]
+    audit = [replace(sample("cat", rank, f"audit_{rank}.png"), loss=0.1) for rank in range(1, 31)]
     (tmp_path / "data").mkdir()
     made = Scan(
         root=tmp_path / "data",
@@ -125,7 +125,7 @@ def test_decisions_and_the_audit_are_counted(scan: Scan) -> None:
     cat, dog = found.classes
     assert (cat.decided, cat.changed, cat.unsure, cat.kept, cat.rest) == (35, 26, 2, 40, 100)
     assert cat.recent == (True,) * 21 + (False,) * 9
-    assert (cat.audit_sample, cat.audited, cat.audited_wrong) == (10, 9, 1)
+    assert (cat.audit_sample, cat.audited, cat.audited_wrong) == (30, 9, 1)
     assert cat.wrong == wilson(1, 9, 100)
     assert cat.left == pytest.approx(91 / 9)
     assert cat.on_next_page(30) == pytest.approx(5 * 21 / 30)  # of the 40, five are undecided or unsure
@@ -133,9 +133,11 @@ def test_decisions_and_the_audit_are_counted(scan: Scan) -> None:
     assert math.isnan(dog.on_next_page(30))
     assert (found.found, found.unsure, found.wrong, found.left) == (27, 2, cat.wrong, cat.left)
     assert found.not_audited == ()  # nothing of the dogs is below the cut
-    summary = "27 changed, 2 unsure. Of the last 30 by rank 21 were wrong. About 11.1 % (0.5–42.0 %) of the rest"
-    assert found.summary().startswith(summary)
-    assert found.summary().endswith("are wrong, some 10 images.")
+    assert found.summary() == (
+        "27 changed, 2 unsure. Of the last 30 by rank 21 were wrong. The next 30 by rank are likely to have about 7 more. "
+        "About 11.1 % (0.5–42.0 %) of the rest are wrong, some 10 images."
+    )
+    assert "<td>cat</td><td>35</td><td>26</td><td>2</td><td>21 of 30</td>" in load(scan.folder)._repr_html_()
     assert "27 changed" in scan._repr_html_()
 
 
@@ -149,12 +151,42 @@ def test_what_nobody_audited_has_no_estimate_and_says_so(scan: Scan) -> None:
 
 
 def test_some_classes_without_audit_are_named(scan: Scan) -> None:
-    more = replace(scan, losses=(scan.losses[0], ClassLosses("train", "dog", 50, 0)))
+    dogs = tuple(replace(sample, label="dog", path=f"dog_{sample.path}") for sample in scan.audit)
+    more = replace(scan, losses=(scan.losses[0], ClassLosses("train", "dog", 50, 0)), audit=(*scan.audit, *dogs))
     decide(scan, Action.KEEP, "audit_1.png")
     found = more.estimate()
     assert [each.label for each in found.not_audited] == ["dog"]
-    assert "1 audited classes" in found.summary()
-    assert "1 classes were not audited" in found.summary()
+    assert "of the rest of 1 audited class are wrong" in found.summary()
+    assert "Nobody audited 1 other class: no estimate of them." in found.summary()
+
+
+@pytest.mark.parametrize(
+    ("started", "fields", "counts"),
+    [
+        ("2025-12-31T00:00:00Z", {}, True),
+        ("2026-01-02T00:00:00Z", {}, False),  # in an earlier round, whose errors were corrected
+        ("2025-12-31T00:00:00Z", {"predicted": "dog", "loss": 4.0}, False),  # for its loss, not by chance
+    ],
+)
+def test_only_blind_decisions_of_this_round_audit(
+    started: str, fields: dict[str, Any], counts: bool, scan: Scan
+) -> None:
+    decide(scan, Action.DELETE, "audit_1.png", **fields)
+    found = replace(scan, started=started).estimate()
+    assert (found.wrong is not None) == counts
+
+
+def test_a_scan_without_an_audit_sample_says_why(scan: Scan) -> None:
+    old = replace(scan, audit=())
+    assert "of an early version, so there is no audit sample" in old.estimate().summary()
+    whole = replace(old, losses=(ClassLosses("train", "cat", 40, 0), ClassLosses("train", "dog", 5, 0)))
+    assert "The lists have every sample" in whole.estimate().summary()
+
+
+def test_a_scan_beside_a_damaged_manifest_is_shown_with_the_reason(scan: Scan) -> None:
+    scan.manifest_path.write_text("path,action\n../x,explode\n")
+    assert "Scan of" in scan._repr_html_()
+    assert "decisions.csv" in scan._repr_html_()
 
 
 def test_a_taken_back_decision_does_not_count(scan: Scan) -> None:

@@ -22,7 +22,7 @@ from cleaner.core.manifest import Manifest
 from cleaner.core.records import LOSS_EDGES, Action, ClassLosses, Decision, Sample, Typical, Unreadable
 from cleaner.core.scan import Scan, load
 from cleaner.core.scan_guard import check_out, vocab_change
-from cleaner.core.scan_tables import alternatives_to_json
+from cleaner.core.scan_tables import alternatives_to_json, label_to_json
 from cleaner.core.tasks import MULTI_LABEL, SINGLE_LABEL
 from tests.support.scan_records import as_text, make
 
@@ -34,6 +34,11 @@ NAMES = TEXT.map(lambda text: text.replace("/", "")).filter(lambda name: name no
 PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
 LOSSES = st.floats(width=32)
 CONFIDENCES = st.one_of(st.floats(0, 1, width=32), st.just(math.nan))
+
+
+def as_json(pairs: list[tuple[str, float]]) -> str:
+    names = [label_to_json(label) for label, _ in pairs]
+    return alternatives_to_json(names, enumerate(probability for _, probability in pairs))
 
 
 @st.composite
@@ -57,7 +62,7 @@ def scans(draw: st.DrawFn) -> Scan:
     splits = draw(st.lists(TEXT, min_size=1, max_size=2, unique=True))
     label, split = st.sampled_from(vocab), st.sampled_from(splits)
     rank, count = st.integers(1, 10**6), st.integers(1, 10**9)
-    alternatives = st.lists(st.tuples(TEXT, st.floats(0, 1, width=32)), max_size=5).map(alternatives_to_json)
+    alternatives = st.lists(st.tuples(TEXT, st.floats(0, 1, width=32)), max_size=5).map(as_json)
     sample = st.builds(Sample, split, label, rank, PATHS, LOSSES, label, CONFIDENCES, st.just(()), alternatives)
     finite = st.integers(-99, 99).map(lambda n: n / 4)
     classes = draw(st.lists(st.tuples(split, label), max_size=3, unique=True))
