@@ -96,11 +96,12 @@ class LossStatistics:
             [("labels", label, (n_labels,)), ("first", np.float16), ("ratios", np.uint8, (n_probabilities - 1,))]
         )
         folder.mkdir(parents=True, exist_ok=True)
+        is_continued = epochs > 0 and (folder / _of_process("epoch", rank)).exists()
         self._epoch = self._opened(_of_process("epoch", rank), _EPOCH)
         self._last = self._opened(_of_process("last", rank), self._last_type)
         if rank == 0:
             self._means = self._opened(f"means-{epochs}", _MEANS, must_exist=epochs > 0)
-        self.dropped = epochs > 0 and self.has_seen
+        self.dropped = is_continued and self.has_seen
         """True if the folder held an unfinished epoch, which was dropped."""
         self.settle()
 

@@ -34,6 +34,7 @@ class Card:
         error: why the scan could not read the file; empty if it could.
         note: why an earlier decision does not stand for this file, or where the one that stands comes from.
         is_blinded: the sample is shown without what the model says about it.
+        asked: the labels that the audit sample asks about, where images carry several.
     """
 
     sample: Sample
@@ -42,6 +43,7 @@ class Card:
     error: str = ""
     note: str = ""
     is_blinded: bool = False
+    asked: tuple[str, ...] = ()
 
     @property
     def revision(self) -> tuple[str, str, str, str]:

@@ -155,7 +155,7 @@ function render({ model, el }) {
   if (hasSets) {
     TOOLS.relabel[0] = "± Other label";
     // The label that it is about stands on it once a page is there.
-    TOOLS.predicted = ["± Label", "Enter", () => state.page && isClass() && act("toggle", state.page.label)];
+    TOOLS.predicted = ["± Label", "Enter", () => toggledLabel() !== undefined && act("toggle", toggledLabel())];
   }
   if (!hasLabels) ["relabel", "predicted"].forEach((name) => delete TOOLS[name]);
   const NOT_IN_BAR = ["select", "none", "next", "previous", "back", "forth", "close"];
@@ -607,15 +607,15 @@ function render({ model, el }) {
   // The labels of an image as the decision leaves them, first that of the class that is open, whether it is there or not.
   function labelsNode(card) {
     const now = card.labels ?? card.given;
-    const all = [...new Set([...card.given, ...now])].filter((label) => label !== card.label || !isClass());
-    const shown = isClass() ? [card.label, ...all] : all;
+    const first = isClass() ? [card.label] : card.asked;
+    const shown = [...first, ...new Set([...card.given, ...now].filter((label) => !first.includes(label)))];
     const chips = shown.map((label) => {
       const [was, is] = [card.given.includes(label), now.includes(label)];
       const state = is ? (was ? "has" : "added") : was ? "removed" : "lacks";
       const textContent = { has: label, added: `+ ${label}`, removed: `− ${label}`, lacks: `no ${label}` }[state];
       const chip = element("span", { className: "cleaner-chip", textContent, title: label });
       chip.dataset.state = state;
-      chip.classList.toggle("cleaner-open", label === card.label);
+      chip.classList.toggle("cleaner-open", first.includes(label));
       return chip;
     });
     return element("div", { className: "cleaner-labels" }, ...chips);
@@ -624,6 +624,12 @@ function render({ model, el }) {
   // Whether the open list is the class of a label, and not that of unreadable files or the audit sample.
   function isClass() {
     return state.page.list === "class";
+  }
+
+  // The label that Enter adds or removes; cards of the audit sample ask about labels of their own.
+  function toggledLabel() {
+    if (!state.page || isClass()) return state.page?.label;
+    return isAudit() && state.selected.size === 0 ? state.cards.get(state.at)?.asked[0] : undefined;
   }
 
   function isAudit() {

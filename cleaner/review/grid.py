@@ -260,6 +260,7 @@ class Grid(Channel):
         if self._session.scan.task == MULTI_LABEL:
             labels_after = self._session.maker.labels_after
             content["given"] = list(card.sample.given)
+            content["asked"] = list(card.asked)
             content["labels"] = card.decision and labels_after(card.decision)
             for opinion, decision in zip(content["others"], card.others, strict=True):
                 opinion["labels"] = labels_after(decision)

@@ -24,8 +24,9 @@ prediction and no loss.
 
 A card is `path, name, label, predicted, confidence, alternatives, loss, rank, action, new_label, reviewer, decided_at,
 note` and `others`, what other reviewers decided differently. Where images carry several labels, it also has `given`,
-the labels that the image carries, and, as has each of the `others`, `labels`, the labels after the decision, or null if
-it changes none. In a page it also has `error`, why there is no thumbnail, or `buffer`, the number of its thumbnail.
+the labels that the image carries, `asked`, those that the audit sample asks about, and, as has each of the `others`,
+`labels`, the labels after the decision, or null if it changes none. In a page it also has `error`, why there is no
+thumbnail, or `buffer`, the number of its thumbnail.
 
 To the overview of the page:
 

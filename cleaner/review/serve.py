@@ -80,7 +80,7 @@ def serve(
     _check_address(ip, port)
     _check_max_visitors(max_visitors)
     if max_visitors is None:
-        max_visitors = default_max_visitors(len(session.scan.samples))
+        max_visitors = default_max_visitors(len(session.scan.samples) + len(session.scan.audit))
     os.environ.update({_SCAN_VARIABLE: os.path.abspath(scan), _DATA_VARIABLE: str(session.scan.root)})
     address = f"http://{_host(ip)}:{port}/?token={quote(token, safe='')}"
     if not _is_this_machine(ip):

@@ -76,6 +76,10 @@ class Session:
         self.files = scan.by_path() | {each.path: each for each in reversed(self._audit) if each.path not in kept}
         if not self.files:
             raise CleanerError("the scan kept no sample, so there is nothing to review")
+        self._asked: dict[tuple[str, str], tuple[str, ...]] = {}
+        for sample in self._audit if scan.task == MULTI_LABEL else ():
+            place = sample.split, sample.path
+            self._asked[place] = (*self._asked.get(place, ()), sample.label)
         self._typical: dict[tuple[str, str], list[str]] = {}
         audited = {(sample.split, sample.path) for sample in self._audit}
         for each in scan.typical:
@@ -353,7 +357,9 @@ class Session:
         decision, note = self.standing.get(sample.path), self.standing.note(sample.path)
         error = self._errors[sample.path] if self._is_unreadable(sample) else ""
         others = () if note and decision is None else self._other_opinions(sample.path, decision)
-        return Card(sample, decision, others, error, note, is_blinded=_is_blinded(sample) and not error)
+        is_blinded = _is_blinded(sample) and not error
+        asked = self._asked.get((sample.split, sample.path), ()) if is_blinded else ()
+        return Card(sample, decision, others, error, note, is_blinded, asked)
 
     def _other_opinions(self, path: str, decision: Decision | None) -> tuple[Decision, ...]:
         """Return what other reviewers decided differently about the same bytes."""

@@ -18,6 +18,7 @@ import numpy as np
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import write_whole
 from cleaner.core.scan import Scan
+from cleaner.core.scan_files import writing
 from cleaner.core.tasks import OTHER
 from cleaner.scoring.data.checks import check_number
 from cleaner.scoring.engine import (
@@ -168,7 +169,7 @@ class _Loaders(_Folds):
         self._data = from_learner(untrained, targets, tuple(self._items), root, batch_size)
         self.info = _info(self._data, targets, tuple(self._items))
         _check_count(sum(dataset.count for dataset in self._data.datasets.values()), folds)
-        self.parts = {name: _parts(dataset, folds) for name, dataset in self._data.datasets.items()}
+        self.parts = _parts(self._data.datasets, folds)
         listed = {name: listed_labels(dataset, self.info)[1] for name, dataset in self._data.datasets.items()}
         self.identity = {"list of files and labels": listed}
 
@@ -212,16 +213,18 @@ class _Items(_Folds):
         _check_count(len(items), folds)
         self._train, self._items, self._root = train, items, root
         self._options = {} if batch_size is None else {"bs": batch_size}
-        order = np.random.default_rng(0).permutation(len(items))
-        self.parts = {"all": [sorted(order[fold::folds].tolist()) for fold in range(folds)]}
-        rows = items.itertuples(index=False, name=None) if hasattr(items, "iloc") else items
-        self.identity = {"list of items": hashlib.sha256("\0".join(map(str, rows)).encode()).hexdigest()}
+        rows = list(map(str, items.itertuples(index=False, name=None) if hasattr(items, "iloc") else items))
+        self.parts = {"all": _dealt({at: (row, "") for at, row in enumerate(rows)}, folds)}
+        self.identity = {"list of items": hashlib.sha256("\0".join(rows).encode()).hexdigest()}
         self._first: tuple[Learner, Mapping[str, FastaiDataset]] | None = None
-        info = _noted(out / "checkpoint" / _NOTED) if resume else None
-        if info is None:
+        with writing(out):  # refuses a folder that another scan is written to, before anything is trained
+            if not resume:
+                (out / "checkpoint" / _NOTED).unlink(missing_ok=True)
+            noted = self._noted(out / "checkpoint" / _NOTED)
+        if noted is None:
             learn, data, targets = self._trained(0)
-            self._first, info = (learn, data.datasets), _info(data, targets, ("all",))
-        self.info = info
+            self._first, noted = (learn, data.datasets), _info(data, targets, ("all",))
+        self.info = noted
 
     def trained(self, fold: int) -> tuple[Learner, Mapping[str, FastaiDataset]]:
         if fold == 0 and self._first is not None:
@@ -233,7 +236,27 @@ class _Items(_Folds):
     def note(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
         info = {**asdict(self.info), "root": str(self.info.root)}
-        write_whole(folder / _NOTED, json.dumps(info))
+        write_whole(folder / _NOTED, json.dumps({"info": info, **self.identity}))
+
+    def _noted(self, file: Path) -> DatasetInfo | None:
+        """Return the dataset of an unfinished scan of these items; None if there is none."""
+        try:
+            noted = json.loads(file.read_text(encoding="utf-8"))
+            info = noted["info"]
+            lists = {name: tuple(info.pop(name)) for name in ("vocab", "splits")}
+            found = DatasetInfo(**{**info, **lists, "root": Path(info["root"])})
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise CleanerError(f"{str(file)!r} cannot be read ({error}); start over with resume=False") from error
+        of_others = noted["list of items"] != self.identity["list of items"]
+        if of_others or (self._root is not None and Path(self._root).absolute() != found.root):
+            what = "another list of items" if of_others else f"the root {str(found.root)!r}"
+            raise CleanerError(
+                f"{str(file.parent.parent)!r} holds an unfinished scan with {what}: start over with resume=False, or "
+                "give another folder"
+            )
+        return found
 
     def _trained(self, fold: int, root: Path | None = None) -> tuple[Learner, FastaiData, Targets]:
         """Train without a fold; return the learner, and all items as it reads them."""
@@ -252,22 +275,10 @@ class _Items(_Folds):
         for own in from_items(learn, targets, learn.dls.train_ds.items, root or self._root, {}).datasets.values():
             if leaked := next((own.file(key) for key in own.keys() if own.file(key) in held_files), None):  # noqa: SIM118
                 raise CleanerError(
-                    f"train returned a learner that was trained on {leaked!r}, which is not among the items that train "
-                    "was given; make its data of these items alone"
+                    f"train returned a learner that was trained on {leaked!r}, a file of the fold that it is to score; "
+                    "make its data of the items alone that train is given, and list each file once"
                 )
         return learn, data, targets
-
-
-def _noted(file: Path) -> DatasetInfo | None:
-    """Return the dataset of an unfinished scan; None if there is none."""
-    try:
-        noted = json.loads(file.read_text(encoding="utf-8"))
-        lists = {name: tuple(noted.pop(name)) for name in ("vocab", "splits")}
-        return DatasetInfo(**{**noted, **lists, "root": Path(noted["root"])})
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise CleanerError(f"{str(file)!r} cannot be read ({error}); start over with resume=False") from error
 
 
 def _info(data: FastaiData, targets: Targets, splits: tuple[str, ...]) -> DatasetInfo:
@@ -313,16 +324,38 @@ def _checked(learn: Any, info: DatasetInfo | None = None) -> Learner:
     return learn
 
 
-def _parts(dataset: FastaiDataset, folds: int) -> list[list[int]]:
-    """Return the positions of the samples of each fold; the samples of each label are dealt out at random."""
-    by_label = defaultdict[str, list[int]](list)
-    for key in dataset.keys():  # noqa: SIM118 - no mapping
-        by_label[dataset.label(key)].append(key)
-    parts: list[list[int]] = [[] for _ in range(folds)]
+def _parts(datasets: Mapping[str, FastaiDataset], folds: int) -> dict[str, list[list[int]]]:
+    """Return the positions of the samples of each fold, for each split."""
+    found = dict[str, list[list[int]]]()
+    samples = {
+        (split, key): (dataset.name(key), f"{split} {dataset.label(key)}")
+        for split, dataset in datasets.items()
+        for key in dataset.keys()  # noqa: SIM118 - no mapping
+    }
+    dealt = _dealt(samples, folds)
+    for split in datasets:
+        found[split] = [sorted(key for name, key in part if name == split) for part in dealt]
+    return found
+
+
+def _dealt(samples: Mapping[Any, tuple[str, str]], folds: int) -> list[list[Any]]:
+    """Deal samples out at random, those of each group evenly; a file that is listed twice goes to one fold.
+
+    Args:
+        samples: for each key the file and the group.
+        folds: number of parts.
+    """
+    keys_of = defaultdict[str, list[Any]](list)
+    files_of = defaultdict[str, list[str]](list)
+    for key, (file, group) in samples.items():
+        if file not in keys_of:
+            files_of[group].append(file)
+        keys_of[file].append(key)
+    parts: list[list[Any]] = [[] for _ in range(folds)]
     random, dealt = np.random.default_rng(0), 0
-    for keys in by_label.values():
-        for key in random.permutation(keys).tolist():
-            parts[dealt % folds].append(key)
+    for files in files_of.values():
+        for at in random.permutation(len(files)).tolist():
+            parts[dealt % folds].extend(keys_of[files[at]])
             dealt += 1
     return [sorted(part) for part in parts]
 

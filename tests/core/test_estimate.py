@@ -134,7 +134,8 @@ def test_decisions_and_the_audit_are_counted(scan: Scan) -> None:
     assert (found.found, found.unsure, found.wrong, found.left) == (27, 2, cat.wrong, cat.left)
     assert found.not_audited == ()  # nothing of the dogs is below the cut
     assert found.summary() == (
-        "27 changed, 2 unsure. Of the last 30 by rank 21 were wrong. The next 30 by rank are likely to have about 7 more. "
+        "27 changed, 2 unsure. Of the last 30 by rank 21 were wrong. "
+        "The next 30 by rank are likely to have about 7 more. "
         "About 11.1 % (0.5–42.0 %) of the rest are wrong, some 10 images."
     )
     assert "<td>cat</td><td>35</td><td>26</td><td>2</td><td>21 of 30</td>" in load(scan.folder)._repr_html_()

@@ -20,7 +20,7 @@ from cleaner.core.scan import Scan
 from cleaner.core.tasks import ALL_IMAGES, OTHER, drawn_file
 from cleaner.review.app import Review
 from cleaner.review.session import Session
-from cleaner.review.view import ABSENT, UNREADABLE
+from cleaner.review.view import ABSENT, AUDIT, UNREADABLE
 from tests.support.images import make_image
 from tests.support.review_page import Page
 from tests.support.scans import make_label_scan
@@ -262,3 +262,19 @@ def test_a_toggle_starts_from_a_label_set_written_by_hand(session: Session, scan
     session.refresh()
     session.decide("3.png", "toggle", "cat")
     assert standing(scan)["3.png"] == ("relabel", "cat;dog", "cat;dog;fox")
+
+
+def test_an_audit_card_asks_about_the_labels_that_were_drawn(scan: Scan) -> None:
+    """One card for an image that was drawn for two labels; those that it lacks are asked too."""
+    drawn = [replace(scan.samples[0], label=label, path="rest.png", given=("cat",)) for label in ("cat", "fox")]
+    make_image(scan.root / "rest.png")
+    page = Page(replace(scan, audit=tuple(drawn)).write(scan.manifest_path.parent))
+    page.review._open_class(AUDIT, "")
+    reply = page.say({"kind": "ready", "id": 1})
+    (card,) = reply["cards"]
+    assert (card["asked"], card["given"], card["predicted"]) == (["cat", "fox"], ["cat"], "")
+    page.say({"kind": "act", "id": 2, "serial": reply["serial"], "action": "toggle", "new_label": "fox"})
+    assert standing(scan) == {"rest.png": ("relabel", "cat", "cat;fox")}
+    found = {each.label: (each.audited, each.audited_wrong) for each in page.review.session.scan.estimate().classes}
+    assert found == {"cat": (1, 0), "dog": (0, 0), "fox": (1, 1)}
+    assert page.review.session.scan.estimate().unit == "label"

@@ -194,5 +194,39 @@ def test_folds_of_items_are_resumed(tmp_path: Path) -> None:
 def test_a_learner_of_all_items_is_refused(tmp_path: Path) -> None:
     items = listed(make_folder(tmp_path / "data", per_class=5), as_table=False)
     train = ItemTrainer(tmp_path / "data")
-    with pytest.raises(CleanerError, match="which is not among the items that train was given"):
+    with pytest.raises(CleanerError, match="a file of the fold that it is to score; make its data of the items alone"):
         cleaner.scan_folds(lambda _some: train(items), items, tmp_path / "scan", progress=False)
+
+
+def test_copies_of_a_file_are_in_one_fold(tmp_path: Path) -> None:
+    """Else its label would be scored by a model that was trained on it."""
+    folder = make_folder(tmp_path / "data", per_class=8)
+    files = sorted(folder.rglob("*.png"))
+    listed_twice = files + files[::2]
+    dls = fastai.ImageDataLoaders.from_lists(
+        folder, listed_twice, [path.parent.name for path in listed_twice], valid_pct=0.3, seed=0,
+        item_tfms=fastai.Resize(16), bs=4, num_workers=0,
+    )  # fmt: skip
+    train = Trainer()
+    cleaner.scan_folds(train, dls, tmp_path / "scan", progress=False)
+    for loaders in train.loaders:
+        trained, held = ({Path(file).name for file, _ in own.items} for own in (loaders.train_ds, loaders.valid_ds))
+        assert not trained & held
+    given = ItemTrainer(folder)
+    scan = cleaner.scan_folds(given, listed_twice, tmp_path / "items", progress=False)
+    assert scan.scored == {"all": len(listed_twice)}
+
+
+def test_items_with_another_root_or_a_running_scan_are_refused_before_a_training(tmp_path: Path) -> None:
+    from cleaner.core.scan_files import writing
+
+    items = listed(make_folder(tmp_path / "data", per_class=5), as_table=False)
+    first = ItemTrainer(tmp_path / "data", fail_at=2)
+    with pytest.raises(KeyboardInterrupt):
+        cleaner.scan_folds(first, items, tmp_path / "scan", progress=False)
+    train = ItemTrainer(tmp_path / "data")
+    with pytest.raises(CleanerError, match="unfinished scan with the root"):
+        cleaner.scan_folds(train, items, tmp_path / "scan", root=tmp_path, progress=False)
+    with writing(tmp_path / "scan"), pytest.raises(CleanerError, match="another scan is being written"):
+        cleaner.scan_folds(train, items, tmp_path / "scan", progress=False)
+    assert train.given == []

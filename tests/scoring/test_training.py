@@ -600,3 +600,17 @@ def test_an_error_of_the_first_process_is_that_of_all(monkeypatch: pytest.Monkey
     monkeypatch.setattr(processes, "from_all", lambda value: ["the folder is that of another dataset", value])
     with pytest.raises(CleanerError, match="another dataset"):
         processes.on_first(lambda: pytest.fail("only the first process runs it"))
+
+
+def test_a_recorder_made_before_the_processes_know_each_other_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = cleaner.LossRecorder(Pictures(make_folder(tmp_path / "data", per_class=5)), out=tmp_path / "scan")
+    monkeypatch.setattr(training, "rank_and_count", lambda: (1, 2))
+    for call in (
+        lambda: recorder.update([0], torch.zeros(1, 3), torch.tensor([0])),
+        recorder.end_epoch,
+        recorder.finish,
+    ):
+        with pytest.raises(CleanerError, match="make it after torch"):
+            call()
