@@ -24,7 +24,7 @@ def seconds_of(learn: Any, out: Path | None) -> float:
     import cleaner
 
     begin = time.perf_counter()
-    with learn.no_bar():
+    with learn.no_bar(), learn.no_logging():
         learn.fit(EPOCHS, 1e-4, cbs=[] if out is None else [cleaner.ScanCallback(out)])
     return time.perf_counter() - begin
 
@@ -44,7 +44,7 @@ def compare(name: str, learn: Any, folder: Path, rounds: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=int, default=100)
+    parser.add_argument("--photos", type=int, default=160)
     parser.add_argument("--small", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
