@@ -129,7 +129,10 @@ def _add_scan(parser: argparse.ArgumentParser) -> None:
 
 
 def _k(text: str) -> int | str:
-    return text if text == "auto" else int(text)
+    try:
+        return text if text == "auto" else int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number nor 'auto'") from error
 
 
 _WITH_RAY = ("address", "num_workers", "gpus_per_worker")

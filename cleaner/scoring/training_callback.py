@@ -23,7 +23,7 @@ from cleaner.core.scan import Scan
 from cleaner.core.tasks import OTHER
 from cleaner.core.terminal import printable
 from cleaner.scoring.data.fastai_data import from_learner
-from cleaner.scoring.engine import AUTO, DatasetInfo
+from cleaner.scoring.engine import AUTO, DatasetInfo, ScanOptions
 from cleaner.scoring.model.targets import Targets, targets_of
 from cleaner.scoring.training import RANKINGS, TrainingRecord
 
@@ -86,6 +86,7 @@ class ScanCallback(Callback):  # type: ignore[misc]
         if ranked_by not in RANKINGS:
             raise CleanerError(f"ranked_by is {ranked_by!r}; pass one of {', '.join(map(repr, RANKINGS))}")
         super().__init__()
+        ScanOptions(k=k)  # refuses an invalid number before anything is trained
         self.out, self.ranked_by, self.k, self.root, self.reset = Path(out), ranked_by, k, root, reset
         self.result: Scan | None = None
         self.run = True

@@ -489,6 +489,8 @@ def test_an_unknown_ranking_is_refused(tmp_path: Path) -> None:
         CleanerError, match="ranked_by is 'loss'; pass one of 'training error', 'mean training loss', 'margin'"
     ):
         cleaner.ScanCallback(tmp_path / "scan", ranked_by="loss")
+    with pytest.raises(CleanerError, match="k is 0; pass a whole number"):
+        cleaner.ScanCallback(tmp_path / "scan", k=0)
 
 
 class Pictures(Dataset[tuple[torch.Tensor, int]]):
