@@ -19,6 +19,8 @@ const ORDERS = (rankedBy) => [
   ["name", "name"],
 ];
 const PAGE_SIZES = [10, 20, 30, 50, 100, 200];
+// What a click may be meant for; the rest of the app is the space between.
+const CONTROLS = "a, button, dialog, input, label, option, select, summary, textarea, [role=alert], [tabindex]";
 const KEYS = [
   ["← → ↑ ↓", "move; with Shift select what is passed"],
   ["K", "keep"],
@@ -999,6 +1001,16 @@ function render({ model, el }) {
     event.stopPropagation();
   }
 
+  // A click between the controls keeps the keys: a notebook would take them, and delete its cell on two D.
+  function keepKeys(event) {
+    const app = el.closest(".cleaner-review") ?? el;
+    const control = event.target.closest(CONTROLS);
+    if (!app.contains(event.target) || (control && app.contains(control))) return;
+    event.preventDefault();
+    event.stopPropagation();
+    takeKeys();
+  }
+
   function onClick(event) {
     const path = event.target.closest(".cleaner-card")?.dataset.path;
     const mark = event.target.closest(".cleaner-select");
@@ -1016,7 +1028,9 @@ function render({ model, el }) {
   ask("ready");
   const news = setInterval(askNews, NEWS_EVERY);
   document.addEventListener("visibilitychange", askNews);
+  document.addEventListener("mousedown", keepKeys, { capture: true });
   return () => {
+    document.removeEventListener("mousedown", keepKeys, { capture: true });
     clearInterval(news);
     document.removeEventListener("visibilitychange", askNews);
     model.off("msg:custom", onMessage);

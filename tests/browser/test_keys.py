@@ -169,6 +169,40 @@ def test_arrow_keys_move_by_cards_and_rows(app: App) -> None:
     wait_at(app, "cat_01.png")
 
 
+def test_a_click_between_the_cards_keeps_the_keys(app: App, scan: Scan) -> None:
+    app.card("cat_02.png").locator(".cleaner-picture").click()
+    wait_at(app, "cat_02.png")
+    click_between(app)
+    press(app, "k")
+    app.wait_for("cat_02.png", "✓ Keep")
+    assert standing(scan) == {"cat_02.png": "keep"}
+
+
+def click_between(app: App) -> None:
+    """Click in the gap between the first two cards."""
+    first, second = (app.card(f"cat_0{n}.png").bounding_box() for n in (1, 2))
+    assert first["y"] == second["y"]
+    app.page.mouse.click((first["x"] + first["width"] + second["x"]) / 2, first["y"] + 40)
+
+
+@pytest.mark.parametrize("start", HOSTS[1:])
+def test_a_click_between_the_cards_never_lets_two_d_delete_the_cell(
+    start: Starter, tmp_path: Path, chromium: Any
+) -> None:
+    scan = make_long_scan(tmp_path)
+    with start(scan.folder, tmp_path) as host:
+        page = chromium.new_page(viewport={"width": 1280, "height": 900})
+        host.open(page)
+        app = App(page)
+        click_between(app)
+        press(app, "d")
+        app.wait_for("cat_01.png", "✕ Delete")
+        press(app, "d")
+        app.wait_for("cat_02.png", "✕ Delete")
+        page.close()
+    assert set(standing(scan)) == {"cat_01.png", "cat_02.png"}
+
+
 def test_the_mouse_can_do_what_the_keys_can(app: App, scan: Scan) -> None:
     page = app.page
     for name in ("cat_02.png", "cat_04.png"):
