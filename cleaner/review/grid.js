@@ -732,16 +732,24 @@ function render({ model, el }) {
     drawLarge();
   }
 
+  // Labels are found by their words in any order: "white shark" finds great_white_shark.
+  function plainText(text) {
+    return text.toLowerCase().replaceAll(/[\s_-]+/g, " ").trim();
+  }
+
   // The best fit comes first: Enter takes it.
   function choices(card, typed) {
-    const wanted = typed.trim().toLowerCase();
+    const wanted = plainText(typed);
+    const words = wanted.split(" ");
     const fit = (label) => {
-      const text = label.toLowerCase();
-      return text === wanted ? 0 : text.startsWith(wanted) ? 1 : text.includes(wanted) ? 2 : 3;
+      const text = plainText(label);
+      if (text === wanted) return 0;
+      if (text.startsWith(wanted)) return 1;
+      return text.includes(wanted) ? 2 : words.every((word) => text.includes(word)) ? 3 : 4;
     };
     const others = model.get("vocab").filter((label) => label !== card.label && label !== card.predicted);
     const ordered = card.predicted === card.label || card.predicted === "" ? others : [card.predicted, ...others];
-    return ordered.filter((label) => fit(label) < 3).sort((one, other) => fit(one) - fit(other));
+    return ordered.filter((label) => fit(label) < 4).sort((one, other) => fit(one) - fit(other));
   }
 
   // The number of the choice that Enter takes; where nothing was typed and nothing is suggested, it takes none.
@@ -961,6 +969,13 @@ function render({ model, el }) {
   function textNode(text, properties, take) {
     const input = element("input", { ...properties, autocomplete: "off", "aria-label": text });
     input.addEventListener("change", () => take(input.value));
+    input.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.isComposing) return;
+      // JupyterLab takes Enter for itself, and the field would never change.
+      event.stopPropagation();
+      event.preventDefault();
+      input.blur();
+    });
     return searchForm(element("label", {}, `${text} `, input));
   }
 

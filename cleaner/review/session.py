@@ -210,7 +210,7 @@ class Session:
         """Return the paths that may be shown next: on the next page, the page before, and in the next class."""
         pages = [page for page in (self.view.page + 1, self.view.page - 1) if 0 <= page < self.pages]
         samples = [sample for page in pages for sample in self._page_samples(page)]
-        for label in self._later_labels()[:1]:
+        for label in self._other_labels()[:1]:
             view = replace(self.view, label=label, predicted="")
             samples += self._select(view, self.samples_of(view.split, label).values())[: view.page_size]
         return list(dict.fromkeys(sample.path for sample in samples))
@@ -277,6 +277,8 @@ class Session:
     def keep_rest(self) -> None:
         """Keep the undecided cards of the page, and open the next page, or the next class with undecided samples.
 
+        After the last class the first one comes again.
+
         Raises:
             CleanerError: the manifest is invalid; nothing was written.
             OSError: the manifest cannot be written; nothing was written.
@@ -286,7 +288,7 @@ class Session:
         if self.view.page + 1 < self.pages:
             self.turn_to(self.view.page + 1)
             return
-        for label in self._later_labels():
+        for label in self._other_labels():
             if any(sample.path not in self.standing for sample in self.scan.kept(self.view.split, label)):
                 self.filter(label=label, predicted="")
                 return
@@ -339,10 +341,13 @@ class Session:
     def _select(self, view: View, samples: Iterable[Sample]) -> list[Sample]:
         return view.select(samples, self.standing, self._prediction_of)
 
-    def _later_labels(self) -> list[str]:
-        """Return the labels after the open one."""
+    def _other_labels(self) -> list[str]:
+        """Return the labels after the open one, and then those before it; none beside a list that is no class."""
         labels = self.labels
-        return labels[labels.index(self.view.label) + 1 :] if self.view.label in labels else []
+        if self.view.label not in labels:
+            return []
+        at = labels.index(self.view.label)
+        return [*labels[at + 1 :], *labels[:at]]
 
     def _prediction_of(self, sample: Sample) -> str:
         is_absent = self.scan.task == MULTI_LABEL and not sample.predicted and not self._is_unreadable(sample)

@@ -199,8 +199,34 @@ def test_a_click_between_the_cards_never_lets_two_d_delete_the_cell(
         app.wait_for("cat_01.png", "✕ Delete")
         press(app, "d")
         app.wait_for("cat_02.png", "✕ Delete")
+        page.get_by_label("Path", exact=True).fill("_3")
+        press(app, "Enter")
+        app.wait_first("cat_30.png")
         page.close()
     assert set(standing(scan)) == {"cat_01.png", "cat_02.png"}
+
+
+def test_a_label_is_found_by_its_words_in_any_order(tmp_path: Path, chromium: Any) -> None:
+    scan = make_scan(
+        tmp_path / "data", tmp_path / "scan", vocab=("cat", "great_white_shark", "Tiger-Shark"), per_class=2
+    )
+    with voila(scan.folder, tmp_path) as host:
+        page = chromium.new_page(viewport={"width": 1280, "height": 900})
+        host.open(page)
+        app = App(page)
+        app.card("cat_01.png").locator(".cleaner-picture").click()
+        for typed, found in (("white shark", ["great_white_shark"]), ("shark tiger", ["Tiger-Shark"])):
+            press(app, "r")
+            page.locator(".cleaner-chooser input").fill(typed)
+            page.wait_for_function(
+                "document.querySelectorAll('.cleaner-choices button').length === 1", timeout=PATIENCE
+            )
+            assert [
+                label.split(" (")[0].strip("→ ")
+                for label in page.locator(".cleaner-choices button").all_text_contents()
+            ] == found
+            press(app, "Escape")
+        page.close()
 
 
 def test_the_mouse_can_do_what_the_keys_can(app: App, scan: Scan) -> None:

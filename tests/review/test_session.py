@@ -205,8 +205,14 @@ def test_keep_rest_keeps_the_undecided_cards_and_goes_on(scan: Scan) -> None:
     session.filter(label="fox")
     session.turn_to(1)
     session.keep_rest()
-    assert (session.view.label, session.view.page) == ("fox", 1)
+    assert (session.view.label, session.view.page) == ("dog", 0)  # after the last class the open ones come again
     assert session.counts().scan_decided == 11
+    for _ in range(2):
+        session.keep_rest()
+    assert (session.view.label, session.view.page) == ("fox", 0)
+    session.keep_rest()
+    session.keep_rest()
+    assert (session.view.label, session.view.page) == ("fox", 1)  # nothing is left in this split
 
 
 # Undo and redo.
