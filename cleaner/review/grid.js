@@ -204,7 +204,8 @@ function render({ model, el }) {
   const filterBar = element("div", { className: "cleaner-bar cleaner-filters" }, ...Object.values(filters), unreadable, history);
   const toolBar = element("div", { className: "cleaner-bar cleaner-tools", role: "toolbar", "aria-label": "Actions" });
   toolBar.append(...Object.values(tools));
-  el.append(top, element("div", { className: "cleaner-head" }, bar, filterBar, toolBar, notes), grid, empty, foot);
+  const head = element("div", { className: "cleaner-head" }, bar, filterBar, toolBar, notes);
+  el.append(top, head, grid, empty, foot);
   el.append(large, help);
   grid.addEventListener("keydown", onKey);
   large.addEventListener("keydown", onKey);
@@ -1016,6 +1017,12 @@ function render({ model, el }) {
     event.stopPropagation();
   }
 
+  // What is scrolled to stands below the header, whose height depends on the window and on the notes in it.
+  function measureHead() {
+    const choices = el.closest(".cleaner-review")?.querySelector(".cleaner-choose");
+    el.style.setProperty("--cleaner-head", `${head.offsetHeight + (choices?.offsetHeight ?? 0)}px`);
+  }
+
   // A click between the controls keeps the keys: a notebook would take them, and delete its cell on two D.
   function keepKeys(event) {
     const app = el.closest(".cleaner-review") ?? el;
@@ -1044,7 +1051,10 @@ function render({ model, el }) {
   const news = setInterval(askNews, NEWS_EVERY);
   document.addEventListener("visibilitychange", askNews);
   document.addEventListener("mousedown", keepKeys, { capture: true });
+  const measured = new ResizeObserver(measureHead);
+  measured.observe(head);
   return () => {
+    measured.disconnect();
     document.removeEventListener("mousedown", keepKeys, { capture: true });
     clearInterval(news);
     document.removeEventListener("visibilitychange", askNews);

@@ -206,6 +206,26 @@ def test_a_click_between_the_cards_never_lets_two_d_delete_the_cell(
     assert set(standing(scan)) == {"cat_01.png", "cat_02.png"}
 
 
+@pytest.mark.parametrize("width", [420, 640, 1280])
+def test_the_header_never_hides_the_card_of_the_cursor(width: int, app: App) -> None:
+    page = app.page
+    page.set_viewport_size({"width": width, "height": 1000})
+    app.card("cat_01.png").locator(".cleaner-picture").click()
+    for _ in range(6):
+        press(app, "ArrowDown")
+    for _ in range(4):
+        press(app, "ArrowUp")
+    wait_until(lambda: hidden_pixels(page) == 0)
+
+
+def hidden_pixels(page: Any) -> float:
+    """How much of the cursor's card is under the header."""
+    return page.evaluate(
+        """() => Math.max(0, document.querySelector(".cleaner-head").getBoundingClientRect().bottom
+               - document.activeElement.closest(".cleaner-card").getBoundingClientRect().top)"""
+    )
+
+
 def test_a_label_is_found_by_its_words_in_any_order(tmp_path: Path, chromium: Any) -> None:
     scan = make_scan(
         tmp_path / "data", tmp_path / "scan", vocab=("cat", "great_white_shark", "Tiger-Shark"), per_class=2
