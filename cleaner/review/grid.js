@@ -19,6 +19,8 @@ const ORDERS = (rankedBy) => [
   ["name", "name"],
 ];
 const PAGE_SIZES = [10, 20, 30, 50, 100, 200];
+// What is asked without moving the cursor.
+const PASSIVE = new Set(["news", "large", "typical", "reviewer", "restore", "accept"]);
 // What a click may be meant for; the rest of the app is the space between.
 const CONTROLS = "a, button, dialog, input, label, option, select, summary, textarea, [role=alert], [tabindex]";
 const KEYS = [
@@ -117,6 +119,8 @@ function render({ model, el }) {
     history: "", // how many decisions were carried out, and when
     closed: 0, // warnings that were read and closed
     at: "", // the card with the cursor
+    refused: false, // whether a key was refused since the cursor was moved: its reason outlasts the replies to earlier keys
+    ended: false, // whether the last card of the page was decided, so that no key may decide about it again unasked
     selected: new Set(),
     canUndo: false,
     canRedo: false,
@@ -286,12 +290,27 @@ function render({ model, el }) {
   function act(action, newLabel) {
     if (!state.page || isTurning()) return;
     const paths = targets();
+    if (isBehindEnd()) {
+      const next = state.page.page + 1 < state.page.pages ? "N opens the next one" : "choose another class";
+      state.refused = true;
+      state.error = `This is the end of the page: ${next}. Arrow keys go back to a card.`;
+      drawBar();
+      drawLarge();
+      return;
+    }
     const before = state.choosing?.path;
     state.choosing = null;
     const fields = { serial: state.page.serial, action, ...(newLabel === undefined ? {} : { new_label: newLabel }) };
     ask("act", fields, paths);
     new Set(before === undefined ? paths : [...paths, before]).forEach(drawCard);
     drawLarge();
+  }
+
+  // Whether the cursor has passed the last card, or will have when the answers that are awaited are here.
+  function isBehindEnd() {
+    const awaited = [...state.pending.values()].filter((asked) => asked.kind === "act").length;
+    const at = [...state.cards.keys()].indexOf(state.at);
+    return state.selected.size === 0 && at >= 0 && (state.ended || at + awaited >= state.cards.size);
   }
 
   function keepRest() {
@@ -383,7 +402,13 @@ function render({ model, el }) {
     const before = state.at;
     state.silent = false;
     here(message);
-    if (asked && isDecision(asked) && message.kind === "here") state.error = "";
+    if (asked && isDecision(asked) && message.kind === "here" && !state.refused) state.error = "";
+    if (asked && !PASSIVE.has(asked.kind)) {
+      if (asked.kind !== "act") state.refused = false;
+      const last = [...state.cards.keys()].at(-1);
+      // A key that left the cursor where it was, on the last card, decided about that one.
+      state.ended = asked.kind === "act" && message.kind === "here" && before === last && message.at === last;
+    }
     taken[message.kind](message, buffers);
     if (state.page) state.page.counts = message.counts;
     state.warnings = message.warnings;

@@ -206,6 +206,20 @@ def test_a_click_between_the_cards_never_lets_two_d_delete_the_cell(
     assert set(standing(scan)) == {"cat_01.png", "cat_02.png"}
 
 
+def test_no_key_decides_again_about_the_last_card_of_a_page(app: App, scan: Scan) -> None:
+    app.card("cat_29.png").locator(".cleaner-picture").click()
+    wait_at(app, "cat_29.png")
+    press(app, "d", "d", "k", "k")  # typed ahead: two cards are left
+    app.wait_for("cat_30.png", "✕ Delete")
+    app.page.get_by_text("This is the end of the page: N opens the next one").first.wait_for(timeout=PATIENCE)
+    press(app, "s")
+    assert standing(scan) == {"cat_29.png": "delete", "cat_30.png": "delete"}
+    press(app, "ArrowLeft")
+    wait_at(app, "cat_29.png")
+    press(app, "ArrowRight", "k")  # whoever goes back to it can decide again
+    app.wait_for("cat_30.png", "✓ Keep")
+
+
 @pytest.mark.parametrize("width", [420, 640, 1280])
 def test_the_header_never_hides_the_card_of_the_cursor(width: int, app: App) -> None:
     page = app.page
