@@ -16,5 +16,6 @@ def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "_pays", lambda *_: False)
     # Nor what its processor has.
     monkeypatch.setattr(backends, "cpu_has_bfloat16", lambda: True)
+    monkeypatch.setattr(backends, "cpu_prefers_8_bits", lambda: False)
     # Nor the few samples of a test whether it is worth to score fast.
     monkeypatch.setattr(rescore, "_MAX_SHARE", math.inf)

@@ -169,23 +169,35 @@ def choose(
         return best  # a scan waits for its readers
     trial = _Trial(model, tried, losses, losses(output, n))
     for name in EXACT if spread is None else (*lower_precision(inputs[0].device), *EXACT):
-        if best.name != "plain" and name in EXACT:
-            break  # the first one that helps: the others are variants of it
+        if best.name == "int8" or (best.name != "plain" and name in EXACT):
+            break  # the first one that helps: the others are variants of it, or slower than 8 bits
         if _pays(name, best, n, n_images):
             best = trial.quicker(best, name, spread() if spread and name in FAST else inputs) or best
     return best
 
 
 def lower_precision(device: torch.device) -> list[str]:
-    """Return the backends of lower precision for a device, keys of `FAST`, the cheapest to make first."""
+    """Return the backends of lower precision for a device, keys of `FAST`, in the order of their trials.
+
+    On a CPU the cheapest to make comes first where both are about as quick, as with matrix units (AMX). With AVX-512
+    alone 8 bits take half the time of 16: a resnet18 took 2.2 and 4.7 ms an image.
+    """
     if device.type == "cuda":
         has_bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)
         names = ["bfloat16", "tf32"] if has_bfloat16 else ["float16"]
     else:
-        names = {"cpu": ["bfloat16", "int8"], "mps": ["float16"]}.get(device.type, ["bfloat16"])
+        on_cpu = ["int8", "bfloat16"] if cpu_prefers_8_bits() else ["bfloat16", "int8"]
+        names = {"cpu": on_cpu, "mps": ["float16"]}.get(device.type, ["bfloat16"])
         if device.type == "cpu" and not cpu_has_bfloat16():
             names.remove("bfloat16")
     return [name for name in names if name in FAST]
+
+
+@cache
+def cpu_prefers_8_bits() -> bool:
+    """Return whether the processor has AVX-512 without matrix units; false where torch cannot tell."""
+    avx512, amx = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512", "amx_tile"))
+    return avx512 is not None and amx is not None and avx512() and not amx()
 
 
 @cache
