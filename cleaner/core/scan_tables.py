@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -176,7 +175,7 @@ def alternatives_to_json(names: Sequence[str], alternatives: Iterable[tuple[int,
         names: the labels, each from `label_to_json`.
         alternatives: index of a label and its probability.
     """
-    pairs = (f"[{names[at]}, {probability:.4g}]" for at, probability in alternatives if math.isfinite(probability))
+    pairs = [f"[{names[at]}, {probability:.4g}]" for at, probability in alternatives if probability >= 0]  # no NaN
     return f"[{', '.join(pairs)}]"
 
 

@@ -149,7 +149,7 @@ class TopK:
                 loss,
                 predicted,
                 confidence,
-                tuple(pair for pair in zip(labels, probabilities, strict=True) if pair[0] >= 0),
+                _pairs(labels, probabilities),
             )
             for at, loss, predicted, confidence, labels, probabilities in zip(order, *columns, strict=True)
         ]
@@ -275,6 +275,12 @@ class TopK:
         columns = (rows["loss"], rows["predicted"].astype(np.int64), rows["confidence"].astype(np.float64))
         alternatives = Alternatives(rows["probabilities"], rows["alternatives"])
         return ScoredBatch(paths, np.full(len(at), label, np.int64), *columns, (), alternatives)
+
+
+def _pairs(labels: list[int], probabilities: list[float]) -> tuple[tuple[int, float], ...]:
+    """Return labels with their probabilities, without the places that are not filled, which come last."""
+    n = len(labels) if labels[-1] >= 0 else labels.index(-1)
+    return tuple(zip(labels[:n], probabilities[:n], strict=True))
 
 
 def by_highest_loss(batch: ScoredBatch) -> npt.NDArray[np.float64]:
