@@ -19,8 +19,8 @@ TYPICAL = 12
 AUDITED = 30
 """Number of samples of a class in the audit sample."""
 
-# Samples that a second pass finds to be among the highest are taken out of the audit sample.
-_DRAWN = 2 * AUDITED
+# Samples that a second pass finds to be among the highest, seldom more than a few, are taken out of the audit sample.
+_DRAWN = AUDITED + 10
 
 
 class KeptSamples:

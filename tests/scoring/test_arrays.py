@@ -382,7 +382,7 @@ def test_memory_does_not_grow_with_the_number_of_pieces(tmp_path: Path) -> None:
 
     def chunks(n: int) -> Iterator[tuple[Any, Any, list[str]]]:
         for piece in range(n):
-            yield np.arange(400) % 500, probs.copy(), [f"{piece}/{number}.png" for number in range(400)]
+            yield np.arange(400) % 50, probs.copy(), [f"{piece}/{number}.png" for number in range(400)]
 
     def peak(n: int) -> int:
         tracemalloc.start()
@@ -393,7 +393,8 @@ def test_memory_does_not_grow_with_the_number_of_pieces(tmp_path: Path) -> None:
         finally:
             tracemalloc.stop()
 
-    assert abs(peak(24) - peak(12)) < probs.nbytes
+    # By then the heaps of the 50 labels are full.
+    assert abs(peak(48) - peak(24)) < probs.nbytes
 
 
 @pytest.mark.parametrize(
