@@ -303,6 +303,7 @@ def test_the_bar_stays_visible_and_a_turned_page_begins_at_its_top(
         for part in (".cleaner-counts", ".cleaner-head button >> nth=1", "select >> nth=1"):
             assert in_sight(page.locator(part)), part
         scan.manifest_path.write_text("path,action\na.png,nonsense\n")
+        button(app, "cat_30.png", "keep").hover()  # scrolls to it, if something covers it
         before = app.card("cat_30.png").bounding_box()
         button(app, "cat_30.png", "keep").click()
         alert(app, "nonsense")
