@@ -54,7 +54,8 @@ class KeptSamples:
     def add(self, ranked: ScoredBatch, as_labelled: ScoredBatch) -> None:
         """Add the rows of a batch for the heaps, and those of labels that are predicted."""
         self._leave(self.highest.exchange(ranked))
-        self.typical.update(as_labelled)
+        if as_labelled.paths:
+            self.typical.update(as_labelled)
 
     def reached(self, batch: ScoredBatch | ScoredLabels) -> tuple[ScoredBatch, ScoredBatch]:
         """Return the rows of a batch that may be kept, for `add`."""

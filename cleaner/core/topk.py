@@ -91,7 +91,9 @@ class TopK:
             CleanerError: a label is not the index of a class.
         """
         reached = self._reached(batch)
-        return [batch.select(np.flatnonzero(~reached[0])), *self._update(batch, reached)]
+        dropped = self._update(batch, reached)
+        below = np.flatnonzero(~reached[0])
+        return [batch.select(below), *dropped] if len(below) else dropped
 
     def _update(
         self, batch: ScoredBatch, found: tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]
@@ -253,12 +255,13 @@ class TopK:
         return sorted(range(len(paths)), key=lambda i: (-ranks[i], paths[i]))
 
     def _cut(self, label: int, dropped: list[ScoredBatch]) -> None:
-        """Sort the buffer of a class and cut it to the highest `k`."""
+        """Sort the buffer of a class and cut it to the highest `k`; one that has fewer stays as it is."""
+        if len(self._paths[label]) < self.k:
+            return
         order = self._order(label)
         if len(order) > self.k:
             dropped.append(self._batch(label, order[self.k :]))
-        if len(order) >= self.k:
-            self._threshold[label] = self._rows["rank"][label, order[self.k - 1]]
+        self._threshold[label] = self._rows["rank"][label, order[self.k - 1]]
         self._keep(label, order[: self.k])
 
     def _keep(self, label: int, positions: list[int]) -> None:
