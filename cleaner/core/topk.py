@@ -142,6 +142,8 @@ class TopK:
 
     def of_class(self, label: int) -> list[Kept]:
         """Return at most `k` kept samples of one class, highest rank first."""
+        if not self._paths[label]:
+            return []
         order = self._order(label)[: self.k]
         rows = self._rows[label, order]
         columns = (rows[name].tolist() for name in ("loss", "predicted", "confidence", "alternatives", "probabilities"))
@@ -155,6 +157,10 @@ class TopK:
             )
             for at, loss, predicted, confidence, labels, probabilities in zip(order, *columns, strict=True)
         ]
+
+    def paths_of(self, label: int) -> set[str]:
+        """Return the paths of `of_class`."""
+        return {self._paths[label][at] for at in self._order(label)[: self.k]}
 
     def rows(self) -> ScoredBatch:
         """Return all samples in the buffers, among them the result."""

@@ -483,8 +483,9 @@ def _audit_sample(progress: SplitProgress, info: DatasetInfo, labels_of: GivenLa
     highest, unreadable = progress.kept.highest, {item.path for item in progress.unreadable}
 
     def of_class(index: int) -> list[Kept]:
-        elsewhere = unreadable.union(kept.path for kept in highest.of_class(index))
-        return [kept for kept in progress.kept.audit.of_class(index) if kept.path not in elsewhere][:AUDITED]
+        drawn = progress.kept.audit.of_class(index)
+        elsewhere = unreadable | highest.paths_of(index) if drawn else unreadable
+        return [kept for kept in drawn if kept.path not in elsewhere][:AUDITED]
 
     return _as_samples(progress, info, labels_of, of_class)
 
