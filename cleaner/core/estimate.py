@@ -1,4 +1,4 @@
-"""How many errors a review has found, and how many are left: from the decisions, and those about the audit sample."""
+"""Estimates of the errors that a review has found and of those that are left, from decisions and the audit sample."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class ClassEstimate:
-    """What is known about one split and label.
+    """The errors of one split and label: counts of the decisions, and the estimate from the audit sample.
 
     Deleted and relabelled samples count as errors, and `unsure` ones on neither side. In a multi-label scan, the error
     is about this label: carried and should not be, or the other way round.
@@ -114,7 +114,7 @@ class ClassEstimate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is known about a scan.
+    """The errors of a scan.
 
     Attributes:
         classes: each split and label with a scored sample, in the order of the scan.
