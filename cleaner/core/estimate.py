@@ -219,7 +219,7 @@ def estimate(scan: Scan) -> Estimate:
         for losses in scan.of_classes(split):
             place = (split, losses.label)
             classes.append(_of_class(scan, losses.scored, place, audit.get(place, []), standing))
-    by_loss = sorted(scan.samples, key=lambda s: (-s.loss if math.isfinite(s.loss) else -math.inf, s.path))
+    by_loss = scan.worst(max(1, len(scan.samples)))
     unit = "label" if scan.task == MULTI_LABEL else "image"
     return Estimate(tuple(classes), _recent(_verdicts(scan, by_loss, standing)), bool(audit), unit)
 

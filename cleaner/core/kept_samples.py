@@ -71,7 +71,7 @@ class KeptSamples:
     def replace_highest(self, exact: TopK) -> None:
         """Take heaps of the same samples that were scored again; those that these do not keep are dropped."""
         exact.cut()
-        kept = {(label, kept.path) for label, of_class in enumerate(exact.result()) for kept in of_class}
+        kept = {(label, path) for label in range(exact.n_classes) for path in exact.paths_of(label)}
         before = self.highest.rows()
         pairs = zip(before.labels.tolist(), before.paths, strict=True)
         self.audit.update(before.select([at for at, pair in enumerate(pairs) if pair not in kept]))

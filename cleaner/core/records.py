@@ -304,13 +304,8 @@ class Alternatives:
     @classmethod
     def of_images(cls, probabilities: npt.NDArray[Any], rows_per_image: int) -> Alternatives:
         """Return those of images [n, m] that stand for several rows each, one block of all images after the other."""
-        n, m = probabilities.shape
-        best = np.argpartition(-probabilities, ALTERNATIVES - 1, axis=1)[:, :ALTERNATIVES] if m > ALTERNATIVES else None
-        labels = np.tile(np.arange(m), (n, 1)) if best is None else np.sort(best, axis=1)
-        found = np.take_along_axis(probabilities, labels, axis=1)
-        order = np.argsort(-found, axis=1, kind="stable")
-        labels, found = (np.take_along_axis(values, order, axis=1) for values in (labels, found))
-        return cls(found, labels, np.tile(np.arange(n), rows_per_image))
+        labels, best = _highest(probabilities)
+        return cls(best, labels, np.tile(np.arange(len(best)), rows_per_image))
 
     def select(self, at: npt.NDArray[np.intp]) -> Alternatives:
         """Return those of the samples at these positions."""
@@ -321,13 +316,19 @@ class Alternatives:
         probabilities = self.probabilities if self.rows is None else self.probabilities[self.rows]
         labels = self.labels if self.labels is None or self.rows is None else self.labels[self.rows]
         if labels is None:
-            labels = np.argsort(-probabilities, axis=1, kind="stable")[:, :ALTERNATIVES]
-            probabilities = np.take_along_axis(probabilities, labels, axis=1)
+            labels, probabilities = _highest(probabilities)
         filled = np.full((len(labels), ALTERNATIVES), -1, np.int32)
         filled[:, : labels.shape[1]] = labels
         of_filled = np.zeros(filled.shape, np.float32)
         of_filled[:, : labels.shape[1]] = probabilities
         return filled, of_filled
+
+
+def _highest(probabilities: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+    """Return the columns of the highest `ALTERNATIVES` probabilities of each row, highest first, and these."""
+    # Of equal ones the first comes first, as in argmax: the prediction is the first alternative.
+    columns = np.argsort(-probabilities, axis=1, kind="stable")[:, :ALTERNATIVES]
+    return columns, np.take_along_axis(probabilities, columns, axis=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -88,7 +89,7 @@ class Table(Generic[Row]):
         # Version 0.1 escaped paths only.
         escaped = [at for at, column in enumerate(self.columns) if column in _TEXT_COLUMNS and files.generation]
         rows: list[Row] = []
-        read = _Unescaped()
+        unescaped = cache(cell_from_csv)  # so a label that stands in many rows is one object
         try:
             with files.open(self.name) as file:
                 reader = csv.reader(file, strict=True)
@@ -100,7 +101,7 @@ class Table(Generic[Row]):
                     if len(cells) != len(header):
                         raise CleanerError(f"expected {len(header)} cells, found {len(cells)}")
                     for at in escaped:
-                        cells[at] = read[cells[at]]
+                        cells[at] = unescaped(cells[at])
                     row = self.from_cells(cells)
                     check(row)
                     rows.append(row)
@@ -123,13 +124,6 @@ class Table(Generic[Row]):
                 [cell_to_csv(str(cell)) if escape else cell for cell, escape in zip(row, is_text, strict=True)]
                 for row in islice(cells, _ROWS_AT_ONCE)
             ]
-
-
-class _Unescaped(dict[str, str]):
-    """The texts that were read from cells: a label that stands in many rows is one object."""
-
-    def __missing__(self, cell: str) -> str:
-        return self.setdefault(cell, cell_from_csv(cell))
 
 
 def top_losses(label_delim: str) -> Table[Sample]:

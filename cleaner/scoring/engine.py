@@ -512,9 +512,8 @@ def _as_samples(
 
 def _typical(progress: SplitProgress, info: DatasetInfo) -> Iterator[Typical]:
     for index, label in enumerate(info.vocab):
-        losses = {kept.path: kept.loss for kept in progress.kept.typical.of_class(index)}
-        for rank, (path, loss) in enumerate(losses.items(), start=1):
-            yield Typical(progress.split, label, rank, path, loss)
+        for rank, kept in enumerate(progress.kept.typical.of_class(index), start=1):
+            yield Typical(progress.split, label, rank, kept.path, kept.loss)
 
 
 def given_labels(

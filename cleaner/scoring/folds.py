@@ -245,11 +245,11 @@ class _Items(_Folds):
             info = noted["info"]
             lists = {name: tuple(info.pop(name)) for name in ("vocab", "splits")}
             found = DatasetInfo(**{**info, **lists, "root": Path(info["root"])})
+            of_others = noted["list of items"] != self.identity["list of items"]
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise CleanerError(f"{str(file)!r} cannot be read ({error}); start over with resume=False") from error
-        of_others = noted["list of items"] != self.identity["list of items"]
         if of_others or (self._root is not None and Path(self._root).absolute() != found.root):
             what = "another list of items" if of_others else f"the root {str(found.root)!r}"
             raise CleanerError(

@@ -173,3 +173,10 @@ def test_the_most_probable_labels_are_kept_with_their_probabilities(m: int) -> N
         assert [label for label, _ in kept.alternatives] == order
         assert [p for _, p in kept.alternatives] == pytest.approx(own[order].tolist())
         assert kept.alternatives[0][0] == kept.predicted
+
+
+def test_of_equal_probabilities_the_prediction_comes_first() -> None:
+    probabilities = np.full((2, 9), 1 / 9)
+    for alternatives in (Alternatives(probabilities), Alternatives.of_images(probabilities, 1)):
+        labels, _ = alternatives.most_probable()
+        assert labels.tolist() == [[0, 1, 2, 3, 4]] * 2
