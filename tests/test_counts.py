@@ -39,13 +39,13 @@ from cleaner.core.rounds import remember
 from cleaner.core.safe_images import FORMATS, check_image, opened_image
 from cleaner.core.scan import Scan
 from cleaner.core.suffixes import IMAGE_SUFFIXES
-from cleaner.review import protocol
-from cleaner.review.app import Review
+from cleaner.review.protocol import DECIDING, MESSAGES
 from cleaner.review.thumbnails import make_thumbnail
 from tests.support.folders import TIME, Tree, make, tree
 from tests.support.malformed import TABLE, VALUES, broken, places
-from tests.support.messages import OF_GRID, OF_OVERVIEW
+from tests.support.messages import OF_PAGE
 from tests.support.odd_images import HARMFUL, HARMLESS, write_harmful_image
+from tests.support.review_page import Page
 
 
 def counts(short: int, long: int) -> list[Any]:
@@ -57,27 +57,14 @@ def counts(short: int, long: int) -> list[Any]:
 
 
 DEEPEST = 400  # Python's reader of JSON takes about twice as many, on a stack that is empty
-CHANGING = {*protocol.DECIDING, "restore", "accept"}
+CHANGING = {*DECIDING, "restore", "accept"}
 
 
-class Pages:
-    """A review whose widgets talk to lists in place of browsers."""
-
-    def __init__(self, scan: Scan) -> None:
-        self.review = Review(scan, reviewer="anna", page_size=5)
-        self.widgets = {"grid": self.review.grid, "overview": self.review.overview}
-        self.replies: dict[str, list[dict[str, Any]]] = {name: [] for name in self.widgets}
-        for name, widget in self.widgets.items():
-            widget.send = lambda content, buffers=None, name=name: self.replies[name].append(content)
-
-    def say(self, name: str, message: Any) -> dict[str, Any]:
-        """Send a message as JSON, and return its one reply as the page gets it."""
-        for replies in self.replies.values():
-            replies.clear()
-        self.widgets[name]._handle_custom_msg(json.loads(json.dumps(message)), [])
-        # The overview also tells by itself what changed.
-        (reply,) = (reply for reply in self.replies[name] if reply["id"] is not None or reply["kind"] == "error")
-        return json.loads(json_packer(reply).decode(errors="replace"))
+def said_to(page: Page, message: Any) -> dict[str, Any]:
+    """Send a message as JSON, and return its one reply as the page gets it."""
+    page.replies.clear()
+    reply = page.say(json.loads(json.dumps(message)))
+    return json.loads(json_packer(reply).decode(errors="replace"))
 
 
 def random_json(chance: random.Random, depth: int = 0) -> Any:  # noqa: C901
@@ -105,22 +92,23 @@ def random_json(chance: random.Random, depth: int = 0) -> Any:  # noqa: C901
         for _ in range(chance.choice([10, DEEPEST])):
             value = [value] if chance.random() < 0.5 else {"a": value}
         return value
-    return chance.choice(OF_GRID + OF_OVERVIEW)
+    return chance.choice(OF_PAGE)
 
 
-def random_message(chance: random.Random, fields: protocol.Messages, serial: int) -> Any:
+def random_message(chance: random.Random, page: Page) -> Any:
     """A message of a known kind with any values in its fields, or, more rarely, of no kind, without an id, or none."""
     if chance.random() < 0.05:
         return random_json(chance)
-    kind = chance.choice(sorted(fields))
-    make_sense = {name: [] for name in fields[kind]}
-    for message in OF_GRID + OF_OVERVIEW:
+    kind, makes_sense = chance.choice([*sorted(MESSAGES), "decide", "decide"]), chance.choice([0.4, 0.95])
+    shown = {"version": page.version, "paths": page.review.session.paths[:2]}
+    make_sense = {name: [] for name in MESSAGES[kind]}
+    for message in OF_PAGE:
         for name in make_sense.keys() & message.keys():
-            make_sense[name].append(serial if name == "serial" else message[name])
+            make_sense[name].append(shown.get(name, message[name]))
     message = {"kind": kind, "id": chance.randrange(10**6)}
     for name in sorted(make_sense):
         if chance.random() < 0.9:
-            message[name] = chance.choice(make_sense[name]) if chance.random() < 0.4 else random_json(chance)
+            message[name] = chance.choice(make_sense[name]) if chance.random() < makes_sense else random_json(chance)
     if chance.random() < 0.1:
         message[chance.choice(["kind", "id"])] = random_json(chance)
     if chance.random() < 0.1:
@@ -140,15 +128,13 @@ def assert_valid(row: Decision, scan: Scan) -> None:
 def test_malformed_messages_get_an_error_or_an_answer_and_only_valid_decisions_are_written(
     count: int, scan: Scan, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chance, pages, said, began = random.Random("messages"), Pages(scan), Counter(), time.perf_counter()
+    chance, page, said, began = random.Random("messages"), Page(scan), Counter(), time.perf_counter()
     manifest = Manifest(scan.manifest_path)
-    pages.say("grid", {"kind": "ready", "id": 1})
+    page.ask("ready")
     before, data = len(manifest.rows()), tree(scan.root)
     while said["error"] < count:
-        name = "overview" if chance.random() < 0.15 else "grid"
-        fields = protocol.GRID if name == "grid" else protocol.OVERVIEW
-        message = random_message(chance, fields, pages.review.grid._serial)
-        reply = pages.say(name, message)
+        message = random_message(chance, page)
+        reply = said_to(page, message)
         said[reply["kind"]] += 1
         rows = Manifest(scan.manifest_path).rows()
         if reply["kind"] == "error":
@@ -162,14 +148,13 @@ def test_malformed_messages_get_an_error_or_an_answer_and_only_valid_decisions_a
         before = len(rows)
     assert tree(scan.root) == data
     assert not Manifest(scan.manifest_path).warnings
-    assert pages.say("grid", {"kind": "ready", "id": 7})["kind"] == "page"
-    decision = {"kind": "decide", "id": 8, "path": "train/cat/cat_01.png", "action": "unsure"}
-    reply = pages.say("grid", decision)
-    if reply["kind"] == "card" and reply["card"]["action"] != "unsure":  # it was so before, and is taken back
-        reply = pages.say("grid", decision)
-    assert reply["card"]["action"] == "unsure"
-    assert pages.say("overview", {"kind": "ready", "id": 9})["kind"] == "overview"
-    assert Manifest(scan.manifest_path).rows()[-1].path == "train/cat/cat_01.png"
+    assert page.ask("ready")["kind"] == "page"
+    page.ask("open", label="cat", split="train")
+    page.ask("filter", show="all", order="loss")
+    assert page.ask("decide", paths=["train/cat/cat_01.png"], action="unsure")["kind"] == "done"
+    assert Manifest(scan.manifest_path).standing()["train/cat/cat_01.png"].action is Action.UNSURE
+    for lists in page.lists:
+        json_packer(lists)
     with capsys.disabled():
         seconds = time.perf_counter() - began
         print(f"\n{said.total()} messages in {seconds:.0f} s: {dict(said)}, {before} rows of valid decisions")

@@ -22,12 +22,12 @@ from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Sample, Unreadable
 from cleaner.core.scan import Scan, load
-from cleaner.review.app import Review
 from cleaner.review.thumbnails import make_thumbnail
 from tests.support.folders import TIME, Tree, make, tree
 from tests.support.images import make_image
 from tests.support.malformed import TABLE, broken
-from tests.support.messages import OF_GRID, OF_OVERVIEW
+from tests.support.messages import OF_PAGE
+from tests.support.review_page import Page
 
 
 @pytest.fixture
@@ -113,8 +113,14 @@ def contents_of(found: Tree) -> list[bytes]:
 IMAGES = {"png": "PNG", "jpg": "JPEG", "gif": "GIF", "bmp": "BMP", "tif": "TIFF", "webp.png": "WEBP"}
 EACH_IMAGE = 10
 NO_VALUES: list[Any] = [None, 2.5, math.nan, -(10**30), [], ["page"], {}, {"a": [[[1]]]}, "x" * 10**6, "\0", "../cat"]
-# Where the last two of these make sense.
-ANY_TEXT = ("text", "name")
+# Where some of these make sense.
+ANY_VALUE: dict[str, list[Any]] = {
+    "text": ["\0", "../cat"],
+    "name": ["\0", "../cat"],
+    "at": ["x" * 10**6, "\0", "../cat"],  # not on the page, so the cursor stays
+    "page_size": [-(10**30)],
+    "pixels": [-(10**30)],
+}
 
 
 def messages(make_sense: list[dict[str, Any]]) -> Iterator[Any]:
@@ -125,7 +131,7 @@ def messages(make_sense: list[dict[str, Any]]) -> Iterator[Any]:
         yield from ({**message, "id": wrong} for wrong in (None, "1", True, 1.5, [1]))
         yield {**message, "id": 1, "more": "x" * 10**7}
         for field in sorted(message.keys() - {"kind"}):
-            values = NO_VALUES[: -2 if field in ANY_TEXT else None]
+            values = [value for value in NO_VALUES if value not in ANY_VALUE.get(field, [])]
             yield from ({**message, "id": 1, field: value} for value in values)
 
 
@@ -169,7 +175,7 @@ def damaged_learners(whole: bytes) -> Iterator[bytes]:
 def test_more_than_three_hundred_malformed_inputs_are_tested() -> None:
     counts = {kind: count for kind, (_, count) in KINDS.items()}
     counts["image"] = len(list(damaged_images()))
-    counts["message"] = len(list(messages(OF_GRID))) + len(list(messages(OF_OVERVIEW)))
+    counts["message"] = len(list(messages(OF_PAGE)))
     assert counts["image"] == len(IMAGES) * EACH_IMAGE
     assert counts["message"] > 300
     assert sum(counts.values()) > 600
@@ -264,35 +270,24 @@ def test_damaged_images_are_scored_or_listed_and_have_a_card(folder: Path, capsy
     assert len(reasons.keys() & set(names)) >= len(names) // 4
 
 
-@pytest.mark.parametrize("part", ["grid", "overview"])
-def test_an_invalid_message_gets_an_error_and_changes_nothing(
-    part: str, scan: Scan, capsys: pytest.CaptureFixture[str]
-) -> None:
-    review, replies = Review(scan, reviewer="anna", page_size=5), []
-    for widget in (review.grid, review.overview):
-        widget.send = lambda content, buffers=None: replies.append(content)
-    talks_to = {"grid": (review.grid, OF_GRID), "overview": (review.overview, OF_OVERVIEW)}
-    widget, make_sense = talks_to[part]
-    review.grid._handle_custom_msg({"kind": "ready", "id": 1}, [])
-    session, wrong, before = review.session, list(messages(make_sense)), tree(scan.root.parent)
-
-    def state() -> tuple[object, ...]:
-        return session.view, session.selection.cursor, session.selection.selected, session.reviewer
-
-    state_before = state()
+def test_an_invalid_message_gets_an_error_and_changes_nothing(scan: Scan, capsys: pytest.CaptureFixture[str]) -> None:
+    page = Page(scan)
+    page.ask("ready")
+    session, wrong, before = page.review.session, list(messages(OF_PAGE)), tree(scan.root.parent)
+    state = session.view, session.reviewer, page.version
     for message in wrong:
-        replies.clear()
-        widget._handle_custom_msg(message, [])
-        (reply,) = replies
+        reply = page.say(message)
         assert reply["kind"] == "error", repr(message)[:200]
         assert 0 < len(reply["message"]) <= 1000
-        assert state() == state_before, repr(message)[:200]
+        assert (session.view, session.reviewer, page.version) == state, repr(message)[:200]
     assert tree(scan.root.parent) == before
     with capsys.disabled():
-        print(f"\n{len(wrong)} messages to the {part} that make no sense: each got an error")
-    # What they were made of does make sense, and can be carried out in that order.
-    for message in make_sense:
-        replies.clear()
-        serial = {"serial": review.grid._serial} if "serial" in message else {}
-        widget._handle_custom_msg({**message, **serial, "id": 1}, [])
-        assert "error" not in [reply["kind"] for reply in replies], message
+        print(f"\n{len(wrong)} messages that make no sense: each got an error")
+
+
+def test_the_messages_that_malformed_ones_are_made_of_can_be_carried_out_in_their_order(scan: Scan) -> None:
+    page = Page(scan)
+    for message in OF_PAGE:
+        version = {"version": page.version} if "version" in message else {}
+        reply = page.say({**message, **version, "id": 1})
+        assert reply["kind"] != "error", message

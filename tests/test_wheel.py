@@ -18,13 +18,15 @@ from tests.support.scans import make_scan
 ROOT = Path(__file__).parents[1]
 CHECK = """
 import cleaner, importlib.metadata, pathlib, sys
-from cleaner.review.grid import Grid
+from cleaner.review.app import Review
 from cleaner.review.serve import notebook_path
 home = pathlib.Path(cleaner.__file__).parent
 assert str(home).startswith(sys.argv[1]), home
 assert notebook_path() == home / "notebooks" / "review.ipynb", notebook_path()
 assert (home / "py.typed").is_file()
-assert "model.send" in str(Grid._esm) and ".cleaner-card" in str(Grid._css)
+for name, text in (("review.js", Review._esm), ("review.css", Review._css)):
+    whole = (pathlib.Path(sys.argv[2]) / "cleaner/review/static" / name).read_text(encoding="utf-8")
+    assert whole and str(text) == whole, name
 assert importlib.metadata.version("image-cleaner") == cleaner.__version__
 (command,) = importlib.metadata.entry_points(group="console_scripts", name="cleaner")
 assert command.value == "cleaner.cli:main"
@@ -64,7 +66,7 @@ def run(installed: Path, *command: str) -> str:
 
 
 def test_the_installed_wheel_has_all_files(installed: Path) -> None:
-    run(installed, "-c", CHECK, str(installed))
+    run(installed, "-c", CHECK, str(installed), str(ROOT))
 
 
 def test_the_installed_command_runs(installed: Path) -> None:

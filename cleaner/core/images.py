@@ -12,8 +12,10 @@ from PIL import Image, ImageOps
 
 from cleaner.core.safe_images import opened_image
 
-__all__ = ["read_image"]
+__all__ = ["read_image", "upright_size"]
 
+# The EXIF tag, and its values that swap width and height.
+_ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)
 # Images with more pixels are decoded one at a time, to bound the memory of several threads.
 _LARGE = 2**26
 _large_image_lock = Lock()
@@ -40,6 +42,12 @@ def read_image(path: Path, size: int | None = None) -> Image.Image:
         small = _as_rgb(_thinned(image))
     small.thumbnail((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
     return small
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return width and height of an opened image as it is shown; nothing is decoded."""
+    turned = image.getexif().get(_ORIENTATION, 1) in _TURNED
+    return (image.height, image.width) if turned else image.size
 
 
 def _pixels(image: Image.Image) -> int:

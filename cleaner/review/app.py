@@ -1,46 +1,72 @@
-"""`Review`, the app in a notebook and on the web page: overview, grid, and the choice of split and class."""
+"""`Review`, the app in a notebook and on the web page: one widget that draws the page of a session."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import anywidget
-import ipywidgets as widgets
 import traitlets
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.scan import Scan, scan_at
 from cleaner.core.tasks import OTHER
-from cleaner.review.grid import STYLE, Grid
-from cleaner.review.overview import Overview
+from cleaner.review.cards import SentCards, card_content
+from cleaner.review.channel import Channel
+from cleaner.review.lists import Lists, figures
 from cleaner.review.session import Session
+from cleaner.review.summary import summary
 from cleaner.review.thumbnails import Thumbnails
-from cleaner.review.view import LIST_NAMES
+from cleaner.review.view import ALL, AUDIT, DISAGREEMENTS, MAX_PAGE_SIZE, UNREADABLE, UNSURE
 
 __all__ = ["Notice", "Review"]
 
+_STATIC = Path(__file__).parent / "static"
+_LIST_KINDS = {
+    ALL: "all",
+    UNSURE: "unsure",
+    DISAGREEMENTS: "disagreements",
+    AUDIT: "audit",
+    UNREADABLE: "unreadable",
+}
+# Longest sides of thumbnails in pixels; a page gets the smallest that fills its cards.
+_THUMBNAIL_SIZES = (192, 256, 384, 512, 768)
+_LARGE_SIZE = 1600
+_TYPICAL = 4  # images of a label beside the large one
+_PREFETCH_DELAY = 0.25
 
-_DRAWING_SIZE = 384  # pixels; a drawing shows the image twice
 
-
-class Review(widgets.VBox):  # type: ignore[misc]
+class Review(Channel):
     """Review the samples with the highest losses; shown when it is the last line of a cell.
 
-    A decision is in `decisions.csv` of the scan folder before its card shows it, and the page is always drawn from that
-    file. So nothing is lost when the class changes, the page is reloaded or the kernel restarts.
+    A decision is in `decisions.csv` of the scan folder before its card shows it as saved, and the page is always drawn
+    from that file. So nothing is lost when the list changes, the page is reloaded or the kernel restarts.
+
+    It is one anywidget, so that it is shown by each host that shows those.
 
     Args:
         scan: a scan that was written or loaded, or the path of a scan folder.
         reviewer: who decides, for the manifest; by default the name of the user.
-        page_size: thumbnails on a page, 1 to 200; by default as in the last session, or 30.
+        page_size: thumbnails on a page, 1 to 200; by default as many as fill the screen.
         root: the dataset's folder, if it moved since the scan.
+
+    Attributes:
+        session: the review, without widgets.
+        vocab: the labels to choose from.
+        task: the scan's task; it determines which actions the page offers.
+        page_size: as given; 0 for as many as fill the screen.
 
     Raises:
         CleanerError: the scan or its manifest is invalid, the dataset is missing, or an argument is out of range.
     """
+
+    _esm = _STATIC / "review.js"
+    _css = _STATIC / "review.css"
+    vocab = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    task = traitlets.Unicode().tag(sync=True)
+    page_size = traitlets.Int().tag(sync=True)
 
     def __init__(
         self,
@@ -50,70 +76,220 @@ class Review(widgets.VBox):  # type: ignore[misc]
         page_size: int | None = None,
         root: str | Path | None = None,
     ) -> None:
-        self.session = Session(scan_at(scan, root), reviewer, page_size)
-        self.overview = Overview(self.session, self._open_class)
-        self.grid = Grid(self.session, _thumbnails(self.session.scan), on_change=self._draw)
-        style = {"description_width": "initial"}
-        self._split = widgets.Dropdown(description="Split", style=style, layout={"width": "180px"})
-        self._label = widgets.Dropdown(description="Class", style=style, layout={"width": "360px"})
-        self._is_drawing = False
-        self._draw()
-        self._split.observe(self._on_split, names="value")
-        self._label.observe(self._on_label, names="value")
-        choices = widgets.HBox([self._split, self._label])
-        choices.add_class("cleaner-choose")
-        super().__init__([choices, self.overview, self.grid])
-        self.add_class("cleaner-review")
+        session = Session(scan_at(scan, root), reviewer, page_size)
+        traits = {"vocab": list(session.scan.vocab), "task": session.scan.task, "page_size": page_size or 0}
+        super().__init__(session, **traits)
+        self._pixels = _THUMBNAIL_SIZES[0]
+        self._thumbnails = _thumbnails(session.scan, self._pixels)
+        self._large = Thumbnails(session.scan.root, size=_LARGE_SIZE, threads=2, drawn=self._thumbnails.drawn)
+        self._cards = SentCards(session)
+        self._sent_view = session.view
+        self._lists = Lists(session)
+        self._sent_progress: dict[str, tuple[int, int]] = {}
 
-    def _draw(self) -> None:
-        """Set the dropdowns to the session's view, without their own events, and draw the overview."""
-        session = self.session
-        labels = [(label, label) for label in session.labels]
-        labels += [(name, each) for each, name in LIST_NAMES.items() if session.samples_of(session.view.split, each)]
-        self._is_drawing = True
-        try:
-            _set_dropdown(self._split, [(split, split) for split in session.scan.splits], session.view.split)
-            _set_dropdown(self._label, labels, session.view.label)
-        finally:
-            self._is_drawing = False
-        self.overview.draw()
+    # Messages of the page.
 
-    def _open_class(self, label: str, predicted: str) -> None:
-        """Open a class for the overview, which shows the errors."""
+    def _on_ready(self, reply_to: int, page_size: int, pixels: int) -> None:
         self.session.refresh()
-        self.session.filter(label=label, predicted=predicted)
-        self.grid.show()
-        self._draw()
+        self._fit(page_size, pixels, self.session.view.at)
+        self._send_lists()
+        self._show(reply_to)
 
-    def _on_split(self, change: dict[str, Any]) -> None:
-        self._open(partial(self.session.open_split, change["new"]))
+    def _on_fit(self, reply_to: int, page_size: int, pixels: int, at: str) -> None:
+        self.session.refresh()
+        self._fit(page_size, pixels, at)
+        self._show(reply_to)
 
-    def _on_label(self, change: dict[str, Any]) -> None:
-        self._open(partial(self.session.filter, label=change["new"], predicted=""))
+    def _on_open(self, reply_to: int, label: str, split: str | None = None, predicted: str = "") -> None:
+        self.session.refresh()
+        self.session.open(label, split, predicted)
+        self._show(reply_to)
 
-    def _open(self, open_view: Callable[[], None]) -> None:
-        if self._is_drawing:
-            return
-        try:
-            self.session.refresh()
-            open_view()
-        except (CleanerError, OSError) as error:
-            self.grid.show_error(str(error))
+    def _on_turn(self, reply_to: int, page: int) -> None:
+        self.session.refresh()
+        self.session.turn_to(page)
+        self._show(reply_to)
+
+    def _on_filter(self, reply_to: int, **changes: Any) -> None:
+        self.session.refresh()
+        self.session.filter(**changes)
+        self._show(reply_to)
+
+    def _on_decide(
+        self, reply_to: int, version: int, until: int, paths: list[str], action: str, new_label: str = ""
+    ) -> None:
+        _check_in_time(until)
+        self.session.refresh()
+        self._cards.check_were_seen(paths, version)
+        self.session.decide_all(paths, action, new_label)
+        self._reply(reply_to, own=paths)
+
+    def _on_undo(self, reply_to: int, until: int) -> None:
+        _check_in_time(until)
+        self._reply(reply_to, *self.session.undo())
+
+    def _on_redo(self, reply_to: int, until: int) -> None:
+        _check_in_time(until)
+        self._reply(reply_to, *self.session.redo())
+
+    def _on_news(self, reply_to: int) -> None:
+        self.session.refresh()
+        self._reply(reply_to)
+
+    def _on_place(self, reply_to: int, at: str) -> None:
+        if at in self.session.paths:  # else the page was turned meanwhile
+            self.session.place_cursor(at)
+            self._sent_view = self.session.view
+        self._reply(reply_to)
+
+    def _on_large(self, reply_to: int, path: str) -> None:
+        self.session.card(path)  # refuses a path outside the scan
+        image = self._large.get([path])[path]
+        content = {"kind": "large", "id": reply_to, "path": path, "error": image.error}
+        self.send(content | self._state(), [image.data] if image.data else [])
+        paths = self._cards.paths
+        if path in paths:
+            position = paths.index(path)
+            self._large.prefetch(paths[position + 1 : position + 2] + paths[max(0, position - 1) : position])
+
+    def _on_typical(self, reply_to: int, path: str) -> None:
+        sample = self.session.card(path).sample
+        # In the audit sample the prediction is empty: it would suggest an answer.
+        labels = dict.fromkeys(filter(None, (sample.label, sample.predicted)))
+        shown = [(label, other) for label in labels for other in self.session.typical(sample.split, label)[:_TYPICAL]]
+        thumbnails = self._thumbnails.get(dict.fromkeys(other for _, other in shown))
+        found = [(label, thumbnails[other].data) for label, other in shown if thumbnails[other].data]
+        images = [{"label": label, "buffer": number} for number, (label, _) in enumerate(found)]
+        content = {"kind": "typical", "id": reply_to, "path": path, "images": images}
+        self.send(content | self._state(), [data for _, data in found])
+
+    def _on_figures(self, reply_to: int) -> None:
+        self.send({"kind": "figures", "id": reply_to, **figures(self.session)})
+
+    def _on_summary(self, reply_to: int) -> None:
+        self.session.refresh()
+        lines = summary(self.session, is_last=not self._lists.after(self.session.view.label))
+        self.send({"kind": "summary", "id": reply_to, "lines": lines, **self._state()})
+
+    def _on_reviewer(self, reply_to: int, name: str) -> None:
+        self.session.set_reviewer(name)
+        self._reply(reply_to)
+
+    def _on_restore(self, reply_to: int) -> None:
+        self.session.manifest.restore()
+        self.session.refresh()
+        self._reply(reply_to)
+
+    def _on_accept(self, reply_to: int) -> None:
+        self.session.manifest.accept_edits()
+        self.session.refresh()
+        self._reply(reply_to)
+
+    # Messages to the page.
+
+    def _fit(self, page_size: int, pixels: int, at: str) -> None:
+        """Take the number of cards that fit, unless the caller of `Review` chose one, and the size of thumbnails."""
+        if not self.page_size:
+            self.session.set_page_size(max(1, min(page_size, MAX_PAGE_SIZE)), at)
+        size = next((size for size in _THUMBNAIL_SIZES if size >= pixels), _THUMBNAIL_SIZES[-1])
+        if size != self._pixels:
+            self._pixels = size
+            self._thumbnails = _thumbnails(self.session.scan, size)
+
+    def _show(self, reply_to: int, note: str = "") -> None:
+        """Send the open page as the reply to a message."""
+        session, view = self.session, self.session.view
+        if view.split != self._lists.split:
+            self._lists = Lists(session)
+            self._send_lists()
+        self._sent_view = view
+        cards, buffers = self._page_cards()
+        kind = _LIST_KINDS.get(view.label, "class")
+        content = {
+            "kind": "page",
+            "id": reply_to,
+            **asdict(view),
+            "list": kind,
+            "splits": session.scan.splits,
+            "pages": session.pages,
+            "shown": len(session.shown),
+            "predictions": session.predictions,
+            "cards": cards,
+        }
+        self.send(content | self._state(note=note), buffers)
+        # The delay leaves the cores to the browser while it draws the page.
+        self._thumbnails.prefetch(session.paths_ahead(self._lists.after(view.label)), _PREFETCH_DELAY)
+
+    def _reply(self, reply_to: int, at: str = "", note: str = "", own: list[str] | None = None) -> None:
+        """Send the page if other cards or another view are open than were sent, else the state alone."""
+        if self.session.view != self._sent_view or self.session.paths != self._cards.paths:
+            self._show(reply_to, note)
         else:
-            self.grid.show()
-        self._draw()  # after an error it sets the dropdowns back
+            self.send({"kind": "done", "id": reply_to, "at": at, **self._state(own, note)})
+
+    def _send_lists(self) -> None:
+        self._sent_progress = self._lists.progress()
+        self.send({"kind": "lists", "id": None, "split": self._lists.split, "rows": self._lists.rows()})
+
+    def _page_cards(self) -> tuple[list[dict[str, Any]], list[bytes]]:
+        """Return the cards of a page, and their thumbnails."""
+        sent = self._cards.open_page()
+        thumbnails = self._thumbnails.get(card.sample.path for card in sent)
+        cards: list[dict[str, Any]] = []
+        buffers: list[bytes] = []
+        for card in sent:
+            thumbnail = thumbnails[card.sample.path]
+            content = card_content(card, self.session) | {"error": thumbnail.error, "size": thumbnail.size}
+            if thumbnail.data:
+                content["buffer"] = len(buffers)
+                buffers.append(thumbnail.data)
+            cards.append(content)
+        return cards, buffers
+
+    def _state(self, own: list[str] | None = None, note: str = "") -> dict[str, Any]:
+        """Return what each reply carries; see `cleaner.review.protocol`."""
+        session = self.session
+        changed = self._cards.changed(own=lambda path: path in (own or []))
+        progress = self._lists.progress()
+        news = {label: counts for label, counts in progress.items() if self._sent_progress.get(label) != counts}
+        self._sent_progress = progress
+        return {
+            "clock": _clock(),
+            "version": self._cards.version,
+            "can_undo": bool(session.undo_redo.done),
+            "can_redo": bool(session.undo_redo.undone),
+            "reviewer": session.reviewer,
+            "counts": asdict(session.counts()),
+            "seconds": session.pace.seconds,
+            "changed": [card_content(card, session) for card in changed],
+            "decided": news,
+            "note": note,
+            "warnings": session.warnings,
+            "edited": session.edited,
+            "history": session.standing.history,
+        }
+
+    def _error_details(self) -> dict[str, Any]:
+        return self._state()
 
 
-def _set_dropdown(dropdown: widgets.Dropdown, options: list[tuple[str, str]], value: str) -> None:
-    if list(dropdown.options) != options:
-        dropdown.options = options
-    dropdown.value = value if value in [option for _, option in options] else None
+def _clock() -> int:
+    return int(1000 * time.monotonic())
 
 
-def _thumbnails(scan: Scan) -> Thumbnails:
+def _check_in_time(until: int) -> None:
+    """Check that the page still waits for the answer."""
+    if _clock() > until:
+        raise CleanerError(
+            "this arrived after the page had stopped waiting and called it not confirmed; look at the images and "
+            "decide again"
+        )
+
+
+def _thumbnails(scan: Scan, size: int) -> Thumbnails:
     if scan.task == OTHER:
-        return Thumbnails(scan.root, size=_DRAWING_SIZE, drawn=scan.drawn_in)
-    return Thumbnails(scan.root)
+        return Thumbnails(scan.root, size=2 * size, drawn=scan.drawn_in)  # a drawing shows the image twice
+    return Thumbnails(scan.root, size=size)
 
 
 class Notice(anywidget.AnyWidget):  # type: ignore[misc]
@@ -128,5 +304,5 @@ class Notice(anywidget.AnyWidget):  # type: ignore[misc]
       },
     };
     """
-    _css = STYLE
+    _css = _STATIC / "review.css"
     text = traitlets.Unicode().tag(sync=True)

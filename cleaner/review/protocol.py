@@ -1,44 +1,44 @@
-"""The messages between the page and the kernel, in one table.
+"""The messages between the page and the kernel, in one table; `js/src/protocol.ts` has the same one.
 
 A message is a dictionary with a `kind`. Each message of the page has an `id`, a number, and gets one reply with the
-same `id`: the one named in the table, or an `error`.
+same `id`: the one named in the table, or an `error`. Those that decide also say the `until` when the page waits for the
+answer, in milliseconds of the kernel's `clock`: what arrives later is refused, as the page has told the reviewer that
+it is not confirmed.
 
-To the grid of the page:
+To the page:
 
-    page       serial, split, label, list, page, pages, page_size, show, predicted, text, order, predictions, shown,
-               unreadable, cards, note; a buffer (JPEG) for each card with a `buffer`
-    here       note
-    card       card
+    page       version, split, splits, label, list, page, pages, page_size, show, predicted, text, order, predictions,
+               shown, cards, at; a buffer (JPEG) for each card with a `buffer`
+    done       at: where the cursor belongs after an undo; else empty
     large      path, error; a buffer (JPEG) unless there is an error
     typical    path; images, each `label, buffer`: typical images of the labels of an image; a buffer (JPEG) for each
-    error      message; the card, as it stands on the disk, if the message was about one
-
-Each of these also carries the state: `at`, path of the cursor's card; `selected`, paths; `can_undo`, `can_redo`;
-`reviewer`; `counts`; `seconds` per decision, or null; `changed`, the other cards of the page that changed since they
-were sent; `warnings`, problems that forbid nothing; `edited`, a text about acknowledged decisions that somebody removed
-from the manifest or reordered, which `restore` puts back and `accept` drops; `history`, how many decisions were carried
-out, and when.
-
-The `list` of a page is `class`, that of its label, or without a label `unreadable` or `audit`, whose cards have no
-prediction and no loss.
-
-A card is `path, name, label, predicted, confidence, alternatives, loss, rank, action, new_label, reviewer, decided_at,
-note` and `others`, what other reviewers decided differently. Where images carry several labels, it also has `given`,
-the labels that the image carries, `asked`, those that the audit sample asks about, and, as has each of the `others`,
-`labels`, the labels after the decision, or null if it changes none. In a page it also has `error`, why there is no
-thumbnail, or `buffer`, the number of its thumbnail.
-
-To the overview of the page:
-
-    overview   split, classes, matrix, edges, and the fields of `news`
-    news       label, predicted, histogram, not_finite: the open class; decided, the changed numbers by label
+    figures    split, label, matrix, edges, histogram, not_finite
+    summary    lines: what was found in the open list, what is likely left, and after the last list how to go on
+    lists      split, rows; sent before a page of another split, without an `id`
     error      message
 
-A class is `label, name, scored, otherwise, mean, kept, decided`; unreadable files and the audit sample are a class
-each, with null for what is not known. The matrix has `labels`, the most confused ones; `cells`, lists of given and
-predicted label (positions in `labels`), count and number of kept samples; and `left_out`, the number of wrong
-predictions in no cell. It is null if images carry several labels or none. A folded overview gets no `news`; unfolded,
-it asks with `ready`.
+Each of these but `lists` and `figures` also carries the state: `clock`; `version`; `can_undo`, `can_redo`;
+`reviewer`; `counts`; `seconds` per decision, or null; `changed`, the cards of the page that changed since they were
+sent; `decided`, the changed numbers of `[decided, kept]` by list; `note`; `warnings`, problems that forbid nothing;
+`edited`, a text about acknowledged decisions that somebody removed from the manifest or reordered, which `restore` puts
+back and `accept` drops; `history`, how many decisions were carried out, and when.
+
+The `version` grows with each page, and with each reply that brings decisions of others. A decision names the images it
+is about and the version that the reviewer looked at: nobody decides about an image or a decision they have not seen.
+
+The `list` of a page is `class`, that of its label, or one of `all`, `unsure`, `disagreements`, `audit` and
+`unreadable`. Cards of the last two have no prediction and no loss.
+
+A card is `path, name, label, predicted, confidence, alternatives, loss, action, new_label, reviewer, decided_at, note`
+and `others`, what other reviewers decided differently. Where images carry several labels, it also has `given`, the
+labels that the image carries, `asked`, those that the audit sample asks about, and, as has each of the `others`,
+`labels`, the labels after the decision, or null if it changes none. In a page it also has `size`, that of the
+image, and `error`, why there is no thumbnail, or `buffer`, the number of its thumbnail.
+
+A row of the lists is `label, name, scored, otherwise, mean, kept, decided`, with null for what is not known. The matrix
+has `labels`, the most confused ones; `cells`, lists of given and predicted label (positions in `labels`), count and
+number of kept samples; and `left_out`, the number of wrong predictions in no cell. It is null if images carry several
+labels or none.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ from typing import Any
 
 from cleaner.core.errors import CleanerError
 
-__all__ = ["DECIDING", "GRID", "OVERVIEW", "Messages", "null_if_nan", "read_fields", "read_header"]
+__all__ = ["DECIDING", "MESSAGES", "Messages", "null_if_nan", "read_fields", "read_header"]
 
-_TYPE_NAMES = {str: "a text", int: "a whole number", bool: "true or false"}
+_TYPE_NAMES = {str: "a text", int: "a whole number", list: "a list of texts"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,48 +61,47 @@ class _Field:
     is_required: bool = True
 
 
-_TEXT, _NUMBER = _Field(str), _Field(int)
-_OPTIONAL_TEXT, _OPTIONAL_NUMBER, _OPTIONAL_FLAG = (_Field(type_, False) for type_ in (str, int, bool))
+_TEXT, _NUMBER, _TEXTS = _Field(str), _Field(int), _Field(list)
+_OPTIONAL_TEXT = _Field(str, False)
 
 Messages = Mapping[str, Mapping[str, _Field]]
 """For each kind of message its fields, without `kind` and `id`."""
 
-GRID: Messages = {
-    "ready": {},  # page
+MESSAGES: Messages = {
+    # How many cards fit, and how many pixels the longest side of a thumbnail takes on the screen.
+    "ready": {"page_size": _NUMBER, "pixels": _NUMBER},  # page
+    "fit": {"page_size": _NUMBER, "pixels": _NUMBER, "at": _TEXT},  # page
+    "open": {"label": _TEXT, "split": _OPTIONAL_TEXT, "predicted": _OPTIONAL_TEXT},  # page
     "turn": {"page": _NUMBER},  # page
     "filter": {  # page
         "show": _OPTIONAL_TEXT,
         "predicted": _OPTIONAL_TEXT,
         "text": _OPTIONAL_TEXT,
         "order": _OPTIONAL_TEXT,
-        "page_size": _OPTIONAL_NUMBER,
     },
-    "move": {"by": _NUMBER, "extend": _OPTIONAL_FLAG},  # here
-    "point": {"path": _TEXT, "extend": _OPTIONAL_FLAG, "toggle": _OPTIONAL_FLAG},  # here
-    "select": {"what": _TEXT},  # here; `what` is `page` or `card`
-    "decide": {"path": _TEXT, "action": _TEXT, "new_label": _OPTIONAL_TEXT},  # card
-    # The serial names the page that the browser shows: nobody decides on a page they have not seen.
-    "act": {"serial": _NUMBER, "action": _TEXT, "new_label": _OPTIONAL_TEXT},  # here, or page
-    "keep_rest": {"serial": _NUMBER},  # page; here if there is no further page
-    "undo": {},  # here, or page
-    "redo": {},  # here, or page
-    "news": {},  # here, or page
+    "decide": {  # done
+        "version": _NUMBER,
+        "until": _NUMBER,
+        "paths": _TEXTS,
+        "action": _TEXT,
+        "new_label": _OPTIONAL_TEXT,
+    },
+    "undo": {"until": _NUMBER},  # done, or page
+    "redo": {"until": _NUMBER},  # done, or page
+    "news": {},  # done
+    "place": {"at": _TEXT},  # done
     "large": {"path": _TEXT},  # large
     "typical": {"path": _TEXT},  # typical
-    "reviewer": {"name": _TEXT},  # here
-    "restore": {},  # here, or page
-    "accept": {},  # here
+    "figures": {},  # figures
+    "summary": {},  # summary
+    "reviewer": {"name": _TEXT},  # done
+    "restore": {},  # done
+    "accept": {},  # done
 }
-"""The messages that the grid takes, each with its reply. A page is sent when the cards or the view changed."""
+"""The messages that the kernel takes, each with its reply."""
 
-DECIDING = frozenset({"decide", "act", "keep_rest", "undo", "redo"})
+DECIDING = frozenset({"decide", "undo", "redo"})
 """The messages whose errors begin with "Not saved"."""
-
-OVERVIEW: Messages = {
-    "ready": {},  # overview
-    "open": {"label": _TEXT, "predicted": _OPTIONAL_TEXT},  # news, after the grid got a page
-}
-"""The messages that the overview takes, each with its reply."""
 
 
 def read_header(content: Any) -> dict[str, Any]:
@@ -118,14 +117,15 @@ def read_header(content: Any) -> dict[str, Any]:
     return content
 
 
-def read_fields(message: Mapping[str, Any], table: Messages) -> dict[str, Any]:
+def read_fields(message: Mapping[str, Any], table: Messages = MESSAGES) -> dict[str, Any]:
     """Return the fields of a message without kind and id, checked against a table.
 
     Raises:
         CleanerError: the kind or a field is unknown, a field is missing, or a value is of the wrong type or cannot be
             sent back to the page.
     """
-    kind, fields = message["kind"], {name: value for name, value in message.items() if name not in ("kind", "id")}
+    kind = message["kind"]
+    fields: dict[str, Any] = {name: value for name, value in message.items() if name not in ("kind", "id")}
     if kind not in table:
         raise CleanerError(f"there is no message {kind!r}; expected one of {', '.join(table)}")
     expected = table[kind]
@@ -136,12 +136,20 @@ def read_fields(message: Mapping[str, Any], table: Messages) -> dict[str, Any]:
     for name, field in expected.items():
         if field.is_required and name not in fields:
             raise CleanerError(f"the message {kind!r} has no field {name!r}")
-        if name in fields and type(fields[name]) is not field.type:
+        if name in fields and not _has_type(fields[name], field.type):
             raise CleanerError(f"{name} is {fields[name]!r}; expected {_TYPE_NAMES[field.type]}")
     for name, value in fields.items():
-        if isinstance(value, str) and not _is_sendable(value):
-            raise CleanerError(f"{name} is {value!r}; expected text in UTF-8")
+        texts = value if isinstance(value, list) else [value]
+        for text in texts:
+            if isinstance(text, str) and not _is_sendable(text):
+                raise CleanerError(f"{name} is {value!r}; expected text in UTF-8")
     return fields
+
+
+def _has_type(value: Any, expected: type) -> bool:
+    if isinstance(value, list):
+        return expected is list and all(type(item) is str for item in value)
+    return type(value) is expected
 
 
 def _is_sendable(text: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,18 +18,28 @@ from cleaner.core.tasks import MULTI_LABEL
 from cleaner.review.decisions import TOGGLE, Card, DecisionMaker, check_reviewer
 from cleaner.review.pace import Pace
 from cleaner.review.saved_view import read_view, write_view
-from cleaner.review.selection import Selection
 from cleaner.review.undo_redo import Step, UndoRedo
-from cleaner.review.view import ABSENT, AUDIT, UNREADABLE, View, check_one_of
+from cleaner.review.view import (
+    ABSENT,
+    ALL,
+    AUDIT,
+    DISAGREEMENTS,
+    LIST_NAMES,
+    UNREADABLE,
+    UNSURE,
+    View,
+    check_one_of,
+)
 
 __all__ = ["Counts", "Session"]
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Number of decided and of all files, in the open class and in the scan; a file counts once."""
+    """Number of decided, changed and of all files in the open list, and in the scan; a file counts once."""
 
     decided: int
+    changed: int
     kept: int
     scan_decided: int
     scan_kept: int
@@ -41,8 +51,8 @@ class Session:
     Decisions of other reviewers appear after `refresh`. A decision about a file that somebody else decided since is
     refused: a CleanerError says who decided what, nothing is written, and the session then shows that decision.
 
-    The cards and their order are fixed when a class, a filter or an order is chosen: a card stays until then, even if
-    its decision no longer fits the filter.
+    The cards and their order are fixed when a list, a filter or an order is chosen: a card stays until then, even if
+    its decision no longer fits the filter. The page moves the cursor; the session keeps its place for a reload.
 
     Args:
         scan: a scan with a folder; decisions go to `decisions.csv` there.
@@ -52,9 +62,8 @@ class Session:
     Attributes:
         files: one sample for each path of the scan, also of unreadable files.
         maker: makes the reviewer's decisions.
-        view: the open class, page, filter and order.
+        view: the open list, page, filter and order.
         shown: the samples of the view, on all pages.
-        selection: cursor and selected cards of the open page.
         undo_redo: the actions that can be undone and redone.
         standing: the decisions that stand for the files as they are now.
         pace: how fast the reviewer decides.
@@ -88,15 +97,24 @@ class Session:
                 self._typical.setdefault((each.split, each.label), []).append(each.path)
         self._errors = {each.path: each.error or "unreadable" for each in scan.unreadable}
         self._unreadable = scan.unreadable_samples()
+        self._all: dict[str, dict[str, Sample]] = {}
         self.standing = Standing(self.files, scan.task, scan.label_delim, scan.root, self.manifest.path.parent)
         self.pace, self.undo_redo = Pace(), UndoRedo()
         self._read_manifest()
         first = next(iter(self.files.values()))
         saved = read_view(self.manifest.path, self.reviewer)
-        label = first.label if scan.samples else UNREADABLE
-        self._open(View(first.split, label, page_size=30 if page_size is None else page_size))
+        self._open(View(first.split, self._first_list(), page_size=30 if page_size is None else page_size))
         if saved is not None:
             self._reopen(saved, saved.page_size if page_size is None else page_size)
+
+    def _first_list(self) -> str:
+        """Return the list to begin with: what is most worth a look."""
+        return self._all_classes if self.scan.samples else UNREADABLE
+
+    @property
+    def _all_classes(self) -> str:
+        """The list of all classes; the class of a scan that has one."""
+        return ALL if len(self.scan.vocab) > 1 else self.scan.vocab[0]
 
     @property
     def reviewer(self) -> str:
@@ -133,31 +151,32 @@ class Session:
     # The view.
 
     @property
-    def labels(self) -> list[str]:
-        """The labels with kept samples in the open split, in the order of the vocabulary."""
-        return [label for label in self.scan.vocab if self.scan.kept(self.view.split, label)]
-
-    @property
     def predictions(self) -> list[str]:
-        """The predictions of the open class in the order of the vocabulary, `ABSENT` last."""
+        """The predictions of the open list in the order of the vocabulary, `ABSENT` last."""
         present = {self._prediction_of(sample) for sample in self._samples.values() if self.view.label != AUDIT}
         return [label for label in (*self.scan.vocab, ABSENT) if label in present]
+
+    @property
+    def samples_of_view(self) -> Mapping[str, Sample]:
+        """The samples of the open list by path, whatever the filter."""
+        return self._samples
 
     @property
     def pages(self) -> int:
         """Number of pages of the view, at least 1."""
         return max(1, -(-len(self.shown) // self.view.page_size))
 
-    def open_split(self, split: str) -> None:
-        """Open a split, at the same label if it has samples there.
+    def open(self, label: str, split: str | None = None, predicted: str = "") -> None:
+        """Open a list at its first page; in another split, the same one or else the first that has samples there.
 
         Raises:
-            CleanerError: the scan has no such split.
+            CleanerError: the scan has no such split, label or prediction; nothing changed.
         """
-        label = self.view.label
-        if not self.samples_of(split, label):
-            label = next((name for name in self.scan.vocab if self.scan.kept(split, name)), label)
-        self._open(replace(self.view, split=split, label=label, page=0, predicted=""))
+        split = self.view.split if split is None else split
+        if split != self.view.split and not self.samples_of(split, label):
+            first = (self._all_classes, UNREADABLE)
+            label = next((name for name in first if self.samples_of(split, name)), self._all_classes)
+        self._open(replace(self.view, split=split, label=label, page=0, predicted=predicted, text="", at=""))
 
     def filter(self, **changes: Any) -> None:
         """Select anew which cards are shown and in which order, and open the first page.
@@ -169,18 +188,18 @@ class Session:
             CleanerError: a value is invalid; nothing changed.
         """
         given = {name: value for name, value in changes.items() if value is not None}
-        self._open(replace(self.view, page=0, **given))
+        self._open(replace(self.view, page=0, at="", **given))
 
-    def set_page_size(self, page_size: int) -> None:
-        """Change the number of cards on a page; the cursor stays on its card.
+    def set_page_size(self, page_size: int, at: str = "") -> None:
+        """Change the number of cards on a page; the page with the card `at`, or the first of the page, stays open.
 
         Raises:
             CleanerError: the number is out of range.
         """
-        position = self.view.page * self.view.page_size + self.selection.cursor
-        view = replace(self.view, page_size=page_size)
-        page, cursor = divmod(position, page_size)
-        self._open_page(replace(view, page=page), cursor)
+        on_page = [sample.path for sample in self._page_samples(self.view.page)]
+        position = self.view.page * self.view.page_size + (on_page.index(at) if at in on_page else 0)
+        view = replace(self.view, page_size=page_size, at=at if at in on_page else "")
+        self._open_page(replace(view, page=position // page_size))
 
     def turn_to(self, page: int) -> None:
         """Open a page of the view, from 0.
@@ -189,15 +208,30 @@ class Session:
             CleanerError: there is no such page.
         """
         if page not in range(self.pages):
-            raise CleanerError(f"there is no page {page!r}; the class has pages 0 to {self.pages - 1}")
-        self._open_page(replace(self.view, page=page))
+            raise CleanerError(f"there is no page {page!r}; the list has pages 0 to {self.pages - 1}")
+        self._open_page(replace(self.view, page=page, at=""))
+
+    def place_cursor(self, path: str) -> None:
+        """Note on which card of the page the cursor is, to open there after a reload.
+
+        Raises:
+            CleanerError: the page has no such card.
+        """
+        if path not in self.paths:
+            raise CleanerError(f"the open page has no card {path!r}")
+        self._open_page(replace(self.view, at=path))
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths of the open page's cards in their order."""
+        return [sample.path for sample in self._page_samples(self.view.page)]
 
     def cards(self) -> list[Card]:
         """Return the cards of the open page in their order."""
         return [self._card(sample) for sample in self._page_samples(self.view.page)]
 
     def card(self, path: str) -> Card:
-        """Return the card of a file: that of the open class, as a file may be in several splits and classes.
+        """Return the card of a file: that of the open list, as a file may be in several splits and classes.
 
         Raises:
             CleanerError: the scan kept no such sample.
@@ -206,29 +240,46 @@ class Session:
             raise CleanerError(f"the scan kept no sample with the path {path!r}")
         return self._card(self._samples.get(path) or self.files[path])
 
-    def paths_ahead(self) -> list[str]:
-        """Return the paths that may be shown next: on the next page, the page before, and in the next class."""
+    def paths_ahead(self, next_label: str = "") -> list[str]:
+        """Return the paths that may be shown next: on the next page, the page before, and in the list after it."""
         pages = [page for page in (self.view.page + 1, self.view.page - 1) if 0 <= page < self.pages]
         samples = [sample for page in pages for sample in self._page_samples(page)]
-        for label in self._other_labels()[:1]:
-            view = replace(self.view, label=label, predicted="")
-            samples += self._select(view, self.samples_of(view.split, label).values())[: view.page_size]
+        if next_label:
+            view = replace(self.view, label=next_label, predicted="", text="", at="")
+            samples += self._select(view, self.samples_of(view.split, next_label).values())[: view.page_size]
         return list(dict.fromkeys(sample.path for sample in samples))
 
     def samples_of(self, split: str, label: str) -> dict[str, Sample]:
-        """Return the samples of a class by path; of a file that the dataset names twice, the first.
+        """Return the samples of a list by path; of a file that the dataset names twice, the first.
 
         Raises:
-            CleanerError: the scan has no such split or label.
+            CleanerError: the scan has no such split or list.
         """
-        others = {UNREADABLE: self._unreadable, AUDIT: self._audit}.get(label)
-        samples = self.scan.kept(split, label if others is None else self.scan.vocab[0])  # checks both
-        if others is not None:
-            samples = tuple(sample for sample in others if sample.split == split)
-        by_path: dict[str, Sample] = {}
-        for sample in samples:
-            by_path.setdefault(sample.path, sample)
-        return by_path
+        if label not in LIST_NAMES:
+            return _by_path(self.scan.kept(split, label))  # checks both
+        self.scan.kept(split, self.scan.vocab[0])  # checks the split
+        if label in (UNREADABLE, AUDIT):
+            listed = self._unreadable if label == UNREADABLE else self._audit
+            return _by_path(sample for sample in listed if sample.split == split)
+        everything = self._everything(split)
+        if label == ALL:
+            return everything
+        samples = [everything.get(path, self.files[path]) for path in self._listed_paths(label)]
+        return _by_path(sample for sample in samples if sample.split == split)
+
+    def _listed_paths(self, label: str) -> list[str]:
+        """Return the paths that were decided as unsure, or about which reviewers decided differently."""
+        if label == UNSURE:
+            return [path for path, decision in self.standing.items() if decision.action is Action.UNSURE]
+        repeated = dict.fromkeys(self.manifest.standing().repeated())
+        return [path for path in repeated if path in self.files and self._other_opinions(path)]
+
+    def _everything(self, split: str) -> dict[str, Sample]:
+        """Return the kept samples of a split, of each file the one with the highest loss."""
+        if split not in self._all:
+            samples = [sample for sample in self.scan.samples if sample.split == split]
+            self._all[split] = _by_path(View(split, ALL).select(samples, {}, self._prediction_of))
+        return self._all[split]
 
     def typical(self, split: str, label: str) -> list[str]:
         """Return the typical images of a label, without those with a decision that says otherwise."""
@@ -243,8 +294,9 @@ class Session:
 
     def counts(self) -> Counts:
         """Count the decided files."""
-        decided = sum(path in self._samples for path in self.standing)
-        return Counts(decided, len(self._samples), len(self.standing), len(self.files))
+        decided = [decision.action for path, decision in self.standing.items() if path in self._samples]
+        changed = sum(action in (Action.DELETE, Action.RELABEL) for action in decided)
+        return Counts(len(decided), changed, len(self._samples), len(self.standing), len(self.files))
 
     # Decisions.
 
@@ -262,42 +314,16 @@ class Session:
         self._decide([path], action, new_label)
         return self.card(path)
 
-    def act(self, action: str, new_label: str = "") -> None:
-        """Decide about all targets of the selection in one append, and move the cursor behind them.
+    def decide_all(self, paths: Sequence[str], action: str, new_label: str = "") -> None:
+        """Decide about several files in one append; arguments and errors are those of `decide`."""
+        self._decide(list(dict.fromkeys(paths)), action, new_label)
 
-        Raises:
-            CleanerError: there is no card, or the decision is not valid for one of them; nothing was written.
-            OSError: the manifest cannot be written; nothing was written.
-        """
-        targets = self.selection.targets
-        self._decide(targets, action, new_label)
-        self.selection.point(targets[-1])
-        self.selection.move(1)
-
-    def keep_rest(self) -> None:
-        """Keep the undecided cards of the page, and open the next page, or the next class with undecided samples.
-
-        After the last class the first one comes again.
-
-        Raises:
-            CleanerError: the manifest is invalid; nothing was written.
-            OSError: the manifest cannot be written; nothing was written.
-        """
-        if undecided := [card.sample.path for card in self.cards() if card.decision is None]:
-            self._decide(undecided, Action.KEEP)
-        if self.view.page + 1 < self.pages:
-            self.turn_to(self.view.page + 1)
-            return
-        for label in self._other_labels():
-            if any(sample.path not in self.standing for sample in self.scan.kept(self.view.split, label)):
-                self.filter(label=label, predicted="")
-                return
-
-    def undo(self) -> str:
+    def undo(self) -> tuple[str, str]:
         """Undo the reviewer's last action: append rows that restore the decisions before it.
 
         Returns:
-            which files were left unchanged, as others decided about them since; empty for none.
+            the path of the first file whose decision it restored; and which files were left unchanged, as others
+            decided about them since. Both are empty for none.
 
         Raises:
             CleanerError: there is nothing to undo; nothing was written.
@@ -305,7 +331,7 @@ class Session:
         """
         return self._revert(self.undo_redo.done, self.undo_redo.undone, "undo")
 
-    def redo(self) -> str:
+    def redo(self) -> tuple[str, str]:
         """Repeat the action that was undone last; returns and raises as `undo` does."""
         return self._revert(self.undo_redo.undone, self.undo_redo.done, "redo")
 
@@ -320,34 +346,29 @@ class Session:
         self.shown = self._select(view, self._samples.values())
         self._open_page(view)
 
-    def _open_page(self, view: View, cursor: int = 0) -> None:
+    def _open_page(self, view: View) -> None:
         self.view = view
-        self.selection = Selection([sample.path for sample in self._page_samples(view.page)], cursor)
-        reason = write_view(self.manifest.path, self.reviewer, view)
+        # Its first card is where the cursor begins: by it a reload finds the page, whatever number of cards then fits.
+        at = view.at or next(iter(self.paths), "")
+        reason = write_view(self.manifest.path, self.reviewer, replace(view, at=at))
         self._view_error = f"Your place in the scan cannot be saved: {reason}" if reason else ""
 
     def _reopen(self, saved: View, page_size: int) -> None:
         """Open the view of the last session, unless the scan no longer has it."""
         start = self.view
         try:
-            self._open(replace(saved, page=0, page_size=page_size))
+            self._open(replace(saved, page=0, page_size=page_size, at=""))
+            if not self.shown:
+                self._open(replace(self.view, show="all", predicted="", text=""))
             if not self._samples:
                 self._open(start)
-            elif saved.page_size == page_size and saved.show == "all":
-                self.turn_to(saved.page)
+            else:
+                self._show_card(saved.at)
         except CleanerError:
             self._open(start)
 
     def _select(self, view: View, samples: Iterable[Sample]) -> list[Sample]:
         return view.select(samples, self.standing, self._prediction_of)
-
-    def _other_labels(self) -> list[str]:
-        """Return the labels after the open one, and then those before it; none beside a list that is no class."""
-        labels = self.labels
-        if self.view.label not in labels:
-            return []
-        at = labels.index(self.view.label)
-        return [*labels[at + 1 :], *labels[:at]]
 
     def _prediction_of(self, sample: Sample) -> str:
         is_absent = self.scan.task == MULTI_LABEL and not sample.predicted and not self._is_unreadable(sample)
@@ -361,13 +382,14 @@ class Session:
         self.standing.refresh([sample.path])
         decision, note = self.standing.get(sample.path), self.standing.note(sample.path)
         error = self._errors[sample.path] if self._is_unreadable(sample) else ""
-        others = () if note and decision is None else self._other_opinions(sample.path, decision)
+        others = () if note and decision is None else self._other_opinions(sample.path)
         is_blinded = _is_blinded(sample) and not error
         asked = self._asked.get((sample.split, sample.path), ()) if is_blinded else ()
         return Card(sample, decision, others, error, note, is_blinded, asked)
 
-    def _other_opinions(self, path: str, decision: Decision | None) -> tuple[Decision, ...]:
+    def _other_opinions(self, path: str) -> tuple[Decision, ...]:
         """Return what other reviewers decided differently about the same bytes."""
+        decision = self.standing.get(path)
         rows = self.manifest.standing().all_for(path)
         if decision and decision.sha256:
             rows = [row for row in rows if row.sha256 in ("", decision.sha256)]
@@ -380,7 +402,7 @@ class Session:
 
     def _decide(self, paths: list[str], action: str, new_label: str = "") -> None:
         if not paths:
-            raise CleanerError("there is no card on this page to decide about; choose another page or filter")
+            raise CleanerError("a decision needs at least one image; choose another page or filter")
         if action == TOGGLE:
             self.refresh()  # a toggle adds to what others decided
         decisions = [self.maker.make(self.card(path), action, new_label) for path in paths]
@@ -393,18 +415,18 @@ class Session:
         self.pace.decided(len(decisions))
 
     def _class_of(self, path: str) -> tuple[str, str]:
-        """Return split and class of a file: the open ones if it is there."""
-        if path in self._samples:
+        """Return split and list of a file: the open ones if it is there to stay."""
+        if path in self._samples and self.view.label not in (UNSURE, DISAGREEMENTS):
             return self.view.split, self.view.label
         sample = self.files[path]
         if self._is_unreadable(sample):
             return sample.split, UNREADABLE
         return sample.split, sample.label if path in self.samples_of(sample.split, sample.label) else AUDIT
 
-    def _revert(self, steps: list[Step], opposite: list[Step], verb: str) -> str:
+    def _revert(self, steps: list[Step], opposite: list[Step], verb: str) -> tuple[str, str]:
         """Take back the last of some steps, and add its reverse to the opposite ones."""
         if not steps:
-            raise CleanerError(f"nothing to {verb}")
+            raise CleanerError(f"Nothing to {verb}")
         self.refresh()
         step = steps[-1]
         paths = step.unchanged(self.manifest.standing())
@@ -415,22 +437,27 @@ class Session:
             opposite.append(step.reversed(paths))
             self._show(step, paths[0])
         left = [path for path in step.after if path not in paths]
-        return f"Left unchanged, as others decided since: {', '.join(left)}" if left else ""
+        note = f"Left unchanged, as others decided since: {', '.join(left)}" if left else ""
+        return (paths[0] if paths else ""), note
 
     def _undecided(self, path: str) -> Decision:
         return self.maker.row(self.files[path], Action.UNDO)
 
     def _show(self, step: Step, path: str) -> None:
-        """Open the page with a card of a step, and put the cursor there."""
+        """Open the page with a card of a step."""
+        if path in self.paths:
+            return
         if (self.view.split, self.view.label) != (step.split, step.label):
-            self._open(replace(self.view, split=step.split, label=step.label, page=0, predicted="", text=""))
+            self._open(replace(self.view, split=step.split, label=step.label, page=0, predicted="", text="", at=""))
         if path not in [sample.path for sample in self.shown]:
-            self._open(replace(self.view, page=0, show="all", predicted="", text=""))
-        position = [sample.path for sample in self.shown].index(path)
-        page = position // self.view.page_size
-        if page != self.view.page:
-            self.turn_to(page)
-        self.selection.point(path)
+            self._open(replace(self.view, page=0, show="all", predicted="", text="", at=""))
+        self._show_card(path)
+
+    def _show_card(self, path: str) -> None:
+        """Open the page of the view with a card, if the view has it."""
+        position = next((number for number, sample in enumerate(self.shown) if sample.path == path), None)
+        if position is not None:
+            self._open_page(replace(self.view, page=position // self.view.page_size, at=path))
 
     def _append(self, decisions: list[Decision]) -> None:
         """Append decisions, unless somebody else decided about these files meanwhile."""
@@ -449,6 +476,14 @@ class Session:
             self.edited = self.manifest.edits.message(self.manifest.path.name)
         except CleanerError as error:
             self._ledger_error = str(error)
+
+
+def _by_path(samples: Iterable[Sample]) -> dict[str, Sample]:
+    """Return samples by path; of several with one path, the first."""
+    by_path: dict[str, Sample] = {}
+    for sample in samples:
+        by_path.setdefault(sample.path, sample)
+    return by_path
 
 
 def _blinded(sample: Sample) -> Sample:

@@ -14,7 +14,8 @@ from threading import Lock, Timer
 from PIL import UnidentifiedImageError
 
 from cleaner.core.files import RefusedFile
-from cleaner.core.images import read_image
+from cleaner.core.images import read_image, upright_size
+from cleaner.core.safe_images import opened_image
 from cleaner.core.tasks import drawn_file
 
 __all__ = ["Thumbnail", "Thumbnails", "make_thumbnail"]
@@ -27,10 +28,12 @@ class Thumbnail:
     Attributes:
         data: JPEG bytes; empty after an error.
         error: the reason, for the reviewer; empty if there is an image.
+        size: width and height of the image itself, for the reviewer.
     """
 
     data: bytes
     error: str = ""
+    size: str = ""
 
 
 def make_thumbnail(path: Path, size: int) -> Thumbnail:
@@ -40,6 +43,8 @@ def make_thumbnail(path: Path, size: int) -> Thumbnail:
     """
     try:
         buffer = io.BytesIO()
+        with opened_image(path) as image:
+            width, height = upright_size(image)
         read_image(path, size).save(buffer, "JPEG", quality=85)
     except FileNotFoundError:
         return Thumbnail(b"", "The file is not there any more")
@@ -49,7 +54,7 @@ def make_thumbnail(path: Path, size: int) -> Thumbnail:
         return Thumbnail(b"", f"UnidentifiedImageError: cannot identify image file {path.name!r}")
     except Exception as error:  # noqa: BLE001 - a decoder may raise anything, which the card shows
         return Thumbnail(b"", f"{type(error).__name__}: {str(error).replace(str(path), path.name)}")
-    return Thumbnail(buffer.getvalue())
+    return Thumbnail(buffer.getvalue(), size=f"{width} × {height} px")
 
 
 class Thumbnails:

@@ -12,15 +12,43 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.fields import check_whole
 from cleaner.core.records import Decision, Sample
 
-__all__ = ["ABSENT", "AUDIT", "LIST_NAMES", "MAX_PAGE_SIZE", "ORDERS", "SHOWS", "UNREADABLE", "View", "check_one_of"]
+__all__ = [
+    "ABSENT",
+    "ALL",
+    "AUDIT",
+    "DISAGREEMENTS",
+    "LIST_NAMES",
+    "MAX_PAGE_SIZE",
+    "ORDERS",
+    "SHOWS",
+    "UNREADABLE",
+    "UNSURE",
+    "View",
+    "check_one_of",
+]
 
-UNREADABLE = "\0unreadable"
-"""`View.label` of the class of files that could not be read. No label in a scan folder contains this character."""
+ALL = "\0all"
+"""`View.label` of the list of all classes. No label in a scan folder contains this character."""
+
+UNSURE = "\0unsure"
+"""`View.label` of the list of images that were decided as unsure."""
+
+DISAGREEMENTS = "\0disagreements"
+"""`View.label` of the list of images about which reviewers decided differently."""
 
 AUDIT = "\0audit"
 """`View.label` of the audit sample: in a random order, without prediction and loss, which would suggest an answer."""
 
-LIST_NAMES = {UNREADABLE: "files that could not be read", AUDIT: "audit sample"}
+UNREADABLE = "\0unreadable"
+"""`View.label` of the list of files that could not be read."""
+
+LIST_NAMES = {
+    ALL: "All classes, worst first",
+    UNSURE: "Unsure",
+    DISAGREEMENTS: "Disagreements",
+    AUDIT: "Audit sample",
+    UNREADABLE: "Unreadable files",
+}
 """Names on the page of the lists that are no label's class."""
 
 ABSENT = "\0absent"
@@ -52,13 +80,14 @@ class View:
 
     Attributes:
         split: name of the open split.
-        label: the open class: a label, `UNREADABLE` or `AUDIT`.
+        label: the open list: a label, or a key of `LIST_NAMES`.
         page: page number, from 0.
         page_size: cards on a page, 1 to `MAX_PAGE_SIZE`.
         show: one of `SHOWS`.
         predicted: show only samples with this prediction (a label, or `ABSENT`); empty for all.
         text: show only paths that contain this text, ignoring case; empty for all.
         order: one of `ORDERS`; the audit sample keeps its own.
+        at: path of the cursor's card; empty for the first one of the page.
 
     Raises:
         CleanerError: a value is invalid. The scan checks split, label and prediction.
@@ -72,6 +101,7 @@ class View:
     predicted: str = ""
     text: str = ""
     order: str = "loss"
+    at: str = ""
 
     def __post_init__(self) -> None:
         check_one_of("show", self.show, SHOWS)
@@ -81,6 +111,8 @@ class View:
         if not isinstance(self.text, str) or len(self.text) > _MAX_TEXT:
             expected = f"expected a part of a path, up to {_MAX_TEXT} characters"
             raise CleanerError(f"text is {str(self.text)[:80]!r}; {expected}")
+        if not isinstance(self.at, str):
+            raise CleanerError(f"at is {str(self.at)[:80]!r}; expected a path")
 
     def select(
         self, samples: Iterable[Sample], standing: Mapping[str, Decision], prediction_of: Callable[[Sample], str]
@@ -88,7 +120,7 @@ class View:
         """Return the samples that the filter lets through, in the view's order.
 
         Args:
-            samples: the samples of the open class.
+            samples: the samples of the open list.
             standing: the decision about each decided path.
             prediction_of: returns the prediction of a sample, or `ABSENT`.
         """

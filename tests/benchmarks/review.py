@@ -1,9 +1,10 @@
 """`python -m tests.benchmarks.review`: the review in a real browser, beside fastai's widget, with bounds and results.
 
-Times are measured inside the page, from the time stamp of the key or choice until the last of the 30 new images is
-decoded, or the card has changed: they include no round trip of the driver. Between two actions is a pause, in which a
-person would look at the images. The app and fastai's widget each run under Voila in their own process, on the same
-photos. `--only NAME` measures one section; a figure outside of its bound says SHORT, and nothing fails.
+Times are measured inside the page, from the time stamp of the key or click until the last of the 30 new images is
+decoded, or the cursor or the card has changed: they include no round trip of the driver. Between two actions is a
+pause, in which a person would look at the images. The app and fastai's widget each run under Voila in their own
+process, on the same photos. `--only NAME` measures one section; a figure outside of its bound says SHORT, and nothing
+fails.
 """
 
 from __future__ import annotations
@@ -66,23 +67,37 @@ window.arm = ({ images, event, count }) => {
     document.addEventListener("load", look, true);
   });
 };
+// The milliseconds until the cursor has moved, the card shows the decision, and the kernel has confirmed it.
 window.armKey = (action) => {
   const path = document.querySelector(".cleaner-at").dataset.path;
   window.timed = new Promise((resolve) => {
     let start = null;
+    const seen = {};
     document.addEventListener("keydown", (event) => { start = event.timeStamp; }, { capture: true, once: true });
     const observer = new MutationObserver(() => {
+      if (start === null) return;
       const card = document.querySelector(`.cleaner-card[data-path="${CSS.escape(path)}"]`);
-      if (start === null || card?.dataset.decision !== action || card.ariaBusy === "true") return;
+      const now = performance.now() - start;
+      if (document.querySelector(".cleaner-at")?.dataset.path !== path) seen.cursor ??= now;
+      if (action === "" || card?.dataset.decision === action) seen.card ??= now;
+      if (seen.cursor === undefined || seen.card === undefined || card?.ariaBusy === "true") return;
       observer.disconnect();
-      resolve(performance.now() - start);
+      resolve({ ...seen, confirmed: now });
     });
     observer.observe(document, { subtree: true, childList: true, attributes: true });
   });
 };
 null;
 """
+# A slow network: what the page sends arrives later.
+LATENCY = 150
+SLOW = f"""
+const send = WebSocket.prototype.send;
+WebSocket.prototype.send = function (data) {{ setTimeout(() => send.call(this, data), {LATENCY}); }};
+"""
 OURS, FASTAI = ".cleaner-card img", "img"
+# On which a page has 30 cards, as many as fastai's widget shows.
+SCREEN = {"width": 1280, "height": 1130}
 
 FASTAI_NOTEBOOK = """
 from fastai.vision.all import *
@@ -206,13 +221,17 @@ def _executable() -> str:
 
 
 @contextmanager
-def our_page(scan: Path) -> Iterator[tuple[Any, psutil.Process]]:
-    """Open the app on a page of its own browser; yield the page and its kernel."""
+def our_page(scan: Path, before: str = "", screen: Mapping[str, int] = SCREEN) -> Iterator[tuple[Any, psutil.Process]]:
+    """Open the app on a page of its own browser, after a script; yield the page and its kernel."""
     with hosts.voila(scan, scan) as host, chromium() as browser:
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page = browser.new_page(viewport=screen)
         page.set_default_timeout(hosts.PATIENCE)
+        page.add_init_script(before)
         host.open(page)
-        _wait_for_images(page, OURS)
+        page.locator(".cleaner-list").nth(1).click()  # the first class
+        page.wait_for_selector(".cleaner-list[aria-current=true]:nth-child(2)")
+        if screen is SCREEN:
+            _wait_for_images(page, OURS)
         page.evaluate(WATCH)
         page.focus(".cleaner-at")
         yield page, host.kernels()[0]
@@ -259,21 +278,25 @@ def turn(page: Any, pause: float = PAUSE) -> float:
 
 
 def open_class(page: Any, number: int, images: str = OURS, pause: float = PAUSE) -> float:
-    """Open another class by its dropdown; return the milliseconds."""
-    choice = page.locator(".cleaner-choose select").nth(1) if images == OURS else page.locator("select").first
-    taken = change(page, images, "change", lambda: choice.select_option(index=number), pause)
+    """Open another class, by a click in the sidebar or by fastai's dropdown; return the milliseconds."""
     if images == OURS:
-        page.focus(".cleaner-at")
+        row = page.locator(".cleaner-list").nth(1 + number)  # the first one is that of all classes
+        return change(page, images, "click", row.click, pause)
+    return change(page, images, "change", lambda: page.locator("select").first.select_option(index=number), pause)
+
+
+def press(page: Any, key: str, action: str = "") -> dict[str, float]:
+    """Return the milliseconds from a key until the cursor has moved, its card has changed, and that is confirmed."""
+    page.evaluate("window.armKey", action)
+    page.keyboard.press(key)
+    taken: dict[str, float] = page.evaluate("window.timed")
+    time.sleep(PAUSE / 3)
     return taken
 
 
 def keep(page: Any) -> float:
-    """Return the milliseconds from the key K until its card has changed."""
-    page.evaluate("window.armKey", "keep")
-    page.keyboard.press("k")
-    taken: float = page.evaluate("window.timed")
-    time.sleep(PAUSE / 3)
-    return taken
+    """Return the milliseconds from the key K until the kernel has confirmed it."""
+    return press(page, "k", "keep")["confirmed"]
 
 
 def wait_until_idle(process: psutil.Process) -> None:
@@ -303,7 +326,7 @@ def pages_section(folder: Path) -> list[Figure]:
         for number in (1, 4, 7):
             open_class(page, number)
             turns += [turn(page), turn(page)]
-        following = [open_class(page, number) for number in range(10)]
+        following = [open_class(page, number) for number in range(9)]
         keys = [keep(page) for _ in range(PAGE)]
         open_class(page, 0)
         keys += [keep(page) for _ in range(PAGE)]
@@ -315,8 +338,106 @@ def pages_section(folder: Path) -> list[Figure]:
         at_most("the class after it: 30 images decoded", statistics.median(following), 120, "ms", _spread(following)),
         Figure("a class elsewhere, not prefetched", "", f"{statistics.median(elsewhere):.0f} ms{_spread(elsewhere)}"),
         Figure("  of fastai's time", "", f"1/{base / statistics.median(elsewhere):.1f}"),
-        at_most("key K to changed card", statistics.median(keys), 50, "ms", _spread(keys)),
+        at_most("key K to confirmed decision", statistics.median(keys), 50, "ms", _spread(keys)),
     ]
+
+
+def keys_section(folder: Path) -> list[Figure]:
+    """Measure keys at no latency and at 150 ms, and the keys for a hundred decisions across three classes."""
+    scan = scan_of(photos(folder / "photos", 1000), folder / "scan")
+    figures = []
+    for latency, before in ((0, ""), (LATENCY, SLOW)):
+        with our_page(scan, before) as (page, _):
+            moves = [press(page, "ArrowRight")["cursor"] for _ in range(PAGE - 2)]
+            open_class(page, 3)
+            decisions = [press(page, "k", "keep") for _ in range(PAGE - 2)]
+        for name, times, bound in (
+            ("key → to cursor", moves, 16),
+            ("key K to changed card", [each["card"] for each in decisions], 16),
+            ("key K to confirmed decision", [each["confirmed"] for each in decisions], 50 + latency),
+        ):
+            figures.append(
+                at_most(f"{name} at {latency} ms of latency", statistics.median(times), bound, "ms", _spread(times))
+            )
+        (scan / "decisions.csv").unlink()
+    return [*figures, *hundred_decisions(scan)]
+
+
+def hundred_decisions(scan: Path) -> list[Figure]:
+    """Decide about a hundred images of three classes by keys alone, and count the keys."""
+    pressed = {"decision": 0, "page": 0, "class": 0}
+
+    def press_once(page: Any, key: str, what: str) -> None:
+        page.keyboard.press(key)
+        pressed[what] += 1
+
+    with our_page(scan) as (page, _):
+        started = time.perf_counter()
+        decided = 0
+        for number in range(3):
+            press_once(page, "]", "class")
+            page.wait_for_selector(f".cleaner-list[aria-current=true]:nth-child({3 + number})")
+            for _ in range(34 if number else 32):
+                if page.locator(".cleaner-end").count():
+                    press_once(page, "ArrowRight", "page")
+                    page.wait_for_function("!document.querySelector('.cleaner-end')")
+                press_once(page, ("k", "Enter", "d", "s")[decided % 4], "decision")
+                decided += 1
+            page.wait_for_function("document.querySelector('.cleaner-saved').textContent === 'saved ✓'")
+        seconds = time.perf_counter() - started
+    rows = len((scan / "decisions.csv").read_text().splitlines()) - 1
+    keys = sum(pressed.values()) / decided
+    more = f" ({pressed['decision']} decisions, {pressed['page']} page turns, {pressed['class']} changes of class)"
+    return [
+        Figure("a hundred decisions by keys: rows in the manifest", "100", str(rows), rows == decided == 100),
+        at_most("  keys per decision", keys, 1.2, "", more),
+        at_most("  keys per change of class", pressed["class"] / 3, 1, ""),
+        Figure("  time per decision, with the driver's round trips", "", f"{1000 * seconds / decided:.0f} ms"),
+    ]
+
+
+def screen_section(folder: Path) -> list[Figure]:
+    """Count whole cards, and measure the share of the screen that is picture, from the DOM."""
+    labels = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    data = photos(folder / "photos", 1000)
+    folders = sorted(entry for entry in data.iterdir() if entry.is_dir())
+    paths = {
+        label: [f"{entry.name}/{p.name}" for p in sorted(entry.iterdir())]
+        for label, entry in zip(labels, folders, strict=True)
+    }
+    scan = write_scan(data, folder / "scan", paths)
+    figures = []
+    for screen, cards, share in (
+        ({"width": 1920, "height": 1080}, 50, 0.65),
+        ({"width": 1280, "height": 900}, 24, None),
+    ):
+        with our_page(scan, screen=screen) as (page, _):
+            seen = page.evaluate(SEEN)
+        where = f"{screen['width']} x {screen['height']}"
+        whole, picture = seen["whole"], seen["picture"]
+        figures += [
+            Figure(f"{where}: whole cards", f">= {cards}", str(whole), whole >= cards),
+            Figure("  share of picture", f">= {share:.0%}" if share else "", f"{picture:.0%}", picture >= (share or 0)),
+            at_most("  the first image begins at y =", seen["first"], 60, ""),
+        ]
+    return figures
+
+
+SEEN = """
+(() => {
+  const boxes = [...document.querySelectorAll(".cleaner-card")].map((card) => card.getBoundingClientRect());
+  const area = document.querySelector(".cleaner-images").getBoundingClientRect();
+  const isWhole = (box) =>
+    box.top >= area.top && box.bottom <= area.bottom && box.left >= area.left && box.right <= area.right;
+  const pictures = [...document.querySelectorAll(".cleaner-picture")].map((picture) => picture.getBoundingClientRect());
+  const seen = (box) => Math.max(0, Math.min(box.bottom, area.bottom) - Math.max(box.top, area.top)) * box.width;
+  return {
+    whole: boxes.filter(isWhole).length,
+    picture: pictures.reduce((sum, box) => sum + seen(box), 0) / (innerWidth * innerHeight),
+    first: Math.min(...pictures.map((box) => box.top)),
+  };
+})()
+"""
 
 
 def _spread(times: Sequence[float]) -> str:
@@ -343,7 +464,7 @@ def large_section(folder: Path) -> list[Figure]:
         Figure("  import cleaner.review.app, before that", "", f"{parts['import']:.2f} s"),
         at_most("  the kernel's process with it", resident, 200, "MiB"),
         Figure("  torch loaded", "no", "yes" if torch else "no", not torch),
-        at_most("  key K to changed card", statistics.median(keys), 50, "ms", _spread(keys)),
+        at_most("  key K to confirmed decision", statistics.median(keys), 50, "ms", _spread(keys)),
         at_most("  the class after it: 30 images decoded", statistics.median(classes), 120, "ms", _spread(classes)),
     ]
 
@@ -358,8 +479,8 @@ def _opened(scan: Path) -> dict[str, Any]:
 def opening(scan: str) -> dict[str, Any]:
     """Open a scan as a kernel does after its start; return the seconds of each step.
 
-    The steps are `cleaner.load`, `Review(...)`, and the replies to the first message of the grid and of the overview,
-    up to their handover to the channel.
+    The steps are `cleaner.load`, `Review(...)`, and the reply to the page's first message, up to its handover
+    to the channel.
     """
     importlib.import_module("ipykernel.kernelapp")
     importlib.import_module("ipykernel.ipkernel")
@@ -372,11 +493,10 @@ def opening(scan: str) -> dict[str, Any]:
     times.append(time.perf_counter())
     review = cleaner.Review(found)
     times.append(time.perf_counter())
-    for widget in (review.overview, review.grid):
-        sent: list[Any] = []
-        widget.send = lambda content, buffers=None, sent=sent: sent.append(content)
-        widget._handle_custom_msg({"kind": "ready", "id": 1}, [])
-        assert sent[0]["kind"] in ("page", "overview")
+    sent: list[Any] = []
+    review.send = lambda content, buffers=None: sent.append(content)
+    review._handle_custom_msg({"kind": "ready", "id": 1, "page_size": PAGE, "pixels": 180}, [])
+    assert [each["kind"] for each in sent] == ["lists", "page"]
     times.append(time.perf_counter())
     steps = [after - before for before, after in itertools.pairwise(times)]
     return dict(zip(("import", "load", "review", "page"), steps, strict=True)) | {"torch": "torch" in sys.modules}
@@ -412,7 +532,7 @@ class BarePage:
 
     def change(self, act: str) -> None:
         """Run a script that shows 30 other images, and wait until they are decoded."""
-        event = "keydown" if "KeyboardEvent" in act else "change"
+        event = "keydown" if "KeyboardEvent" in act else "click"
         self.run(f"arm({{ images: '{OURS}', event: '{event}', count: {PAGE} }}); {act}; window.timed")
 
     def memory(self) -> tuple[float, float]:
@@ -473,13 +593,11 @@ def long_section(folder: Path) -> list[Figure]:
     pages = CHANGES // datasets.PHOTO_CLASSES
     card = "document.querySelector('.cleaner-at')"
     key = f"{card}.dispatchEvent(new KeyboardEvent('keydown', {{ key: 'n', bubbles: true }}))"
-    choice = "document.querySelectorAll('.cleaner-choose select')[1]"
     grown = {}
     with bare_page(scan_of(data, folder / "many-scan"), folder / "profile") as (page, kernel):
         for number in range(1, CHANGES + 1):
             label = number // pages % datasets.PHOTO_CLASSES
-            chosen = "dispatchEvent(new Event('change', { bubbles: true }))"
-            of_label = f"{choice}.selectedIndex = {label}; {choice}.{chosen}"
+            of_label = f"document.querySelectorAll('.cleaner-list')[{1 + label}].click()"
             page.change(key if number % pages else of_label)
             if number in (FIRST, CHANGES):
                 wait_until_idle(kernel)
@@ -522,6 +640,8 @@ def megapixels_section(folder: Path) -> list[Figure]:
 
 SECTIONS: dict[str, Callable[[Path], list[Figure]]] = {
     "pages": pages_section,
+    "keys": keys_section,
+    "screen": screen_section,
     "large": large_section,
     "long": long_section,
     "megapixels": megapixels_section,

@@ -14,7 +14,7 @@ from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.scan import load
 from tests.support.browser_app import App
-from tests.support.hosts import PATIENCE, voila
+from tests.support.hosts import voila
 
 PER_CLASS = 1000
 
@@ -91,11 +91,10 @@ def _cleaner(*arguments: object) -> str:
 
 def _review(scan: Path, deleted: str, relabelled: str, kept: str, chromium: Any) -> None:
     with voila(scan, scan) as host:
-        page = chromium.new_page()
+        page = chromium.new_page(viewport={"width": 1280, "height": 900})
         host.open(page)
         app = App(page)
-        page.get_by_label("Class", exact=True).select_option(label="cat")
-        app.card(Path(deleted).name).wait_for(timeout=PATIENCE)
+        app.open_list("cat", Path(deleted).name)
         app.decide(Path(deleted).name, "delete", "✕ Delete")
         app.relabel(Path(relabelled).name, "dog")
         app.decide(Path(kept).name, "keep", "✓ Keep")

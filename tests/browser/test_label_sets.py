@@ -74,16 +74,15 @@ def test_planted_label_errors_are_found_reviewed_applied_and_undone(tmp_path: Pa
     assert len(found) >= 0.8 * len(truth)
 
     with voila(scan.folder, tmp_path) as host:
-        page = chromium.new_page(viewport={"width": 1280, "height": 1000})
+        page = chromium.new_page(viewport={"width": 1400, "height": 1000})
         host.open(page)
         app = App(page)
         for split, label, path in sorted(found):
             first = Path(scan.kept(split, label)[0].path).name
-            if page.get_by_label("Split", exact=True).input_value() != split:
-                page.get_by_label("Split", exact=True).select_option(label=split)
-            page.get_by_label("Class", exact=True).select_option(label=label)
-            page.locator(f".cleaner-grid[aria-label*='{split} / {label},']").wait_for(timeout=PATIENCE)
-            app.wait_first(first)
+            if app.split.input_value() != split:
+                app.split.select_option(split)
+                page.locator(f".cleaner-grid[aria-label*='{split} / ']").wait_for(timeout=PATIENCE)
+            app.open_list(label, first)
             app.decide(Path(path).name, "toggle", f"{'−' if label in given[path] else '+'} {label}")
         picture(page, "several-labels")
         page.close()
@@ -109,33 +108,36 @@ def chips(app: App, name: str) -> list[str]:
 
 def test_several_labels_are_reviewed_by_keys_and_by_mouse(sets: Scan, tmp_path: Path, chromium: Any) -> None:
     with voila(sets.folder, tmp_path) as host:
-        page = chromium.new_page(viewport={"width": 1280, "height": 1000})
+        page = chromium.new_page(viewport={"width": 1400, "height": 1000})
         host.open(page)
         app = App(page)
-        app.wait_first("0.png")
+        app.open_list("cat", "0.png")
         assert [chips(app, f"{n}.png") for n in range(4)] == [["no cat"], ["cat"], ["no cat", "dog"], ["cat", "dog"]]
-        assert app.card("3.png").locator(".cleaner-fact-value").all_text_contents() == ["no cat", "1.700"]
+        title = app.card("3.png").get_attribute("title")
+        assert "given cat, dog\npredicted no cat 90 %\nloss 1.700" in title
 
-        app.card("0.png").locator(".cleaner-picture").click()
-        page.keyboard.press("Enter")  # adds cat, and goes on
+        app.wait_at("0.png")
+        assert app.footer("predicted").text_content() == "⏎ ± cat"
+        app.press("Enter")  # adds cat, and goes on
         app.wait_for("0.png", "+ cat")
-        page.keyboard.press("Enter")  # takes cat from the next
+        app.press("Enter")  # takes cat from the next
         app.wait_for("1.png", "− cat")
-        page.keyboard.press("k")
+        app.press("k")
         app.wait_for("2.png", "✓ Keep")
-        page.keyboard.press("r")
+        app.press("r")
         page.locator(".cleaner-chooser input").fill("fo")
-        page.keyboard.press("Enter")
+        app.press("Enter")
         app.wait_for("3.png", "+ fox")
         assert chips(app, "3.png") == ["cat", "dog", "+ fox"]
+        app.wait_at("3.png")  # it may get another label
 
-        app.choose("Class", "dog", first="0.png")
+        app.open_list("dog", "0.png")
         app.decide("3.png", "toggle", "− dog, + fox")
         assert chips(app, "3.png") == ["− dog", "cat", "+ fox"]
         app.decide("1.png", "keep", "− cat")  # the change made in the other class stays
         app.decide("0.png", "undo", "undecided")
         assert violations(page) == []
-        page.keyboard.press("z")
+        app.press("z")
         page.wait_for_selector(".cleaner-large-picture[aria-busy=false] img", timeout=PATIENCE)
         assert violations(page) == []
         page.close()
@@ -176,24 +178,27 @@ def test_wrong_masks_are_shown_deleted_and_restored(tmp_path: Path, chromium: An
 
 
 def review_masks(host: Host, chromium: Any, scan: Scan) -> None:
-    page = chromium.new_page(viewport={"width": 1280, "height": 1000})
+    page = chromium.new_page(viewport={"width": 1400, "height": 1000})
     host.open(page)
     app = App(page)
     app.wait_first(Path(scan.kept("train", ALL_IMAGES)[0].path).name)
-    assert page.locator("button[data-action=relabel], [data-act=relabel], [data-act=predicted]").count() == 0
-    assert page.get_by_label("Predicted", exact=True).is_hidden()
-    assert app.card(app.names()[0]).locator(".cleaner-fact-name").all_text_contents() == ["loss"]
+    first, second = app.names()[:2]
+    app.card(first).hover()
+    assert page.locator("[data-tool=relabel], [data-tool=predicted]").count() == 0
+    assert page.get_by_label("Predicted", exact=True).count() == 0
+    assert page.locator(".cleaner-caption").count() == 0
+    assert app.card(first).get_attribute("title").splitlines()[-1].startswith("loss ")
     # The drawing shows the image twice, with its mask and with the model's.
     width, height = page.evaluate(
         "(i => [i.naturalWidth, i.naturalHeight])(document.querySelector('.cleaner-picture img'))"
     )
     assert width > 1.5 * height
     picture(page, "masks")
-    app.card(app.names()[0]).locator(".cleaner-picture").click()
-    page.keyboard.press("d")
-    app.wait_for(app.names()[0], "✕ Delete")
-    page.keyboard.press("Enter")  # does nothing here
-    page.keyboard.press("s")
-    app.wait_for(app.names()[1], "? Unsure")
+    app.point(first)
+    app.press("d")
+    app.wait_for(first, "✕ Delete")
+    app.press("Enter", "1", "r")  # do nothing here
+    app.press("s")
+    app.wait_for(second, "? Unsure")
     assert violations(page) == []
     page.close()

@@ -25,19 +25,21 @@ def test_a_scan_ranked_by_margin_says_so_on_the_page(tmp_path: Path, chromium: A
     scan = cleaner.scan_arrays(labels, probs, PATHS, ["cat", "dog"], tmp_path / "scan", **options)
     assert scan.folder is not None
     with voila(scan.folder, tmp_path) as host:
-        page = chromium.new_page(viewport={"width": 1280, "height": 900})
+        page = chromium.new_page(viewport={"width": 1400, "height": 900})
         host.open(page)
         app = App(page)
-        page.wait_for_selector(".cleaner-bars span", timeout=PATIENCE)
+        app.open_list("cat", "cat_0.png")
         assert app.names() == ["cat_0.png", "cat_3.png", "cat_1.png", "cat_2.png"]
-        assert app.card("cat_0.png").locator(".cleaner-fact").all_text_contents()[-1] == "margin0.800"
+        assert "margin 0.800" in app.card("cat_0.png").get_attribute("title")
         assert "not there" in app.card("cat_0.png").locator(".cleaner-picture").text_content()
-        assert page.get_by_label("Order", exact=True).locator("option").all_text_contents()[0] == "highest margin"
-        assert "Mean margin" in page.locator(".cleaner-classes thead").text_content()
-        assert page.locator(".cleaner-losses h3").text_content() == "Margins of cat"
-        app.card("cat_1.png").locator(".cleaner-picture").click()
-        page.keyboard.press("z")
+        assert page.get_by_label("Order", exact=True).locator("option").all_text_contents()[0] == "Worst first"
+        page.get_by_role("button", name="Overview").click()
+        page.wait_for_selector(".cleaner-bars span", timeout=PATIENCE)
+        assert page.locator(".cleaner-losses h2").text_content() == "Distribution of the margin: cat"
+        page.get_by_role("button", name="Overview").click()
+        app.point("cat_1.png")
+        app.press("z")
         page.locator(".cleaner-large-name >> text='cat/cat_1.png'").wait_for(timeout=PATIENCE)
         facts = page.locator(".cleaner-large .cleaner-fact").all_text_contents()
-        assert "margin-0.600" in facts
+        assert "margin -0.600" in facts
         page.close()

@@ -32,24 +32,27 @@ def test_decisions_by_mouse_are_in_the_manifest_and_on_a_reloaded_page(
         host.open(page)
         app = App(page)
         app.wait_first("cat_01.png")
+        assert app.names()[:4] == ["cat_01.png", "dog_01.png", "fox_01.png", "cat_02.png"]  # all, worst first
+        app.open_list("cat", "cat_01.png")
         assert app.names() == [f"cat_{n:02d}.png" for n in range(1, 9)]
         app.decide("cat_01.png", "keep", "✓ Keep")
         app.decide("cat_02.png", "delete", "✕ Delete")
         app.relabel("cat_03.png", "fox")
         app.decide("cat_04.png", "unsure", "? Unsure")
         app.decide("cat_02.png", "undo", "undecided")
-        taken = {"cat_01.png": "✓ Keep", "cat_03.png": "→ fox", "cat_04.png": "? Unsure"}
+        taken = {"cat_01.png": "✓ Keep", "cat_03.png": "⇒ fox", "cat_04.png": "? Unsure"}
         assert app.decisions() == taken
 
-        app.choose("Class", "dog", first="dog_01.png")
+        app.open_list("dog", "dog_01.png")
         assert app.decisions() == {}
-        app.choose("Split", "valid", first="dog_v01.png")
+        app.open_split("valid", "dog_v01.png")
         app.decide("dog_v01.png", "delete", "✕ Delete")
-        app.choose("Split", "train", first="dog_01.png")
+        app.open_split("train", "dog_01.png")
         assert app.decisions() == {}
-        app.choose("Class", "cat", first="cat_01.png")
+        app.open_list("cat", "cat_01.png")
         assert app.decisions() == taken
-        assert "3 of 8 decided in this class · 4 of 48 in the scan" in page.locator(".cleaner-counts").text_content()
+        assert page.locator(".cleaner-counts").text_content() == "3 of 8 here · 33 % changed"
+        assert "0 of 8 decided" in app.list_row("dog").get_attribute("title")
 
         host.restart(page)
         app.wait_first("cat_01.png")
@@ -74,18 +77,17 @@ def test_odd_names_are_shown_as_text(tmp_path: Path, chromium: Any) -> None:
     folders = tuple(name.replace("/", "∕") for name in odd)  # a folder cannot hold a slash; a look-alike can be shown
     scan = make_scan(tmp_path / "data", tmp_path / "scan", vocab=folders, per_class=1)
     with voila(scan.folder, tmp_path) as host:
-        page = chromium.new_page()
+        page = chromium.new_page(viewport={"width": 1280, "height": 900})
         alerts: list[str] = []
         page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
         host.open(page)
         app = App(page)
         for label in folders:
-            page.get_by_label("Class", exact=True).select_option(label=label)
-            page.locator(f".cleaner-card .cleaner-name >> text={label}_01.png").first.wait_for(timeout=PATIENCE)
-            assert page.locator(".cleaner-fact-value").first.text_content() == label
-        app.page.locator("button[data-action=relabel]").click()
-        page.locator(".cleaner-choices button", has_text="<Delete>").click()
-        page.locator(".cleaner-decision >> text='→ <Delete>'").wait_for(timeout=PATIENCE)
+            app.open_list(label, f"{label}_01.png")
+            assert page.locator(".cleaner-title").text_content() == label
+        app.tool(f"{label}_01.png", "relabel").click()
+        page.locator(".cleaner-choice", has_text="<Delete>").click()
+        app.wait_for(f"{label}_01.png", "⇒ <Delete>")
         assert page.locator(".cleaner img[src='x']").count() == 0
         assert alerts == []
         page.close()
@@ -98,7 +100,7 @@ def test_errors_are_shown_and_the_card_shows_the_decision_that_stands(
 ) -> None:
     (scan.root / "train/cat/cat_05.png").write_bytes(b"no image")
     with voila(scan.folder, tmp_path) as host:
-        page = chromium.new_page()
+        page = chromium.new_page(viewport={"width": 1280, "height": 900})
         host.open(page)
         app = App(page)
         app.decide("cat_01.png", "keep", "✓ Keep")
@@ -106,11 +108,12 @@ def test_errors_are_shown_and_the_card_shows_the_decision_that_stands(
 
         text = scan.manifest_path.read_text()
         scan.manifest_path.write_text(text.replace(",keep,", ",nonsense,"))
-        app.card("cat_02.png").locator("button[data-action=delete]").click()
-        page.locator(".cleaner-alert >> text=nonsense").wait_for(timeout=PATIENCE)
+        app.tool("cat_02.png", "delete").click()
+        app.wait_notice("nonsense")
+        app.wait_for("cat_02.png", "undecided")
         assert "cat_02.png" not in app.decisions()
 
         scan.manifest_path.write_text(text)
         app.decide("cat_02.png", "delete", "✕ Delete")
-        assert page.locator(".cleaner-alert").is_hidden()
+        page.locator(".cleaner-alert").wait_for(state="detached", timeout=PATIENCE)
         page.close()

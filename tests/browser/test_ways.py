@@ -17,7 +17,7 @@ from cleaner.core.scan import load
 from tests.support.browser_app import App
 from tests.support.digits import NAME_PATTERN, digits, in_a_table, in_names, trained_model, write
 from tests.support.folders import tree
-from tests.support.hosts import PATIENCE, voila
+from tests.support.hosts import voila
 
 OPTIONS: dict[str, Any] = {"bs": 16, "num_workers": 0}
 
@@ -66,13 +66,12 @@ def test_planted_errors_are_found_reviewed_applied_and_undone(
     worst = {sha256_of(scan.root / sample.path): sample for sample in scan.samples if sample.rank == 1}
     (relabelled, true), (deleted, _) = [(digit_bytes(d), d.true) for d in digits() if d.is_wrong][:2]
     with voila(scan.folder, scan.folder) as host:
-        page = chromium.new_page()
+        page = chromium.new_page(viewport={"width": 1280, "height": 900})
         host.open(page)
         app = App(page)
         for sha256, decide in ((relabelled, lambda file: app.relabel(file, true)), (deleted, delete_on(app))):
-            page.get_by_label("Class", exact=True).select_option(label=worst[sha256].label)
             file = Path(worst[sha256].path).name
-            app.card(file).wait_for(timeout=PATIENCE)
+            app.open_list(worst[sha256].label, file)
             decide(file)
         page.close()
 

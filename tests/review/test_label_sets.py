@@ -18,9 +18,8 @@ from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, ClassLosses, Decision, Sample, Unreadable
 from cleaner.core.scan import Scan
 from cleaner.core.tasks import ALL_IMAGES, OTHER, drawn_file
-from cleaner.review.app import Review
 from cleaner.review.session import Session
-from cleaner.review.view import ABSENT, AUDIT, UNREADABLE
+from cleaner.review.view import ABSENT, ALL, AUDIT, DISAGREEMENTS, UNREADABLE, UNSURE
 from tests.support.images import make_image
 from tests.support.review_page import Page
 from tests.support.scans import make_label_scan
@@ -41,8 +40,9 @@ def standing(scan: Scan) -> dict[str, tuple[str, str, str]]:
     return {path: (d.action.value, d.label, d.new_label) for path, d in decisions.items()}
 
 
-def test_an_image_is_in_the_class_of_each_label(session: Session) -> None:
-    assert session.labels == ["cat", "dog", "fox"]
+@pytest.mark.parametrize("label", ["cat", "dog", "fox", ALL])
+def test_an_image_is_in_the_class_of_each_label(label: str, session: Session) -> None:
+    session.open(label)
     assert [card.sample.path for card in session.cards()] == ["0.png", "1.png", "2.png", "3.png"]
     assert [card.sample.given for card in session.cards()] == [(), ("cat",), ("dog",), ("cat", "dog")]
     assert session.counts().scan_kept == 4
@@ -99,9 +99,8 @@ def test_undo_goes_back_through_every_set(tmp_path_factory: pytest.TempPathFacto
         assert standing(scan) == before
 
 
-def test_an_action_on_the_selection_toggles_each_card(session: Session, scan: Scan) -> None:
-    session.selection.toggle_all()
-    session.act("toggle", "dog")
+def test_a_toggle_of_several_images_toggles_each_of_them(session: Session, scan: Scan) -> None:
+    session.decide_all(session.paths, "toggle", "dog")
     assert {path: new for path, (_, _, new) in standing(scan).items()} == {
         "0.png": "dog",
         "1.png": "cat;dog",
@@ -117,6 +116,7 @@ def test_a_toggle_adds_to_the_decision_of_somebody_else(session: Session, scan: 
 
 
 def test_cards_can_be_filtered_by_prediction(session: Session) -> None:
+    session.open("cat")
     assert session.predictions == ["cat", ABSENT]
     session.filter(predicted="cat")
     assert [card.sample.path for card in session.cards()] == ["0.png", "2.png"]
@@ -132,7 +132,7 @@ REFUSED = [
     (lambda s: s.decide("0.png", Action.RELABEL, ""), "there is no label ''"),
     (lambda s: s.decide("3.png", Action.RELABEL, "dog;cat"), "has the label 'cat;dog' already"),
     (lambda s: s.decide("0.png", Action.RELABEL, ";"), "has the label ';' already"),
-    (lambda s: s.act("predicted"), "images with several labels have no predicted one"),
+    (lambda s: s.decide("0.png", "predicted"), "images with several labels have no predicted one"),
     (lambda s: s.filter(predicted="cow"), "predicted is 'cow'"),
     (lambda s: s.decide("broken.png", "toggle", "cat"), "could not be read"),
 ]
@@ -164,34 +164,31 @@ def test_an_unreadable_file_with_several_labels_is_deleted(scan: Scan) -> None:
 
 def test_the_page_gets_the_labels_before_and_after_a_decision(scan: Scan) -> None:
     page = Page(scan)
-    cards = {card["path"]: card for card in page.say({"kind": "ready", "id": 1})["cards"]}
+    cards = {card["path"]: card for card in page.ask("open", label="cat")["cards"]}
     assert (cards["3.png"]["given"], cards["3.png"]["labels"]) == (["cat", "dog"], None)
     assert (cards["3.png"]["predicted"], cards["3.png"]["loss"]) == ("", "1.700")
-    reply = page.say({"kind": "decide", "id": 2, "path": "3.png", "action": "toggle", "new_label": "cat"})
-    assert (reply["kind"], reply["card"]["labels"], reply["card"]["action"]) == ("card", ("dog",), "relabel")
+    (changed,) = page.ask("decide", paths=["3.png"], action="toggle", new_label="cat")["changed"]
+    assert (changed["given"], changed["labels"], changed["action"]) == (["cat", "dog"], ("dog",), "relabel")
     Session(scan, reviewer="ben").decide("3.png", "toggle", "fox")
-    (changed,) = page.say({"kind": "news", "id": 3})["changed"]
+    (changed,) = page.ask("news")["changed"]
     assert changed["labels"] == ("dog", "fox")
     assert changed["others"] == [{"reviewer": "anna", "action": "relabel", "new_label": "dog", "labels": ("dog",)}]
-    page.say({"kind": "point", "id": 4, "path": "0.png"})
-    serial = page.review.grid._serial
-    page.say({"kind": "act", "id": 5, "serial": serial, "action": "toggle", "new_label": "cat"})
-    assert standing(scan)["0.png"] == ("relabel", ";", "cat")
-    error = page.say({"kind": "decide", "id": 6, "path": "0.png", "action": "toggle"})
+    error = page.ask("decide", paths=["0.png"], action="toggle")
     assert error["kind"] == "error"
     assert "Not saved: label is ''" in error["message"]
 
 
-def test_the_overview_of_several_labels_has_no_confusion_matrix(scan: Scan) -> None:
-    review = Review(scan, reviewer="anna")
-    told: list[dict[str, Any]] = []
-    review.overview.send = told.append
-    review.overview._handle_custom_msg({"kind": "ready", "id": 1}, [])
-    assert told[0]["matrix"] is None
-    assert [(row["label"], row["scored"], row["otherwise"]) for row in told[0]["classes"]] == [
+def test_images_with_several_labels_have_no_confusion_matrix(scan: Scan) -> None:
+    page = Page(scan)
+    page.ask("ready")
+    assert page.ask("figures")["matrix"] is None
+    assert [(row["label"], row["scored"], row["otherwise"]) for row in page.lists[0]["rows"]] == [
+        (ALL, None, None),
         ("cat", 4, 3),
         ("dog", 4, 0),
         ("fox", 4, 0),
+        (UNSURE, None, None),
+        (DISAGREEMENTS, None, None),
     ]
 
 
@@ -221,8 +218,8 @@ def test_images_without_labels_can_be_kept_deleted_or_unsure(drawn: Scan) -> Non
         assert standing(drawn) == {"0.png": (action.value, "", "")}
     for refused in (
         lambda: session.decide("0.png", Action.RELABEL, ALL_IMAGES),
-        lambda: session.act("predicted"),
-        lambda: session.act("toggle", ALL_IMAGES),
+        lambda: session.decide("0.png", "predicted"),
+        lambda: session.decide("0.png", "toggle", ALL_IMAGES),
     ):
         with pytest.raises(CleanerError, match=r"carry no labels|only where images carry several labels"):
             refused()
@@ -232,12 +229,20 @@ def test_images_without_labels_can_be_kept_deleted_or_unsure(drawn: Scan) -> Non
 
 def test_the_drawing_is_shown_or_else_the_file(drawn: Scan) -> None:
     page = Page(drawn)
-    page.say({"kind": "ready", "id": 1})
+    page.ask("ready")
     first, second = (Image.open(io.BytesIO(data)) for data in page.last[1])
     assert first.getpixel((5, 5))[1] > 240
     assert (first.size, second.size) == ((90, 30), (48, 32))
-    page.say({"kind": "large", "id": 2, "path": "0.png"})
+    page.ask("large", path="0.png")
     assert Image.open(io.BytesIO(page.last[1][0])).size == (90, 30)
+
+
+def test_a_drawing_that_shows_the_image_twice_gets_twice_the_pixels(drawn: Scan) -> None:
+    Image.new("RGB", (2000, 1000)).save(drawn_file(drawn.folder, "0.png"))
+    page = Page(drawn)
+    for pixels, width in ((160, 384), (200, 512)):
+        page.ask("ready", pixels=pixels)
+        assert Image.open(io.BytesIO(page.last[1][0])).size == (width, width // 2)
 
 
 def test_the_decision_is_about_the_file_and_not_its_drawing(drawn: Scan) -> None:
@@ -248,13 +253,15 @@ def test_the_decision_is_about_the_file_and_not_its_drawing(drawn: Scan) -> None
     assert row.sha256 == sha256_of(drawn.root / "0.png")
 
 
-def test_the_overview_of_images_without_labels_has_no_predictions(drawn: Scan) -> None:
-    review = Review(drawn, reviewer="anna")
-    told: list[dict[str, Any]] = []
-    review.overview.send = told.append
-    review.overview._handle_custom_msg({"kind": "ready", "id": 1}, [])
-    assert told[0]["matrix"] is None
-    assert [(row["label"], row["scored"], row["otherwise"]) for row in told[0]["classes"]] == [(ALL_IMAGES, 2, None)]
+def test_images_without_labels_are_one_list_without_predictions(drawn: Scan) -> None:
+    page = Page(drawn)
+    assert page.ask("ready")["label"] == ALL_IMAGES
+    assert page.ask("figures")["matrix"] is None
+    assert [(row["label"], row["scored"], row["otherwise"]) for row in page.lists[0]["rows"]] == [
+        (ALL_IMAGES, 2, None),
+        (UNSURE, None, None),
+        (DISAGREEMENTS, None, None),
+    ]
 
 
 def test_a_toggle_starts_from_a_label_set_written_by_hand(session: Session, scan: Scan) -> None:
@@ -269,11 +276,9 @@ def test_an_audit_card_asks_about_the_labels_that_were_drawn(scan: Scan) -> None
     drawn = [replace(scan.samples[0], label=label, path="rest.png", given=("cat",)) for label in ("cat", "fox")]
     make_image(scan.root / "rest.png")
     page = Page(replace(scan, audit=tuple(drawn)).write(scan.manifest_path.parent))
-    page.review._open_class(AUDIT, "")
-    reply = page.say({"kind": "ready", "id": 1})
-    (card,) = reply["cards"]
+    (card,) = page.ask("open", label=AUDIT)["cards"]
     assert (card["asked"], card["given"], card["predicted"]) == (["cat", "fox"], ["cat"], "")
-    page.say({"kind": "act", "id": 2, "serial": reply["serial"], "action": "toggle", "new_label": "fox"})
+    page.ask("decide", paths=["rest.png"], action="toggle", new_label="fox")
     assert standing(scan) == {"rest.png": ("relabel", "cat", "cat;fox")}
     found = {each.label: (each.audited, each.audited_wrong) for each in page.review.session.scan.estimate().classes}
     assert found == {"cat": (1, 0), "dog": (0, 0), "fox": (1, 1)}

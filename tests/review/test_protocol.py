@@ -1,4 +1,4 @@
-"""The table of messages: the widgets answer each kind, and the page sends only these."""
+"""The table of messages: the app answers each kind, and the page has the same table."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from typing import Any
 import pytest
 
 from cleaner.core.errors import CleanerError
-from cleaner.review import protocol
-from cleaner.review.channel import Channel
-from cleaner.review.grid import Grid
-from cleaner.review.overview import Overview
+from cleaner.review.app import Review
+from cleaner.review.protocol import DECIDING, MESSAGES, read_fields
+from tests.support.messages import OF_PAGE
 
-WIDGETS = [Grid, Overview]
+OF_BROWSER = Path(__file__).parents[2] / "js" / "src" / "protocol.ts"
+TYPES = {str: "text", int: "number", list: "texts"}
 
 
-@pytest.mark.parametrize("widget", WIDGETS)
-def test_each_message_has_a_handler_that_takes_its_fields(widget: type[Channel]) -> None:
-    handlers = {name.removeprefix("_on_") for name in vars(widget) if name.startswith("_on_")} - {"change"}
-    assert handlers == widget.messages.keys()
-    for kind, fields in widget.messages.items():
-        parameters = list(inspect.signature(getattr(widget, f"_on_{kind}")).parameters.values())[2:]
+def test_each_message_has_a_handler_that_takes_its_fields() -> None:
+    handlers = {name.removeprefix("_on_") for name in vars(Review) if name.startswith("_on_")}
+    assert handlers == MESSAGES.keys()
+    for kind, fields in MESSAGES.items():
+        parameters = list(inspect.signature(getattr(Review, f"_on_{kind}")).parameters.values())[2:]
         if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
             assert not any(field.is_required for field in fields.values())
             continue
@@ -31,12 +30,26 @@ def test_each_message_has_a_handler_that_takes_its_fields(widget: type[Channel])
         assert required == {name: field.is_required for name, field in fields.items()}, kind
 
 
-@pytest.mark.parametrize("widget", WIDGETS)
-def test_the_page_sends_only_known_messages(widget: type[Channel]) -> None:
-    script = Path(inspect.getfile(widget)).with_suffix(".js").read_text(encoding="utf-8")
-    sent = set(re.findall(r'\bask\("(\w+)"', script))
-    assert sent
-    assert sent <= widget.messages.keys()
+def test_the_page_has_the_same_table() -> None:
+    script = OF_BROWSER.read_text(encoding="utf-8")
+    table = script.partition("MESSAGES = {")[2].partition("} as const")[0]
+    found = {
+        kind: dict(re.findall(r'(\w+): "(\w+\??)"', fields))
+        for kind, fields in re.findall(r"(\w+): {(.*?)}", table, re.DOTALL)
+    }
+    assert found == {
+        kind: {name: TYPES[field.type] + ("" if field.is_required else "?") for name, field in fields.items()}
+        for kind, fields in MESSAGES.items()
+    }
+    deciding = script.partition("DECIDING")[2].partition("([")[2].partition("])")[0]
+    assert set(re.findall(r'"(\w+)"', deciding)) == DECIDING
+
+
+def test_the_messages_of_the_tests_are_of_all_kinds_with_all_fields() -> None:
+    assert [
+        message["kind"] for message in OF_PAGE if message.keys() - {"kind"} != MESSAGES[message["kind"]].keys()
+    ] == []
+    assert {message["kind"] for message in OF_PAGE} == MESSAGES.keys()
 
 
 @pytest.mark.parametrize(
@@ -46,17 +59,23 @@ def test_the_page_sends_only_known_messages(widget: type[Channel]) -> None:
         ({"kind": "turn"}, "no field 'page'"),
         ({"kind": "turn", "page": True}, "page is True; expected a whole number"),
         ({"kind": "turn", "page": 1.0}, "page is 1.0"),
-        ({"kind": "ready", "page": 1}, "has the field 'page'; expected none"),
-        ({"kind": "move", "by": 1, "extend": 1}, "extend is 1; expected true or false"),
+        ({"kind": "news", "page": 1}, "has the field 'page'; expected none"),
+        ({"kind": "undo", "until": 1, "paths": []}, "has the field 'paths'; expected until"),
+        ({"kind": "decide", "version": 1, "until": 1, "paths": "1.png", "action": "keep"}, "expected a list of texts"),
+        (
+            {"kind": "decide", "version": 1, "until": 1, "paths": [1], "action": "keep"},
+            r"paths is \[1\]; expected a list",
+        ),
+        ({"kind": "decide", "version": 1, "until": 1, "paths": ["\ud800"], "action": "keep"}, "expected text in UTF-8"),
         ({"kind": "filter", "text": None}, "text is None; expected a text"),
         ({"kind": "reviewer", "name": "\ud800"}, "expected text in UTF-8"),
     ],
 )
 def test_a_message_with_other_fields_than_the_table_is_refused(message: dict[str, Any], error: str) -> None:
     with pytest.raises(CleanerError, match=error):
-        protocol.read_fields({"id": 1, **message}, protocol.GRID)
+        read_fields({"id": 1, **message})
 
 
 def test_fields_that_may_be_left_out_may_be_left_out() -> None:
-    message = {"kind": "decide", "id": 1, "path": "caf\udce9.png", "action": "keep"}
-    assert protocol.read_fields(message, protocol.GRID) == {"path": "caf\udce9.png", "action": "keep"}
+    fields = {"version": 1, "until": 2, "paths": ["caf\udce9.png"], "action": "keep"}
+    assert read_fields({"kind": "decide", "id": 1, **fields}) == fields

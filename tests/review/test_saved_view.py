@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,33 +12,73 @@ from cleaner.core.records import Action
 from cleaner.core.scan import Scan
 from cleaner.review.saved_view import read_view, write_view
 from cleaner.review.session import Session
-from cleaner.review.view import View
+from cleaner.review.view import ALL, UNSURE, View
 
 
 def test_the_view_is_remembered_for_each_reviewer(scan: Scan) -> None:
     session = Session(scan, "anna")
     session.set_page_size(3)
-    session.open_split("valid")
-    session.filter(label="fox", order="name", text="FOX")
+    session.open("fox", "valid")
+    session.filter(order="name", text="FOX")
     session.turn_to(2)
+    session.place_cursor("valid/fox/fox_v08.png")
     again = Session(scan, "anna")
-    assert again.view == View("valid", "fox", 2, 3, order="name", text="FOX")
-    assert Session(scan, "ben").view == View("train", "cat")
+    assert again.view == View("valid", "fox", 2, 3, order="name", text="FOX", at="valid/fox/fox_v08.png")
+    assert Session(scan, "ben").view == View("train", ALL)
     assert (scan.folder / "decisions.csv.place-anna.json").is_file()
 
 
-def test_a_filtered_view_opens_at_its_first_page_as_its_cards_may_have_changed(scan: Scan) -> None:
+@pytest.mark.parametrize("page_size", [None, 4, 7])
+def test_the_page_of_the_cursor_opens_whatever_the_page_size(page_size: int | None, scan: Scan) -> None:
     session = Session(scan, "anna", page_size=3)
-    session.filter(show="undecided")
-    session.turn_to(1)
-    session.decide(session.cards()[0].sample.path, Action.KEEP)
-    assert Session(scan, "anna").view == View("train", "cat", 0, 3, "undecided")
+    session.turn_to(2)
+    session.place_cursor(session.paths[1])
+    again = Session(scan, "anna", page_size)
+    assert (again.view.page_size, again.view.at) == (page_size or 3, session.paths[1])
+    assert again.view.at in again.paths
 
 
 @pytest.mark.parametrize("page_size", [None, 4])
-def test_a_page_size_that_is_given_wins_over_the_remembered_one(scan: Scan, page_size: int | None) -> None:
-    Session(scan, "anna", page_size=3).turn_to(2)
-    assert Session(scan, "anna", page_size).view == View("train", "cat", *((2, 3) if page_size is None else (0, 4)))
+def test_without_a_cursor_the_page_with_the_first_card_of_the_last_one_opens(page_size: int | None, scan: Scan) -> None:
+    session = Session(scan, "anna", page_size=3)
+    session.turn_to(2)
+    again = Session(scan, "anna", page_size)
+    assert (again.view.page, again.view.at) == (2 if page_size is None else 1, session.paths[0])
+
+
+def test_a_filtered_view_opens_at_its_first_page_if_the_cursors_card_no_longer_fits(scan: Scan) -> None:
+    session = Session(scan, "anna", page_size=3)
+    session.open("cat")
+    session.filter(show="undecided")
+    session.turn_to(1)
+    first, second, _ = session.paths
+    session.decide(first, Action.KEEP)
+    again = Session(scan, "anna")
+    assert (again.view.label, again.view.page, again.view.show, again.view.at) == ("cat", 0, "undecided", "")
+    session.place_cursor(second)
+    assert (Session(scan, "anna").view.page, Session(scan, "anna").view.at) == (1, second)
+
+
+@pytest.mark.parametrize(
+    "filters", [{"text": "none"}, {"predicted": "fox"}, {"show": "unsure"}, {"show": "decided", "text": "none"}]
+)
+def test_a_filter_that_shows_nothing_is_dropped(filters: dict[str, str], scan: Scan) -> None:
+    session = Session(scan, "anna", page_size=3)
+    session.open("cat")
+    session.filter(order="name", **filters)
+    assert session.paths == []
+    again = Session(scan, "anna")
+    assert (again.view.show, again.view.text, again.view.predicted, again.view.order) == ("all", "", "", "name")
+    assert (again.view.label, len(again.shown)) == ("cat", 8)
+
+
+def test_a_list_that_is_empty_now_is_not_opened_again(scan: Scan) -> None:
+    session = Session(scan, "anna")
+    session.decide("train/cat/cat_01.png", Action.UNSURE)
+    session.open(UNSURE)
+    assert Session(scan, "anna").view.label == UNSURE
+    session.undo()
+    assert Session(scan, "anna").view == View("train", ALL)
 
 
 NONSENSE = [
@@ -49,19 +90,7 @@ NONSENSE = [
     b"[" * 100_000,
     json.dumps({"split": "train"}).encode(),
     *(
-        json.dumps(
-            {
-                "split": "train",
-                "label": "cat",
-                "page": 0,
-                "page_size": 30,
-                "show": "all",
-                "predicted": "",
-                "text": "",
-                "order": "loss",
-            }
-            | change
-        ).encode()
+        json.dumps(asdict(View("train", "cat")) | change).encode()
         for change in (
             {"split": "gone"},
             {"label": "gone"},
@@ -75,6 +104,7 @@ NONSENSE = [
             {"show": "nonsense"},
             {"predicted": "gone"},
             {"order": []},
+            {"at": 5},
         )
     ),
 ]
@@ -84,7 +114,7 @@ NONSENSE = [
 def test_an_invalid_saved_view_is_ignored(scan: Scan, data: bytes) -> None:
     (scan.folder / "decisions.csv.place-anna.json").write_bytes(data)
     session = Session(scan, "anna")
-    assert session.view == View("train", "cat")
+    assert session.view == View("train", ALL)
     assert session.warnings == []
 
 

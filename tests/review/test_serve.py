@@ -79,7 +79,8 @@ def test_the_review_loads_no_torch(scan: Scan) -> None:
     code = (
         "import os, sys; os.environ['CLEANER_SCAN'] = sys.argv[1]\n"
         "from cleaner.review.serve import review_of_environment\n"
-        "review = review_of_environment(); review.grid.show()\n"
+        "review = review_of_environment()\n"
+        "review._handle_custom_msg({'kind': 'ready', 'id': 1, 'page_size': 30, 'pixels': 160}, [])\n"
         "print([name for name in ('torch', 'fastai', 'matplotlib', 'pandas') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code, scan.folder], capture_output=True, text=True, check=True)

@@ -16,24 +16,61 @@ from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Typical, Unreadable
 from cleaner.core.scan import Scan
 from cleaner.review.session import Counts, Session
-from cleaner.review.view import AUDIT, UNREADABLE
+from cleaner.review.view import ALL, AUDIT, UNREADABLE, UNSURE
 from tests.support.images import make_image
+from tests.support.review_page import names
+from tests.support.scans import make_scan
+
+ONE, TWO, THREE, SIX = (f"train/cat/cat_0{number}.png" for number in (1, 2, 3, 6))
+
+
+def of_cats(scan: Scan, reviewer: str = "anna", page_size: int = 30) -> Session:
+    """Return a session with the cats open."""
+    session = Session(scan, reviewer, page_size)
+    session.open("cat")
+    return session
 
 
 def decided(session: Session) -> dict[str, str]:
     return {card.sample.path: card.decision.action.value for card in session.cards() if card.decision}
 
 
-def test_it_opens_the_first_class_with_the_highest_loss_first(scan: Scan) -> None:
+def test_it_opens_all_classes_with_the_highest_loss_first(scan: Scan) -> None:
     session = Session(scan, page_size=5)
-    assert (session.view.split, session.view.label, session.view.page, session.pages) == ("train", "cat", 0, 2)
+    assert (session.view.split, session.view.label, session.view.page, session.pages) == ("train", ALL, 0, 5)
+    assert [(card.sample.label, card.sample.rank) for card in session.cards()] == [
+        ("cat", 1),
+        ("dog", 1),
+        ("fox", 1),
+        ("cat", 2),
+        ("dog", 2),
+    ]
+
+
+def test_a_class_has_the_highest_loss_first(scan: Scan) -> None:
+    session = of_cats(scan, page_size=5)
+    assert (session.view.label, session.view.page, session.pages) == ("cat", 0, 2)
     assert [card.sample.rank for card in session.cards()] == [1, 2, 3, 4, 5]
     session.turn_to(1)
     assert [card.sample.rank for card in session.cards()] == [6, 7, 8]
 
 
+@pytest.mark.parametrize(
+    ("vocab", "label", "opened"),
+    [(("cat", "dog"), "cat", ALL), (("cat",), "cat", "cat"), (("cat", "dog"), "", UNREADABLE)],
+)
+def test_it_begins_with_all_classes_or_the_one_class_or_the_unreadable_files(
+    vocab: tuple[str, ...], label: str, opened: str, scan: Scan
+) -> None:
+    samples = tuple(replace(sample, predicted="cat") for sample in scan.samples if sample.label == label)
+    bad = (Unreadable("train", "cat", "train/cat/bad.png", "broken"),)
+    cells = {split: {("cat", "cat"): 8} for split in scan.splits}
+    session = Session(replace(scan, vocab=vocab, samples=samples, cells=cells, unreadable=bad))
+    assert session.view.label == opened
+
+
 def test_a_row_holds_the_sample_as_the_reviewer_saw_it(scan: Scan) -> None:
-    session = Session(scan, reviewer="anna")
+    session = of_cats(scan)
     sample = session.cards()[0].sample
     card = session.decide(sample.path, Action.RELABEL, "fox")
     (row,) = Manifest(scan.manifest_path).rows()
@@ -45,38 +82,65 @@ def test_a_row_holds_the_sample_as_the_reviewer_saw_it(scan: Scan) -> None:
 
 
 def test_a_new_session_shows_the_decisions_that_stand(scan: Scan) -> None:
-    session = Session(scan)
+    session = of_cats(scan)
     first, second, third = (card.sample.path for card in session.cards()[:3])
     session.decide(first, Action.KEEP)
     session.decide(second, Action.DELETE)
     session.decide(second, Action.UNSURE)
     session.decide(third, Action.DELETE)
     session.decide(third, Action.UNDO)
-    for again in (session, Session(scan)):
+    for again in (session, of_cats(scan)):
         assert decided(again) == {first: "keep", second: "unsure"}
-        assert again.counts() == Counts(decided=2, kept=8, scan_decided=2, scan_kept=48)
+        assert again.counts() == Counts(decided=2, changed=0, kept=8, scan_decided=2, scan_kept=48)
 
 
 def test_changing_class_and_split_loses_nothing(scan: Scan) -> None:
-    session = Session(scan)
-    path = session.cards()[0].sample.path
-    session.decide(path, Action.KEEP)
-    session.filter(label="dog")
+    session = of_cats(scan)
+    session.decide(ONE, Action.KEEP)
+    session.open("dog")
     assert decided(session) == {}
-    session.open_split("valid")
+    session.open("dog", "valid")
     assert (session.view.split, session.view.label) == ("valid", "dog")
-    session.open_split("train")
-    session.filter(label="cat")
-    assert decided(session) == {path: "keep"}
+    session.open("cat", "train")
+    assert decided(session) == {ONE: "keep"}
+
+
+def test_a_list_opens_at_its_first_page_in_the_order_and_with_the_decisions_shown_before(scan: Scan) -> None:
+    session = of_cats(scan, page_size=3)
+    session.filter(show="undecided", text="cat", predicted="dog", order="name")
+    session.turn_to(1)
+    session.place_cursor(session.paths[1])
+    session.open("dog")
+    view = session.view
+    assert (view.page, view.predicted, view.text, view.at) == (0, "", "", "")
+    assert (view.show, view.order) == ("undecided", "name")
+
+
+def test_in_a_split_without_the_open_list_all_classes_are_opened(scan: Scan) -> None:
+    samples = tuple(sample for sample in scan.samples if sample.split == "train" or sample.label == "dog")
+    bad = (Unreadable("train", "cat", "train/cat/bad.png", "broken"),)
+    session = Session(replace(scan, samples=samples, unreadable=bad))
+    for label, opened in (("cat", ALL), (UNREADABLE, ALL), (UNSURE, ALL), ("dog", "dog")):
+        session.open(label, "train")
+        session.open(label, "valid")
+        assert (session.view.split, session.view.label) == ("valid", opened)
+
+
+def test_in_a_split_without_the_open_list_the_one_class_is_opened(tmp_path: Path) -> None:
+    scan = make_scan(tmp_path / "data", tmp_path / "scan", ("cat",), per_class=1)
+    session = Session(replace(scan, unreadable=(Unreadable("train", "cat", "train/cat/bad.png", "broken"),)))
+    session.open(UNREADABLE)
+    session.open(UNREADABLE, "valid")
+    assert (session.view.split, session.view.label) == ("valid", "cat")
 
 
 def test_decisions_of_others_are_shown_after_a_refresh(scan: Scan) -> None:
-    session = Session(scan)
+    session = of_cats(scan)
     path = session.cards()[2].sample.path
     Manifest(scan.manifest_path).append(Decision(path, Action.KEEP, reviewer="ben"))
     session.refresh()
     assert decided(session) == {path: "keep"}
-    assert session.counts() == Counts(decided=1, kept=8, scan_decided=1, scan_kept=48)
+    assert session.counts() == Counts(decided=1, changed=0, kept=8, scan_decided=1, scan_kept=48)
 
 
 def test_a_deleted_file_can_still_be_decided(scan: Scan) -> None:
@@ -90,16 +154,20 @@ def test_a_file_that_the_scan_names_twice_is_one_card_and_counts_once(scan: Scan
     first, second, *others = scan.samples
     again = replace(second, rank=9, loss=0.1)
     in_other_class = replace(second, label="dog", rank=9)
-    session = Session(replace(scan, samples=(first, second, *others, again, in_other_class)), page_size=5)
-    assert (session.pages, session.counts()) == (2, Counts(decided=0, kept=8, scan_decided=0, scan_kept=48))
+    session = of_cats(replace(scan, samples=(first, second, *others, again, in_other_class)), page_size=5)
+    assert session.pages == 2
+    assert session.counts() == Counts(decided=0, changed=0, kept=8, scan_decided=0, scan_kept=48)
     session.decide(second.path, Action.KEEP)
-    assert session.counts() == Counts(decided=1, kept=8, scan_decided=1, scan_kept=48)
+    assert session.counts() == Counts(decided=1, changed=0, kept=8, scan_decided=1, scan_kept=48)
     assert [card.sample for card in session.cards()][:2] == [first, second]
     assert Manifest(scan.manifest_path).rows()[-1].loss == second.loss
-    session.filter(label="dog")
-    assert session.counts() == Counts(decided=1, kept=9, scan_decided=1, scan_kept=48)
+    session.open("dog")
+    assert session.counts() == Counts(decided=1, changed=0, kept=9, scan_decided=1, scan_kept=48)
     session.decide(second.path, Action.DELETE)
     assert Manifest(scan.manifest_path).rows()[-1].label == "dog"
+    session.open(ALL)
+    assert (session.counts().kept, len(session.shown)) == (24, 24)
+    assert session.card(second.path).sample == second  # the one with the highest loss
 
 
 def test_nothing_is_decided_when_the_disk_is_full(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,15 +197,26 @@ def test_nothing_is_decided_when_the_disk_is_full(scan: Scan, monkeypatch: pytes
         (lambda s: s.turn_to(9), "no page 9"),
         (lambda s: s.turn_to(-1), "no page -1"),
         (lambda s: s.turn_to("1"), "no page '1'"),
-        (lambda s: s.open_split("test"), "no split 'test'"),
+        (lambda s: s.open("cat", "test"), "no split 'test'"),
+        (lambda s: s.open("wolf"), "no label 'wolf'"),
+        (lambda s: s.open("wolf", "valid"), "no label 'wolf'"),
+        (lambda s: s.open("cat", predicted="wolf"), "predicted is 'wolf'"),
         (lambda s: s.filter(label="wolf"), "no label 'wolf'"),
+        (lambda s: s.set_page_size(0), "page_size"),
+        (lambda s: s.place_cursor("valid/cat/cat_v01.png"), "the open page has no card"),
+        (lambda s: s.decide_all([], Action.KEEP), "at least one image"),
+        (lambda s: s.decide_all([ONE, "nowhere.png"], Action.KEEP), "kept no sample"),
+        (lambda s: s.decide_all([ONE, "train/dog/dog_01.png"], Action.RELABEL, "dog"), "already"),
+        (lambda s: s.undo(), "Nothing to undo"),
+        (lambda s: s.redo(), "Nothing to redo"),
     ],
 )
 def test_invalid_calls_are_refused_and_nothing_is_written(scan: Scan, call: object, match: str) -> None:
     session = Session(scan)
+    view = session.view
     with pytest.raises(CleanerError, match=match):
         call(session)
-    assert not scan.manifest_path.exists()
+    assert (session.view, scan.manifest_path.exists()) == (view, False)
 
 
 @pytest.mark.parametrize("page_size", [0, -1, 201, 2.0, True, "30"])
@@ -152,86 +231,53 @@ def test_a_scan_without_samples_is_refused(tmp_path: Path) -> None:
         Session(empty)
 
 
-# Cursor and selection.
-
-
-def names(paths: list[str]) -> list[int]:
-    return [int(path[-6:-4]) for path in paths]
+# Several images, and the cursor.
 
 
 def test_each_page_begins_with_the_cursor_on_its_first_card(scan: Scan) -> None:
-    session = Session(scan, page_size=5)
-    session.selection.move(2, extend=True)
+    session = of_cats(scan, page_size=5)
+    session.place_cursor(THREE)
+    assert session.view.at == THREE
     session.turn_to(1)
-    assert (names(session.selection.targets), session.selection.selected) == ([6], frozenset())
+    assert session.view.at == ""
 
 
-def test_an_action_on_many_cards_is_one_append(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = Session(scan, page_size=5)
+def test_a_decision_about_many_images_is_one_append(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = of_cats(scan, page_size=5)
     appended: list[int] = []
     append = Manifest.append
     monkeypatch.setattr(
         Manifest, "append", lambda self, *rows, **more: (appended.append(len(rows)), append(self, *rows, **more))
     )
-    session.selection.move(2, extend=True)
-    session.act(Action.DELETE)
+    session.decide_all(session.paths[:3], Action.DELETE)
     assert (appended, names(list(decided(session)))) == ([3], [1, 2, 3])
-    assert (session.selection.cursor, session.selection.selected) == (3, frozenset())
-    session.act(Action.RELABEL, "fox")
-    session.act("predicted")
+    session.decide_all(session.paths[3:4], Action.RELABEL, "fox")
+    session.decide_all(session.paths[4:], "predicted")
     assert list(decided(session).values()) == ["delete"] * 3 + ["relabel"] * 2
     assert [card.decision.new_label for card in session.cards()[3:]] == ["fox", "dog"]
-    assert session.selection.cursor == 4
 
 
 def test_taking_the_predicted_label_keeps_a_card_that_has_it_already(scan: Scan) -> None:
     same = replace(scan.samples[0], predicted="cat")
-    session = Session(replace(scan, samples=(same, *scan.samples[1:])))
-    session.selection.move(1, extend=True)
-    session.act("predicted")
+    session = of_cats(replace(scan, samples=(same, *scan.samples[1:])))
+    session.decide_all([ONE, TWO], "predicted")
     assert list(decided(session).values()) == ["keep", "relabel"]
-
-
-def test_keep_rest_keeps_the_undecided_cards_and_goes_on(scan: Scan) -> None:
-    session = Session(scan, page_size=5)
-    session.selection.move(2)
-    session.act(Action.DELETE)
-    session.keep_rest()
-    assert session.view.page == 1
-    session.keep_rest()
-    assert (session.view.label, session.view.page) == ("dog", 0)
-    session.filter(label="cat")
-    assert list(decided(session).values()) == ["keep", "keep", "delete", "keep", "keep"]
-    session.filter(label="fox")
-    session.turn_to(1)
-    session.keep_rest()
-    assert (session.view.label, session.view.page) == ("dog", 0)  # after the last class the open ones come again
-    assert session.counts().scan_decided == 11
-    for _ in range(2):
-        session.keep_rest()
-    assert (session.view.label, session.view.page) == ("fox", 0)
-    session.keep_rest()
-    session.keep_rest()
-    assert (session.view.label, session.view.page) == ("fox", 1)  # nothing is left in this split
 
 
 # Undo and redo.
 
 
 def test_undo_and_redo_restore_decisions_by_new_rows(scan: Scan) -> None:
-    session = Session(scan, "anna", page_size=5)
-    session.selection.move(1, extend=True)
-    session.act(Action.KEEP)
-    session.selection.point("train/cat/cat_02.png")
-    session.act(Action.DELETE)
+    session = of_cats(scan, page_size=5)
+    session.decide_all([ONE, TWO], Action.KEEP)
+    session.decide_all([TWO], Action.DELETE)
     assert list(decided(session).values()) == ["keep", "delete"]
-    session.undo()
+    assert session.undo() == (TWO, "")
     assert list(decided(session).values()) == ["keep", "keep"]
-    assert names(session.selection.targets) == [2]
-    session.undo()
+    assert session.undo() == (ONE, "")
     assert decided(session) == {}
-    session.redo()
-    session.redo()
+    assert session.redo() == (ONE, "")
+    assert session.redo() == (TWO, "")
     assert list(decided(session).values()) == ["keep", "delete"]
     rows = [(row.path[-6:-4], row.action.value) for row in Manifest(scan.manifest_path).rows()]
     assert rows == [
@@ -246,33 +292,41 @@ def test_undo_and_redo_restore_decisions_by_new_rows(scan: Scan) -> None:
         ("02", "delete"),
     ]
     assert not session.undo_redo.undone
-    with pytest.raises(CleanerError, match="nothing to redo"):
+    with pytest.raises(CleanerError, match="Nothing to redo"):
         session.redo()
 
 
 def test_undo_opens_the_page_of_the_action(scan: Scan) -> None:
-    session = Session(scan, page_size=5)
+    session = of_cats(scan, page_size=5)
     session.turn_to(1)
-    session.act(Action.KEEP)
-    session.filter(label="fox", predicted="cat")
-    session.undo()
-    assert (session.view.label, session.view.page, names(session.selection.targets)) == ("cat", 1, [6])
+    session.decide(SIX, Action.KEEP)
+    session.open("fox", predicted="cat")
+    assert session.undo() == (SIX, "")
+    assert (session.view.label, session.view.page, session.view.at) == ("cat", 1, SIX)
     session.redo()
     session.filter(show="delete")
     session.undo()
-    assert (session.view.show, session.view.page, names(session.selection.targets)) == ("all", 1, [6])
+    assert (session.view.show, session.view.page, session.view.at) == ("all", 1, SIX)
 
 
 def test_undo_leaves_what_somebody_else_decided_since(scan: Scan) -> None:
-    session = Session(scan, "anna")
-    session.selection.move(1, extend=True)
-    session.act(Action.KEEP)
-    one, two = (card.sample.path for card in session.cards()[:2])
-    Manifest(scan.manifest_path).append(Decision(two, Action.DELETE, reviewer="ben"))
-    assert two in session.undo()
-    assert decided(session) == {two: "delete"}
-    assert session.redo() == ""
-    assert decided(session) == {one: "keep", two: "delete"}
+    session = of_cats(scan)
+    session.decide_all([ONE, TWO], Action.KEEP)
+    Manifest(scan.manifest_path).append(Decision(TWO, Action.DELETE, reviewer="ben"))
+    assert session.undo() == (ONE, f"Left unchanged, as others decided since: {TWO}")
+    assert decided(session) == {TWO: "delete"}
+    assert session.redo() == (ONE, "")
+    assert decided(session) == {ONE: "keep", TWO: "delete"}
+
+
+def test_undo_of_what_others_decided_since_changes_nothing_and_is_not_redone(scan: Scan) -> None:
+    session = of_cats(scan)
+    session.decide(ONE, Action.KEEP)
+    Manifest(scan.manifest_path).append(Decision(ONE, Action.DELETE, reviewer="ben"))
+    view = session.view
+    assert session.undo() == ("", f"Left unchanged, as others decided since: {ONE}")
+    assert (session.view, session.undo_redo.done, session.undo_redo.undone) == (view, [], [])
+    assert len(Manifest(scan.manifest_path).rows()) == 2
 
 
 def test_undo_restores_the_decision_of_another_reviewer_as_theirs(scan: Scan) -> None:
@@ -292,7 +346,7 @@ def test_undo_restores_the_decision_of_another_reviewer_as_theirs(scan: Scan) ->
 
 def test_nothing_is_undone_when_the_disk_is_full(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(scan)
-    session.act(Action.KEEP)
+    session.decide(ONE, Action.KEEP)
     with monkeypatch.context() as context:
         context.setattr("cleaner.core.manifest.os.fsync", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
         with pytest.raises(OSError, match="full"):
@@ -305,11 +359,10 @@ def test_nothing_is_undone_when_the_disk_is_full(scan: Scan, monkeypatch: pytest
 # Filters, order, unreadable files.
 
 
-def test_filters_select_cards_and_an_empty_page_takes_no_action(scan: Scan) -> None:
-    session = Session(scan, page_size=30)
-    session.selection.move(1, extend=True)
-    session.act(Action.KEEP)
-    session.act(Action.DELETE)
+def test_filters_select_cards(scan: Scan) -> None:
+    session = of_cats(scan)
+    session.decide_all([ONE, TWO], Action.KEEP)
+    session.decide(THREE, Action.DELETE)
     shown = {}
     for show in ("all", "undecided", "decided", "keep", "delete", "unsure"):
         session.filter(show=show)
@@ -325,17 +378,15 @@ def test_filters_select_cards_and_an_empty_page_takes_no_action(scan: Scan) -> N
     session.filter(show="all", text=" CAT_03")
     assert names([card.sample.path for card in session.cards()]) == [3]
     session.filter(text="", predicted="fox")
-    assert (session.cards(), len(session.shown), session.pages, session.selection.targets) == ([], 0, 1, [])
-    with pytest.raises(CleanerError, match="no card"):
-        session.act(Action.KEEP)
-    session.filter(label="cat", predicted="dog")
+    assert (session.cards(), session.paths, len(session.shown), session.pages) == ([], [], 0, 1)
+    session.filter(predicted="dog")
     assert len(session.shown) == 8
 
 
 def test_a_decided_card_stays_until_the_filter_is_applied_again(scan: Scan) -> None:
-    session = Session(scan, page_size=5)
+    session = of_cats(scan, page_size=5)
     session.filter(show="undecided")
-    session.act(Action.KEEP)
+    session.decide(ONE, Action.KEEP)
     assert names([card.sample.path for card in session.cards()]) == [1, 2, 3, 4, 5]
     session.filter()
     assert names([card.sample.path for card in session.cards()]) == [2, 3, 4, 5, 6]
@@ -350,33 +401,33 @@ def test_an_invalid_filter_changes_nothing(scan: Scan, change: dict[str, object]
     assert session.view == before
 
 
-def test_the_cursor_stays_on_its_card_when_the_page_size_changes(scan: Scan) -> None:
-    session = Session(scan, page_size=5)
+def test_the_page_with_a_card_stays_open_when_the_page_size_changes(scan: Scan) -> None:
+    session = of_cats(scan, page_size=5)
     session.turn_to(1)
-    session.selection.move(1)
-    session.set_page_size(3)
-    assert (session.view.page, names(session.selection.targets)) == (2, [7])
+    session.set_page_size(3, "train/cat/cat_07.png")
+    assert (session.view.page, session.view.at, names(session.paths)) == (2, "train/cat/cat_07.png", [7, 8])
+    session.set_page_size(2)
+    assert (session.view.page, session.view.at, names(session.paths)) == (3, "", [7, 8])
 
 
-def test_unreadable_files_are_a_class_of_their_own(scan: Scan) -> None:
+def test_unreadable_files_are_a_list_of_their_own(scan: Scan) -> None:
     (scan.root / "train/cat/bad.png").write_bytes(b"no image")
     bad = Unreadable("train", "cat", "train/cat/bad.png", "broken"), Unreadable("valid", "fox", "valid/x.png", "gone")
     session = Session(replace(scan, unreadable=bad))
     assert session.counts().scan_kept == 50
-    session.filter(label=UNREADABLE)
+    session.open(UNREADABLE)
     (card,) = session.cards()
     assert (card.error, card.sample.label, card.sample.predicted) == ("broken", "cat", "")
-    for wrong in (lambda: session.act(Action.RELABEL, "dog"), lambda: session.act("predicted")):
+    for wrong in ((Action.RELABEL, "dog"), ("predicted",)):
         with pytest.raises(CleanerError, match="could not be read"):
-            wrong()
-    session.act(Action.DELETE)
+            session.decide(card.sample.path, *wrong)
+    session.decide(card.sample.path, Action.DELETE)
     (row,) = Manifest(scan.manifest_path).rows()
     assert (row.path, row.label, row.split, row.action.value) == ("train/cat/bad.png", "cat", "train", "delete")
     assert row.sha256 == sha256_of(scan.root / "train/cat/bad.png")
-    assert session.counts() == Counts(decided=1, kept=1, scan_decided=1, scan_kept=50)
-    session.keep_rest()
+    assert session.counts() == Counts(decided=1, changed=1, kept=1, scan_decided=1, scan_kept=50)
     assert Session(session.scan).view.label == UNREADABLE
-    session.open_split("valid")
+    session.open(UNREADABLE, "valid")
     assert [card.error for card in session.cards()] == ["gone"]
 
 
@@ -415,17 +466,15 @@ def quicker(session: Session, monkeypatch: pytest.MonkeyPatch, *decisions: Decis
 @pytest.mark.parametrize(
     "act",
     [
-        lambda s: s.decide(s.cards()[1].sample.path, Action.DELETE),
-        lambda s: s.act(Action.KEEP),
-        lambda s: s.act("predicted"),
-        lambda s: s.keep_rest(),
+        lambda s: s.decide(s.paths[1], Action.DELETE),
+        lambda s: s.decide_all(s.paths, Action.KEEP),
+        lambda s: s.decide_all(s.paths, "predicted"),
     ],
 )
 def test_a_decision_taken_a_moment_before_is_not_overridden(
     act: Callable[[Session], object], scan: Scan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = Session(scan, "anna", page_size=3)
-    session.selection.move(2, extend=True)
+    session = of_cats(scan, page_size=3)
     path = session.cards()[1].sample.path
     quicker(session, monkeypatch, Decision(path, Action.UNSURE, reviewer="ben"))
     with pytest.raises(CleanerError, match=f"ben decided 'unsure' for {path!r} meanwhile"):
@@ -438,24 +487,22 @@ def test_a_decision_taken_a_moment_before_is_not_overridden(
 
 
 def test_undo_does_not_override_a_decision_taken_a_moment_before(scan: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = Session(scan, "anna")
-    session.selection.move(1, extend=True)
-    session.act(Action.KEEP)
-    one, two = (card.sample.path for card in session.cards()[:2])
-    quicker(session, monkeypatch, Decision(two, Action.UNDO, reviewer="ben"))
-    with pytest.raises(CleanerError, match=f"took back the decision about {two!r}"):
+    session = of_cats(scan)
+    session.decide_all([ONE, TWO], Action.KEEP)
+    quicker(session, monkeypatch, Decision(TWO, Action.UNDO, reviewer="ben"))
+    with pytest.raises(CleanerError, match=f"took back the decision about {TWO!r}"):
         session.undo()
-    assert decided(session) == {one: "keep"}
-    assert session.undo() == f"Left unchanged, as others decided since: {two}"
+    assert decided(session) == {ONE: "keep"}
+    assert session.undo() == (ONE, f"Left unchanged, as others decided since: {TWO}")
     assert decided(session) == {}
 
 
 def test_another_reviewer_has_nothing_to_undo(scan: Scan) -> None:
     session = Session(scan, reviewer=" anna ")
-    session.act(Action.KEEP)
+    session.decide(ONE, Action.KEEP)
     session.set_reviewer("ben")
     assert not session.undo_redo.done
-    session.act(Action.DELETE)
+    session.decide(ONE, Action.DELETE)
     assert [row.reviewer for row in session.manifest.rows()] == ["anna", "ben"]
     session.set_reviewer("ben")
     assert session.undo_redo.done
@@ -469,26 +516,38 @@ def test_an_invalid_reviewer_name_is_refused(scan: Scan, name: str) -> None:
     assert session.reviewer == "anna"
 
 
-def test_the_pages_beside_and_the_next_class_are_prefetched(scan: Scan) -> None:
-    session = Session(scan, "anna", page_size=3)
+def test_the_pages_beside_and_the_next_list_are_prefetched(scan: Scan) -> None:
+    session = of_cats(scan, page_size=3)
     dogs = [f"train/dog/dog_{rank:02d}.png" for rank in range(1, 4)]
-    assert session.paths_ahead() == [f"train/cat/cat_{rank:02d}.png" for rank in range(4, 7)] + dogs
+    assert session.paths_ahead() == [f"train/cat/cat_{rank:02d}.png" for rank in range(4, 7)]
+    assert session.paths_ahead("dog") == session.paths_ahead() + dogs
     session.turn_to(1)
     around = [f"train/cat/cat_{rank:02d}.png" for rank in (7, 8, 1, 2, 3)]
-    assert session.paths_ahead() == around + dogs
-    session.filter(order="name", text="3")
-    assert session.paths_ahead() == ["train/dog/dog_03.png"]
-    session.filter(label="fox")
-    assert session.paths_ahead() == ["train/cat/cat_03.png"]  # after the last class the first one comes again
+    assert session.paths_ahead("dog") == around + dogs
+    session.filter(order="name", text="3", predicted="dog", show="undecided")
+    session.decide("train/dog/dog_01.png", Action.KEEP)
+    assert names(session.paths_ahead("dog")) == [2, 3, 4]  # the next list opens without text and prediction
 
 
 def test_undo_of_a_decision_in_another_class_opens_that_class(scan: Scan) -> None:
-    session = Session(scan, "anna")
+    session = of_cats(scan)
     session.decide("train/fox/fox_03.png", Action.DELETE)
-    assert session.undo() == ""
+    assert session.undo() == ("train/fox/fox_03.png", "")
     assert (session.view.split, session.view.label) == ("train", "fox")
-    assert session.selection.targets == ["train/fox/fox_03.png"]
+    assert session.view.at == "train/fox/fox_03.png"
     assert "train/fox/fox_03.png" not in session.standing
+
+
+@pytest.mark.parametrize("action", [Action.UNSURE, Action.KEEP])
+def test_undo_of_a_decision_in_a_list_that_decisions_fill_opens_the_class(action: Action, scan: Scan) -> None:
+    """The image may have left that list."""
+    session = of_cats(scan)
+    session.decide(SIX, Action.UNSURE)
+    session.open(UNSURE)
+    session.decide(SIX, action)
+    session.open("fox")
+    session.undo()
+    assert (session.view.label, session.view.at) == ("cat", SIX)
 
 
 @pytest.mark.parametrize(("action", "label"), [("relabel", "kat"), ("relabel", ""), ("burn", ""), ("keep", "dog")])
@@ -497,7 +556,7 @@ def test_an_action_given_as_text_is_checked_too(scan: Scan, action: Any, label: 
     with pytest.raises(CleanerError):
         session.decide("train/cat/cat_01.png", action, label)
     with pytest.raises(CleanerError):
-        session.act(action, label)
+        session.decide_all(["train/cat/cat_01.png", "train/cat/cat_02.png"], action, label)
     assert not Manifest(scan.manifest_path).rows()
     assert session.decide("train/cat/cat_01.png", "relabel", "dog").decision.new_label == "dog"  # type: ignore[arg-type]
 
@@ -518,10 +577,10 @@ def audited(scan: Scan) -> Scan:
 
 def test_the_audit_sample_is_a_list_of_its_own_without_what_the_model_says(audited: Scan) -> None:
     session = Session(audited, page_size=4)
-    assert session.view.label == "cat"
-    session.filter(label=AUDIT, order="confidence")
-    names = [card.sample.path.split("/", 1)[1] for page in range(2) for card in turned(session, page)]
-    assert names == [
+    session.open(AUDIT)
+    session.filter(order="confidence")
+    listed = [card.sample.path.split("/", 1)[1] for page in range(2) for card in turned(session, page)]
+    assert listed == [
         "cat/rest_1.png",
         "dog/rest_1.png",
         "cat/rest_2.png",
@@ -535,7 +594,7 @@ def test_the_audit_sample_is_a_list_of_its_own_without_what_the_model_says(audit
         assert math.isnan(card.sample.confidence)
         assert card.is_blinded
     assert session.predictions == []
-    assert session.counts() == Counts(decided=0, kept=6, scan_decided=0, scan_kept=54)
+    assert session.counts() == Counts(decided=0, changed=0, kept=6, scan_decided=0, scan_kept=54)
 
 
 def turned(session: Session, page: int) -> list[Any]:
@@ -545,7 +604,7 @@ def turned(session: Session, page: int) -> list[Any]:
 
 def test_an_audited_image_is_decided_like_any_other(audited: Scan) -> None:
     session = Session(audited, reviewer="anna")
-    session.filter(label=AUDIT)
+    session.open(AUDIT)
     path = "train/cat/rest_1.png"
     with pytest.raises(CleanerError, match="without the model's prediction"):
         session.decide(path, "predicted")
@@ -554,9 +613,9 @@ def test_an_audited_image_is_decided_like_any_other(audited: Scan) -> None:
     assert (row.label, row.new_label, row.predicted) == ("cat", "fox", "")
     assert math.isnan(row.loss)
     assert audited.estimate().audited[0].audited_wrong == 1
-    session.filter(label="dog")
+    session.open("dog")
     session.undo()  # opens the list where the decision was taken
-    assert (session.view.label, session.selection.path) == (AUDIT, path)
+    assert (session.view.label, session.view.at) == (AUDIT, path)
 
 
 def test_a_label_is_not_shown_with_images_that_were_decided_to_be_wrong(audited: Scan) -> None:

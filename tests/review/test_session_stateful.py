@@ -15,8 +15,9 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Unreadable
 from cleaner.core.scan import Scan
+from cleaner.review.lists import Lists
 from cleaner.review.session import Session
-from cleaner.review.view import ORDERS, SHOWS, UNREADABLE
+from cleaner.review.view import ALL, DISAGREEMENTS, ORDERS, SHOWS, UNREADABLE, UNSURE
 from tests.support.scans import make_scan
 
 LABELS = ("cat", "dog", "fox")
@@ -46,60 +47,38 @@ class Keys(RuleBasedStateMachine):
 
     # Anna.
 
-    @rule(by=st.integers(-3, 3), extend=st.booleans())
-    def move(self, by: int, extend: bool) -> None:
-        self.session.selection.move(by, extend)
+    @rule(action=st.sampled_from([Action.KEEP, Action.DELETE, Action.UNSURE]), data=st.data())
+    def decide(self, action: Action, data: st.DataObject) -> None:
+        self.take(dict.fromkeys(self.some(data), (action.value, "", "anna")), action)
 
-    @rule(what=st.sampled_from(["toggle", "toggle_all"]))
-    def select(self, what: str) -> None:
-        getattr(self.session.selection, what)()
+    @rule(label=st.sampled_from(LABELS), data=st.data())
+    def relabel(self, label: str, data: st.DataObject) -> None:
+        paths = [path for path in self.some(data) if self.session.card(path).sample.label != label]
+        if not any(self.session.card(path).error for path in paths):
+            self.take(dict.fromkeys(paths, ("relabel", label, "anna")), Action.RELABEL, label)
 
-    @rule(action=st.sampled_from([Action.KEEP, Action.DELETE, Action.UNSURE]))
-    def act(self, action: Action) -> None:
-        self.take(dict.fromkeys(self.session.selection.targets, (action.value, "", "anna")), self.session.act, action)
-
-    @rule(label=st.sampled_from(LABELS))
-    def relabel(self, label: str) -> None:
-        if self.session.view.label in (UNREADABLE, label):
-            return
-        self.take(
-            dict.fromkeys(self.session.selection.targets, ("relabel", label, "anna")),
-            self.session.act,
-            Action.RELABEL,
-            label,
-        )
-
-    @rule()
-    def take_predicted(self) -> None:
-        if self.session.view.label == UNREADABLE:
-            return
-        predicted = {path: self.session.card(path).sample.predicted for path in self.session.selection.targets}
-        self.take({p: ("relabel", label, "anna") for p, label in predicted.items()}, self.session.act, "predicted")
-
-    @rule()
-    def keep_rest(self) -> None:
-        self.session.refresh()
-        undecided = [card.sample.path for card in self.session.cards() if card.decision is None]
-        kept = dict.fromkeys(undecided, ("keep", "", "anna"))
-        before = {path: self.expected.get(path) for path in kept}
-        self.session.keep_rest()
-        self.expected |= kept
-        if kept:
-            self.done.append((before, kept))
-            self.undone.clear()
+    @rule(data=st.data())
+    def take_predicted(self, data: st.DataObject) -> None:
+        cards = [self.session.card(path) for path in self.some(data)]
+        if not any(card.error for card in cards):
+            self.take({card.sample.path: ("relabel", card.sample.predicted, "anna") for card in cards}, "predicted")
 
     @rule(number=st.integers(0, 1))
     def take_back(self, number: int) -> None:
         for path in [card.sample.path for card in self.session.cards() if card.decision][number : number + 1]:
-            self.take({path: None}, self.session.decide, path, Action.UNDO)
+            self.take({path: None}, Action.UNDO)
 
-    def take(self, after: dict, decide: object, *arguments: object) -> None:
+    def some(self, data: st.DataObject) -> list[str]:
+        """Return some of the page's paths."""
+        return [path for path in self.session.paths if data.draw(st.booleans())]
+
+    def take(self, after: dict, *action: object) -> None:
         if not after:
-            with pytest.raises(CleanerError, match="no card"):
-                decide(*arguments)
+            with pytest.raises(CleanerError, match="at least one image"):
+                self.session.decide_all([], *action)
             return
         before = {path: self.expected.get(path) for path in after}
-        decide(*arguments)
+        self.session.decide_all(list(after), *action)
         self.done.append((before, after))
         self.undone.clear()
         self.set(after)
@@ -115,35 +94,48 @@ class Keys(RuleBasedStateMachine):
             assert not (undo_redo.done if what == "undo" else undo_redo.undone)
             return
         before, after = steps.pop()
-        left = getattr(self.session, what)()
-        mine = [path for path in after if path not in left]
+        first, note = getattr(self.session, what)()
+        mine = [path for path in after if path not in note]
         # Only files that somebody else decided since may be left.
-        assert all(self.expected.get(path) != after[path] for path in after if path in left)
+        assert all(self.expected.get(path) != after[path] for path in after if path in note)
+        assert first == next(iter(mine), "")
         self.set({path: before[path] for path in mine})
         if mine:
             others.append(({path: after[path] for path in mine}, {path: before[path] for path in mine}))
-            assert self.session.selection.targets[0] in mine
+            assert first in self.session.paths
 
     @rule(
-        label=st.sampled_from([*LABELS, UNREADABLE, None]),
         show=st.sampled_from([*SHOWS, None]),
         order=st.sampled_from(ORDERS),
         text=st.sampled_from(["", "01", "none"]),
     )
-    def filter(self, label: str | None, show: str | None, order: str, text: str) -> None:
-        self.session.filter(label=label, show=show, order=order, text=text)
+    def filter(self, show: str | None, order: str, text: str) -> None:
+        self.session.filter(show=show, order=order, text=text)
+
+    @rule(
+        label=st.sampled_from([*LABELS, ALL, UNSURE, DISAGREEMENTS, UNREADABLE]),
+        split=st.sampled_from(["train", "valid", None]),
+        predicted=st.sampled_from(["", *LABELS]),
+    )
+    def open_list(self, label: str, split: str | None, predicted: str) -> None:
+        self.session.open(label, split, predicted)
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.session.paths)
+    def place_cursor(self, data: st.DataObject) -> None:
+        self.session.place_cursor(data.draw(st.sampled_from(self.session.paths)))
 
     @rule(data=st.data())
     def turn(self, data: st.DataObject) -> None:
         self.session.turn_to(data.draw(st.integers(0, self.session.pages - 1)))
 
-    @rule(split=st.sampled_from(["train", "valid"]))
-    def open_split(self, split: str) -> None:
-        self.session.open_split(split)
-
-    @rule(page_size=st.integers(1, 4))
-    def set_page_size(self, page_size: int) -> None:
-        self.session.set_page_size(page_size)
+    @rule(page_size=st.integers(1, 4), data=st.data())
+    def set_page_size(self, page_size: int, data: st.DataObject) -> None:
+        at = data.draw(st.sampled_from(["", *self.session.paths]))
+        first = next(iter(self.session.paths), "")
+        self.session.set_page_size(page_size, at)
+        assert self.session.view.at == at
+        assert not first or (at or first) in self.session.paths
 
     @rule()
     @precondition(lambda self: not self.done)
@@ -176,11 +168,20 @@ class Keys(RuleBasedStateMachine):
             assert said == self.expected.get(card.sample.path)
 
     @invariant()
-    def the_cursor_and_the_selection_are_on_the_page(self) -> None:
-        paths = [card.sample.path for card in self.session.cards()]
-        assert self.session.selection.selected <= set(paths)
-        assert 0 <= self.session.selection.cursor < max(1, len(paths))
-        assert bool(self.session.selection.targets) == bool(paths)
+    def the_cursor_is_on_the_page(self) -> None:
+        assert self.session.view.at in ["", *self.session.paths]
+
+    @invariant()
+    def the_lists_have_the_progress_that_the_manifest_says(self) -> None:
+        split = self.session.view.split
+        progress = Lists(self.session).progress()
+        for label in LABELS:
+            paths = {sample.path for sample in self.scan.kept(split, label)}
+            assert progress[label] == (len(paths & self.expected.keys()), len(paths))
+        in_split = [path for path in self.expected if path.startswith(split)]
+        assert progress[ALL][0] == len([path for path in in_split if "bad" not in path])
+        unsure = [path for path in in_split if self.expected[path][0] == "unsure"]
+        assert progress[UNSURE] == (len(unsure), len(unsure))
 
     @invariant()
     def a_fresh_session_agrees(self) -> None:

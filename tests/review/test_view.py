@@ -56,7 +56,7 @@ def test_only_samples_that_fit_the_filter_are_selected(changes: dict[str, Any], 
     "change",
     [
         {"page": -1}, {"page": True}, {"page_size": 0}, {"page_size": 201}, {"page_size": 2.0}, {"show": "x"},
-        {"order": []}, {"text": 5}, {"text": "x" * 4097},
+        {"order": []}, {"text": 5}, {"text": "x" * 4097}, {"at": None},
     ],
 )  # fmt: skip
 def test_a_view_refuses_invalid_values(change: dict[str, Any]) -> None:

@@ -148,8 +148,8 @@ def test_an_unreadable_file_of_unknown_label_can_be_reviewed(data: Path, tmp_pat
     scan = scan_model(table, tmp_path / "scan", paths=files, vocab=VOCAB)
     assert [(u.path, u.label) for u in cleaner.load(tmp_path / "scan").unreadable] == [("cat_1.png", "")]
     session = Session(scan)
-    session.filter(label=UNREADABLE, predicted="")
-    session.act(Action.DELETE)
+    session.open(UNREADABLE)
+    session.decide_all(session.paths, Action.DELETE)
     report = cleaner.apply(scan.manifest_path, data=flat)
     assert [each.source for each in report.done] == ["cat_1.png"]
 

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-# Valid messages; tests replace each of their fields by a wrong value.
-OF_GRID: list[dict[str, Any]] = [
+from tests.support.review_page import FOREVER
+
+# Valid messages, of each kind at least one, that can be carried out in this order; tests replace each of their fields
+# by a wrong value. The version of a decision is that of the page then.
+OF_PAGE: list[dict[str, Any]] = [
+    {"kind": "ready", "page_size": 5, "pixels": 160},
     {"kind": "turn", "page": 1},
-    {"kind": "filter", "show": "undecided", "predicted": "dog", "text": "cat", "order": "name", "page_size": 7},
-    {"kind": "move", "by": 1, "extend": True},
-    {"kind": "point", "path": "train/cat/cat_02.png", "extend": True, "toggle": True},
-    {"kind": "select", "what": "page"},
-    {"kind": "decide", "path": "train/cat/cat_01.png", "action": "relabel", "new_label": "dog"},
-    {"kind": "act", "serial": 1, "action": "relabel", "new_label": "dog"},
-    {"kind": "keep_rest", "serial": 1},
+    {"kind": "open", "label": "cat", "split": "train", "predicted": "dog"},
+    {"kind": "fit", "page_size": 7, "pixels": 300, "at": "train/cat/cat_02.png"},
+    {"kind": "place", "at": "train/cat/cat_02.png"},
+    {
+        "kind": "decide",
+        "version": 1,
+        "until": FOREVER,
+        "paths": ["train/cat/cat_01.png"],
+        "action": "relabel",
+        "new_label": "dog",
+    },
+    {"kind": "undo", "until": FOREVER},
+    {"kind": "redo", "until": FOREVER},
+    {"kind": "filter", "show": "undecided", "predicted": "dog", "text": "cat", "order": "name"},
     {"kind": "large", "path": "train/cat/cat_01.png"},
-    *({"kind": kind} for kind in ("undo", "redo", "news", "ready")),
+    {"kind": "typical", "path": "train/cat/cat_01.png"},
     {"kind": "reviewer", "name": "ben"},
+    *({"kind": kind} for kind in ("news", "figures", "summary", "restore", "accept")),
 ]
-OF_OVERVIEW: list[dict[str, Any]] = [{"kind": "ready"}, {"kind": "open", "label": "dog", "predicted": "fox"}]

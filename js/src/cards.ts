@@ -1,0 +1,78 @@
+// What a card says, and what it will say once a decision about it is saved.
+
+import type { Card, Opinion, Page } from "./protocol";
+
+export const ABSENT = "\u0000absent"; // of what the model says: that the label is not there
+
+export type Task = "single-label" | "multi-label" | "other";
+
+export const SIGNS: Record<string, string> = { keep: "✓", delete: "✕", relabel: "⇒", unsure: "?" };
+export const WORDS: Record<string, string> = { keep: "Keep", delete: "Delete", relabel: "Relabel", unsure: "Unsure" };
+
+export function percent(probability: number | null): string {
+  return probability === null ? "" : `${(100 * probability).toFixed(probability < 0.0995 ? 1 : 0)} %`;
+}
+
+/** What a decision takes from a label set and adds to it. */
+function changes(given: readonly string[], labels: readonly string[]): string {
+  const gone = given.filter((label) => !labels.includes(label)).map((label) => `− ${label}`);
+  const come = labels.filter((label) => !given.includes(label)).map((label) => `+ ${label}`);
+  return [...gone, ...come].join(", ");
+}
+
+/** A decision in words; empty for none. */
+export function said(decision: Opinion, given: readonly string[] = []): string {
+  if (decision.action === "") return "";
+  if (decision.labels) return changes(given, decision.labels);
+  return `${SIGNS[decision.action]} ${decision.action === "relabel" ? decision.new_label : WORDS[decision.action]}`;
+}
+
+/** What the model says of an image; where images carry several labels, of the one that the list is about. */
+export function predictionOf(card: Card): string {
+  if (card.predicted || card.confidence === null) return card.predicted;
+  return card.given ? `no ${card.label}` : "";
+}
+
+/** What is known of an image, in words, for those who do not see it. */
+export function described(card: Card, page: Page, rankedBy: string): string {
+  const labels = card.given?.join(", ") ?? card.label;
+  const parts = [card.name];
+  if (labels || card.given) parts.push(`given ${labels || "no label"}`);
+  if (page.list !== "audit" && page.list !== "unreadable") {
+    const predicted = predictionOf(card);
+    parts.push(
+      predicted ? `predicted ${predicted} ${percent(card.confidence)}`.trim() : `${rankedBy} ${card.loss || "unknown"}`,
+    );
+  }
+  return `${parts.join(", ")}; ${said(card, card.given) || "undecided"}`;
+}
+
+/** The label that `toggle` adds or removes; undefined where an image has one label. */
+export function toggledLabel(card: Card, page: Page): string | undefined {
+  if (!card.given) return undefined;
+  return page.list === "audit" ? card.asked?.[0] : card.label;
+}
+
+/** The labels of an image as the decision leaves them. */
+export function labelsOf(card: Card): string[] {
+  return card.labels ?? card.given ?? [];
+}
+
+/** A card as it will be once a decision is saved. */
+export function decidedCard(card: Card, action: string, newLabel: string, reviewer: string): Card {
+  const by = { ...card, reviewer, decided_at: "", note: "" };
+  const open = { ...by, action: "", new_label: "", labels: null, reviewer: "" };
+  if (action === "undo") return open;
+  if (action === "predicted") {
+    const isSame = card.predicted === card.label || card.predicted === "";
+    return decidedCard(card, isSame ? "keep" : "relabel", isSame ? "" : card.predicted, reviewer);
+  }
+  if (action !== "toggle") {
+    const keepsSet = action === "keep" && card.labels;
+    return keepsSet ? by : { ...by, action, new_label: action === "relabel" ? newLabel : "", labels: null };
+  }
+  const [given, before] = [card.given ?? [], labelsOf(card)];
+  const labels = before.includes(newLabel) ? before.filter((each) => each !== newLabel) : [...before, newLabel];
+  const isAsBefore = labels.length === given.length && labels.every((label) => given.includes(label));
+  return isAsBefore && card.labels ? open : { ...by, action: "relabel", new_label: labels.join(", "), labels };
+}

@@ -1,0 +1,77 @@
+// What stands below the images when the cursor is behind the last one, and in place of images where there are none.
+
+import type { JSX } from "preact";
+import { filter, openNext, turn } from "../actions";
+import type { App } from "../app";
+import { OURS } from "../dom";
+import type { Page } from "../protocol";
+import { isAtEnd, isLastPage, nextList, type State } from "../state";
+
+export function End({ app, state }: { app: App; state: State }): JSX.Element | null {
+  if (!isAtEnd(state)) return null;
+  const next = nextList(state, 1);
+  const isLast = isLastPage(state);
+  const isOpen = state.rows.some((row) => row.label === state.page?.label && row.decided < row.kept);
+  return (
+    <section {...OURS} class="cleaner-end" tabIndex={-1} aria-label={isLast ? "End of the list" : "End of the page"}>
+      {isLast ? <Summary lines={state.summary} /> : <p>This is the end of the page.</p>}
+      <p>
+        {!isLast && (
+          <button {...OURS} type="button" onClick={() => turn(app, 1)}>
+            <kbd>→</kbd> next page
+          </button>
+        )}
+        {isLast && next && (
+          <button {...OURS} type="button" onClick={() => openNext(app, 1)}>
+            <kbd>]</kbd> {next.name}
+          </button>
+        )}
+        {isLast && !next && <span>Every {isOpen ? "other list" : "image"} of this split is decided.</span>}
+        <span class="cleaner-faint">
+          <kbd>←</kbd> back to the last image
+        </span>
+      </p>
+    </section>
+  );
+}
+
+function Summary({ lines }: { lines: readonly string[] | null }): JSX.Element {
+  return (
+    <>
+      {(lines ?? ["…"]).map((line) => {
+        const [before, command] = line.split(/(?=cleaner apply )/);
+        return (
+          <p key={line}>
+            {before}
+            {command && <code>{command}</code>}
+          </p>
+        );
+      })}
+    </>
+  );
+}
+
+const EMPTY: Record<Page["list"], string> = {
+  class: "No image was kept of this class.",
+  all: "No image was kept of this split.",
+  unsure: "No image is decided as unsure.",
+  disagreements: "There is no image about which reviewers decided differently.",
+  audit: "This split has no audit sample.",
+  unreadable: "Every file could be read.",
+};
+
+export function Empty({ app, state, page }: { app: App; state: State; page: Page }): JSX.Element | null {
+  if (state.cards.size > 0) return null;
+  const isFiltered = (state.status?.counts.kept ?? 0) > 0;
+  const everything = { show: "all", predicted: "", text: "" };
+  return (
+    <section {...OURS} class="cleaner-empty" tabIndex={-1} aria-label="No images">
+      <p>{isFiltered ? "No image of this list fits the filter." : EMPTY[page.list]}</p>
+      {isFiltered && (
+        <button {...OURS} type="button" onClick={() => filter(app, everything)}>
+          Show all
+        </button>
+      )}
+    </section>
+  );
+}

@@ -1,0 +1,194 @@
+// The large view: a dialog over everything, which follows the cursor.
+
+import { Component, createRef, type JSX } from "preact";
+import { closeLarge, giveLabel, move, press, run } from "../actions";
+import type { App } from "../app";
+import { labelsOf, percent, said } from "../cards";
+import { Chooser } from "../chooser/chooser";
+import { OURS } from "../dom";
+import { offers } from "../keys";
+import type { Card } from "../protocol";
+import { isUnderway, type State, shownCard } from "../state";
+import { Picture } from "./picture";
+
+interface LargeProps {
+  app: App;
+  state: State;
+}
+
+export class LargeView extends Component<LargeProps> {
+  private readonly dialog = createRef<HTMLDialogElement>();
+
+  override componentDidMount(): void {
+    this.dialog.current?.showModal();
+    this.dialog.current?.focus();
+  }
+
+  private readonly onKey = (event: KeyboardEvent): void => {
+    const target = event.target as HTMLElement;
+    if (target.closest("input") || (target.closest("button") && ["Enter", " "].includes(event.key))) return;
+    if (!press(this.props.app, event)) return;
+    event.preventDefault();
+    event.stopPropagation();
+  };
+
+  render({ app, state }: LargeProps): JSX.Element | null {
+    const { large } = state;
+    const card = shownCard(state, large?.path ?? "");
+    if (!large || !card) return null;
+    const url = large.url || state.urls.get(large.path);
+    const reason = large.error || card.error;
+    return (
+      <dialog
+        {...OURS}
+        class="cleaner-large"
+        ref={this.dialog}
+        tabIndex={-1}
+        aria-label="Large view"
+        onKeyDown={this.onKey}
+        onCancel={(event) => {
+          event.preventDefault();
+          closeLarge(app);
+        }}
+      >
+        {reason || !url ? (
+          <div class="cleaner-large-picture">
+            <p class="cleaner-broken">{reason || "no image"}</p>
+          </div>
+        ) : (
+          <Picture key={large.path} url={url} alt={card.name} isBusy={!large.url} />
+        )}
+        <div class="cleaner-large-side">
+          <Facts app={app} state={state} card={card} />
+          <Typical images={large.typical} />
+          <Chooser app={app} state={state} />
+        </div>
+      </dialog>
+    );
+  }
+}
+
+function Facts({ app, state, card }: LargeProps & { card: Card }): JSX.Element {
+  const page = state.page;
+  const number = page ? page.page * page.page_size + state.at + 1 : 0;
+  const given = card.given ? labelsOf(card).join(", ") || "no label" : card.label;
+  const hasLoss = page?.list !== "audit" && card.loss !== "";
+  return (
+    <>
+      <p class="cleaner-large-place">
+        <Step app={app} by={-1} text="‹" name="Previous image" />
+        <span>
+          {number} of {page?.shown}
+        </span>
+        <Step app={app} by={1} text="›" name="Next image" />
+        <button {...OURS} type="button" class="cleaner-close" onClick={() => closeLarge(app)}>
+          Close <kbd>Z</kbd>
+        </button>
+      </p>
+      <h2 class="cleaner-large-name">{card.path}</h2>
+      {state.task !== "other" && <Fact name={card.given ? "labels" : "given"} value={given} />}
+      {card.size && <Fact name="size" value={card.size} />}
+      {hasLoss && <Fact name={state.rankedBy} value={card.loss} />}
+      <Alternatives app={app} card={card} />
+      <Decision app={app} state={state} card={card} />
+      {card.note && <p class="cleaner-note">{card.note}</p>}
+      {card.others.map((other) => (
+        <Fact key={other.reviewer} name="≠" value={`${other.reviewer || "somebody"}: ${said(other, card.given)}`} />
+      ))}
+      {state.notice && (
+        <p class="cleaner-alert" role="alert">
+          {state.notice}
+        </p>
+      )}
+      <div class="cleaner-large-tools">
+        {offers(state)
+          .filter(({ command }) => !["undo", "nextList", "large"].includes(command))
+          .map(({ command, key, text, isOff }) => (
+            <button
+              {...OURS}
+              type="button"
+              key={command}
+              data-tool={command}
+              aria-disabled={isOff}
+              onClick={() => run(app, command)}
+            >
+              <kbd>{key}</kbd> {text}
+            </button>
+          ))}
+      </div>
+    </>
+  );
+}
+
+function Step({ app, by, text, name }: { app: App; by: number; text: string; name: string }): JSX.Element {
+  return (
+    <button {...OURS} type="button" aria-label={name} onClick={() => move(app, by)}>
+      {text}
+    </button>
+  );
+}
+
+function Fact({ name, value }: { name: string; value: string }): JSX.Element {
+  return (
+    <p class="cleaner-fact">
+      <span class="cleaner-faint">{name}</span> <span>{value}</span>
+    </p>
+  );
+}
+
+/** What was decided, and how to take it back. */
+function Decision({ app, state, card }: LargeProps & { card: Card }): JSX.Element {
+  const isUnconfirmed = state.unconfirmed.has(card.path);
+  const by = card.reviewer ? ` by ${card.reviewer}` : "";
+  const text = isUnconfirmed ? "! not confirmed" : card.action ? `${said(card, card.given)}${by}` : "undecided";
+  const busy = isUnderway(state, card.path) ? " (saving)" : "";
+  return (
+    <p class="cleaner-large-decision" data-decision={isUnconfirmed ? "" : card.action} role="status">
+      <strong>
+        {text}
+        {busy}
+      </strong>
+      {state.status?.can_undo && (
+        <button {...OURS} type="button" onClick={() => run(app, "undo")}>
+          <kbd>U</kbd> undo the last one
+        </button>
+      )}
+    </p>
+  );
+}
+
+/** The most probable labels, each a key. */
+function Alternatives({ app, card }: { app: App; card: Card }): JSX.Element {
+  const probable: [string, number | null][] =
+    card.alternatives.length > 0 ? card.alternatives : card.predicted ? [[card.predicted, card.confidence]] : [];
+  return (
+    <div class="cleaner-alternatives">
+      {probable.map(([label, probability], number) => (
+        <button {...OURS} type="button" key={label} class="cleaner-alternative" onClick={() => giveLabel(app, label)}>
+          <kbd>{number + 1}</kbd>
+          <span>{label}</span>
+          <span>{percent(probability)}</span>
+          <span class="cleaner-bar" style={{ width: `${100 * (probability ?? 0)}%` }} />
+        </button>
+      ))}
+    </div>
+  );
+}
+
+/** What the labels of an image look like: images that the model finds easiest. */
+function Typical({ images }: { images: readonly { label: string; url: string }[] }): JSX.Element {
+  return (
+    <>
+      {[...new Set(images.map(({ label }) => label))].map((label) => (
+        <section key={label} class="cleaner-typical">
+          <h3>typical {label}</h3>
+          {images
+            .filter((image) => image.label === label)
+            .map(({ url }) => (
+              <img key={url} src={url} alt={`typical ${label}`} />
+            ))}
+        </section>
+      ))}
+    </>
+  );
+}

@@ -1,0 +1,54 @@
+// The whole page, drawn from the state.
+
+import type { JSX } from "preact";
+import { press } from "./actions";
+import type { App } from "./app";
+import { Footer } from "./bars/footer";
+import { Header } from "./bars/header";
+import { Help } from "./bars/help";
+import { Notices } from "./bars/notices";
+import { Chooser } from "./chooser/chooser";
+import { Empty, End } from "./grid/end";
+import { Grid } from "./grid/grid";
+import { LargeView } from "./large/large";
+import { FiguresView } from "./sidebar/figures";
+import { Sidebar } from "./sidebar/sidebar";
+import type { State } from "./state";
+
+export function View({ app, state }: { app: App; state: State }): JSX.Element {
+  const { page } = state;
+  return (
+    <>
+      {page ? <Header app={app} state={state} page={page} /> : <div class="cleaner-header" />}
+      <div class="cleaner-body">
+        <Sidebar app={app} state={state} />
+        <div class="cleaner-main" onKeyDown={(event) => onKey(app, event)}>
+          <div class="cleaner-images" aria-busy={page === null}>
+            {page && state.tab === "images" && state.cards.size > 0 && <Grid app={app} state={state} page={page} />}
+            {page && state.tab === "images" && <Empty app={app} state={state} page={page} />}
+            {state.tab === "figures" && <FiguresView app={app} state={state} />}
+          </div>
+          {state.tab === "images" && <End app={app} state={state} />}
+          <Notices app={app} state={state} />
+        </div>
+      </div>
+      <Footer app={app} state={state} />
+      <p class="cleaner-hidden" role="status" aria-live="polite">
+        {state.announced}
+      </p>
+      {state.large?.path && <LargeView app={app} state={state} />}
+      {!state.large && <Chooser app={app} state={state} />}
+      {state.hasHelp && <Help app={app} state={state} />}
+    </>
+  );
+}
+
+function onKey(app: App, event: KeyboardEvent): void {
+  const target = event.target as HTMLElement;
+  if (target.closest("input, select, textarea")) return;
+  // A button takes these keys itself.
+  if (target.closest("button") && ["Enter", " "].includes(event.key)) return;
+  if (!press(app, event)) return;
+  event.preventDefault();
+  event.stopPropagation();
+}

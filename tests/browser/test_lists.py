@@ -1,0 +1,150 @@
+"""The lists beside the images: their keys and order, what is the same after news, and what a reload brings back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cleaner.core.files import sha256_of
+from cleaner.core.manifest import Manifest
+from cleaner.core.records import Action, ClassLosses, Decision
+from cleaner.core.scan import Scan
+from tests.support.browser_app import App, standing
+from tests.support.hosts import PATIENCE, voila, wait_until
+from tests.support.scans import make_scan
+
+TIME = "2026-01-31T12:00:00Z"
+
+
+def decide_all(scan: Scan, *labels: str) -> None:
+    """Keep all images of some classes, as from another process."""
+    paths = [sample.path for label in labels for sample in scan.kept("train", label)]
+    rows = [Decision(p, Action.KEEP, sha256=sha256_of(scan.root / p), reviewer="ben", decided_at=TIME) for p in paths]
+    Manifest(scan.manifest_path).append(*rows)
+
+
+def test_the_keys_open_lists_with_undecided_images_in_the_order_of_the_sidebar_and_around_its_end(
+    tmp_path: Path, chromium: Any
+) -> None:
+    scan = make_scan(tmp_path / "data", tmp_path / "scan", vocab=("ant", "bee", "cat", "dog"), per_class=2)
+    # The class with the largest share of other predictions comes first: dog, cat, bee, ant.
+    losses = [ClassLosses("train", label, 10, n + 1) for n, label in enumerate(scan.vocab)]
+    scan = replace(scan, losses=tuple(losses)).write(scan.folder)
+    decide_all(scan, "cat")
+    with voila(scan.folder, tmp_path) as host:
+        page = chromium.new_page(viewport={"width": 1400, "height": 900})
+        host.open(page)
+        app = App(page)
+        app.wait_title("All classes, worst first")
+        names = page.locator(".cleaner-list-name").all_text_contents()
+        assert names == ["All classes, worst first", "dog", "cat", "bee", "ant"]
+        shares = page.locator(".cleaner-list .cleaner-faint").all_text_contents()
+        assert shares == ["8", "40 %", "30 %", "20 %", "10 %"]
+        for title in ("dog", "bee", "ant", "All classes, worst first"):  # all of cat is decided
+            assert app.footer("nextList").text_content() == f"] {title}"
+            app.press("]")
+            app.wait_title(title)
+        for title in ("ant", "bee", "dog", "All classes, worst first"):
+            app.press("[")
+            app.wait_title(title)
+        page.close()
+
+
+def test_decisions_and_news_leave_the_choices_as_they_are(cats: App, served_scan: Scan) -> None:
+    """A list that is open in the browser would close if it were drawn anew."""
+    mark = "document.querySelectorAll('select, option, input').forEach((node, n) => { node.mark = n; })"
+    marks = "[...document.querySelectorAll('select, option, input')].map(node => node.mark)"
+    cats.page.evaluate(mark)
+    before = cats.page.evaluate(marks)
+    assert len(before) > 10
+    cats.press("k", "d", "Enter")
+    cats.wait_for("cat_03.png", "⇒ dog")
+    assert cats.page.evaluate(marks) == before
+    path = "train/cat/cat_05.png"
+    sha256 = sha256_of(served_scan.root / path)
+    Manifest(served_scan.manifest_path).append(
+        Decision(path, Action.UNSURE, sha256=sha256, reviewer="ben", decided_at=TIME)
+    )
+    cats.wait_for("cat_05.png", "? Unsure")  # without a click here
+    assert cats.page.evaluate(marks) == before
+    cats.list_row("Unsure").wait_for(timeout=PATIENCE)
+
+
+def test_a_reload_brings_back_list_page_and_cursor(cats: App, served_scan: Scan) -> None:
+    cats.open_list("dog", "dog_01.png")
+    number = len(cats.names())
+    cats.press("n")
+    cats.wait_first(f"dog_{number + 1:02d}.png")
+    cats.press("ArrowRight", "ArrowRight")
+    wanted = f"dog_{number + 3:02d}.png"
+    cats.wait_at(wanted)
+    wait_until(lambda: any(wanted in place.read_text() for place in served_scan.folder.glob("decisions.csv.place-*")))
+    cats.page.reload()
+    cats.page.wait_for_selector(".cleaner-card", timeout=PATIENCE)
+    cats.wait_title("dog")
+    cats.wait_first(f"dog_{number + 1:02d}.png")
+    cats.wait_at(wanted)
+
+
+def test_a_reload_on_another_screen_brings_back_the_cursor_on_its_own_page(cats: App, served_scan: Scan) -> None:
+    cats.point("cat_20.png")
+    wait_until(lambda: any("cat_20" in place.read_text() for place in served_scan.folder.glob("decisions.csv.place-*")))
+    cats.page.set_viewport_size({"width": 700, "height": 600})
+    cats.page.reload()
+    cats.page.wait_for_selector(".cleaner-card", timeout=PATIENCE)
+    cats.wait_at("cat_20.png")
+    assert cats.names()[0] != "cat_01.png"
+
+
+def test_a_text_that_hides_everything_is_not_brought_back(cats: App) -> None:
+    cats.page.get_by_label("Show", exact=True).select_option("undecided")
+    field = cats.page.get_by_label("Part of the path", exact=True)
+    field.fill("_33")
+    cats.press("Enter")
+    cats.wait_at("cat_33.png")
+    cats.press("k")
+    cats.wait_for("cat_33.png", "✓ Keep")
+    cats.page.reload()
+    cats.page.wait_for_selector(".cleaner-card", timeout=PATIENCE)
+    cats.wait_title("cat")
+    cats.wait_first("cat_01.png")
+    assert field.input_value() == ""
+
+
+def test_the_page_has_as_many_cards_as_fill_the_screen(cats: App) -> None:
+    page = cats.page
+    for width, height in ((1400, 900), (1000, 700), (1900, 1000)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_function(FILLS_THE_SCREEN, arg=width, timeout=PATIENCE)
+    assert cats.names()[0] == "cat_01.png"
+
+
+# Whole rows fill the area of the images, with no room for another one, and nothing is to be scrolled.
+FILLS_THE_SCREEN = """width => {
+    const area = document.querySelector(".cleaner-images"), cards = [...document.querySelectorAll(".cleaner-card")];
+    const columns = cards.filter(card => card.offsetTop === cards[0].offsetTop).length;
+    const last = cards.at(-1).getBoundingClientRect(), around = area.getBoundingClientRect();
+    const isWhole = cards.length % columns === 0 || cards.length === 35;
+    if (innerWidth !== width) return false;
+    return isWhole && area.scrollHeight <= area.clientHeight + 1 && around.bottom - last.bottom < 1.25 * last.height;
+}"""
+
+
+def test_on_a_narrow_page_the_lists_are_behind_a_button(cats: App, served_scan: Scan) -> None:
+    cats.page.set_viewport_size({"width": 420, "height": 900})
+    cats.list_row("dog").wait_for(state="hidden", timeout=PATIENCE)
+    cats.open_sidebar()
+    cats.open_list("dog", "dog_01.png")
+    cats.list_row("dog").wait_for(state="hidden", timeout=PATIENCE)
+    cats.wait_at("dog_01.png")
+    cats.press("d")
+    cats.wait_for("dog_01.png", "✕ Delete")
+    assert standing(served_scan) == {"dog_01.png": "delete"}
+
+
+def test_the_sidebar_follows_what_others_decide(cats: App, served_scan: Scan) -> None:
+    decide_all(served_scan, "dog")
+    row = "document.querySelector('.cleaner-list[data-label=dog]').title.includes('35 of 35 decided')"
+    cats.wait_json(row, True)
+    assert cats.footer("nextList").text_content() == "] fox"
