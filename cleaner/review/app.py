@@ -248,7 +248,7 @@ class Review(Channel):
 
     def _state(self, own: list[str] | None = None, note: str = "") -> dict[str, Any]:
         """Return what each reply carries; see `cleaner.review.protocol`."""
-        session = self.session
+        session, since = self.session, self._cards.version
         changed = self._cards.changed(own=lambda path: path in (own or []))
         progress = self._lists.progress()
         news = {label: counts for label, counts in progress.items() if self._sent_progress.get(label) != counts}
@@ -256,6 +256,7 @@ class Review(Channel):
         return {
             "clock": _clock(),
             "version": self._cards.version,
+            "since": since,
             "can_undo": bool(session.undo_redo.done),
             "can_redo": bool(session.undo_redo.undone),
             "reviewer": session.reviewer,

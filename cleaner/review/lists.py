@@ -94,7 +94,7 @@ class Lists:
         losses = self._losses[label]
         share = losses.predicted_otherwise / losses.scored if losses.scored else 0.0
         mean = null_if_nan(losses.mean_loss)
-        return -share, -1.0 if mean is None else -mean
+        return -share, 0.0 if mean is None else -mean
 
 
 def figures(session: Session) -> dict[str, Any]:

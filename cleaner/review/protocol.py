@@ -17,14 +17,15 @@ To the page:
     lists      split, rows; sent before a page of another split, without an `id`
     error      message
 
-Each of these but `lists` and `figures` also carries the state: `clock`; `version`; `can_undo`, `can_redo`;
-`reviewer`; `counts`; `seconds` per decision, or null; `changed`, the cards of the page that changed since they were
-sent; `decided`, the changed numbers of `[decided, kept]` by list; `note`; `warnings`, problems that forbid nothing;
-`edited`, a text about acknowledged decisions that somebody removed from the manifest or reordered, which `restore` puts
-back and `accept` drops; `history`, how many decisions were carried out, and when.
+Each of these but `lists` and `figures` also carries the state: `clock`; `version`; `since`, the version before what it
+brings; `can_undo`, `can_redo`; `reviewer`; `counts`; `seconds` per decision, or null; `changed`, the cards of the page
+that changed since they were sent; `decided`, the changed numbers of `[decided, kept]` by list; `note`; `warnings`,
+problems that forbid nothing; `edited`, a text about acknowledged decisions that somebody removed from the manifest or
+reordered, which `restore` puts back and `accept` drops; `history`, how many decisions were carried out, and when.
 
 The `version` grows with each page, and with each reply that brings decisions of others. A decision names the images it
-is about and the version that the reviewer looked at: nobody decides about an image or a decision they have not seen.
+is about and the version that the reviewer looked at: nobody decides about an image or a decision they have not seen. A
+page that has an earlier version than `since` has missed a reply, and asks for all cards again.
 
 The `list` of a page is `class`, that of its label, or one of `all`, `unsure`, `disagreements`, `audit` and
 `unreadable`. Cards of the last two have no prediction and no loss.

@@ -42,7 +42,7 @@ def _counted(session: Session) -> str:
 def _of_class(each: ClassEstimate, unit: str) -> str:
     """Return the share of errors at the end of a class, and how many its audit sample makes likely."""
     parts = []
-    if each.recent:
+    if len(each.recent) > 1:
         parts.append(f"{sum(each.recent)} of the last {len(each.recent)} by rank were wrong.")
     if each.left is not None:
         wrong = f"{each.audited_wrong} of {each.audited} audited"
@@ -62,4 +62,7 @@ def _likely(count: int, unit: str) -> str:
 def _of_scan(session: Session, found: Estimate) -> list[str]:
     scan = session.scan
     command = shlex.join(["cleaner", "apply", str(scan.manifest_path), "--data", str(scan.root)])
-    return [f"In the whole scan: {found.summary()}", f"To change the dataset, run: {command}"]
+    counts = session.counts()
+    left = counts.scan_kept - counts.scan_decided
+    others = f"{left:,} of other splits are undecided." if left else ""
+    return [f"In the whole scan: {found.summary()}", others, f"To change the dataset, run: {command}"]

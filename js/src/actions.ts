@@ -67,8 +67,13 @@ export function giveLabel(app: App, label: string, paths = targets(app.state), m
   const card = shownCard(state, paths[0] ?? "");
   app.set({ recent: [label, ...state.recent.filter((each) => each !== label)].slice(0, 5), choosing: null });
   if (card?.given) decide(app, "toggle", label, paths, false);
-  else if (card && paths.length === 1 && label === card.label) decide(app, "keep", "", paths, moves);
-  else decide(app, "relabel", label, paths, moves);
+  else {
+    // An image that has the label already keeps it.
+    const has = (path: string) => state.cards.get(path)?.label === label;
+    const [same, others] = [paths.filter(has), paths.filter((path) => !has(path))];
+    if (same.length > 0) decide(app, "keep", "", same, moves && others.length === 0);
+    if (others.length > 0) decide(app, "relabel", label, others, moves);
+  }
 }
 
 function takePredicted(app: App): void {

@@ -4,12 +4,13 @@ import type { App } from "./app";
 import type { Asked } from "./channel";
 import { wanted } from "./dom";
 import { type Answer, type PageReply, TURNING } from "./protocol";
-import { cursorPath, givenUp, pathsOf, placed, settled, withPage, withStatus } from "./state";
+import { cursorPath, givenUp, hasMissed, pathsOf, placed, settled, withPage, withStatus } from "./state";
 
 /** Take a message of the kernel; those of other widgets or kinds are not for us. */
 export function take(app: App, answer: Answer, buffers: readonly DataView[]): void {
   const asked = app.channel.settle(answer.id, "clock" in answer ? answer.clock : undefined);
   if (asked && app.state.isSilent) app.set({ isSilent: false });
+  if ("since" in answer && answer.kind !== "page" && hasMissed(app.state, answer)) app.isLost = true;
   switch (answer.kind) {
     case "lists":
       return app.set({ rows: answer.rows, split: answer.split });
@@ -79,6 +80,7 @@ function hasFocus({ el }: App): boolean {
 
 function takeDone(app: App, answer: Extract<Answer, { kind: "done" | "error" }>, asked: Asked | undefined): void {
   const refused = answer.kind === "error" ? app.state.underway.find((each) => each.id === asked?.id) : undefined;
+  if (refused) app.held = []; // the reviewer is to see what was not saved, where the cursor goes back to it
   const before = cursorPath(app.state);
   let state = withStatus(asked ? settled(app.state, asked.id) : app.state, answer);
   // An answer that comes twice, or to another view, moves no cursor.

@@ -75,6 +75,11 @@ export function followRoom(el: HTMLElement): () => void {
   return () => observer.disconnect();
 }
 
+/** Whether the sidebar lies over the images while it is open; the style sheet asks the same. */
+export function isNarrow({ el }: App): boolean {
+  return el.clientWidth < 700;
+}
+
 /** Whether this is the page of `cleaner serve`, which shows nothing else. */
 export function isOwnPage(): boolean {
   return document.getElementById("rendered_cells") !== null && document.title === "cleaner";

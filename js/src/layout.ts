@@ -13,6 +13,7 @@ export interface Layout {
 export const GAP = 4;
 export const LINE = 19;
 export const SIZES = { least: 80, usual: 160, most: 400, step: 20 };
+const TWO_FROM = 240;
 const LEAST_CARDS = 12;
 const MOST_CARDS = 200;
 // A picture may be this much lower than wide, so that one more row fits.
@@ -27,7 +28,7 @@ const LOWEST = 0.94;
  */
 export function layoutOf(area: { width: number; height: number }, size: number, lines: number): Layout {
   const text = lines > 0 ? lines * LINE + 2 : 0;
-  const columns = Math.max(1, Math.floor((area.width + GAP) / (size + GAP)));
+  const columns = Math.max(area.width >= TWO_FROM ? 2 : 1, Math.floor((area.width + GAP) / (size + GAP)));
   const width = Math.floor((area.width - GAP * (columns - 1)) / columns);
   const fitting = Math.max(1, Math.floor((area.height + GAP) / (LOWEST * width + text + GAP)));
   const stretched = Math.floor((area.height - GAP * (fitting - 1)) / fitting) - text;

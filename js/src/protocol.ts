@@ -72,6 +72,7 @@ export interface Counts {
 export interface Status {
   clock: number;
   version: number;
+  since: number;
   can_undo: boolean;
   can_redo: boolean;
   reviewer: string;

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
-import type { Row } from "./protocol";
+import type { Row, Status } from "./protocol";
 import {
   cursorPath,
   givenUp,
+  hasMissed,
   isAtEnd,
   moved,
   nextList,
@@ -176,6 +177,26 @@ describe("answers in another order", () => {
       error: "cut off",
       action: "delete",
     });
+  });
+});
+
+describe("the version that a decision names", () => {
+  const versionAfter = (...replies: Partial<Status>[]) =>
+    replies.reduce((state, reply, at) => withStatus(state, status(10 + at, reply)), five).status?.version;
+
+  it("is that of the last reply, where none is missing", () => {
+    expect(versionAfter({ since: 1, version: 2 }, { since: 2, version: 2 }, { since: 2, version: 3 })).toBe(3);
+  });
+
+  it("stays behind a reply that is missing, which may have brought a decision of somebody else", () => {
+    expect(versionAfter({ since: 2, version: 2 })).toBe(1);
+    expect(versionAfter({ since: 1, version: 2 }, { since: 3, version: 4 })).toBe(2);
+    expect(hasMissed(five, status(10, { since: 2, version: 2 }))).toBe(true);
+    expect(hasMissed(five, status(10, { since: 1, version: 2 }))).toBe(false);
+  });
+
+  it("is that of a page, which brings every card", () => {
+    expect(withPage(five, pageReply(cards(2), { version: 7, since: 7 }), new Map()).status?.version).toBe(7);
   });
 });
 

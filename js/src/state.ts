@@ -179,6 +179,7 @@ export function withPage(state: State, reply: PageReply, urls: ReadonlyMap<strin
   const at = Math.max(0, asked);
   return {
     ...withStatus(state, reply),
+    status: reply, // a page brings every card, whatever was missed before
     page: reply,
     cards,
     saidAt: new Map(reply.cards.map((card) => [card.path, reply.clock])),
@@ -192,6 +193,17 @@ export function withPage(state: State, reply: PageReply, urls: ReadonlyMap<strin
     summary: null,
     notice: reply.note,
   };
+}
+
+/** Whether a reply before this one is missing, which may have brought a decision of somebody else. */
+export function hasMissed(state: State, reply: Status): boolean {
+  return state.status !== null && reply.since > state.status.version;
+}
+
+/** The version that the screen shows: that of a reply only if nothing before it is missing. */
+function seenVersion(state: State, reply: Status): number {
+  const seen = state.status?.version ?? reply.version;
+  return hasMissed(state, reply) ? seen : Math.max(seen, reply.version);
 }
 
 /** Take what each reply carries. Replies may arrive in another order than the kernel sent them. */
@@ -213,7 +225,7 @@ export function withStatus(state: State, reply: Status): State {
     ...state,
     ...(news.length > 0 ? { cards, saidAt, unconfirmed } : {}),
     ...withProgress(state, reply),
-    status: isLatest ? reply : state.status,
+    status: { ...(isLatest || !state.status ? reply : state.status), version: seenVersion(state, reply) },
   };
 }
 

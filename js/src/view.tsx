@@ -51,4 +51,6 @@ function onKey(app: App, event: KeyboardEvent): void {
   if (!press(app, event)) return;
   event.preventDefault();
   event.stopPropagation();
+  // In a notebook the app may be partly out of sight; a click must not move it, as a second one would hit another card.
+  if (!app.state.large) app.el.scrollIntoView({ block: "nearest" });
 }

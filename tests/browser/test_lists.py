@@ -108,8 +108,10 @@ def test_a_text_that_hides_everything_is_not_brought_back(cats: App) -> None:
     cats.page.reload()
     cats.page.wait_for_selector(".cleaner-card", timeout=PATIENCE)
     cats.wait_title("cat")
-    cats.wait_first("cat_01.png")
+    cats.wait_at("cat_33.png")
     assert field.input_value() == ""
+    assert cats.page.get_by_label("Show", exact=True).input_value() == "all"
+    assert cats.page.locator(".cleaner-place").text_content() == "page 2 of 2"
 
 
 def test_the_page_has_as_many_cards_as_fill_the_screen(cats: App) -> None:
@@ -141,6 +143,18 @@ def test_on_a_narrow_page_the_lists_are_behind_a_button(cats: App, served_scan: 
     cats.press("d")
     cats.wait_for("dog_01.png", "✕ Delete")
     assert standing(served_scan) == {"dog_01.png": "delete"}
+
+
+def test_the_lists_can_be_folded_away_and_the_images_take_their_place(cats: App) -> None:
+    columns, menu = cats.columns(), cats.page.get_by_role("button", name="Lists", exact=True)
+    assert menu.get_attribute("aria-expanded") == "true"
+    menu.click()
+    cats.list_row("dog").wait_for(state="hidden", timeout=PATIENCE)
+    assert menu.get_attribute("aria-expanded") == "false"
+    wait_until(lambda: cats.columns() > columns)
+    menu.click()
+    cats.list_row("dog").wait_for(timeout=PATIENCE)
+    wait_until(lambda: cats.columns() == columns)
 
 
 def test_the_sidebar_follows_what_others_decide(cats: App, served_scan: Scan) -> None:

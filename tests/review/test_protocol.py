@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cleaner.core.errors import CleanerError
 from cleaner.review.app import Review
-from cleaner.review.protocol import DECIDING, MESSAGES, read_fields
+from cleaner.review.protocol import MESSAGES, read_fields
 from tests.support.messages import OF_PAGE
-
-OF_BROWSER = Path(__file__).parents[2] / "js" / "src" / "protocol.ts"
-TYPES = {str: "text", int: "number", list: "texts"}
 
 
 def test_each_message_has_a_handler_that_takes_its_fields() -> None:
@@ -28,21 +23,6 @@ def test_each_message_has_a_handler_that_takes_its_fields() -> None:
             continue
         required = {parameter.name: parameter.default is parameter.empty for parameter in parameters}
         assert required == {name: field.is_required for name, field in fields.items()}, kind
-
-
-def test_the_page_has_the_same_table() -> None:
-    script = OF_BROWSER.read_text(encoding="utf-8")
-    table = script.partition("MESSAGES = {")[2].partition("} as const")[0]
-    found = {
-        kind: dict(re.findall(r'(\w+): "(\w+\??)"', fields))
-        for kind, fields in re.findall(r"(\w+): {(.*?)}", table, re.DOTALL)
-    }
-    assert found == {
-        kind: {name: TYPES[field.type] + ("" if field.is_required else "?") for name, field in fields.items()}
-        for kind, fields in MESSAGES.items()
-    }
-    deciding = script.partition("DECIDING")[2].partition("([")[2].partition("])")[0]
-    assert set(re.findall(r'"(\w+)"', deciding)) == DECIDING
 
 
 def test_the_messages_of_the_tests_are_of_all_kinds_with_all_fields() -> None:

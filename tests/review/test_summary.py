@@ -134,9 +134,10 @@ def test_the_end_of_the_last_list_has_the_totals_and_the_command_that_applies(
     assert page.ask("summary")["lines"] == ["2 changed, 2 undecided."]
     page.ask("decide", paths=[card["path"] for card in cards[2:]], action="keep")
     reply = page.ask("summary")
-    counted, total, how = reply["lines"]
+    counted, total, others, how = reply["lines"]
     assert (reply["kind"], reply["version"], counted) == ("summary", page.version, "2 changed, 2 kept.")
     assert total == f"In the whole scan: {scan.estimate().summary()}"
+    assert others == "4 of other splits are undecided."
     before, command = how.split(": ", 1)
     assert before == "To change the dataset, run"
     program, *arguments = shlex.split(command)
@@ -149,5 +150,5 @@ def test_the_summary_counts_what_others_decided_meanwhile(scan: Scan) -> None:
     page.ask("open", label="cat")
     Session(scan, "ben").decide("train/cat/cat_07.png", DELETE)
     reply = page.ask("summary")
-    assert reply["lines"] == ["1 changed, 7 undecided.", "1 of the last 1 by rank were wrong."]
+    assert reply["lines"] == ["1 changed, 7 undecided."]
     assert reply["decided"] == {ALL: (1, 24), "cat": (1, 8)}

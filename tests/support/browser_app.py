@@ -81,9 +81,8 @@ class App:
 
     def open_sidebar(self) -> None:
         """Open the sidebar, where the app is too narrow to show it always."""
-        button = self.page.locator(".cleaner-menu[aria-expanded=false]")
-        if button.is_visible():
-            button.click()
+        if not self.page.locator(".cleaner-rows").is_visible():
+            self.page.locator(".cleaner-menu").click()
 
     def click_empty(self, part: str) -> None:
         """Click a point of a part of the page where nothing can be pressed."""

@@ -390,6 +390,8 @@ function withPage(state, reply, urls, toLast = false) {
   const at = Math.max(0, asked);
   return {
     ...withStatus(state, reply),
+    status: reply,
+    // a page brings every card, whatever was missed before
     page: reply,
     cards,
     saidAt: new Map(reply.cards.map((card) => [card.path, reply.clock])),
@@ -403,6 +405,13 @@ function withPage(state, reply, urls, toLast = false) {
     summary: null,
     notice: reply.note
   };
+}
+function hasMissed(state, reply) {
+  return state.status !== null && reply.since > state.status.version;
+}
+function seenVersion(state, reply) {
+  const seen = state.status?.version ?? reply.version;
+  return hasMissed(state, reply) ? seen : Math.max(seen, reply.version);
 }
 function withStatus(state, reply) {
   const [cards, saidAt] = [new Map(state.cards), new Map(state.saidAt)];
@@ -421,7 +430,7 @@ function withStatus(state, reply) {
     ...state,
     ...news.length > 0 ? { cards, saidAt, unconfirmed } : {},
     ...withProgress(state, reply),
-    status: isLatest ? reply : state.status
+    status: { ...isLatest || !state.status ? reply : state.status, version: seenVersion(state, reply) }
   };
 }
 function withProgress(state, { clock, decided }) {
@@ -585,8 +594,12 @@ function giveLabel(app, label, paths = targets(app.state), moves = true) {
   const card = shownCard(state, paths[0] ?? "");
   app.set({ recent: [label, ...state.recent.filter((each) => each !== label)].slice(0, 5), choosing: null });
   if (card?.given) decide(app, "toggle", label, paths, false);
-  else if (card && paths.length === 1 && label === card.label) decide(app, "keep", "", paths, moves);
-  else decide(app, "relabel", label, paths, moves);
+  else {
+    const has = (path) => state.cards.get(path)?.label === label;
+    const [same, others] = [paths.filter(has), paths.filter((path) => !has(path))];
+    if (same.length > 0) decide(app, "keep", "", same, moves && others.length === 0);
+    if (others.length > 0) decide(app, "relabel", label, others, moves);
+  }
 }
 function takePredicted(app) {
   const { state } = app;
@@ -756,12 +769,13 @@ function press(app, event) {
 var GAP = 4;
 var LINE = 19;
 var SIZES = { least: 80, usual: 160, most: 400, step: 20 };
+var TWO_FROM = 240;
 var LEAST_CARDS = 12;
 var MOST_CARDS = 200;
 var LOWEST = 0.94;
 function layoutOf(area, size, lines) {
   const text = lines > 0 ? lines * LINE + 2 : 0;
-  const columns = Math.max(1, Math.floor((area.width + GAP) / (size + GAP)));
+  const columns = Math.max(area.width >= TWO_FROM ? 2 : 1, Math.floor((area.width + GAP) / (size + GAP)));
   const width = Math.floor((area.width - GAP * (columns - 1)) / columns);
   const fitting = Math.max(1, Math.floor((area.height + GAP) / (LOWEST * width + text + GAP)));
   const stretched = Math.floor((area.height - GAP * (fitting - 1)) / fitting) - text;
@@ -829,6 +843,9 @@ function followRoom(el) {
   update();
   return () => observer.disconnect();
 }
+function isNarrow({ el }) {
+  return el.clientWidth < 700;
+}
 function isOwnPage() {
   return document.getElementById("rendered_cells") !== null && document.title === "cleaner";
 }
@@ -838,6 +855,7 @@ var OURS = { "data-lm-suppress-shortcuts": "true" };
 function take(app, answer, buffers) {
   const asked = app.channel.settle(answer.id, "clock" in answer ? answer.clock : void 0);
   if (asked && app.state.isSilent) app.set({ isSilent: false });
+  if ("since" in answer && answer.kind !== "page" && hasMissed(app.state, answer)) app.isLost = true;
   switch (answer.kind) {
     case "lists":
       return app.set({ rows: answer.rows, split: answer.split });
@@ -897,6 +915,7 @@ function hasFocus({ el }) {
 }
 function takeDone(app, answer, asked) {
   const refused = answer.kind === "error" ? app.state.underway.find((each) => each.id === asked?.id) : void 0;
+  if (refused) app.held = [];
   const before = cursorPath(app.state);
   let state = withStatus(asked ? settled(app.state, asked.id) : app.state, answer);
   const at = answer.kind === "done" ? asked ? answer.at : "" : refused?.paths[0] ?? "";
@@ -1087,8 +1106,8 @@ function Header({ app, state, page }) {
         type: "button",
         class: "cleaner-menu",
         "aria-label": "Lists",
-        "aria-expanded": state.hasDrawer || !state.isFolded,
-        onClick: () => app.set({ hasDrawer: !state.hasDrawer, isFolded: !state.isFolded }),
+        "aria-expanded": isNarrow(app) ? state.hasDrawer : !state.isFolded,
+        onClick: () => app.set(isNarrow(app) ? { hasDrawer: !state.hasDrawer } : { isFolded: !state.isFolded }),
         children: "☰"
       }
     ),
@@ -2271,6 +2290,7 @@ function onKey(app, event) {
   if (!press(app, event)) return;
   event.preventDefault();
   event.stopPropagation();
+  if (!app.state.large) app.el.scrollIntoView({ block: "nearest" });
 }
 
 // src/review.tsx

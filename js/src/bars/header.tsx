@@ -4,7 +4,7 @@ import { Component, createRef, type JSX } from "preact";
 import { filter } from "../actions";
 import type { App } from "../app";
 import { ABSENT, WORDS } from "../cards";
-import { isOwnPage, OURS, saveSize } from "../dom";
+import { isNarrow, isOwnPage, OURS, saveSize } from "../dom";
 import { SIZES } from "../layout";
 import type { Kind, Page, Row } from "../protocol";
 import type { State } from "../state";
@@ -19,8 +19,8 @@ export function Header({ app, state, page }: { app: App; state: State; page: Pag
         type="button"
         class="cleaner-menu"
         aria-label="Lists"
-        aria-expanded={state.hasDrawer || !state.isFolded}
-        onClick={() => app.set({ hasDrawer: !state.hasDrawer, isFolded: !state.isFolded })}
+        aria-expanded={isNarrow(app) ? state.hasDrawer : !state.isFolded}
+        onClick={() => app.set(isNarrow(app) ? { hasDrawer: !state.hasDrawer } : { isFolded: !state.isFolded })}
       >
         ☰
       </button>

@@ -146,11 +146,12 @@ export class Kernel {
   /** What each reply carries; its changed cards count as sent, whether it arrives or not. */
   private state(own: readonly string[] = []): Status {
     const changed = [...this.sent].filter(([path, sent]) => sent !== (this.decisions.get(path) ?? ""));
+    const since = this.version;
     const byOthers = changed.map(([path]) => path).filter((path) => !own.includes(path));
     if (byOthers.length > 0) this.version += 1;
     for (const path of byOthers) this.changedIn.set(path, this.version);
     for (const [path] of changed) this.sent.set(path, this.decisions.get(path) ?? "");
     const news = changed.map(([path]) => this.cardOf(path));
-    return status(this.clock(), { version: this.version, can_undo: this.done.length > 0, changed: news });
+    return status(this.clock(), { version: this.version, since, can_undo: this.done.length > 0, changed: news });
   }
 }

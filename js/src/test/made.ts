@@ -30,6 +30,7 @@ export function status(clock: number, change: Partial<Status> = {}): Status {
   return {
     clock,
     version: 1,
+    since: 1,
     can_undo: false,
     can_redo: false,
     reviewer: "anna",
