@@ -64,13 +64,15 @@ export function followTheme(el: HTMLElement): () => void {
 
 /** Be as high as what scrolls around the app, such as the panel of a notebook, so that the whole app can be in sight. */
 export function followRoom(el: HTMLElement): () => void {
-  let around = el.parentElement;
-  while (around && !/auto|scroll/.test(getComputedStyle(around).overflowY)) around = around.parentElement;
-  if (!around) return () => {};
-  const scroller = around;
-  const update = () => el.style.setProperty("--room", `${scroller.clientHeight - 2 * MARGIN}px`);
+  // The outermost: those inside, such as the output of a cell, are as high as the app makes them.
+  let scroller: HTMLElement | null = null;
+  for (let around = el.parentElement; around && around !== document.body; around = around.parentElement)
+    if (/auto|scroll/.test(getComputedStyle(around).overflowY)) scroller = around;
+  if (!scroller) return () => {};
+  const panel = scroller;
+  const update = () => el.style.setProperty("--room", `${panel.clientHeight - 2 * MARGIN}px`);
   const observer = new ResizeObserver(update);
-  observer.observe(scroller);
+  observer.observe(panel);
   update();
   return () => observer.disconnect();
 }

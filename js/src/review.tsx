@@ -167,8 +167,13 @@ export default {
     document.addEventListener("mousedown", onPointer, { capture: true });
     document.addEventListener("visibilitychange", onSeen);
     app.set({});
-    const stops = [followTheme(el), followRoom(el)];
-    const resized = new ResizeObserver(() => (app.state.page ? fitSoon(app) : begin(app)));
+    const stops: (() => void)[] = [];
+    const resized = new ResizeObserver(() => {
+      // The host puts the element into its page only after this function has returned.
+      if (stops.length === 0 && el.isConnected) stops.push(followTheme(el), followRoom(el));
+      if (app.state.page) fitSoon(app);
+      else begin(app);
+    });
     resized.observe(el);
     const timers = [setInterval(onSeen, NEWS_EVERY), setInterval(() => look(app), LOOK_EVERY)];
     return () => {

@@ -13,7 +13,10 @@ import { Grid } from "./grid/grid";
 import { LargeView } from "./large/large";
 import { FiguresView } from "./sidebar/figures";
 import { Sidebar } from "./sidebar/sidebar";
-import type { State } from "./state";
+import { isAtEnd, type State } from "./state";
+
+// No card can be reached by Tab there, and the images are to be scrolled by keys all the same.
+const AT_END = { role: "group", tabIndex: 0, "aria-label": "Images of the page" } as const;
 
 export function View({ app, state }: { app: App; state: State }): JSX.Element {
   const { page } = state;
@@ -23,7 +26,7 @@ export function View({ app, state }: { app: App; state: State }): JSX.Element {
       <div class="cleaner-body">
         <Sidebar app={app} state={state} />
         <div class="cleaner-main" onKeyDown={(event) => onKey(app, event)}>
-          <div class="cleaner-images" aria-busy={page === null}>
+          <div class="cleaner-images" aria-busy={page === null} {...(isAtEnd(state) && AT_END)}>
             {page && state.tab === "images" && state.cards.size > 0 && <Grid app={app} state={state} page={page} />}
             {page && state.tab === "images" && <Empty app={app} state={state} page={page} />}
             {state.tab === "figures" && <FiguresView app={app} state={state} />}

@@ -134,8 +134,10 @@ FILLS_THE_SCREEN = """width => {
 
 
 def test_on_a_narrow_page_the_lists_are_behind_a_button(cats: App, served_scan: Scan) -> None:
+    before = len(cats.names())
     cats.page.set_viewport_size({"width": 420, "height": 900})
-    cats.list_row("dog").wait_for(state="hidden", timeout=PATIENCE)
+    wait_until(lambda: len(cats.names()) < before)
+    assert cats.list_row("dog").is_hidden()
     cats.open_sidebar()
     cats.open_list("dog", "dog_01.png")
     cats.list_row("dog").wait_for(state="hidden", timeout=PATIENCE)

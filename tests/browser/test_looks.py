@@ -184,21 +184,23 @@ def edges(page: Any) -> dict[str, float]:
     return page.evaluate(
         """() => {
             const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+            const paper = getComputedStyle(document.querySelector(".cleaner-review")).backgroundColor;
             const light = colour => {
-                context.clearRect(0, 0, 1, 1);
-                context.fillStyle = colour;
-                context.fillRect(0, 0, 1, 1);
-                const [r, g, b, a] = context.getImageData(0, 0, 1, 1).data;
+                for (const each of [paper, colour]) {  // which may let the paper through
+                    context.fillStyle = each;
+                    context.fillRect(0, 0, 1, 1);
+                }
                 const linear = v => v / 255 <= 0.03928 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4;
-                return a < 255 ? null : 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+                const [r, g, b] = [...context.getImageData(0, 0, 1, 1).data].map(linear);
+                return 0.2126 * r + 0.7152 * g + 0.0722 * b;
             };
-            const paper = light(getComputedStyle(document.querySelector(".cleaner-review")).backgroundColor);
             const found = {};
             for (const node of document.querySelectorAll(".cleaner-review :is(button, select, input)")) {
-                const style = getComputedStyle(node), edge = light(style.borderTopColor);
+                const style = getComputedStyle(node), edge = style.borderTopColor;
                 const hasEdge = parseFloat(style.borderTopWidth) > 0 && style.borderTopStyle !== "none";
-                if (!hasEdge || edge === null || node.closest(".cleaner-picture") || !node.checkVisibility()) continue;
-                const [less, more] = [edge, paper].sort((one, other) => one - other);
+                if (!hasEdge || edge === "rgba(0, 0, 0, 0)" || !node.checkVisibility()) continue;
+                if (node.closest(".cleaner-picture")) continue;
+                const [less, more] = [light(edge), light(paper)].sort((one, other) => one - other);
                 found[node.className + node.ariaLabel + node.textContent] = (more + 0.05) / (less + 0.05);
             }
             return found;
@@ -212,8 +214,8 @@ def test_nothing_is_cut_off_on_narrow_and_wide_screens(page: Any) -> None:
         page.set_viewport_size({"width": width, "height": 768})
         page.wait_for_function(IS_LAID_OUT, arg=width)
         for part in ("html", ".cleaner-review", ".cleaner-header", ".cleaner-images"):
-            script = "node => node.scrollWidth <= node.clientWidth"
-            assert page.locator(part).evaluate(script), (part, width)
+            script = "part => (node => node.scrollWidth <= node.clientWidth)(document.querySelector(part))"
+            page.wait_for_function(script, arg=part, timeout=PATIENCE)
         seen.append(app.columns())
     assert seen[0] >= 2
     assert seen == sorted(seen)

@@ -49,24 +49,26 @@ class App:
         tops = self.page.locator(".cleaner-card").evaluate_all("cards => cards.map(card => card.offsetTop)")
         return int(tops.count(tops[0]))
 
-    def boxes(self) -> list[list[float]]:
-        """Return the place and size of each card on the screen."""
-        script = "cards => cards.map(card => Object.values(card.getBoundingClientRect().toJSON()))"
-        return list(self.page.locator(".cleaner-card").evaluate_all(script))
+    def boxes(self, parts: str = ".cleaner-card") -> list[list[float]]:
+        """Return the place and size of each card, or of other parts, on the screen."""
+        script = "nodes => nodes.map(node => Object.values(node.getBoundingClientRect().toJSON()))"
+        return list(self.page.locator(parts).evaluate_all(script))
 
     def hidden_part(self) -> float:
-        """Return how many pixels of the cursor's card are outside the window or something that scrolls around it."""
+        """Return how many pixels of the cursor's card, or of the end of the page, something around it hides."""
         return float(
             self.page.evaluate(
                 """() => {
-                    const card = document.querySelector(".cleaner-card.cleaner-at"), box = card.getBoundingClientRect();
+                    const card = document.querySelector(".cleaner-card.cleaner-at, .cleaner-end");
+                    const box = card.getBoundingClientRect();
                     const hidden = [-box.top, box.bottom - innerHeight, -box.left, box.right - innerWidth];
-                    for (let area = card.parentElement; area; area = area.parentElement) {
+                    for (let area = card.parentElement; area !== document.body; area = area.parentElement) {
                         const style = getComputedStyle(area);
                         if (style.display === "contents" || style.overflowY === "visible") continue;
                         const around = area.getBoundingClientRect();
                         hidden.push(around.top - box.top, box.bottom - around.bottom);
                         hidden.push(around.left - box.left, box.right - around.right);
+                        if (style.position === "fixed") break;
                     }
                     return Math.max(0, ...hidden);
                 }"""

@@ -832,14 +832,15 @@ function followTheme(el) {
   return () => observer.disconnect();
 }
 function followRoom(el) {
-  let around = el.parentElement;
-  while (around && !/auto|scroll/.test(getComputedStyle(around).overflowY)) around = around.parentElement;
-  if (!around) return () => {
+  let scroller = null;
+  for (let around = el.parentElement; around && around !== document.body; around = around.parentElement)
+    if (/auto|scroll/.test(getComputedStyle(around).overflowY)) scroller = around;
+  if (!scroller) return () => {
   };
-  const scroller = around;
-  const update = () => el.style.setProperty("--room", `${scroller.clientHeight - 2 * MARGIN}px`);
+  const panel = scroller;
+  const update = () => el.style.setProperty("--room", `${panel.clientHeight - 2 * MARGIN}px`);
   const observer = new ResizeObserver(update);
-  observer.observe(scroller);
+  observer.observe(panel);
   update();
   return () => observer.disconnect();
 }
@@ -2260,6 +2261,7 @@ function rowTitle(row) {
 }
 
 // src/view.tsx
+var AT_END = { role: "group", tabIndex: 0, "aria-label": "Images of the page" };
 function View({ app, state }) {
   const { page } = state;
   return /* @__PURE__ */ u2(S, { children: [
@@ -2267,7 +2269,7 @@ function View({ app, state }) {
     /* @__PURE__ */ u2("div", { class: "cleaner-body", children: [
       /* @__PURE__ */ u2(Sidebar, { app, state }),
       /* @__PURE__ */ u2("div", { class: "cleaner-main", onKeyDown: (event) => onKey(app, event), children: [
-        /* @__PURE__ */ u2("div", { class: "cleaner-images", "aria-busy": page === null, children: [
+        /* @__PURE__ */ u2("div", { class: "cleaner-images", "aria-busy": page === null, ...isAtEnd(state) && AT_END, children: [
           page && state.tab === "images" && state.cards.size > 0 && /* @__PURE__ */ u2(Grid, { app, state, page }),
           page && state.tab === "images" && /* @__PURE__ */ u2(Empty, { app, state, page }),
           state.tab === "figures" && /* @__PURE__ */ u2(FiguresView, { app, state })
@@ -2433,8 +2435,12 @@ var review_default = {
     document.addEventListener("mousedown", onPointer, { capture: true });
     document.addEventListener("visibilitychange", onSeen);
     app.set({});
-    const stops = [followTheme(el), followRoom(el)];
-    const resized = new ResizeObserver(() => app.state.page ? fitSoon(app) : begin(app));
+    const stops = [];
+    const resized = new ResizeObserver(() => {
+      if (stops.length === 0 && el.isConnected) stops.push(followTheme(el), followRoom(el));
+      if (app.state.page) fitSoon(app);
+      else begin(app);
+    });
     resized.observe(el);
     const timers2 = [setInterval(onSeen, NEWS_EVERY), setInterval(() => look(app), LOOK_EVERY)];
     return () => {
