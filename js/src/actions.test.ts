@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { HOLD_AFTER, press } from "./actions";
+import { askToFit } from "./answers";
 import type { Answer, Card, Page } from "./protocol";
 import { shownCard } from "./state";
-import { cards, done, pageReply, row, stateOf } from "./test/made";
+import { card, cards, done, pageReply, row, stateOf, status } from "./test/made";
 import { fakeBrowser, keyEvent, openPage, PATIENCE, realBrowser } from "./test/page";
 
 beforeEach(fakeBrowser);
@@ -18,6 +19,13 @@ function open(shown: Card[], page: Partial<Page> = {}) {
     hear({ ...done(performance.now(), change), id: sent.at(-1)?.id as number } as Answer);
   const last = () => sent.at(-1) ?? {};
   return { app, sent, key, answer, hear, last };
+}
+
+/** The same, with something to undo. */
+function openUndoable(shown: Card[]) {
+  const page = open(shown);
+  page.app.set({ status: status(0, { can_undo: true, can_redo: true }) });
+  return page;
 }
 
 describe("a decision", () => {
@@ -134,7 +142,7 @@ describe("the arrows", () => {
   });
 
   it("wait while a page may come, and are done when the answer is none", () => {
-    const { app, key, answer } = open(cards(3));
+    const { app, key, answer } = openUndoable(cards(3));
     key("u");
     key("ArrowRight");
     expect(app.state.at).toBe(0);
@@ -178,9 +186,9 @@ describe("a page", () => {
 
 describe("an answer", () => {
   it("of an undo moves the cursor to what it restored, once", () => {
-    const { app, key, answer } = open(cards(5));
+    const { app, key, answer } = openUndoable(cards(5));
     key("u");
-    answer({ at: "3.png" });
+    answer({ at: "3.png", can_undo: true });
     expect(app.state.at).toBe(3);
     key("ArrowLeft");
     answer({ at: "3.png" });
@@ -203,5 +211,108 @@ describe("the keys of the page", () => {
   it("leave the others to the browser", () => {
     const { key } = open(cards(3));
     expect([key("Tab"), key("q"), key("F5")]).toEqual([false, false, false]);
+  });
+});
+
+describe("while a page is on its way", () => {
+  const page = (version: number) => pageReply(cards(3), { clock: 0, version, page: 1, pages: 2 });
+
+  it("R and X wait for it, and what is typed decides nothing", () => {
+    const { app, key, last, hear, sent } = open(cards(3), { pages: 2 });
+    key("n");
+    for (const name of ["r", "d"]) key(name);
+    expect([app.state.choosing, sent.length]).toEqual([null, 1]);
+    hear({ ...page(2), id: last().id as number });
+    expect([app.state.choosing?.path, app.state.underway]).toEqual(["0.png", []]);
+  });
+
+  it("each undo waits for the one before", () => {
+    const { key, sent, answer } = openUndoable(cards(3));
+    for (const _ of [1, 2, 3]) key("u");
+    for (const count of [1, 2, 3]) {
+      expect(sent.filter(({ kind }) => kind === "undo")).toHaveLength(count);
+      answer({ can_undo: true });
+    }
+  });
+
+  it("keeping the rest twice goes on once", () => {
+    const { app, key, sent, answer } = open(cards(3), { pages: 3 });
+    key("K", { shiftKey: true });
+    key("K", { shiftKey: true });
+    answer();
+    expect(sent.map(({ kind }) => kind)).toEqual(["decide", "turn"]);
+    expect(app.held).toEqual([]);
+  });
+});
+
+describe("the chooser", () => {
+  it("stays open when the page comes again with its card", () => {
+    const { app, key, hear } = open(cards(3));
+    key("r");
+    hear({ ...pageReply(cards(3), { version: 2 }), id: null });
+    expect(app.state.choosing?.path).toBe("0.png");
+  });
+
+  it("that a page closes leaves the keys deaf until nobody types", () => {
+    const { app, key, hear, sent } = open(cards(3));
+    key("r");
+    hear({ ...pageReply([card("other.png")], { version: 2 }), id: null });
+    vi.advanceTimersByTime(900);
+    expect(key("d")).toBe(true);
+    vi.advanceTimersByTime(900);
+    expect(key("d")).toBe(true);
+    const decided = () => sent.filter(({ kind }) => kind === "decide");
+    expect([app.state.underway, decided()]).toEqual([[], []]);
+    vi.advanceTimersByTime(1100);
+    key("d");
+    expect(decided()).toMatchObject([{ paths: ["other.png"] }]);
+  });
+});
+
+describe("the overview", () => {
+  it("takes no decision about images that it hides, and no arrow", () => {
+    const { app, key, sent } = open(cards(3));
+    app.set({ tab: "figures" });
+    for (const name of ["d", "Enter", "1", "x", "a", "z", "r"]) key(name);
+    key("K", { shiftKey: true });
+    expect(key("ArrowRight")).toBe(false);
+    expect([sent, app.state.at, app.state.selected.size, app.state.large]).toEqual([[], 0, 0, null]);
+    key("Escape");
+    expect(app.state.tab).toBe("images");
+  });
+});
+
+describe("several selected images", () => {
+  it("get no n-th label of one of them", () => {
+    const { key, sent, app } = open(cards(3));
+    key("ArrowRight", { shiftKey: true });
+    key("2");
+    expect(sent).toEqual([]);
+    expect(app.state.notice).toContain("one image");
+  });
+
+  it("stay selected while Ctrl with an arrow moves the cursor", () => {
+    const { app, key } = open(cards(5));
+    key("x");
+    key("ArrowRight", { ctrlKey: true });
+    key("ArrowRight", { ctrlKey: true });
+    key("x");
+    expect([...app.state.selected]).toEqual(["0.png", "2.png"]);
+    key("ArrowRight");
+    expect(app.state.selected.size).toBe(0);
+  });
+});
+
+describe("the end of a page", () => {
+  it("stays the end when another number of cards fits", () => {
+    const { app, key, last, hear } = open(cards(3), { pages: 2 });
+    key("ArrowRight");
+    key("ArrowRight");
+    key("d");
+    expect(app.state.at).toBe(3);
+    askToFit(app);
+    expect(last()).toMatchObject({ kind: "fit", at: "2.png" });
+    hear({ ...pageReply(cards(4), { version: 2, at: "2.png" }), id: last().id as number });
+    expect(app.state.at).toBe(3); // behind the card that was the last one
   });
 });

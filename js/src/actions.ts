@@ -1,15 +1,15 @@
 // What the reviewer does: each function is one action, by key, click or button.
 
-import type { App } from "./app";
-import { said, toggledLabel } from "./cards";
-import { type Command, commandOf, keyName } from "./keys";
+import { type App, refuse } from "./app";
+import { probable, said, toggledLabel } from "./cards";
+import { type Command, commandOf, IN_FIGURES, keyName } from "./keys";
 import { offered } from "./labels";
-import { DECIDING, type Fields } from "./protocol";
+import { move, moveOnly, openNext, turn } from "./moving";
+import { DECIDING } from "./protocol";
 import {
   cursorPath,
   isAtEnd,
   isLastPage,
-  moved,
   nextList,
   pathsOf,
   placed,
@@ -20,24 +20,29 @@ import {
   toggledAll,
 } from "./state";
 
+export { filter, move, openList, openNext, point, turn } from "./moving";
+
 /** Milliseconds after which further decisions wait until the kernel has answered. */
 export const HOLD_AFTER = 2000;
 
-/** Say visibly why a key did nothing. */
-function refuse(app: App, notice: string): void {
-  app.set({ notice, announced: notice });
-}
-
-/** Why no decision can be taken now; empty if one can. */
-function refusal(app: App): string {
-  const { state, channel } = app;
-  if (channel.isTurning() || app.held.length > 0)
+/** Why no decision can be taken now, about whatever image; empty if one can. */
+function delay({ state, channel, held }: App): string {
+  if (state.tab === "figures") return "The overview is shown, so nothing was done: Escape goes back to the images.";
+  if (channel.isTurning() || held.length > 0)
     return "The page is still opening, so nothing was decided. Look at it and press the key again.";
   const waiting = channel.waiting().filter((asked) => DECIDING.has(asked.kind));
   if (waiting[0] && performance.now() - waiting[0].since > HOLD_AFTER) {
     const decisions = waiting.length === 1 ? "1 decision is" : `${waiting.length} decisions are`;
     return `Nothing was decided: ${decisions} still waiting for the kernel's answer.`;
   }
+  return "";
+}
+
+/** Why no decision can be taken now; empty if one can. */
+function refusal(app: App): string {
+  const { state } = app;
+  const why = delay(app);
+  if (why) return why;
   if (isAtEnd(state) && state.selected.size === 0) {
     const next = isLastPage(state) ? "] opens the next list" : "→ opens the next page";
     return `This is the end of the page, so nothing was decided: ${next}, ← goes back to the last image.`;
@@ -57,7 +62,8 @@ export function decide(app: App, action: string, newLabel = "", paths = targets(
   app.set(started(state, { id, paths, action, newLabel }, moves));
   const card = shownCard(app.state, paths[0] ?? "");
   const what = card ? said(card, card.given) || "undecided" : "";
-  app.set({ announced: paths.length > 1 ? `${paths.length} images: ${what}` : `${card?.name}: ${what}` });
+  const last = paths.length > 1 ? `${paths.length} images: ${what}` : `${card?.name}: ${what}`;
+  app.set({ last, announced: last });
   app.focus();
 }
 
@@ -81,7 +87,10 @@ function takePredicted(app: App): void {
   if (!state.page) return;
   const paths = targets(state);
   const card = shownCard(state, paths[0] ?? "");
-  if (!card?.given) return decide(app, "predicted");
+  if (!card?.given) {
+    const isBlind = paths.some((path) => state.cards.get(path)?.predicted === "");
+    return isBlind ? refuse(app, "There is no prediction to take here: R finds a label.") : decide(app, "predicted");
+  }
   const label = toggledLabel(card, state.page);
   const isSame = paths.every((path) => state.page && label === toggledLabel(state.cards.get(path) ?? card, state.page));
   if (label === undefined || !isSame)
@@ -90,15 +99,18 @@ function takePredicted(app: App): void {
 }
 
 function takeAlternative(app: App, number: number): void {
-  const card = shownCard(app.state, cursorPath(app.state));
-  const label = card?.alternatives[number]?.[0];
-  if (label === undefined) refuse(app, `This image has no ${number + 1}. probable label: R finds any label.`);
+  const card = shownCard(app.state, targets(app.state)[0] ?? "");
+  const label = card && probable(card)[number]?.[0];
+  if (targets(app.state).length > 1) refuse(app, "1 to 5 are about one image. Enter gives each its predicted label.");
+  else if (label === undefined) refuse(app, `This image has no ${number + 1}. probable label: R finds any label.`);
   else giveLabel(app, label);
 }
 
 /** Keep what is undecided on the page, and go on: to the next page, or to the next list. */
 function keepRest(app: App): void {
   const { state } = app;
+  const why = delay(app);
+  if (why) return refuse(app, why);
   const undecided = pathsOf(state).filter((path) => shownCard(state, path)?.action === "");
   if (undecided.length > 0) {
     app.set({ selected: new Set(), at: state.cards.size - 1 });
@@ -120,74 +132,11 @@ function goOnOnceSaved(app: App): void {
 }
 
 function undo(app: App, kind: "undo" | "redo"): void {
-  if (app.channel.isTurning()) return refuse(app, "The page is still opening: press the key again.");
+  const { status } = app.state;
+  const isPending = app.state.underway.length > 0;
+  if (kind === "undo" ? !status?.can_undo && !isPending : !status?.can_redo) return refuse(app, `Nothing to ${kind}`);
+  app.set({ notice: "", last: "" });
   app.channel.ask(kind, {});
-}
-
-// Moving.
-
-/** Move the cursor; at an end of the page it goes on to the next one, unless it was sent to that end. */
-export function move(app: App, by: number, extend = false, crosses = true): void {
-  const { state } = app;
-  if (app.channel.isTurning()) {
-    app.held.push(() => move(app, by, extend, crosses));
-    return;
-  }
-  const last = state.cards.size - 1;
-  const step = Math.abs(by);
-  const mayCross = crosses && !extend;
-  const isOnLastRow = by > 0 && Math.floor(state.at / step) >= Math.floor(last / step);
-  const isOnFirstRow = by < 0 && state.at < step && !isAtEnd(state);
-  if (mayCross && isOnLastRow) {
-    if (!isLastPage(state)) return turn(app, 1);
-    if (step === 1) app.set(placed(state, state.cards.size, false));
-  } else if (mayCross && isOnFirstRow && (state.page?.page ?? 0) > 0) {
-    return turn(app, -1, true);
-  } else app.set(moved(state, isAtEnd(state) && by < 0 && crosses ? -1 : by, extend && !state.large));
-  app.set({ notice: "" });
-  app.focus();
-}
-
-/** Turn to another page. */
-export function turn(app: App, by: number, toLast = false): void {
-  if (app.channel.isTurning()) {
-    app.held.push(() => turn(app, by, toLast));
-    return;
-  }
-  const page = (app.state.page?.page ?? 0) + by;
-  if (page < 0 || page >= (app.state.page?.pages ?? 0)) return;
-  const id = app.channel.ask("turn", { page });
-  if (toLast) app.toLast.add(id);
-}
-
-/** Open a list of the sidebar. */
-export function openList(app: App, fields: Fields<"open">): void {
-  app.set({ tab: "images", hasDrawer: false });
-  app.channel.ask("open", fields);
-  app.focus();
-}
-
-/** Open the next list that has undecided images, around the end of the sidebar. */
-export function openNext(app: App, by: 1 | -1): void {
-  if (app.channel.isTurning()) {
-    app.held.push(() => openNext(app, by));
-    return;
-  }
-  const next = nextList(app.state, by);
-  if (next) openList(app, { label: next.label });
-  else refuse(app, "Every image of the other lists is decided.");
-}
-
-export function filter(app: App, fields: Fields<"filter">): void {
-  app.channel.ask("filter", fields);
-  app.focus();
-}
-
-/** Put the cursor on a card. */
-export function point(app: App, path: string, extend: boolean, toggle: boolean): void {
-  const at = pathsOf(app.state).indexOf(path);
-  app.set({ ...(toggle ? toggled(app.state, path) : placed(app.state, at, extend)), notice: "", choosing: null });
-  app.focus();
 }
 
 // What is open.
@@ -226,6 +175,7 @@ export function choices(app: App): string[] {
 function closeOne(app: App): void {
   const { state } = app;
   if (state.choosing) app.set({ choosing: null });
+  else if (state.tab === "figures") app.set({ tab: "images" });
   else if (state.large) closeLarge(app);
   else app.set({ ...placed(state, state.at, false), hasDrawer: false, notice: "" });
   app.focus();
@@ -252,20 +202,40 @@ const COMMANDS: Record<Command, (app: App, key: string) => void> = {
   help: (app) => app.set({ hasHelp: true }),
 };
 
+/** What waits for a page that is on its way; decisions do not, as nobody has seen what they would be about. */
+const HELD: ReadonlySet<Command> = new Set(["relabel", "large", "select", "selectPage", "undo", "redo"]);
+
 export function run(app: App, command: Command, key = ""): void {
-  COMMANDS[command](app, key);
+  if (app.state.tab === "figures" && !IN_FIGURES.has(command)) refuse(app, delay(app));
+  else if (HELD.has(command) && app.channel.isTurning()) app.held.push(() => run(app, command, key));
+  else COMMANDS[command](app, key);
+}
+
+/** Milliseconds without a key after which somebody has noticed that the chooser is gone. */
+const PAUSE = 1000;
+
+/** The chooser was closed by a page that came: what is still typed for it is no command. */
+export function listenAfterPause(app: App): true {
+  app.deafUntil = performance.now() + PAUSE;
+  refuse(app, "Another page came while you were choosing a label, so nothing was decided.");
+  return true;
 }
 
 /** A key, while the images or the large view have the focus. Returns whether it was one of ours. */
 export function press(app: App, event: KeyboardEvent): boolean {
   const isAltGraph = event.getModifierState("AltGraph"); // writes brackets on many keyboards
-  if (event.isComposing || event.metaKey || ((event.ctrlKey || event.altKey) && !isAltGraph)) return false;
+  const hasModifier = event.metaKey || ((event.ctrlKey || event.altKey) && !isAltGraph);
+  if (event.isComposing || (hasModifier && !event.key.startsWith("Arrow"))) return false;
+  if (performance.now() < app.deafUntil) return listenAfterPause(app);
   const columns = app.state.large ? 1 : app.state.layout.columns;
   const steps: Record<string, number> = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
   const ends: Record<string, number> = { Home: -app.state.cards.size, End: app.state.cards.size };
   const by = steps[event.key] ?? ends[event.key];
+  if (by !== undefined && app.state.tab === "figures") return false;
   if (by !== undefined) {
-    move(app, by, event.shiftKey, event.key in steps);
+    if (event.altKey) return false;
+    if (hasModifier) moveOnly(app, by);
+    else move(app, by, event.shiftKey, event.key in steps);
     return true;
   }
   const command = commandOf(keyName(event), app.state.task);

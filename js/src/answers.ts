@@ -1,10 +1,22 @@
 // What the kernel says.
 
+import { listenAfterPause } from "./actions";
 import type { App } from "./app";
 import type { Asked } from "./channel";
 import { wanted } from "./dom";
 import { type Answer, type PageReply, TURNING } from "./protocol";
-import { cursorPath, givenUp, hasMissed, pathsOf, placed, settled, withPage, withStatus } from "./state";
+import {
+  cursorPath,
+  givenUp,
+  hasMissed,
+  isAtEnd,
+  pathsOf,
+  placed,
+  type State,
+  settled,
+  withPage,
+  withStatus,
+} from "./state";
 
 /** Take a message of the kernel; those of other widgets or kinds are not for us. */
 export function take(app: App, answer: Answer, buffers: readonly DataView[]): void {
@@ -48,11 +60,20 @@ function takePage(app: App, page: PageReply, buffers: readonly DataView[], asked
   }
   const isOurs = asked !== undefined && app.toLast.delete(asked.id);
   const state = asked ? settled(app.state, asked.id) : app.state;
-  const { unconfirmed } = app.state;
-  app.set({ ...withPage(state, page, urls, isOurs), isSilent: false });
+  const { unconfirmed, choosing } = app.state;
+  const behind = asked && app.behind.get(asked.id);
+  const next = withPage(state, page, urls, isOurs);
+  app.set({ ...(behind ? behindCard(next, behind) : next), isSilent: false });
+  if (choosing && !app.state.choosing) listenAfterPause(app);
   if (unconfirmed.size > 0) showUnsaved(app, unconfirmed);
   if (hasFocus(app)) app.focus();
   runHeld(app);
+}
+
+/** The cursor behind the card that was the last one of the page before. */
+function behindCard(state: State, path: string): State {
+  const at = pathsOf(state).indexOf(path);
+  return at < 0 ? state : placed(state, at + 1, false);
 }
 
 /** Do what was pressed while a page could come; what comes too early again is held again. */
@@ -87,9 +108,8 @@ function takeDone(app: App, answer: Extract<Answer, { kind: "done" | "error" }>,
   const at = answer.kind === "done" ? (asked ? answer.at : "") : (refused?.paths[0] ?? "");
   const position = pathsOf(state).indexOf(at);
   if (at && position >= 0) state = placed(state, position, false);
-  // A decision has cleared the notice when it was made; what was said since may be why the next one was refused.
-  const clears = asked?.kind === "undo" || asked?.kind === "redo";
-  const notice = answer.kind === "error" ? answer.message : answer.note || (clears ? "" : state.notice);
+  // What was asked cleared the notice; what was said since may be why the next key was refused.
+  const notice = answer.kind === "error" ? answer.message : answer.note || state.notice;
   app.set({ ...state, isSilent: false, notice, ...(notice ? { announced: notice } : {}) });
   if (cursorPath(app.state) !== before && hasFocus(app)) app.focus();
   resync(app);
@@ -119,19 +139,26 @@ function takeLarge(
 /** The kernel did not answer in time. */
 export function giveUp(app: App, asked: Asked): void {
   app.toLast.delete(asked.id);
+  app.behind.delete(asked.id);
   app.held = [];
   if (asked.kind === "decide" || TURNING.has(asked.kind)) app.isLost = true;
   if (asked.kind === "decide") app.set({ ...givenUp(app.state, asked.id), isSilent: true });
-  else if (asked.kind === "news" || asked.kind === "place") app.set({ isSilent: true });
-  else
-    app.set({ isSilent: true, notice: `No answer from the kernel to “${asked.kind}”. Every saved decision is safe.` });
+  else app.set({ isSilent: true });
 }
 
 /** Once the kernel answers again, ask for the page: only it says which is open, and which decisions were saved. */
 function resync(app: App): void {
   if (!app.isLost || !app.state.page || app.channel.isTurning()) return;
   app.isLost = false;
-  app.channel.ask("fit", { ...wanted(app), at: cursorPath(app.state) });
+  askToFit(app);
+}
+
+/** Ask for the page with as many cards as fit; the cursor stays where it is. */
+export function askToFit(app: App): void {
+  const { state } = app;
+  const last = isAtEnd(state) ? (pathsOf(state).at(-1) ?? "") : "";
+  const id = app.channel.ask("fit", { ...wanted(app), at: last || cursorPath(state) });
+  if (last) app.behind.set(id, last);
 }
 
 function loseTrack(app: App): void {

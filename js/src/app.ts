@@ -26,6 +26,15 @@ export interface App {
   readonly toLast: Set<number>;
   /** Whether decisions or a page were given up, so that the page must be asked for again once the kernel answers. */
   isLost: boolean;
+  /** Where the cursor was behind the last card when a page of another size was asked for: the path of that card. */
+  readonly behind: Map<number, string>;
+  /** Until when keys are ignored, in the time of `performance.now()`. */
+  deafUntil: number;
+}
+
+/** Say visibly why a key did nothing. */
+export function refuse(app: App, notice: string): void {
+  app.set({ notice, announced: notice });
 }
 
 const PLACE_AFTER = 500;
@@ -42,11 +51,8 @@ export function follow(app: App, before: State): void {
 /** Show another image large; its thumbnail stands in its place until it is here. */
 export function followLarge(app: App, path: string): void {
   if (app.state.large?.url) URL.revokeObjectURL(app.state.large.url);
-  if (!path) {
-    app.set({ large: null });
-    return;
-  }
   app.set({ large: { path, url: "", error: "", typical: [] } });
+  if (!path) return; // the end of the page
   app.channel.ask("large", { path });
   app.channel.ask("typical", { path });
 }

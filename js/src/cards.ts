@@ -33,6 +33,12 @@ export function predictionOf(card: Card): string {
   return card.given ? `no ${card.label}` : "";
 }
 
+/** The most probable labels of an image with their probabilities, at most five. */
+export function probable(card: Card): [label: string, probability: number | null][] {
+  if (card.alternatives.length > 0 || !card.predicted) return card.alternatives;
+  return [[card.predicted, card.confidence]];
+}
+
 /** What is known of an image, in words, for those who do not see it. */
 export function described(card: Card, page: Page, rankedBy: string): string {
   const labels = card.given?.join(", ") ?? card.label;

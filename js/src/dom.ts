@@ -4,6 +4,8 @@ import type { App } from "./app";
 import { type Layout, layoutOf, SIZES } from "./layout";
 
 const MARGIN = 12;
+// Pixels of a letter of a label on average, and of a probability.
+const [LETTER, PROBABILITY] = [7, 40];
 const SIZE_KEY = "cleaner-picture-size";
 
 /** The size of pictures that was chosen in this browser. */
@@ -28,7 +30,7 @@ export function saveSize(size: number): void {
 export function measuredLayout(app: App): Layout {
   const area = app.el.querySelector<HTMLElement>(".cleaner-images");
   const { vocab, task, size } = app.state;
-  const isLong = vocab.some((label) => label.length > 14);
+  const isLong = vocab.some((label) => label.length * LETTER > size - PROBABILITY);
   const lines = task === "other" ? 0 : isLong || task === "multi-label" ? 2 : 1;
   const style = area ? getComputedStyle(area) : null;
   const padding = (one: string, other: string) => Number.parseFloat(one) + Number.parseFloat(other);

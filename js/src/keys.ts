@@ -48,7 +48,11 @@ const KEYS: readonly Key[] = [
   { command: "undo", keys: ["U"], help: "undo your last action" },
   { command: "redo", keys: ["Shift+U"], help: "redo it" },
   { command: "large", keys: ["Z", "Space"], help: "open or close the large view" },
-  { command: "select", keys: ["X"], help: "select, or no longer; Shift with an arrow selects what is passed" },
+  {
+    command: "select",
+    keys: ["X"],
+    help: "select, or no longer; Shift with an arrow selects what is passed, Ctrl with an arrow only moves",
+  },
   { command: "selectPage", keys: ["A"], help: "select the page" },
   { command: "keepRest", keys: ["Shift+K"], help: "keep what is undecided on the page, and go on" },
   { command: "nextPage", keys: ["N"], help: "next page; → on the last image, too" },
@@ -92,8 +96,18 @@ export interface Offer {
   isOff: boolean;
 }
 
+/** What works while the overview is shown in place of the images. */
+export const IN_FIGURES: ReadonlySet<Command> = new Set(["undo", "redo", "nextList", "previousList", "none", "help"]);
+
 /** What the bar at the bottom offers now. */
 export function offers(state: State): Offer[] {
+  const all = offersOfImages(state);
+  if (state.tab === "images") return all;
+  const back = { command: "none", key: "Esc", text: "Back to the images", isOff: false } as const;
+  return [back, ...all.filter(({ command }) => IN_FIGURES.has(command))];
+}
+
+function offersOfImages(state: State): Offer[] {
   const card = shownCard(state, cursorPath(state));
   const texts: [Command, string | null, boolean?][] = [
     ["predicted", enterText(state)],

@@ -46,7 +46,7 @@ describe("the layout", () => {
     fc.assert(
       fc.property(areas, sizes, lines, (area, size, count) => {
         const { width, height } = layoutOf(area, size, count);
-        expect(height).toBeGreaterThanOrEqual(Math.floor(0.94 * width));
+        expect(height).toBeGreaterThanOrEqual(Math.floor(0.86 * width));
         expect(height).toBeLessThanOrEqual(Math.ceil(1.25 * width));
       }),
     );

@@ -14,10 +14,9 @@ export const GAP = 4;
 export const LINE = 19;
 export const SIZES = { least: 80, usual: 160, most: 400, step: 20 };
 const TWO_FROM = 240;
-const LEAST_CARDS = 12;
 const MOST_CARDS = 200;
 // A picture may be this much lower than wide, so that one more row fits.
-const LOWEST = 0.94;
+const LOWEST = 0.86;
 
 /**
  * The layout of the cards in an area.
@@ -32,8 +31,7 @@ export function layoutOf(area: { width: number; height: number }, size: number, 
   const width = Math.floor((area.width - GAP * (columns - 1)) / columns);
   const fitting = Math.max(1, Math.floor((area.height + GAP) / (LOWEST * width + text + GAP)));
   const stretched = Math.floor((area.height - GAP * (fitting - 1)) / fitting) - text;
-  // Where only few fit, the page is scrolled.
-  const rows = Math.min(Math.max(fitting, Math.ceil(LEAST_CARDS / columns)), Math.floor(MOST_CARDS / columns));
+  const rows = Math.max(1, Math.min(fitting, Math.floor(MOST_CARDS / columns)));
   const height = Math.round(Math.min(Math.max(stretched, LOWEST * width), 1.25 * width));
   return { columns, rows, width, height, text };
 }

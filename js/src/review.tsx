@@ -2,13 +2,13 @@
 
 import { render } from "preact";
 import { HOLD_AFTER } from "./actions";
-import { giveUp, take } from "./answers";
+import { askToFit, giveUp, take } from "./answers";
 import { type App, follow, type Model } from "./app";
 import type { Task } from "./cards";
 import { openChannel } from "./channel";
 import { followRoom, followTheme, isOwnPage, measuredLayout, pixels, savedSize, wanted } from "./dom";
 import type { Answer } from "./protocol";
-import { cursorPath, type State } from "./state";
+import type { State } from "./state";
 import "./style.css";
 import { View } from "./view";
 
@@ -54,6 +54,7 @@ function firstState(model: Model): State {
     hasHelp: false,
     size: savedSize(),
     layout: { columns: 1, rows: 1, width: 160, height: 160, text: 0 },
+    last: "",
     announced: "",
   };
 }
@@ -66,6 +67,8 @@ function openApp(model: Model, el: HTMLElement): App {
     held: [],
     toLast: new Set(),
     isLost: false,
+    behind: new Map(),
+    deafUntil: 0,
     get state() {
       return state;
     },
@@ -128,7 +131,7 @@ function refit(app: App): void {
   app.set({ layout: next });
   if (!page) return;
   const isSame = next.columns * next.rows === page.page_size && pixels(next.width) <= pixels(layout.width);
-  if (!isSame) app.channel.ask("fit", { ...wanted(app), at: cursorPath(app.state) });
+  if (!isSame) askToFit(app);
 }
 
 /** A click between the controls keeps the keys: a notebook would take them, and delete its cell on two D. */

@@ -69,6 +69,8 @@ export interface State {
   hasHelp: boolean;
   size: number;
   layout: Layout;
+  /** What was decided last, in words; empty after an undo. */
+  last: string;
   /** Read out by a screen reader. */
   announced: string;
 }
@@ -189,7 +191,7 @@ export function withPage(state: State, reply: PageReply, urls: ReadonlyMap<strin
     selected: new Set(),
     pointed: "",
     unconfirmed: new Set(),
-    choosing: null,
+    choosing: state.choosing && cards.has(state.choosing.path) ? state.choosing : null,
     summary: null,
     notice: reply.note,
   };

@@ -8,6 +8,7 @@ import { Header } from "./bars/header";
 import { Help } from "./bars/help";
 import { Notices } from "./bars/notices";
 import { Chooser } from "./chooser/chooser";
+import { OURS } from "./dom";
 import { Empty, End } from "./grid/end";
 import { Grid } from "./grid/grid";
 import { LargeView } from "./large/large";
@@ -26,20 +27,20 @@ export function View({ app, state }: { app: App; state: State }): JSX.Element {
       <div class="cleaner-body">
         <Sidebar app={app} state={state} />
         <div class="cleaner-main" onKeyDown={(event) => onKey(app, event)}>
-          <div class="cleaner-images" aria-busy={page === null} {...(isAtEnd(state) && AT_END)}>
+          <div {...OURS} class="cleaner-images" aria-busy={page === null} {...(isAtEnd(state) && AT_END)}>
             {page && state.tab === "images" && state.cards.size > 0 && <Grid app={app} state={state} page={page} />}
             {page && state.tab === "images" && <Empty app={app} state={state} page={page} />}
             {state.tab === "figures" && <FiguresView app={app} state={state} />}
           </div>
-          {state.tab === "images" && <End app={app} state={state} />}
-          <Notices app={app} state={state} />
+          {state.tab === "images" && !state.large && <End app={app} state={state} />}
+          {!state.large && <Notices app={app} state={state} />}
         </div>
       </div>
       <Footer app={app} state={state} />
       <p class="cleaner-hidden" role="status" aria-live="polite">
         {state.announced}
       </p>
-      {state.large?.path && <LargeView app={app} state={state} />}
+      {state.large && <LargeView app={app} state={state} />}
       {!state.large && <Chooser app={app} state={state} />}
       {state.hasHelp && <Help app={app} state={state} />}
     </>

@@ -135,3 +135,17 @@ def test_a_card_takes_further_decisions_while_it_is_saved_and_the_last_one_stand
         kernel.resume()
     cats.wait_for("cat_01.png", "✕ Delete")
     assert standing(served_scan) == {"cat_01.png": "delete"}
+
+
+def test_no_key_decides_about_images_that_the_overview_hides(cats: App, served_scan: Scan) -> None:
+    page = cats.page
+    page.get_by_role("button", name="Overview").click()
+    page.locator(".cleaner-matrix button").first.focus()
+    cats.press("d", "k", "Shift+K")
+    page.locator(".cleaner-alert", has_text="The overview is shown").wait_for(timeout=PATIENCE)
+    assert page.locator(".cleaner-keys [data-tool=delete]").count() == 0
+    cats.press("Escape")
+    cats.wait_at("cat_01.png")
+    cats.press("s")
+    cats.wait_for("cat_01.png", "? Unsure")
+    assert standing(served_scan) == {"cat_01.png": "unsure"}

@@ -38,7 +38,7 @@ def test_the_large_view_follows_the_keys(cats: App, served_scan: Scan) -> None:
     assert standing(served_scan) == {"cat_02.png": "delete", "cat_03.png": "relabel fox"}
 
 
-def test_the_large_view_counts_over_pages_and_ends_with_the_page(cats: App) -> None:
+def test_the_large_view_counts_over_pages_and_shows_the_end_of_each(cats: App, served_scan: Scan) -> None:
     number = len(cats.names())
     cats.press("End", "z")
     large = cats.wait_large(f"cat_{number:02d}.png")
@@ -47,9 +47,30 @@ def test_the_large_view_counts_over_pages_and_ends_with_the_page(cats: App) -> N
     cats.press("ArrowRight")
     cats.wait_large(f"cat_{number + 1:02d}.png")
     assert place.text_content() == f"{number + 1} of 35"
-    cats.press("End", "d")
-    large.wait_for(state="hidden", timeout=PATIENCE)
-    cats.end.wait_for(timeout=PATIENCE)
+    cats.press("Home", "ArrowLeft")
+    cats.wait_large(f"cat_{number:02d}.png")
+    cats.press("d")
+    large.locator(".cleaner-end").wait_for(timeout=PATIENCE)
+    large.locator(".cleaner-large-last", has_text=f"last: cat_{number:02d}.png: ✕ Delete").wait_for(timeout=PATIENCE)
+    cats.press("d", "ArrowRight")
+    cats.wait_large(f"cat_{number + 1:02d}.png")
+    assert standing(served_scan) == {f"cat_{number:02d}.png": "delete"}
+
+
+def test_enter_after_a_click_in_the_large_view_is_the_key_and_not_the_button_again(
+    cats: App, served_scan: Scan
+) -> None:
+    cats.press("z")
+    large = cats.wait_large("cat_01.png")
+    large.locator("[data-tool=delete]").click()
+    cats.wait_large("cat_02.png")
+    cats.press("Enter")
+    cats.wait_large("cat_03.png")
+    large.get_by_role("button", name="Next image").click()
+    cats.wait_large("cat_04.png")
+    cats.press("Enter", "Escape")
+    cats.wait_for("cat_04.png", "⇒ dog")
+    assert standing(served_scan) == {"cat_01.png": "delete", "cat_02.png": "relabel dog", "cat_04.png": "relabel dog"}
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from cleaner.core.manifest import Manifest
 from cleaner.core.scan import Scan, load
-from tests.support.browser_app import App
+from tests.support.browser_app import App, in_sight
 from tests.support.hosts import PATIENCE, Host, voila, wait_until
 from tests.support.network import Network
 from tests.support.scans import make_scan
@@ -144,6 +144,18 @@ def test_what_arrives_after_the_page_gave_up_is_refused(way: str, app: App, netw
     press(app, "d")
     app.wait_for("cat_01.png", "✕ Delete")
     assert standing(scan) == {"cat_01.png": "delete"}
+
+
+def test_the_large_view_says_that_decisions_are_not_confirmed(app: App, network: Network) -> None:
+    press(app, "z")
+    app.wait_large("cat_01.png")
+    network.holds_up = True
+    press(app, "d", "d")
+    alert = app.page.locator(".cleaner-large .cleaner-alert", has_text="2 decisions are not confirmed")
+    alert.wait_for(timeout=PATIENCE)
+    assert in_sight(alert)
+    network.release()
+    app.page.locator(".cleaner-large .cleaner-alert", has_text="2 decisions were not saved").wait_for(timeout=PATIENCE)
 
 
 def test_decisions_whose_answers_were_lost_show_once_the_kernel_answers_again(

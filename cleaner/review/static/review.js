@@ -279,6 +279,10 @@ function predictionOf(card) {
   if (card.predicted || card.confidence === null) return card.predicted;
   return card.given ? `no ${card.label}` : "";
 }
+function probable(card) {
+  if (card.alternatives.length > 0 || !card.predicted) return card.alternatives;
+  return [[card.predicted, card.confidence]];
+}
 function described(card, page, rankedBy) {
   const labels = card.given?.join(", ") ?? card.label;
   const parts = [card.name];
@@ -401,7 +405,7 @@ function withPage(state, reply, urls, toLast = false) {
     selected: /* @__PURE__ */ new Set(),
     pointed: "",
     unconfirmed: /* @__PURE__ */ new Set(),
-    choosing: null,
+    choosing: state.choosing && cards.has(state.choosing.path) ? state.choosing : null,
     summary: null,
     notice: reply.note
   };
@@ -446,6 +450,35 @@ function withProgress(state, { clock, decided }) {
   return { rows, rowsSaidAt };
 }
 
+// src/app.ts
+function refuse(app, notice) {
+  app.set({ notice, announced: notice });
+}
+var PLACE_AFTER = 500;
+function follow(app, before) {
+  const { state } = app;
+  const path = cursorPath(state);
+  if (state.large && state.large.path !== path) followLarge(app, path);
+  if (isAtEnd(state) && isLastPage(state) && !isAtEnd(before)) app.channel.ask("summary", {});
+  if (path && path !== cursorPath(before)) placeSoon(app);
+}
+function followLarge(app, path) {
+  if (app.state.large?.url) URL.revokeObjectURL(app.state.large.url);
+  app.set({ large: { path, url: "", error: "", typical: [] } });
+  if (!path) return;
+  app.channel.ask("large", { path });
+  app.channel.ask("typical", { path });
+}
+var timers = /* @__PURE__ */ new WeakMap();
+function placeSoon(app) {
+  clearTimeout(timers.get(app));
+  const place = () => {
+    const at = cursorPath(app.state);
+    if (at && !app.channel.isTurning() && app.el.isConnected) app.channel.ask("place", { at });
+  };
+  timers.set(app, setTimeout(place, PLACE_AFTER));
+}
+
 // src/keys.ts
 var KEYS = [
   { command: "predicted", keys: ["Enter"], shown: "⏎", help: "take the predicted label" },
@@ -462,7 +495,11 @@ var KEYS = [
   { command: "undo", keys: ["U"], help: "undo your last action" },
   { command: "redo", keys: ["Shift+U"], help: "redo it" },
   { command: "large", keys: ["Z", "Space"], help: "open or close the large view" },
-  { command: "select", keys: ["X"], help: "select, or no longer; Shift with an arrow selects what is passed" },
+  {
+    command: "select",
+    keys: ["X"],
+    help: "select, or no longer; Shift with an arrow selects what is passed, Ctrl with an arrow only moves"
+  },
   { command: "selectPage", keys: ["A"], help: "select the page" },
   { command: "keepRest", keys: ["Shift+K"], help: "keep what is undecided on the page, and go on" },
   { command: "nextPage", keys: ["N"], help: "next page; → on the last image, too" },
@@ -491,7 +528,14 @@ function keysOf(task) {
   if (task === "other") return KEYS.filter(({ command }) => !NEED_LABELS.has(command));
   return KEYS.map((key) => ({ ...key, help: task === "multi-label" && WITH_SETS[key.command] || key.help }));
 }
+var IN_FIGURES = /* @__PURE__ */ new Set(["undo", "redo", "nextList", "previousList", "none", "help"]);
 function offers(state) {
+  const all = offersOfImages(state);
+  if (state.tab === "images") return all;
+  const back = { command: "none", key: "Esc", text: "Back to the images", isOff: false };
+  return [back, ...all.filter(({ command }) => IN_FIGURES.has(command))];
+}
+function offersOfImages(state) {
   const card = shownCard(state, cursorPath(state));
   const texts = [
     ["predicted", enterText(state)],
@@ -544,103 +588,18 @@ function found(entries, name, typed) {
 }
 function offered(card, vocab, recent) {
   const byName = [...vocab].sort((one, other) => one.localeCompare(other, void 0, { numeric: true }));
-  const probable = [...card.predicted ? [card.predicted] : [], ...card.alternatives.map(([label]) => label)];
+  const probable2 = [...card.predicted ? [card.predicted] : [], ...card.alternatives.map(([label]) => label)];
   const known = new Set(vocab);
-  const ordered = new Set([...probable, ...recent, ...byName].filter((label) => known.has(label)));
+  const ordered = new Set([...probable2, ...recent, ...byName].filter((label) => known.has(label)));
   if (!card.given) ordered.delete(card.label);
   return [...ordered];
 }
 
-// src/protocol.ts
-var DECIDING = /* @__PURE__ */ new Set(["decide", "undo", "redo"]);
-var TURNING = /* @__PURE__ */ new Set(["ready", "fit", "open", "turn", "filter", "undo", "redo"]);
-
-// src/actions.ts
-var HOLD_AFTER = 2e3;
-function refuse(app, notice) {
-  app.set({ notice, announced: notice });
-}
-function refusal(app) {
-  const { state, channel } = app;
-  if (channel.isTurning() || app.held.length > 0)
-    return "The page is still opening, so nothing was decided. Look at it and press the key again.";
-  const waiting2 = channel.waiting().filter((asked) => DECIDING.has(asked.kind));
-  if (waiting2[0] && performance.now() - waiting2[0].since > HOLD_AFTER) {
-    const decisions = waiting2.length === 1 ? "1 decision is" : `${waiting2.length} decisions are`;
-    return `Nothing was decided: ${decisions} still waiting for the kernel's answer.`;
-  }
-  if (isAtEnd(state) && state.selected.size === 0) {
-    const next = isLastPage(state) ? "] opens the next list" : "→ opens the next page";
-    return `This is the end of the page, so nothing was decided: ${next}, ← goes back to the last image.`;
-  }
-  return "";
-}
-function decide(app, action, newLabel = "", paths = targets(app.state), moves = true) {
-  const { state, channel } = app;
-  if (!state.page || !state.status) return;
-  const why = refusal(app);
-  if (why) return refuse(app, why);
-  if (paths.length === 0) return;
-  const fields = { version: state.status.version, paths, action, ...newLabel ? { new_label: newLabel } : {} };
-  const id = channel.ask("decide", fields);
-  app.set(started(state, { id, paths, action, newLabel }, moves));
-  const card = shownCard(app.state, paths[0] ?? "");
-  const what = card ? said(card, card.given) || "undecided" : "";
-  app.set({ announced: paths.length > 1 ? `${paths.length} images: ${what}` : `${card?.name}: ${what}` });
+// src/moving.ts
+function moveOnly(app, by) {
+  const { at } = moved(app.state, by, false);
+  app.set({ at, anchor: at });
   app.focus();
-}
-function giveLabel(app, label, paths = targets(app.state), moves = true) {
-  const { state } = app;
-  const card = shownCard(state, paths[0] ?? "");
-  app.set({ recent: [label, ...state.recent.filter((each) => each !== label)].slice(0, 5), choosing: null });
-  if (card?.given) decide(app, "toggle", label, paths, false);
-  else {
-    const has = (path) => state.cards.get(path)?.label === label;
-    const [same, others] = [paths.filter(has), paths.filter((path) => !has(path))];
-    if (same.length > 0) decide(app, "keep", "", same, moves && others.length === 0);
-    if (others.length > 0) decide(app, "relabel", label, others, moves);
-  }
-}
-function takePredicted(app) {
-  const { state } = app;
-  if (!state.page) return;
-  const paths = targets(state);
-  const card = shownCard(state, paths[0] ?? "");
-  if (!card?.given) return decide(app, "predicted");
-  const label = toggledLabel(card, state.page);
-  const isSame = paths.every((path) => state.page && label === toggledLabel(state.cards.get(path) ?? card, state.page));
-  if (label === void 0 || !isSame)
-    refuse(app, "These images have no label in common to add or remove: R finds one.");
-  else decide(app, "toggle", label);
-}
-function takeAlternative(app, number2) {
-  const card = shownCard(app.state, cursorPath(app.state));
-  const label = card?.alternatives[number2]?.[0];
-  if (label === void 0) refuse(app, `This image has no ${number2 + 1}. probable label: R finds any label.`);
-  else giveLabel(app, label);
-}
-function keepRest(app) {
-  const { state } = app;
-  const undecided = pathsOf(state).filter((path) => shownCard(state, path)?.action === "");
-  if (undecided.length > 0) {
-    app.set({ selected: /* @__PURE__ */ new Set(), at: state.cards.size - 1 });
-    decide(app, "keep", "", undecided, false);
-    if (app.state.underway.at(-1)?.paths !== undecided) return;
-  }
-  goOnOnceSaved(app);
-}
-function goOnOnceSaved(app) {
-  if (app.state.underway.length > 0) app.held.push(() => goOnOnceSaved(app));
-  else if (!isLastPage(app.state)) turn(app, 1);
-  else if (nextList(app.state, 1)) openNext(app, 1);
-  else {
-    app.set(placed(app.state, app.state.cards.size, false));
-    app.focus();
-  }
-}
-function undo(app, kind) {
-  if (app.channel.isTurning()) return refuse(app, "The page is still opening: press the key again.");
-  app.channel.ask(kind, {});
 }
 function move(app, by, extend = false, crosses = true) {
   const { state } = app;
@@ -695,6 +654,111 @@ function point(app, path, extend, toggle) {
   app.set({ ...toggle ? toggled(app.state, path) : placed(app.state, at, extend), notice: "", choosing: null });
   app.focus();
 }
+
+// src/protocol.ts
+var DECIDING = /* @__PURE__ */ new Set(["decide", "undo", "redo"]);
+var TURNING = /* @__PURE__ */ new Set(["ready", "fit", "open", "turn", "filter", "undo", "redo"]);
+
+// src/actions.ts
+var HOLD_AFTER = 2e3;
+function delay({ state, channel, held: held2 }) {
+  if (state.tab === "figures") return "The overview is shown, so nothing was done: Escape goes back to the images.";
+  if (channel.isTurning() || held2.length > 0)
+    return "The page is still opening, so nothing was decided. Look at it and press the key again.";
+  const waiting2 = channel.waiting().filter((asked) => DECIDING.has(asked.kind));
+  if (waiting2[0] && performance.now() - waiting2[0].since > HOLD_AFTER) {
+    const decisions = waiting2.length === 1 ? "1 decision is" : `${waiting2.length} decisions are`;
+    return `Nothing was decided: ${decisions} still waiting for the kernel's answer.`;
+  }
+  return "";
+}
+function refusal(app) {
+  const { state } = app;
+  const why = delay(app);
+  if (why) return why;
+  if (isAtEnd(state) && state.selected.size === 0) {
+    const next = isLastPage(state) ? "] opens the next list" : "→ opens the next page";
+    return `This is the end of the page, so nothing was decided: ${next}, ← goes back to the last image.`;
+  }
+  return "";
+}
+function decide(app, action, newLabel = "", paths = targets(app.state), moves = true) {
+  const { state, channel } = app;
+  if (!state.page || !state.status) return;
+  const why = refusal(app);
+  if (why) return refuse(app, why);
+  if (paths.length === 0) return;
+  const fields = { version: state.status.version, paths, action, ...newLabel ? { new_label: newLabel } : {} };
+  const id = channel.ask("decide", fields);
+  app.set(started(state, { id, paths, action, newLabel }, moves));
+  const card = shownCard(app.state, paths[0] ?? "");
+  const what = card ? said(card, card.given) || "undecided" : "";
+  const last = paths.length > 1 ? `${paths.length} images: ${what}` : `${card?.name}: ${what}`;
+  app.set({ last, announced: last });
+  app.focus();
+}
+function giveLabel(app, label, paths = targets(app.state), moves = true) {
+  const { state } = app;
+  const card = shownCard(state, paths[0] ?? "");
+  app.set({ recent: [label, ...state.recent.filter((each) => each !== label)].slice(0, 5), choosing: null });
+  if (card?.given) decide(app, "toggle", label, paths, false);
+  else {
+    const has = (path) => state.cards.get(path)?.label === label;
+    const [same, others] = [paths.filter(has), paths.filter((path) => !has(path))];
+    if (same.length > 0) decide(app, "keep", "", same, moves && others.length === 0);
+    if (others.length > 0) decide(app, "relabel", label, others, moves);
+  }
+}
+function takePredicted(app) {
+  const { state } = app;
+  if (!state.page) return;
+  const paths = targets(state);
+  const card = shownCard(state, paths[0] ?? "");
+  if (!card?.given) {
+    const isBlind = paths.some((path) => state.cards.get(path)?.predicted === "");
+    return isBlind ? refuse(app, "There is no prediction to take here: R finds a label.") : decide(app, "predicted");
+  }
+  const label = toggledLabel(card, state.page);
+  const isSame = paths.every((path) => state.page && label === toggledLabel(state.cards.get(path) ?? card, state.page));
+  if (label === void 0 || !isSame)
+    refuse(app, "These images have no label in common to add or remove: R finds one.");
+  else decide(app, "toggle", label);
+}
+function takeAlternative(app, number2) {
+  const card = shownCard(app.state, targets(app.state)[0] ?? "");
+  const label = card && probable(card)[number2]?.[0];
+  if (targets(app.state).length > 1) refuse(app, "1 to 5 are about one image. Enter gives each its predicted label.");
+  else if (label === void 0) refuse(app, `This image has no ${number2 + 1}. probable label: R finds any label.`);
+  else giveLabel(app, label);
+}
+function keepRest(app) {
+  const { state } = app;
+  const why = delay(app);
+  if (why) return refuse(app, why);
+  const undecided = pathsOf(state).filter((path) => shownCard(state, path)?.action === "");
+  if (undecided.length > 0) {
+    app.set({ selected: /* @__PURE__ */ new Set(), at: state.cards.size - 1 });
+    decide(app, "keep", "", undecided, false);
+    if (app.state.underway.at(-1)?.paths !== undecided) return;
+  }
+  goOnOnceSaved(app);
+}
+function goOnOnceSaved(app) {
+  if (app.state.underway.length > 0) app.held.push(() => goOnOnceSaved(app));
+  else if (!isLastPage(app.state)) turn(app, 1);
+  else if (nextList(app.state, 1)) openNext(app, 1);
+  else {
+    app.set(placed(app.state, app.state.cards.size, false));
+    app.focus();
+  }
+}
+function undo(app, kind) {
+  const { status } = app.state;
+  const isPending = app.state.underway.length > 0;
+  if (kind === "undo" ? !status?.can_undo && !isPending : !status?.can_redo) return refuse(app, `Nothing to ${kind}`);
+  app.set({ notice: "", last: "" });
+  app.channel.ask(kind, {});
+}
 function openLarge(app) {
   const path = cursorPath(app.state);
   if (!path) return;
@@ -722,6 +786,7 @@ function choices(app) {
 function closeOne(app) {
   const { state } = app;
   if (state.choosing) app.set({ choosing: null });
+  else if (state.tab === "figures") app.set({ tab: "images" });
   else if (state.large) closeLarge(app);
   else app.set({ ...placed(state, state.at, false), hasDrawer: false, notice: "" });
   app.focus();
@@ -746,18 +811,32 @@ var COMMANDS = {
   none: closeOne,
   help: (app) => app.set({ hasHelp: true })
 };
+var HELD = /* @__PURE__ */ new Set(["relabel", "large", "select", "selectPage", "undo", "redo"]);
 function run(app, command, key = "") {
-  COMMANDS[command](app, key);
+  if (app.state.tab === "figures" && !IN_FIGURES.has(command)) refuse(app, delay(app));
+  else if (HELD.has(command) && app.channel.isTurning()) app.held.push(() => run(app, command, key));
+  else COMMANDS[command](app, key);
+}
+var PAUSE = 1e3;
+function listenAfterPause(app) {
+  app.deafUntil = performance.now() + PAUSE;
+  refuse(app, "Another page came while you were choosing a label, so nothing was decided.");
+  return true;
 }
 function press(app, event) {
   const isAltGraph = event.getModifierState("AltGraph");
-  if (event.isComposing || event.metaKey || (event.ctrlKey || event.altKey) && !isAltGraph) return false;
+  const hasModifier = event.metaKey || (event.ctrlKey || event.altKey) && !isAltGraph;
+  if (event.isComposing || hasModifier && !event.key.startsWith("Arrow")) return false;
+  if (performance.now() < app.deafUntil) return listenAfterPause(app);
   const columns = app.state.large ? 1 : app.state.layout.columns;
   const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
   const ends = { Home: -app.state.cards.size, End: app.state.cards.size };
   const by = steps[event.key] ?? ends[event.key];
+  if (by !== void 0 && app.state.tab === "figures") return false;
   if (by !== void 0) {
-    move(app, by, event.shiftKey, event.key in steps);
+    if (event.altKey) return false;
+    if (hasModifier) moveOnly(app, by);
+    else move(app, by, event.shiftKey, event.key in steps);
     return true;
   }
   const command = commandOf(keyName(event), app.state.task);
@@ -770,22 +849,22 @@ var GAP = 4;
 var LINE = 19;
 var SIZES = { least: 80, usual: 160, most: 400, step: 20 };
 var TWO_FROM = 240;
-var LEAST_CARDS = 12;
 var MOST_CARDS = 200;
-var LOWEST = 0.94;
+var LOWEST = 0.86;
 function layoutOf(area, size, lines) {
   const text = lines > 0 ? lines * LINE + 2 : 0;
   const columns = Math.max(area.width >= TWO_FROM ? 2 : 1, Math.floor((area.width + GAP) / (size + GAP)));
   const width = Math.floor((area.width - GAP * (columns - 1)) / columns);
   const fitting = Math.max(1, Math.floor((area.height + GAP) / (LOWEST * width + text + GAP)));
   const stretched = Math.floor((area.height - GAP * (fitting - 1)) / fitting) - text;
-  const rows = Math.min(Math.max(fitting, Math.ceil(LEAST_CARDS / columns)), Math.floor(MOST_CARDS / columns));
+  const rows = Math.max(1, Math.min(fitting, Math.floor(MOST_CARDS / columns)));
   const height = Math.round(Math.min(Math.max(stretched, LOWEST * width), 1.25 * width));
   return { columns, rows, width, height, text };
 }
 
 // src/dom.ts
 var MARGIN = 12;
+var [LETTER, PROBABILITY] = [7, 40];
 var SIZE_KEY = "cleaner-picture-size";
 function savedSize() {
   try {
@@ -804,7 +883,7 @@ function saveSize(size) {
 function measuredLayout(app) {
   const area = app.el.querySelector(".cleaner-images");
   const { vocab, task, size } = app.state;
-  const isLong = vocab.some((label) => label.length > 14);
+  const isLong = vocab.some((label) => label.length * LETTER > size - PROBABILITY);
   const lines = task === "other" ? 0 : isLong || task === "multi-label" ? 2 : 1;
   const style = area ? getComputedStyle(area) : null;
   const padding = (one, other) => Number.parseFloat(one) + Number.parseFloat(other);
@@ -891,11 +970,18 @@ function takePage(app, page, buffers, asked) {
   }
   const isOurs = asked !== void 0 && app.toLast.delete(asked.id);
   const state = asked ? settled(app.state, asked.id) : app.state;
-  const { unconfirmed } = app.state;
-  app.set({ ...withPage(state, page, urls, isOurs), isSilent: false });
+  const { unconfirmed, choosing } = app.state;
+  const behind = asked && app.behind.get(asked.id);
+  const next = withPage(state, page, urls, isOurs);
+  app.set({ ...behind ? behindCard(next, behind) : next, isSilent: false });
+  if (choosing && !app.state.choosing) listenAfterPause(app);
   if (unconfirmed.size > 0) showUnsaved(app, unconfirmed);
   if (hasFocus(app)) app.focus();
   runHeld(app);
+}
+function behindCard(state, path) {
+  const at = pathsOf(state).indexOf(path);
+  return at < 0 ? state : placed(state, at + 1, false);
 }
 function runHeld(app) {
   if (!app.channel.isTurning()) for (const key of app.held.splice(0)) key();
@@ -922,8 +1008,7 @@ function takeDone(app, answer, asked) {
   const at = answer.kind === "done" ? asked ? answer.at : "" : refused?.paths[0] ?? "";
   const position = pathsOf(state).indexOf(at);
   if (at && position >= 0) state = placed(state, position, false);
-  const clears = asked?.kind === "undo" || asked?.kind === "redo";
-  const notice = answer.kind === "error" ? answer.message : answer.note || (clears ? "" : state.notice);
+  const notice = answer.kind === "error" ? answer.message : answer.note || state.notice;
   app.set({ ...state, isSilent: false, notice, ...notice ? { announced: notice } : {} });
   if (cursorPath(app.state) !== before && hasFocus(app)) app.focus();
   resync(app);
@@ -946,17 +1031,22 @@ function takeLarge(app, answer, buffers) {
 }
 function giveUp(app, asked) {
   app.toLast.delete(asked.id);
+  app.behind.delete(asked.id);
   app.held = [];
   if (asked.kind === "decide" || TURNING.has(asked.kind)) app.isLost = true;
   if (asked.kind === "decide") app.set({ ...givenUp(app.state, asked.id), isSilent: true });
-  else if (asked.kind === "news" || asked.kind === "place") app.set({ isSilent: true });
-  else
-    app.set({ isSilent: true, notice: `No answer from the kernel to “${asked.kind}”. Every saved decision is safe.` });
+  else app.set({ isSilent: true });
 }
 function resync(app) {
   if (!app.isLost || !app.state.page || app.channel.isTurning()) return;
   app.isLost = false;
-  app.channel.ask("fit", { ...wanted(app), at: cursorPath(app.state) });
+  askToFit(app);
+}
+function askToFit(app) {
+  const { state } = app;
+  const last = isAtEnd(state) ? pathsOf(state).at(-1) ?? "" : "";
+  const id = app.channel.ask("fit", { ...wanted(app), at: last || cursorPath(state) });
+  if (last) app.behind.set(id, last);
 }
 function loseTrack(app) {
   app.isLost = true;
@@ -968,35 +1058,6 @@ function dataUrl(view) {
   let text = "";
   for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
   return `data:image/jpeg;base64,${btoa(text)}`;
-}
-
-// src/app.ts
-var PLACE_AFTER = 500;
-function follow(app, before) {
-  const { state } = app;
-  const path = cursorPath(state);
-  if (state.large && state.large.path !== path) followLarge(app, path);
-  if (isAtEnd(state) && isLastPage(state) && !isAtEnd(before)) app.channel.ask("summary", {});
-  if (path && path !== cursorPath(before)) placeSoon(app);
-}
-function followLarge(app, path) {
-  if (app.state.large?.url) URL.revokeObjectURL(app.state.large.url);
-  if (!path) {
-    app.set({ large: null });
-    return;
-  }
-  app.set({ large: { path, url: "", error: "", typical: [] } });
-  app.channel.ask("large", { path });
-  app.channel.ask("typical", { path });
-}
-var timers = /* @__PURE__ */ new WeakMap();
-function placeSoon(app) {
-  clearTimeout(timers.get(app));
-  const place = () => {
-    const at = cursorPath(app.state);
-    if (at && !app.channel.isTurning() && app.el.isConnected) app.channel.ask("place", { at });
-  };
-  timers.set(app, setTimeout(place, PLACE_AFTER));
 }
 
 // src/channel.ts
@@ -1330,7 +1391,7 @@ var Help = class extends C {
 function Notices({ app, state }) {
   const { status } = state;
   const warnings = (status?.warnings ?? []).slice(state.closedWarnings);
-  return /* @__PURE__ */ u2("div", { class: "cleaner-notices", children: [
+  return /* @__PURE__ */ u2("div", { ...OURS, class: "cleaner-notices", children: [
     /* @__PURE__ */ u2(Unconfirmed, { state }),
     state.isSilent && state.unconfirmed.size === 0 && /* @__PURE__ */ u2("div", { class: "cleaner-alert", role: "alert", children: [
       "The kernel has not answered for a while: it is busy, or the connection is lost.",
@@ -1493,9 +1554,9 @@ var Open = class extends C {
   }
 };
 function Choice2({ card, label, number: number2, isMarked, take: take2 }) {
-  const probable = card.alternatives.findIndex(([name]) => name === label);
+  const probable2 = card.alternatives.findIndex(([name]) => name === label);
   const sign = card.given ? `${labelsOf(card).includes(label) ? "−" : "+"} ` : "";
-  const probability = card.alternatives[probable]?.[1] ?? (label === card.predicted ? card.confidence : null);
+  const probability = card.alternatives[probable2]?.[1] ?? (label === card.predicted ? card.confidence : null);
   return (
     // biome-ignore lint/a11y/useFocusableInteractive: the input has the focus and names the marked one
     /* @__PURE__ */ u2(
@@ -1513,7 +1574,7 @@ function Choice2({ card, label, number: number2, isMarked, take: take2 }) {
             label
           ] }),
           /* @__PURE__ */ u2("span", { class: "cleaner-faint", children: percent(probability) }),
-          probable >= 0 && /* @__PURE__ */ u2("kbd", { children: probable + 1 })
+          probable2 >= 0 && /* @__PURE__ */ u2("kbd", { children: probable2 + 1 })
         ]
       }
     )
@@ -1610,7 +1671,7 @@ var CardView = class extends C {
             decision && !isUnconfirmed && /* @__PURE__ */ u2("div", { class: "cleaner-badge", children: /* @__PURE__ */ u2("span", { class: "cleaner-what", children: decision }) }),
             (isAt || props.isPointed) && /* @__PURE__ */ u2(Tools, { ...props })
           ] }),
-          props.hasLabels && /* @__PURE__ */ u2(Caption, { ...props })
+          props.lines > 0 && /* @__PURE__ */ u2(Caption, { ...props })
         ]
       }
     );
@@ -1644,7 +1705,8 @@ function SelectMark({ card, isSelected }) {
     }
   );
 }
-function Tools({ card, hasLabels, page }) {
+function Tools({ card, lines, page }) {
+  const hasLabels = lines > 0;
   const tools = [["keep", "✓", "Keep"]];
   if (hasLabels && !card.given && card.predicted && card.predicted !== card.label) {
     tools.push(["predicted", `⇒ ${card.predicted}`, `Relabel to ${card.predicted}`]);
@@ -1668,11 +1730,11 @@ function Tools({ card, hasLabels, page }) {
     text
   )) });
 }
-function Caption({ card, page }) {
+function Caption({ card, lines, page }) {
   if (card.given) return /* @__PURE__ */ u2(Labels, { card, page });
   const isMixed = page.list !== "class";
   const hasGuess = page.list !== "audit" && page.list !== "unreadable";
-  return /* @__PURE__ */ u2("div", { class: `cleaner-caption${isMixed ? " cleaner-mixed" : ""}`, children: [
+  return /* @__PURE__ */ u2("div", { class: `cleaner-caption${isMixed ? " cleaner-mixed" : ""}`, "data-lines": lines, children: [
     isMixed && /* @__PURE__ */ u2("span", { class: "cleaner-given", children: card.label }),
     hasGuess && /* @__PURE__ */ u2("span", { class: "cleaner-predicted", children: card.predicted || "–" }),
     /* @__PURE__ */ u2("span", { class: "cleaner-share", children: percent(card.confidence) })
@@ -1682,12 +1744,20 @@ function Labels({ card, page }) {
   const [given, now] = [card.given ?? [], labelsOf(card)];
   const asked = page.list === "audit" ? card.asked ?? [] : page.list === "unreadable" ? [] : [card.label];
   const all = [.../* @__PURE__ */ new Set([...asked, ...given, ...now])];
-  return /* @__PURE__ */ u2("div", { class: "cleaner-caption cleaner-labels", children: all.map((label) => {
-    const [was, is] = [given.includes(label), now.includes(label)];
-    const state = is ? was ? "has" : "added" : was ? "removed" : "lacks";
-    const text = { has: label, added: `+ ${label}`, removed: `− ${label}`, lacks: `no ${label}` }[state];
-    return /* @__PURE__ */ u2("span", { class: `cleaner-chip${asked.includes(label) ? " cleaner-open" : ""}`, "data-state": state, children: text }, label);
-  }) });
+  return /* @__PURE__ */ u2("div", { class: "cleaner-caption cleaner-labels", children: [
+    all.map((label) => {
+      const [was, is] = [given.includes(label), now.includes(label)];
+      const state = is ? was ? "has" : "added" : was ? "removed" : "lacks";
+      const text = { has: label, added: `+ ${label}`, removed: `− ${label}`, lacks: `no ${label}` }[state];
+      return /* @__PURE__ */ u2("span", { class: `cleaner-chip${asked.includes(label) ? " cleaner-open" : ""}`, "data-state": state, children: text }, label);
+    }),
+    predictionOf(card) && /* @__PURE__ */ u2("span", { class: "cleaner-share", children: [
+      "⇒ ",
+      predictionOf(card),
+      " ",
+      percent(card.confidence)
+    ] })
+  ] });
 }
 
 // src/grid/grid.tsx
@@ -1736,7 +1806,7 @@ function cardOf(state, page, path, column, position) {
       url: state.urls.get(path),
       page,
       rankedBy: state.rankedBy,
-      hasLabels: state.task !== "other",
+      lines: Math.floor(state.layout.text / LINE),
       column: column + 1,
       isAt: state.at === position,
       isSelected: state.selected.has(path),
@@ -1889,10 +1959,8 @@ var LargeView = class extends C {
   };
   render({ app, state }) {
     const { large } = state;
-    const card = shownCard(state, large?.path ?? "");
-    if (!large || !card) return null;
-    const url = large.url || state.urls.get(large.path);
-    const reason = large.error || card.error;
+    if (!large) return null;
+    const card = shownCard(state, large.path);
     return /* @__PURE__ */ u2(
       "dialog",
       {
@@ -1902,22 +1970,30 @@ var LargeView = class extends C {
         tabIndex: -1,
         "aria-label": "Large view",
         onKeyDown: this.onKey,
+        onMouseDown: (event) => event.target.closest("button") && event.preventDefault(),
         onCancel: (event) => {
           event.preventDefault();
           closeLarge(app);
         },
         children: [
-          reason || !url ? /* @__PURE__ */ u2("div", { class: "cleaner-large-picture", children: /* @__PURE__ */ u2("p", { class: "cleaner-broken", children: reason || "no image" }) }) : /* @__PURE__ */ u2(Picture, { url, alt: card.name, isBusy: !large.url }, large.path),
+          card ? /* @__PURE__ */ u2(LargePicture, { state, card }) : /* @__PURE__ */ u2(End, { app, state }),
           /* @__PURE__ */ u2("div", { class: "cleaner-large-side", children: [
-            /* @__PURE__ */ u2(Facts, { app, state, card }),
-            /* @__PURE__ */ u2(Typical, { images: large.typical }),
-            /* @__PURE__ */ u2(Chooser, { app, state })
-          ] })
+            /* @__PURE__ */ u2(Chooser, { app, state }),
+            card ? /* @__PURE__ */ u2(Facts, { app, state, card }) : /* @__PURE__ */ u2(Last, { app, state }),
+            /* @__PURE__ */ u2(Typical, { images: large.typical })
+          ] }),
+          /* @__PURE__ */ u2(Notices, { app, state })
         ]
       }
     );
   }
 };
+function LargePicture({ state, card }) {
+  const url = state.large?.url || state.urls.get(card.path);
+  const reason = state.large?.error || card.error;
+  if (!reason && url) return /* @__PURE__ */ u2(Picture, { url, alt: card.name, isBusy: !state.large?.url }, card.path);
+  return /* @__PURE__ */ u2("div", { class: "cleaner-large-picture", children: /* @__PURE__ */ u2("p", { class: "cleaner-broken", children: reason || "no image" }) });
+}
 function Facts({ app, state, card }) {
   const page = state.page;
   const number2 = page ? page.page * page.page_size + state.at + 1 : 0;
@@ -1939,13 +2015,14 @@ function Facts({ app, state, card }) {
     ] }),
     /* @__PURE__ */ u2("h2", { class: "cleaner-large-name", children: card.path }),
     state.task !== "other" && /* @__PURE__ */ u2(Fact, { name: card.given ? "labels" : "given", value: given }),
+    card.given && predictionOf(card) && /* @__PURE__ */ u2(Fact, { name: "predicted", value: `${predictionOf(card)} ${percent(card.confidence)}` }),
     card.size && /* @__PURE__ */ u2(Fact, { name: "size", value: card.size }),
     hasLoss && /* @__PURE__ */ u2(Fact, { name: state.rankedBy, value: card.loss }),
     /* @__PURE__ */ u2(Alternatives, { app, card }),
-    /* @__PURE__ */ u2(Decision, { app, state, card }),
+    /* @__PURE__ */ u2(Decision, { state, card }),
+    /* @__PURE__ */ u2(Last, { app, state }),
     card.note && /* @__PURE__ */ u2("p", { class: "cleaner-note", children: card.note }),
     card.others.map((other) => /* @__PURE__ */ u2(Fact, { name: "≠", value: `${other.reviewer || "somebody"}: ${said(other, card.given)}` }, other.reviewer)),
-    state.notice && /* @__PURE__ */ u2("p", { class: "cleaner-alert", role: "alert", children: state.notice }),
     /* @__PURE__ */ u2("div", { class: "cleaner-large-tools", children: offers(state).filter(({ command }) => !["undo", "nextList", "large"].includes(command)).map(({ command, key, text, isOff }) => /* @__PURE__ */ k(
       "button",
       {
@@ -1972,25 +2049,28 @@ function Fact({ name, value }) {
     /* @__PURE__ */ u2("span", { children: value })
   ] });
 }
-function Decision({ app, state, card }) {
+function Decision({ state, card }) {
   const isUnconfirmed = state.unconfirmed.has(card.path);
   const by = card.reviewer ? ` by ${card.reviewer}` : "";
   const text = isUnconfirmed ? "! not confirmed" : card.action ? `${said(card, card.given)}${by}` : "undecided";
   const busy = isUnderway(state, card.path) ? " (saving)" : "";
-  return /* @__PURE__ */ u2("p", { class: "cleaner-large-decision", "data-decision": isUnconfirmed ? "" : card.action, role: "status", children: [
-    /* @__PURE__ */ u2("strong", { children: [
-      text,
-      busy
-    ] }),
-    state.status?.can_undo && /* @__PURE__ */ u2("button", { ...OURS, type: "button", onClick: () => run(app, "undo"), children: [
+  return /* @__PURE__ */ u2("p", { class: "cleaner-large-decision", "data-decision": isUnconfirmed ? "" : card.action, role: "status", children: /* @__PURE__ */ u2("strong", { children: [
+    text,
+    busy
+  ] }) });
+}
+function Last({ app, state }) {
+  if (!state.status?.can_undo) return null;
+  return /* @__PURE__ */ u2("p", { class: "cleaner-large-last", children: [
+    /* @__PURE__ */ u2("span", { children: state.last && `last: ${state.last}` }),
+    /* @__PURE__ */ u2("button", { ...OURS, type: "button", onClick: () => run(app, "undo"), children: [
       /* @__PURE__ */ u2("kbd", { children: "U" }),
-      " undo the last one"
+      " undo"
     ] })
   ] });
 }
 function Alternatives({ app, card }) {
-  const probable = card.alternatives.length > 0 ? card.alternatives : card.predicted ? [[card.predicted, card.confidence]] : [];
-  return /* @__PURE__ */ u2("div", { class: "cleaner-alternatives", children: probable.map(([label, probability], number2) => /* @__PURE__ */ k("button", { ...OURS, type: "button", key: label, class: "cleaner-alternative", onClick: () => giveLabel(app, label) }, /* @__PURE__ */ u2("kbd", { children: number2 + 1 }), /* @__PURE__ */ u2("span", { children: label }), /* @__PURE__ */ u2("span", { children: percent(probability) }), /* @__PURE__ */ u2("span", { class: "cleaner-bar", style: { width: `${100 * (probability ?? 0)}%` } }))) });
+  return /* @__PURE__ */ u2("div", { class: "cleaner-alternatives", children: probable(card).map(([label, probability], number2) => /* @__PURE__ */ k("button", { ...OURS, type: "button", key: label, class: "cleaner-alternative", onClick: () => giveLabel(app, label) }, /* @__PURE__ */ u2("kbd", { children: number2 + 1 }), /* @__PURE__ */ u2("span", { children: label }), /* @__PURE__ */ u2("span", { children: percent(probability) }), /* @__PURE__ */ u2("span", { class: "cleaner-bar", style: { width: `${100 * (probability ?? 0)}%` } }))) });
 }
 function Typical({ images }) {
   return /* @__PURE__ */ u2(S, { children: [...new Set(images.map(({ label }) => label))].map((label) => /* @__PURE__ */ u2("section", { class: "cleaner-typical", children: [
@@ -2269,18 +2349,18 @@ function View({ app, state }) {
     /* @__PURE__ */ u2("div", { class: "cleaner-body", children: [
       /* @__PURE__ */ u2(Sidebar, { app, state }),
       /* @__PURE__ */ u2("div", { class: "cleaner-main", onKeyDown: (event) => onKey(app, event), children: [
-        /* @__PURE__ */ u2("div", { class: "cleaner-images", "aria-busy": page === null, ...isAtEnd(state) && AT_END, children: [
+        /* @__PURE__ */ u2("div", { ...OURS, class: "cleaner-images", "aria-busy": page === null, ...isAtEnd(state) && AT_END, children: [
           page && state.tab === "images" && state.cards.size > 0 && /* @__PURE__ */ u2(Grid, { app, state, page }),
           page && state.tab === "images" && /* @__PURE__ */ u2(Empty, { app, state, page }),
           state.tab === "figures" && /* @__PURE__ */ u2(FiguresView, { app, state })
         ] }),
-        state.tab === "images" && /* @__PURE__ */ u2(End, { app, state }),
-        /* @__PURE__ */ u2(Notices, { app, state })
+        state.tab === "images" && !state.large && /* @__PURE__ */ u2(End, { app, state }),
+        !state.large && /* @__PURE__ */ u2(Notices, { app, state })
       ] })
     ] }),
     /* @__PURE__ */ u2(Footer, { app, state }),
     /* @__PURE__ */ u2("p", { class: "cleaner-hidden", role: "status", "aria-live": "polite", children: state.announced }),
-    state.large?.path && /* @__PURE__ */ u2(LargeView, { app, state }),
+    state.large && /* @__PURE__ */ u2(LargeView, { app, state }),
     !state.large && /* @__PURE__ */ u2(Chooser, { app, state }),
     state.hasHelp && /* @__PURE__ */ u2(Help, { app, state })
   ] });
@@ -2335,6 +2415,7 @@ function firstState(model) {
     hasHelp: false,
     size: savedSize(),
     layout: { columns: 1, rows: 1, width: 160, height: 160, text: 0 },
+    last: "",
     announced: ""
   };
 }
@@ -2346,6 +2427,8 @@ function openApp(model, el) {
     held: [],
     toLast: /* @__PURE__ */ new Set(),
     isLost: false,
+    behind: /* @__PURE__ */ new Map(),
+    deafUntil: 0,
     get state() {
       return state;
     },
@@ -2402,7 +2485,7 @@ function refit(app) {
   app.set({ layout: next });
   if (!page) return;
   const isSame = next.columns * next.rows === page.page_size && pixels(next.width) <= pixels(layout.width);
-  if (!isSame) app.channel.ask("fit", { ...wanted(app), at: cursorPath(app.state) });
+  if (!isSame) askToFit(app);
 }
 function keepKeys(app, event) {
   const target = event.target;

@@ -9,7 +9,7 @@ export function Notices({ app, state }: { app: App; state: State }): JSX.Element
   const { status } = state;
   const warnings = (status?.warnings ?? []).slice(state.closedWarnings);
   return (
-    <div class="cleaner-notices">
+    <div {...OURS} class="cleaner-notices">
       <Unconfirmed state={state} />
       {state.isSilent && state.unconfirmed.size === 0 && (
         <div class="cleaner-alert" role="alert">

@@ -10,7 +10,8 @@ export interface CardProps {
   url: string | undefined;
   page: Page;
   rankedBy: string;
-  hasLabels: boolean;
+  /** Lines of text below the picture; none where images have no labels. */
+  lines: number;
   column: number;
   isAt: boolean;
   isSelected: boolean;
@@ -60,7 +61,7 @@ export class CardView extends Component<CardProps> {
           )}
           {(isAt || props.isPointed) && <Tools {...props} />}
         </div>
-        {props.hasLabels && <Caption {...props} />}
+        {props.lines > 0 && <Caption {...props} />}
       </div>
     );
   }
@@ -100,7 +101,8 @@ function SelectMark({ card, isSelected }: { card: Card; isSelected: boolean }): 
   );
 }
 
-function Tools({ card, hasLabels, page }: CardProps): JSX.Element {
+function Tools({ card, lines, page }: CardProps): JSX.Element {
+  const hasLabels = lines > 0;
   const tools: [string, string, string][] = [["keep", "✓", "Keep"]];
   if (hasLabels && !card.given && card.predicted && card.predicted !== card.label) {
     tools.push(["predicted", `⇒ ${card.predicted}`, `Relabel to ${card.predicted}`]);
@@ -130,12 +132,12 @@ function Tools({ card, hasLabels, page }: CardProps): JSX.Element {
 }
 
 /** The predicted label, and its probability; in a list of several classes also the given label. */
-function Caption({ card, page }: CardProps): JSX.Element {
+function Caption({ card, lines, page }: CardProps): JSX.Element {
   if (card.given) return <Labels card={card} page={page} />;
   const isMixed = page.list !== "class";
   const hasGuess = page.list !== "audit" && page.list !== "unreadable";
   return (
-    <div class={`cleaner-caption${isMixed ? " cleaner-mixed" : ""}`}>
+    <div class={`cleaner-caption${isMixed ? " cleaner-mixed" : ""}`} data-lines={lines}>
       {isMixed && <span class="cleaner-given">{card.label}</span>}
       {hasGuess && <span class="cleaner-predicted">{card.predicted || "–"}</span>}
       <span class="cleaner-share">{percent(card.confidence)}</span>
@@ -160,6 +162,11 @@ function Labels({ card, page }: { card: Card; page: Page }): JSX.Element {
           </span>
         );
       })}
+      {predictionOf(card) && (
+        <span class="cleaner-share">
+          ⇒ {predictionOf(card)} {percent(card.confidence)}
+        </span>
+      )}
     </div>
   );
 }

@@ -56,7 +56,7 @@ function cardOf(state: State, page: Page, path: string, column: number, position
       url={state.urls.get(path)}
       page={page}
       rankedBy={state.rankedBy}
-      hasLabels={state.task !== "other"}
+      lines={Math.floor(state.layout.text / LINE)}
       column={column + 1}
       isAt={state.at === position}
       isSelected={state.selected.has(path)}

@@ -3,9 +3,11 @@
 import { Component, createRef, type JSX } from "preact";
 import { closeLarge, giveLabel, move, press, run } from "../actions";
 import type { App } from "../app";
-import { labelsOf, percent, said } from "../cards";
+import { Notices } from "../bars/notices";
+import { labelsOf, percent, predictionOf, probable, said } from "../cards";
 import { Chooser } from "../chooser/chooser";
 import { OURS } from "../dom";
+import { End } from "../grid/end";
 import { offers } from "../keys";
 import type { Card } from "../protocol";
 import { isUnderway, type State, shownCard } from "../state";
@@ -34,10 +36,8 @@ export class LargeView extends Component<LargeProps> {
 
   render({ app, state }: LargeProps): JSX.Element | null {
     const { large } = state;
-    const card = shownCard(state, large?.path ?? "");
-    if (!large || !card) return null;
-    const url = large.url || state.urls.get(large.path);
-    const reason = large.error || card.error;
+    if (!large) return null;
+    const card = shownCard(state, large.path);
     return (
       <dialog
         {...OURS}
@@ -46,26 +46,34 @@ export class LargeView extends Component<LargeProps> {
         tabIndex={-1}
         aria-label="Large view"
         onKeyDown={this.onKey}
+        // The dialog keeps the focus: Enter after a click is a key of its own, not the same button again.
+        onMouseDown={(event) => (event.target as HTMLElement).closest("button") && event.preventDefault()}
         onCancel={(event) => {
           event.preventDefault();
           closeLarge(app);
         }}
       >
-        {reason || !url ? (
-          <div class="cleaner-large-picture">
-            <p class="cleaner-broken">{reason || "no image"}</p>
-          </div>
-        ) : (
-          <Picture key={large.path} url={url} alt={card.name} isBusy={!large.url} />
-        )}
+        {card ? <LargePicture state={state} card={card} /> : <End app={app} state={state} />}
         <div class="cleaner-large-side">
-          <Facts app={app} state={state} card={card} />
-          <Typical images={large.typical} />
           <Chooser app={app} state={state} />
+          {card ? <Facts app={app} state={state} card={card} /> : <Last app={app} state={state} />}
+          <Typical images={large.typical} />
         </div>
+        <Notices app={app} state={state} />
       </dialog>
     );
   }
+}
+
+function LargePicture({ state, card }: { state: State; card: Card }): JSX.Element {
+  const url = state.large?.url || state.urls.get(card.path);
+  const reason = state.large?.error || card.error;
+  if (!reason && url) return <Picture key={card.path} url={url} alt={card.name} isBusy={!state.large?.url} />;
+  return (
+    <div class="cleaner-large-picture">
+      <p class="cleaner-broken">{reason || "no image"}</p>
+    </div>
+  );
 }
 
 function Facts({ app, state, card }: LargeProps & { card: Card }): JSX.Element {
@@ -87,19 +95,18 @@ function Facts({ app, state, card }: LargeProps & { card: Card }): JSX.Element {
       </p>
       <h2 class="cleaner-large-name">{card.path}</h2>
       {state.task !== "other" && <Fact name={card.given ? "labels" : "given"} value={given} />}
+      {card.given && predictionOf(card) && (
+        <Fact name="predicted" value={`${predictionOf(card)} ${percent(card.confidence)}`} />
+      )}
       {card.size && <Fact name="size" value={card.size} />}
       {hasLoss && <Fact name={state.rankedBy} value={card.loss} />}
       <Alternatives app={app} card={card} />
-      <Decision app={app} state={state} card={card} />
+      <Decision state={state} card={card} />
+      <Last app={app} state={state} />
       {card.note && <p class="cleaner-note">{card.note}</p>}
       {card.others.map((other) => (
         <Fact key={other.reviewer} name="≠" value={`${other.reviewer || "somebody"}: ${said(other, card.given)}`} />
       ))}
-      {state.notice && (
-        <p class="cleaner-alert" role="alert">
-          {state.notice}
-        </p>
-      )}
       <div class="cleaner-large-tools">
         {offers(state)
           .filter(({ command }) => !["undo", "nextList", "large"].includes(command))
@@ -136,8 +143,8 @@ function Fact({ name, value }: { name: string; value: string }): JSX.Element {
   );
 }
 
-/** What was decided, and how to take it back. */
-function Decision({ app, state, card }: LargeProps & { card: Card }): JSX.Element {
+/** What was decided about the image. */
+function Decision({ state, card }: { state: State; card: Card }): JSX.Element {
   const isUnconfirmed = state.unconfirmed.has(card.path);
   const by = card.reviewer ? ` by ${card.reviewer}` : "";
   const text = isUnconfirmed ? "! not confirmed" : card.action ? `${said(card, card.given)}${by}` : "undecided";
@@ -148,22 +155,28 @@ function Decision({ app, state, card }: LargeProps & { card: Card }): JSX.Elemen
         {text}
         {busy}
       </strong>
-      {state.status?.can_undo && (
-        <button {...OURS} type="button" onClick={() => run(app, "undo")}>
-          <kbd>U</kbd> undo the last one
-        </button>
-      )}
+    </p>
+  );
+}
+
+/** What was decided last, and how to take it back. */
+function Last({ app, state }: LargeProps): JSX.Element | null {
+  if (!state.status?.can_undo) return null;
+  return (
+    <p class="cleaner-large-last">
+      <span>{state.last && `last: ${state.last}`}</span>
+      <button {...OURS} type="button" onClick={() => run(app, "undo")}>
+        <kbd>U</kbd> undo
+      </button>
     </p>
   );
 }
 
 /** The most probable labels, each a key. */
 function Alternatives({ app, card }: { app: App; card: Card }): JSX.Element {
-  const probable: [string, number | null][] =
-    card.alternatives.length > 0 ? card.alternatives : card.predicted ? [[card.predicted, card.confidence]] : [];
   return (
     <div class="cleaner-alternatives">
-      {probable.map(([label, probability], number) => (
+      {probable(card).map(([label, probability], number) => (
         <button {...OURS} type="button" key={label} class="cleaner-alternative" onClick={() => giveLabel(app, label)}>
           <kbd>{number + 1}</kbd>
           <span>{label}</span>

@@ -114,6 +114,7 @@ export function emptyState(change: Partial<State> = {}): State {
     isFolded: false,
     size: 160,
     layout: { columns: 4, rows: 3, width: 160, height: 160, text: 0 },
+    last: "",
     announced: "",
     ...change,
   };

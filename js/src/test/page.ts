@@ -40,6 +40,8 @@ export function openPage(send: (message: Record<string, unknown>) => void, first
     held: [],
     toLast: new Set(),
     isLost: false,
+    behind: new Map(),
+    deafUntil: 0,
     get state() {
       return state;
     },
