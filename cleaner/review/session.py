@@ -176,7 +176,9 @@ class Session:
         if split != self.view.split and not self.samples_of(split, label):
             first = (self._all_classes, UNREADABLE)
             label = next((name for name in first if self.samples_of(split, name)), self._all_classes)
-        self._open(replace(self.view, split=split, label=label, page=0, predicted=predicted, text="", at=""))
+        # Another filter than these would leave most lists empty.
+        show = self.view.show if self.view.show in ("all", "undecided") else "all"
+        self._open(replace(self.view, split=split, label=label, page=0, show=show, predicted=predicted, text="", at=""))
 
     def filter(self, **changes: Any) -> None:
         """Select anew which cards are shown and in which order, and open the first page.

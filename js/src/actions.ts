@@ -20,8 +20,6 @@ import {
   toggledAll,
 } from "./state";
 
-export { filter, move, openList, openNext, point, turn } from "./moving";
-
 /** Milliseconds after which further decisions wait until the kernel has answered. */
 export const HOLD_AFTER = 2000;
 

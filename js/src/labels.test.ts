@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { found, offered } from "./labels";
 import { card } from "./test/made";
 
@@ -55,6 +55,17 @@ describe("the labels that are offered", () => {
       ["elk", 0.3],
     ];
     expect(offered(card("0.png", { alternatives }), vocab, ["fox", "elk"])).toEqual(["dog", "elk", "fox", "b9", "b10"]);
+  });
+
+  it("come from a vocabulary that is sorted once", () => {
+    const many = Array.from({ length: 1000 }, (_, number) => `label ${999 - number}`);
+    offered(card("0.png"), many, []);
+    const compare = vi.spyOn(Intl.Collator.prototype, "compare", "get");
+    const sort = vi.spyOn(Array.prototype, "sort");
+    expect(offered(card("0.png"), many, ["label 7"]).slice(0, 4)).toEqual(["label 7", "label 0", "label 1", "label 2"]);
+    const calls = [compare.mock.calls.length, sort.mock.calls.length];
+    vi.restoreAllMocks();
+    expect(calls).toEqual([0, 0]);
   });
 
   it("are not the label that the image has, unless it can have several", () => {

@@ -28,12 +28,21 @@ export function found<T>(entries: readonly T[], name: (entry: T) => string, type
     .map((each) => each.entry);
 }
 
+const collator = new Intl.Collator(undefined, { numeric: true });
+const sorted = new WeakMap<readonly string[], string[]>();
+
+/** A vocabulary by name; sorted once. */
+function byName(vocab: readonly string[]): string[] {
+  const labels = sorted.get(vocab) ?? [...vocab].sort(collator.compare);
+  sorted.set(vocab, labels);
+  return labels;
+}
+
 /** The labels to choose from for a card: the probable ones, then those chosen lately, then the rest by name. */
 export function offered(card: Card, vocab: readonly string[], recent: readonly string[]): string[] {
-  const byName = [...vocab].sort((one, other) => one.localeCompare(other, undefined, { numeric: true }));
   const probable = [...(card.predicted ? [card.predicted] : []), ...card.alternatives.map(([label]) => label)];
   const known = new Set(vocab);
-  const ordered = new Set([...probable, ...recent, ...byName].filter((label) => known.has(label)));
+  const ordered = new Set([...probable, ...recent, ...byName(vocab)].filter((label) => known.has(label)));
   // The label it has is no choice, unless an image carries several: then any can be added or removed.
   if (!card.given) ordered.delete(card.label);
   return [...ordered];

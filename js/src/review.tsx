@@ -17,7 +17,8 @@ const LOOK_EVERY = 500;
 const RESIZED_AFTER = 150;
 // What a click may be meant for; the rest of the app is the space between.
 const CONTROLS =
-  "a, button, dialog, input, label, select, summary, textarea, [role=alert], [role=gridcell], [role=option]";
+  "a, button, dialog, input, label, select, summary, textarea, [role=alert], [role=gridcell], [role=option], " +
+  "code, .cleaner-end p, .cleaner-large-name, .cleaner-alert p"; // text that can be selected
 
 function firstState(model: Model): State {
   return {

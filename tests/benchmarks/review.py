@@ -566,7 +566,11 @@ def bare_page(scan: Path, profile: Path) -> Iterator[tuple[BarePage, psutil.Proc
             socket = websocket.create_connection(_debugger(port), suppress_origin=True, timeout=hosts.PATIENCE / 1000)
             page = BarePage(socket, psutil.Process(process.pid))
             there = f"document.querySelectorAll('{OURS}').length === {PAGE}"
+            page.send("Emulation.setDeviceMetricsOverride", **SCREEN, deviceScaleFactor=1, mobile=False)
             hosts.wait_until(lambda: page.run(there) is True)
+            page.run("document.querySelectorAll('.cleaner-list')[1].click()")  # the first class
+            opened = "document.querySelectorAll('.cleaner-list')[1].ariaCurrent === 'true'"
+            hosts.wait_until(lambda: page.run(f"{opened} && {there}") is True)
             page.run(WATCH)
             yield page, host.kernels()[0]
             socket.close()

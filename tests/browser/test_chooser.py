@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from cleaner.core.manifest import Manifest
 from cleaner.core.scan import Scan
 from tests.support.browser_app import App, standing
-from tests.support.hosts import PATIENCE, voila
+from tests.support.hosts import PATIENCE, Host, voila
 from tests.support.scans import make_scan
 
 VOCAB = ("cat", "dog", "bobcat", "great_white_shark", "Tiger-Shark", "ant", "zebra")
@@ -40,6 +41,7 @@ def app(sharks: tuple[App, Scan]) -> App:
     """The app with nothing decided, and the cursor on the first card of cat."""
     app, scan = sharks
     scan.manifest_path.unlink(missing_ok=True)
+    app.page.set_viewport_size({"width": 1400, "height": 900})
     app.page.reload()
     app.page.wait_for_selector(".cleaner-card", timeout=PATIENCE)
     app.open_list("cat", "cat_01.png")
@@ -166,3 +168,72 @@ def test_a_label_is_given_to_all_selected_images(app: App, scan: Scan) -> None:
     app.wait_for("cat_03.png", "⇒ ant")
     app.wait_at(ALIKE)
     assert standing(scan) == {f"cat_0{n}.png": "relabel ant" for n in (1, 2, 3)}
+
+
+@pytest.mark.parametrize("size", [(1400, 900), (420, 900), (1000, 480)])
+def test_two_clicks_at_the_tool_choose_nothing_and_the_chooser_is_never_over_the_tools(
+    size: tuple[int, int], host: Host, served_scan: Scan, chromium: Any
+) -> None:
+    page = chromium.new_page(viewport={"width": size[0], "height": size[1]})
+    host.open(page)
+    app = App(page)
+    app.wait_at("cat_01.png")
+    names = app.names()
+    middle = app.columns() * (len(names) // app.columns() // 2)
+    for name in {names[n] for n in (0, app.columns() - 1, middle, -1)}:
+        app.tool(name, "relabel").dblclick()
+        field(app).wait_for(timeout=PATIENCE)
+        assert app.page.evaluate(OVER_TOOLS) is False
+        # A second click that hits a label all the same is not meant for it.
+        app.page.locator(".cleaner-choice").first.dispatch_event("click", {"detail": 2})
+        assert field(app).count() == 1
+        app.press("Escape")
+        app.page.locator(".cleaner-chooser").wait_for(state="detached", timeout=PATIENCE)
+    assert not served_scan.manifest_path.exists()
+    page.goto("about:blank")
+    page.close()
+
+
+OVER_TOOLS = """() => {
+    const [box, tools] = [".cleaner-chooser", ".cleaner-card.cleaner-at .cleaner-tools"].map(
+        part => document.querySelector(part).getBoundingClientRect());
+    const isWithin = box.left >= 0 && box.right <= innerWidth && box.top >= 0 && box.bottom <= innerHeight;
+    const isApart = box.right <= tools.left || box.left >= tools.right || box.bottom <= tools.top;
+    return !isWithin || !(isApart || box.top >= tools.bottom);
+}"""
+
+
+def test_a_digit_takes_a_probable_label_while_nothing_is_typed(app: App, scan: Scan) -> None:
+    app.press("r")
+    field(app).wait_for(timeout=PATIENCE)
+    assert app.page.locator(".cleaner-choice kbd").all_text_contents() == ["1", "2"]
+    app.press("2")
+    app.wait_for("cat_01.png", "⇒ zebra")
+    app.wait_at("cat_02.png")
+    app.press("r")
+    field(app).wait_for(timeout=PATIENCE)
+    app.press("3")  # cat, which it is: no choice
+    assert field(app).input_value() == "3"
+    app.press("Backspace", "a", "1")
+    assert field(app).input_value() == "a1"
+    app.press("Escape")
+    assert standing(scan) == {"cat_01.png": "relabel zebra"}
+
+
+def test_a_digit_is_typed_where_labels_begin_with_digits(tmp_path: Path, chromium: Any) -> None:
+    scan = make_scan(tmp_path / "data", tmp_path / "scan", vocab=("1", "2", "3"), per_class=2)
+    with voila(scan.folder, tmp_path) as host:
+        page = chromium.new_page(viewport={"width": 1400, "height": 900})
+        host.open(page)
+        app = App(page)
+        app.open_list("1", "1_01.png")
+        app.wait_at("1_01.png")
+        app.press("r")
+        field(app).wait_for(timeout=PATIENCE)
+        assert labels(app) == ["2", "3"]
+        assert page.locator(".cleaner-choice kbd").count() == 0
+        app.press("3")
+        assert labels(app) == ["3"]
+        app.press("Enter")
+        app.wait_for("1_01.png", "⇒ 3")
+        page.close()

@@ -106,6 +106,35 @@ def test_keeping_the_rest_of_everything_ends_at_the_command(small: tuple[App, Sc
     assert len(standing(scan)) == 4
 
 
+def test_the_end_can_be_copied(small: tuple[App, Scan]) -> None:
+    """A text by marking it, the command also by a button, which marks it where the browser gives no clipboard."""
+    app, scan = small
+    app.press("Shift+K")
+    code = app.end.locator("code")
+    code.wait_for(timeout=PATIENCE)
+    box = app.end.locator("p", has_text="4 kept").first.bounding_box()
+    app.page.mouse.move(box["x"] + 1, box["y"] + box["height"] / 2)
+    app.page.mouse.down()
+    app.page.mouse.move(box["x"] + 60, box["y"] + box["height"] / 2, steps=4)
+    app.page.mouse.up()
+    assert app.page.evaluate("getSelection().toString()") != ""
+    app.end.wait_for(timeout=PATIENCE)  # which still has the keys
+
+    command = f"cleaner apply {scan.manifest_path} --data {scan.root}"
+    copy = app.page.locator(".cleaner-copy")
+    app.page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined, configurable: true })")
+    copy.click()
+    app.wait_json("getSelection().toString()", command)
+    assert copy.text_content() == "Copy"
+    clipboard = "{ writeText: async text => { window.copied = text; } }"
+    app.page.evaluate(f"Object.defineProperty(navigator, 'clipboard', {{ value: {clipboard} }})")
+    copy.click()
+    app.page.locator(".cleaner-copy", has_text="Copied").wait_for(timeout=PATIENCE)
+    assert app.page.evaluate("window.copied") == command
+    app.press("ArrowLeft")
+    app.page.locator(".cleaner-at:focus").wait_for(timeout=PATIENCE)
+
+
 def test_what_the_kernel_refuses_keeps_the_page_open(small: tuple[App, Scan]) -> None:
     app, scan = small
     app.open_list("cat", "cat_01.png")

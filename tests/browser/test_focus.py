@@ -13,6 +13,7 @@ from cleaner.core.scan import Scan
 from tests.browser.conftest import make_long_scan
 from tests.support.browser_app import App, standing
 from tests.support.hosts import PATIENCE, Host, jupyterlab, voila
+from tests.support.scans import make_scan
 
 HOSTS = [pytest.param(voila, id="voila"), pytest.param(jupyterlab, id="jupyterlab")]
 Starter = Callable[[Path, Path], AbstractContextManager[Host]]
@@ -149,3 +150,87 @@ def test_no_key_decides_about_images_that_the_overview_hides(cats: App, served_s
     cats.press("s")
     cats.wait_for("cat_01.png", "? Unsure")
     assert standing(served_scan) == {"cat_01.png": "unsure"}
+
+
+def test_every_place_that_tab_reaches_keeps_its_keys_from_the_notebook(tmp_path: Path, chromium: Any) -> None:
+    """Also a box that scrolls, which Chromium gives the focus where it holds nothing else for it."""
+    vocab = ("ant", *(f"bird_{number}" for number in range(10, 60)))
+    scan = make_scan(tmp_path / "data", tmp_path / "scan", vocab=vocab, per_class=2)
+    with jupyterlab(scan.folder, tmp_path) as host:
+        page = chromium.new_page(viewport={"width": 1280, "height": 900})
+        host.open(page)
+        app = App(page)
+        app.open_list("ant", "ant_01.png")
+        app.wait_at("ant_01.png")
+        app.open_filters()
+        page.locator(".cleaner-search").fill("bird")  # which hides the open list
+        page.locator(".cleaner-list[data-label=ant]").wait_for(state="detached", timeout=PATIENCE)
+        app.press("Tab")
+        assert page.evaluate("document.activeElement.dataset.label") == "bird_10"
+        assert unguarded(app) == []
+        app.press("Shift+K")  # is no key here
+        page.locator(".cleaner-search").fill("")
+        page.get_by_role("button", name="Overview").click()
+        page.locator(".cleaner-matrix button").first.wait_for(timeout=PATIENCE)
+        assert unguarded(app) == []
+        page.get_by_role("button", name="Overview").click()
+        app.wait_at("ant_01.png")
+        app.press("r")
+        page.locator(".cleaner-chooser input:focus").wait_for(timeout=PATIENCE)
+        assert unguarded(app, start="") == []
+        app.point("ant_01.png")
+        for key, dialog in (("z", ".cleaner-large[open]"), ("?", ".cleaner-help[open]")):
+            app.press(key)
+            page.locator(dialog).wait_for(timeout=PATIENCE)
+            assert unguarded(app, start="") == []
+            app.press("Escape")
+            page.locator(dialog).wait_for(state="detached", timeout=PATIENCE)
+            app.wait_at("ant_01.png")
+        app.press("k", "k")
+        app.end.wait_for(timeout=PATIENCE)
+        assert unguarded(app) == []
+        assert page.locator(".jp-CodeCell").count() == 1
+        page.close()
+
+
+def unguarded(app: App, start: str = ".cleaner-menu") -> list[str]:
+    """Return what has the focus in the app, as Tab goes through it, without the mark that keeps keys from the host."""
+    if start:
+        app.page.locator(start).focus()
+    bare, seen = [], 0
+    for _ in range(120):
+        node = app.page.evaluate(
+            """() => {
+                const node = document.activeElement;
+                if (!node.closest(".cleaner")) return null;
+                return [node.dataset.lmSuppressShortcuts === "true", node.outerHTML.slice(0, 120)];
+            }"""
+        )
+        if node is None:
+            break
+        seen += 1
+        if not node[0]:
+            bare.append(node[1])
+        app.press("Tab")
+    assert seen > 0
+    return bare
+
+
+def test_after_the_slider_the_keys_act_on_the_images(cats: App, served_scan: Scan) -> None:
+    slider = cats.page.locator(".cleaner-size")
+    box = slider.bounding_box()
+    y = box["y"] + box["height"] / 2
+    cats.page.mouse.move(box["x"] + 22, y)
+    cats.page.mouse.down()
+    cats.page.mouse.move(box["x"] + 40, y + 30, steps=4)  # and is let go beside it
+    cats.page.mouse.up()
+    cats.wait_at("cat_01.png")
+    cats.press("d")
+    cats.wait_for("cat_01.png", "✕ Delete")
+    size = int(slider.input_value())
+    assert size > 160
+    slider.focus()  # by keys it is moved on
+    cats.press("ArrowRight", "ArrowRight")
+    cats.wait_json("document.activeElement.className", "cleaner-size")
+    assert int(slider.input_value()) == size + 40
+    assert standing(served_scan) == {"cat_01.png": "delete"}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, ClassLosses, Decision
 from cleaner.core.scan import Scan
-from tests.support.browser_app import App, standing
+from tests.support.browser_app import App, in_sight, standing
 from tests.support.hosts import PATIENCE, voila, wait_until
 from tests.support.scans import make_scan
 
@@ -164,3 +167,132 @@ def test_the_sidebar_follows_what_others_decide(cats: App, served_scan: Scan) ->
     row = "document.querySelector('.cleaner-list[data-label=dog]').title.includes('35 of 35 decided')"
     cats.wait_json(row, True)
     assert cats.footer("nextList").text_content() == "] fox"
+
+
+def class_names(app: App) -> list[str]:
+    """Return the names of the rows that are in sight in the sidebar."""
+    return app.page.evaluate(
+        """() => {
+            const around = document.querySelector(".cleaner-rows").getBoundingClientRect();
+            const rows = [...document.querySelectorAll(".cleaner-list")].filter(row => {
+                const box = row.getBoundingClientRect();
+                return box.bottom > around.top && box.top < around.bottom;
+            });
+            return rows.map(row => row.dataset.label);
+        }"""
+    )
+
+
+def fills(app: App) -> bool:
+    """Return whether rows fill the sidebar."""
+    return len(class_names(app)) > 10
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory, chromium: Any) -> Iterator[App]:
+    """The app on a scan with so many classes that only some of their rows are drawn."""
+    folder = tmp_path_factory.mktemp("many")
+    vocab = tuple(f"bird_{number:03d}" for number in range(320))
+    scan = make_scan(folder / "data", folder / "scan", vocab=vocab, per_class=1)
+    losses = [ClassLosses("train", label, 1000, 320 - n) for n, label in enumerate(vocab)]
+    scan = replace(scan, losses=tuple(losses)).write(scan.folder)
+    with voila(scan.folder, folder) as host:
+        page = chromium.new_page(viewport={"width": 1400, "height": 900})
+        host.open(page)
+        yield App(page)
+        page.close()
+
+
+def test_the_rows_are_there_after_a_search_is_cleared(many: App) -> None:
+    search, rows = many.page.locator(".cleaner-search"), many.page.locator(".cleaner-rows")
+    assert fills(many)
+    for typed, number in (("bird_10", 14), ("no such", 0), ("bird_31", 13)):
+        rows.evaluate("node => { node.scrollTop = node.scrollHeight; }")
+        wait_until(lambda: class_names(many)[-1:] == ["bird_319"])
+        search.fill(typed)
+        many.wait_json("document.querySelectorAll('.cleaner-list').length", number)
+        rows.evaluate("node => { node.scrollTop = node.scrollHeight; }")
+        search.fill("")
+        wait_until(lambda: fills(many))
+        assert class_names(many)[1] == "bird_000"
+    # While most are found, the rows are virtual, too.
+    search.fill("bird")
+    wait_until(lambda: class_names(many)[:1] == ["bird_000"])
+    rows.evaluate("node => { node.scrollTop = node.scrollHeight; }")
+    wait_until(lambda: class_names(many)[-1:] == ["bird_319"] and fills(many))
+    search.fill("")
+    wait_until(lambda: class_names(many)[1:2] == ["bird_000"])
+
+
+def test_the_arrows_go_from_the_search_to_the_rows_and_back(many: App) -> None:
+    search = many.page.locator(".cleaner-search")
+    at = "document.activeElement.dataset.label ?? document.activeElement.className"
+    many.page.locator(".cleaner-rows").evaluate("node => { node.scrollTop = node.scrollHeight; }")
+    wait_until(lambda: class_names(many)[-1:] == ["bird_319"])
+    search.focus()
+    many.press("ArrowDown")
+    many.wait_json("document.activeElement.className", "cleaner-list")
+    assert class_names(many)[0] == many.page.evaluate(at)  # the first of all, although others were in sight
+    many.press("ArrowUp")
+    many.wait_json(at, "cleaner-search")
+    search.fill("bird_01")
+    many.press("ArrowDown")
+    many.wait_json(at, "bird_010")
+    many.press("ArrowDown", "ArrowDown")
+    many.wait_json(at, "bird_012")
+    many.press("ArrowUp", "ArrowUp", "ArrowUp")
+    many.wait_json(at, "cleaner-search")
+    many.press("ArrowDown", "ArrowDown", "Enter")
+    many.wait_first("bird_011_01.png")
+    search.fill("")
+
+
+def test_the_rows_say_what_their_numbers_are(many: App) -> None:
+    rows = many.page.locator(".cleaner-list")
+    names = [rows.nth(n).get_attribute("aria-label") for n in (0, 1)]
+    assert names == ["All classes, worst first, 320 images", "bird_000, 32 % predicted otherwise"]
+    assert rows.nth(1).locator(".cleaner-faint").get_attribute("title") == "32 % predicted otherwise"
+    assert many.page.locator(".cleaner-shares").text_content() == "predicted otherwise"
+
+
+def test_a_click_beside_the_open_drawer_closes_it(cats: App, served_scan: Scan) -> None:
+    cats.page.set_viewport_size({"width": 420, "height": 900})
+    cats.list_row("dog").wait_for(state="hidden", timeout=PATIENCE)
+    cats.open_sidebar()
+    cats.list_row("dog").wait_for(timeout=PATIENCE)
+    cats.page.mouse.click(400, 300)
+    cats.list_row("dog").wait_for(state="hidden", timeout=PATIENCE)
+    cats.wait_at("cat_01.png")  # and nothing else happens
+    assert not served_scan.manifest_path.exists()
+
+
+def test_a_folded_filter_that_is_set_is_seen(cats: App) -> None:
+    cats.page.set_viewport_size({"width": 800, "height": 900})
+    button, slider = cats.page.locator(".cleaner-filter-button"), cats.page.locator(".cleaner-size")
+    button.wait_for(timeout=PATIENCE)
+    assert button.text_content() == "Filter"
+    assert slider.is_hidden()
+    button.click()
+    slider.wait_for(timeout=PATIENCE)
+    cats.page.get_by_label("Show", exact=True).select_option("undecided")
+    cats.page.get_by_label("Predicted", exact=True).select_option("dog")
+    cats.page.locator(".cleaner-filter-button.cleaner-set", has_text="Filter · 2").wait_for(timeout=PATIENCE)
+    button.click()
+    assert button.text_content() == "Filter · 2"
+    cats.page.set_viewport_size({"width": 1400, "height": 900})
+
+
+def test_the_buttons_at_the_page_number_turn_pages_at_every_width(cats: App) -> None:
+    before, after = (cats.page.get_by_role("button", name=f"{name} page", exact=True) for name in ("Previous", "Next"))
+    for width, most in ((1400, 35), (420, 10)):
+        cats.page.set_viewport_size({"width": width, "height": 900})
+        cats.page.wait_for_function("n => document.querySelectorAll('.cleaner-card').length <= n", arg=most)
+        cats.page.locator(".cleaner-place", has_text="page 1 of ").wait_for(timeout=PATIENCE)
+        assert [before.get_attribute("aria-disabled"), after.get_attribute("aria-disabled")] == ["true", "false"]
+        assert in_sight(before)
+        assert in_sight(after)
+        after.click()
+        cats.page.locator(".cleaner-place", has_text="page 2 of ").wait_for(timeout=PATIENCE)
+        cats.page.locator(".cleaner-card.cleaner-at:focus").wait_for(timeout=PATIENCE)
+        before.click()
+        cats.wait_first("cat_01.png")

@@ -222,6 +222,33 @@ def test_nothing_is_cut_off_on_narrow_and_wide_screens(page: Any) -> None:
     assert seen[-1] > 2 * seen[0]
 
 
+def test_every_button_of_a_small_picture_is_within_it(page: Any) -> None:
+    app = App(page)
+    for size in ("100", "80", "160"):
+        before = app.names()
+        page.locator(".cleaner-size").fill(size)
+        page.wait_for_function("n => document.querySelectorAll('.cleaner-card').length !== n", arg=len(before))
+        page.wait_for_function(IS_LAID_OUT, arg=1400)
+        app.point(app.names()[0])
+        app.press("s")
+        app.wait_for(app.names()[0], "? Unsure")  # which brings one more button
+        app.press("ArrowLeft")
+        app.wait_at(app.names()[0])
+        found = page.evaluate(
+            """() => {
+                const picture = document.querySelector(".cleaner-at .cleaner-picture");
+                const around = picture.getBoundingClientRect();
+                return [...picture.querySelectorAll(".cleaner-tools button")].map(button => {
+                    const box = button.getBoundingClientRect();
+                    const isWithin = box.left >= around.left && box.right <= around.right && box.top >= around.top;
+                    return isWithin && box.bottom <= around.bottom && box.width >= 24 && box.height >= 24;
+                });
+            }"""
+        )
+        assert len(found) >= 5
+        assert set(found) == {True}
+
+
 def test_the_focus_is_always_visible(page: Any) -> None:
     page.evaluate("document.activeElement.blur()")
     outlines = []

@@ -627,3 +627,11 @@ def test_a_label_is_not_shown_with_images_that_were_decided_to_be_wrong(audited:
     session.refresh()
     assert session.typical("train", "cat") == ["train/cat/easy_2.png"]
     assert session.typical("train", "fox") == []
+
+
+@pytest.mark.parametrize(("show", "after"), [("all", "all"), ("undecided", "undecided"), ("keep", "all")])
+def test_another_list_opens_with_all_images_or_the_undecided_ones(scan: Scan, show: str, after: str) -> None:
+    session = Session(scan, "anna")
+    session.filter(show=show)
+    session.open("dog")
+    assert session.view.show == after

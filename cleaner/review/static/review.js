@@ -586,11 +586,17 @@ function found(entries, name, typed) {
   const fits = entries.map((entry) => ({ entry, fit: fitness(name(entry), typed) }));
   return fits.filter((each) => each.fit !== null).sort((one, other) => one.fit - other.fit).map((each) => each.entry);
 }
+var collator = new Intl.Collator(void 0, { numeric: true });
+var sorted = /* @__PURE__ */ new WeakMap();
+function byName(vocab) {
+  const labels = sorted.get(vocab) ?? [...vocab].sort(collator.compare);
+  sorted.set(vocab, labels);
+  return labels;
+}
 function offered(card, vocab, recent) {
-  const byName = [...vocab].sort((one, other) => one.localeCompare(other, void 0, { numeric: true }));
   const probable2 = [...card.predicted ? [card.predicted] : [], ...card.alternatives.map(([label]) => label)];
   const known = new Set(vocab);
-  const ordered = new Set([...probable2, ...recent, ...byName].filter((label) => known.has(label)));
+  const ordered = new Set([...probable2, ...recent, ...byName(vocab)].filter((label) => known.has(label)));
   if (!card.given) ordered.delete(card.label);
   return [...ordered];
 }
@@ -1118,37 +1124,72 @@ function u2(e2, t2, n2, o2, i2, u3) {
 function Footer({ app, state }) {
   const count = state.selected.size;
   return /* @__PURE__ */ u2("div", { class: "cleaner-footer", children: [
-    /* @__PURE__ */ u2("div", { class: "cleaner-keys", role: "toolbar", "aria-label": "Actions", children: offers(state).map(({ command, key, text, isOff }) => /* @__PURE__ */ k(
-      "button",
+    /* @__PURE__ */ u2(
+      "div",
       {
         ...OURS,
-        type: "button",
-        key: command,
-        "data-tool": command,
-        "aria-disabled": isOff,
-        onMouseDown: (event) => event.preventDefault(),
-        onClick: () => run(app, command)
-      },
-      /* @__PURE__ */ u2("kbd", { children: key }),
-      " ",
-      text
-    )) }),
+        class: "cleaner-keys",
+        role: "toolbar",
+        "aria-label": "Actions",
+        onWheel: (event) => {
+          event.currentTarget.scrollLeft += event.deltaY;
+        },
+        children: offers(state).map(({ command, key, text, isOff }) => /* @__PURE__ */ k(
+          "button",
+          {
+            ...OURS,
+            type: "button",
+            key: command,
+            "data-tool": command,
+            "aria-disabled": isOff,
+            onMouseDown: keepFocus,
+            onClick: () => run(app, command)
+          },
+          /* @__PURE__ */ u2("kbd", { children: key }),
+          " ",
+          text
+        ))
+      }
+    ),
     count > 0 && /* @__PURE__ */ u2("strong", { class: "cleaner-selected", children: [
       count,
       " selected"
     ] }),
-    /* @__PURE__ */ u2(Pages, { state }),
+    /* @__PURE__ */ u2(Pages, { app, state }),
     /* @__PURE__ */ u2("span", { class: "cleaner-saved", children: saved(state) })
   ] });
 }
-function Pages({ state: { page } }) {
+function keepFocus(event) {
+  event.preventDefault();
+}
+function Pages({ app, state: { page, tab } }) {
   if (!page || page.pages < 2) return null;
-  return /* @__PURE__ */ u2("span", { class: "cleaner-place", children: [
-    "page ",
-    page.page + 1,
-    " of ",
-    page.pages
+  const isHidden = tab === "figures";
+  return /* @__PURE__ */ u2("span", { class: "cleaner-pages", children: [
+    /* @__PURE__ */ u2(Turn, { app, by: -1, text: "‹", name: "Previous page", isOff: isHidden || page.page === 0 }),
+    /* @__PURE__ */ u2("span", { class: "cleaner-place", children: [
+      "page ",
+      page.page + 1,
+      " of ",
+      page.pages
+    ] }),
+    /* @__PURE__ */ u2(Turn, { app, by: 1, text: "›", name: "Next page", isOff: isHidden || page.page + 1 >= page.pages })
   ] });
+}
+function Turn({ app, by, text, name, isOff }) {
+  return /* @__PURE__ */ u2(
+    "button",
+    {
+      ...OURS,
+      type: "button",
+      "aria-label": name,
+      title: name,
+      "aria-disabled": isOff,
+      onMouseDown: keepFocus,
+      onClick: () => !isOff && turn(app, by),
+      children: text
+    }
+  );
 }
 function saved(state) {
   const [lost, underway] = [state.unconfirmed.size, state.underway.length];
@@ -1160,6 +1201,7 @@ function saved(state) {
 function Header({ app, state, page }) {
   const row = state.rows.find((each) => each.label === page.label);
   const Title = isOwnPage() ? "h1" : "h2";
+  const filters = setFilters(state, page);
   return /* @__PURE__ */ u2("div", { class: `cleaner-header${state.hasFilters ? " cleaner-with-filters" : ""}`, children: [
     /* @__PURE__ */ u2(
       "button",
@@ -1180,10 +1222,10 @@ function Header({ app, state, page }) {
       {
         ...OURS,
         type: "button",
-        class: "cleaner-filter-button",
+        class: `cleaner-filter-button${filters > 0 ? " cleaner-set" : ""}`,
         "aria-expanded": state.hasFilters,
         onClick: () => app.set({ hasFilters: !state.hasFilters }),
-        children: "Filter"
+        children: filters > 0 ? `Filter · ${filters}` : "Filter"
       }
     ),
     /* @__PURE__ */ u2(Filters, { app, state, page }),
@@ -1230,9 +1272,20 @@ function duration(seconds) {
   if (seconds < 90) return `${Math.round(seconds)} s`;
   return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
+function canFilterGuesses(state, page) {
+  return state.task !== "other" && page.list !== "audit" && page.list !== "unreadable";
+}
+function setFilters(state, page) {
+  const isSet = [
+    page.show !== "all",
+    canFilterGuesses(state, page) && page.predicted !== "",
+    page.list !== "audit" && page.order !== "loss",
+    page.text !== ""
+  ];
+  return isSet.filter(Boolean).length;
+}
 function Filters({ app, state, page }) {
   const hasLabels = state.task !== "other";
-  const hasGuesses = hasLabels && page.list !== "audit" && page.list !== "unreadable";
   const nameOf = (label) => label === ABSENT ? `no ${page.label}` : label;
   const labels = /* @__PURE__ */ new Set([...page.predictions, ...page.predicted ? [page.predicted] : []]);
   const actions = Object.entries(WORDS).filter(([action]) => hasLabels || action !== "relabel");
@@ -1245,7 +1298,7 @@ function Filters({ app, state, page }) {
   const predictions = [["", "Predicted: any"], ...[...labels].map((label) => [label, `Predicted: ${nameOf(label)}`])];
   return /* @__PURE__ */ u2("span", { class: "cleaner-filters", children: [
     /* @__PURE__ */ u2(Choice, { name: "Show", options: shows, value: page.show, take: (show) => filter(app, { show }) }),
-    hasGuesses && /* @__PURE__ */ u2(
+    canFilterGuesses(state, page) && /* @__PURE__ */ u2(
       Choice,
       {
         name: "Predicted",
@@ -1332,7 +1385,8 @@ function SizeSlider({ app, state }) {
         const size = Number(event.currentTarget.value);
         saveSize(size);
         app.set({ size });
-      }
+      },
+      onPointerDown: () => addEventListener("pointerup", () => app.focus(), { once: true })
     }
   );
 }
@@ -1437,10 +1491,30 @@ function Close({ app, change }) {
   return /* @__PURE__ */ u2("button", { ...OURS, type: "button", class: "cleaner-close", "aria-label": "Close", onClick: close, children: "✕" });
 }
 
+// src/chooser/place.ts
+var SIZE = { width: 260, height: 320 };
+var GAP2 = 3;
+var LEAST = 140;
+var TOOLS = 60;
+function placeAt(picture, frame) {
+  const { width, height } = SIZE;
+  const [first, last] = [frame.top + GAP2, frame.bottom - GAP2];
+  const left = Math.max(frame.left + GAP2, Math.min(picture.left, frame.right - width - GAP2));
+  const [below, above] = [last - (picture.bottom + GAP2), picture.top - GAP2 - first];
+  if (below >= height) return { top: picture.bottom + GAP2, left, height };
+  if (above >= height) return { top: picture.top - GAP2 - height, left, height };
+  const top = Math.max(first, Math.min(picture.top, last - height));
+  const beside = { top, height: Math.min(height, last - top) };
+  const [after, before] = [picture.right + GAP2, picture.left - GAP2 - width];
+  if (after + width + GAP2 <= frame.right) return { ...beside, left: after };
+  if (before >= frame.left + GAP2) return { ...beside, left: before };
+  if (below >= Math.max(above, LEAST)) return { top: picture.bottom + GAP2, left, height: below };
+  const most = above >= LEAST ? above : Math.min(height, picture.bottom - TOOLS - first);
+  return { top: first, left, height: most };
+}
+
 // src/chooser/chooser.tsx
 var SHOWN = 100;
-var WIDTH = 260;
-var HEIGHT = 320;
 function Chooser({ app, state }) {
   const card = shownCard(state, state.choosing?.path ?? "");
   if (!state.choosing || !card) return null;
@@ -1463,22 +1537,29 @@ var Open = class extends C {
   closeOutside = (event) => {
     if (!this.box.current?.contains(event.target)) this.props.app.set({ choosing: null });
   };
-  /** Below its card, or above where there is no room; in the large view its place is fixed. */
+  /** At the picture of its card; in the large view its place is fixed. */
   place() {
     const { app, card, state } = this.props;
     const box = this.box.current;
-    const at = app.el.querySelector(`.cleaner-card[data-path="${CSS.escape(card.path)}"]`)?.getBoundingClientRect();
-    if (!box || !at || state.large) return;
+    const picture = app.el.querySelector(`.cleaner-card[data-path="${CSS.escape(card.path)}"] .cleaner-picture`);
+    if (!box || !picture || state.large) return;
     const frame = app.el.getBoundingClientRect();
-    const below = at.top + at.width * 0.6;
-    const top = below + HEIGHT < frame.bottom ? below : Math.max(frame.top, frame.bottom - HEIGHT - 8);
-    const left = Math.min(Math.max(at.left, frame.left + 4), Math.max(frame.left, frame.right - WIDTH - 8));
-    box.style.top = `${top - frame.top}px`;
-    box.style.left = `${left - frame.left}px`;
+    const [top, bottom] = [Math.max(frame.top, 0), Math.min(frame.bottom, innerHeight)];
+    const place = placeAt(picture.getBoundingClientRect(), { left: frame.left, right: frame.right, top, bottom });
+    box.style.top = `${place.top - frame.top - app.el.clientTop}px`;
+    box.style.left = `${place.left - frame.left - app.el.clientLeft}px`;
+    box.style.height = `${place.height}px`;
   }
-  shown() {
+  found() {
     const { app, state } = this.props;
-    return found(choices(app), (label) => label, state.choosing?.typed ?? "").slice(0, SHOWN);
+    return found(choices(app), (label) => label, state.choosing?.typed ?? "");
+  }
+  /** The probable label that a digit takes while nothing is typed; none where labels themselves begin with digits. */
+  numbered(key) {
+    const { app, card, state } = this.props;
+    if (state.choosing?.typed || !/^[1-5]$/.test(key) || hasDigits(state)) return void 0;
+    const label = probable(card)[Number(key) - 1]?.[0];
+    return label !== void 0 && choices(app).includes(label) ? label : void 0;
   }
   take(label) {
     const { app, card, state } = this.props;
@@ -1490,29 +1571,36 @@ var Open = class extends C {
     const { app, state } = this.props;
     if (event.isComposing || event.keyCode === 229 || !state.choosing) return;
     event.stopPropagation();
-    const shown = this.shown();
+    const shown = this.found().slice(0, SHOWN);
+    const numbered = event.ctrlKey || event.altKey || event.metaKey ? void 0 : this.numbered(event.key);
     const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     const { marked } = state.choosing;
     if (by) app.set({ choosing: { ...state.choosing, marked: Math.min(Math.max(marked + by, 0), shown.length - 1) } });
     else if (event.key === "Escape") {
       app.set({ choosing: null });
       app.focus();
+    } else if (numbered !== void 0) {
+      if (!event.repeat) this.take(numbered);
     } else if (event.key !== "Enter") return;
     else if (shown[marked] !== void 0) this.take(shown[marked]);
     event.preventDefault();
   };
+  digitOf(label) {
+    return hasDigits(this.props.state) ? 0 : probable(this.props.card).findIndex(([name]) => name === label) + 1;
+  }
   onInput = (event) => {
     const typed = event.target.value;
     const { app, state } = this.props;
     if (state.choosing) app.set({ choosing: { ...state.choosing, typed, marked: 0 } });
   };
-  render({ app, state, card }) {
-    const shown = this.shown();
-    const left = found(choices(app), (label) => label, state.choosing?.typed ?? "").length - shown.length;
+  render({ state, card }) {
+    const all = this.found();
+    const shown = all.slice(0, SHOWN);
+    const left = all.length - shown.length;
     const marked = state.choosing?.marked ?? -1;
     const count = card.path === cursorPath(state) ? state.selected.size : 0;
     const what = card.given ? "Label to add or remove" : "New label";
-    return /* @__PURE__ */ u2("div", { class: "cleaner-chooser", ref: this.box, ...OURS, children: [
+    return /* @__PURE__ */ u2("div", { class: "cleaner-chooser", ref: this.box, onKeyDown: this.onKey, ...OURS, children: [
       /* @__PURE__ */ u2("form", { action: "/search", onSubmit: (event) => event.preventDefault(), children: /* @__PURE__ */ u2(
         "input",
         {
@@ -1527,17 +1615,17 @@ var Open = class extends C {
           "aria-controls": "cleaner-choices",
           "aria-activedescendant": shown[marked] === void 0 ? void 0 : `cleaner-choice-${marked}`,
           value: state.choosing?.typed,
-          onInput: this.onInput,
-          onKeyDown: this.onKey
+          onInput: this.onInput
         }
       ) }),
-      /* @__PURE__ */ u2("div", { id: "cleaner-choices", role: "listbox", "aria-label": "Labels", class: "cleaner-choices", children: [
+      /* @__PURE__ */ u2("div", { ...OURS, id: "cleaner-choices", role: "listbox", "aria-label": "Labels", class: "cleaner-choices", children: [
         shown.map((label, number2) => /* @__PURE__ */ u2(
           Choice2,
           {
             card,
             label,
             number: number2,
+            digit: this.digitOf(label),
             isMarked: number2 === marked,
             take: () => this.take(label)
           },
@@ -1553,10 +1641,12 @@ var Open = class extends C {
     ] });
   }
 };
-function Choice2({ card, label, number: number2, isMarked, take: take2 }) {
-  const probable2 = card.alternatives.findIndex(([name]) => name === label);
+function hasDigits({ vocab }) {
+  return vocab.some((label) => /^\d/.test(label));
+}
+function Choice2({ card, label, number: number2, digit, isMarked, take: take2 }) {
   const sign = card.given ? `${labelsOf(card).includes(label) ? "−" : "+"} ` : "";
-  const probability = card.alternatives[probable2]?.[1] ?? (label === card.predicted ? card.confidence : null);
+  const probability = probable(card).find(([name]) => name === label)?.[1] ?? (label === card.predicted ? card.confidence : null);
   return (
     // biome-ignore lint/a11y/useFocusableInteractive: the input has the focus and names the marked one
     /* @__PURE__ */ u2(
@@ -1567,14 +1657,14 @@ function Choice2({ card, label, number: number2, isMarked, take: take2 }) {
         class: "cleaner-choice",
         "data-label": label,
         "aria-selected": isMarked,
-        onClick: take2,
+        onClick: (event) => event.detail <= 1 && take2(),
         children: [
           /* @__PURE__ */ u2("span", { class: "cleaner-choice-label", children: [
             sign,
             label
           ] }),
           /* @__PURE__ */ u2("span", { class: "cleaner-faint", children: percent(probability) }),
-          probable2 >= 0 && /* @__PURE__ */ u2("kbd", { children: probable2 + 1 })
+          digit > 0 && /* @__PURE__ */ u2("kbd", { children: digit })
         ]
       }
     )
@@ -1616,10 +1706,29 @@ function Summary({ lines }) {
     const [before, command] = line.split(/(?=cleaner apply )/);
     return /* @__PURE__ */ u2("p", { children: [
       before,
-      command && /* @__PURE__ */ u2("code", { children: command })
+      command && /* @__PURE__ */ u2(Command, { text: command })
     ] }, line);
   }) });
 }
+var Command = class extends C {
+  state = { isCopied: false };
+  code = M();
+  copy = async () => {
+    try {
+      await navigator.clipboard.writeText(this.props.text);
+      this.setState({ isCopied: true });
+    } catch {
+      if (this.code.current) getSelection()?.selectAllChildren(this.code.current);
+    }
+  };
+  render({ text }) {
+    return /* @__PURE__ */ u2(S, { children: [
+      /* @__PURE__ */ u2("code", { ref: this.code, children: text }),
+      " ",
+      /* @__PURE__ */ u2("button", { ...OURS, type: "button", class: "cleaner-copy", onClick: this.copy, children: this.state.isCopied ? "Copied" : "Copy" })
+    ] });
+  }
+};
 var EMPTY = {
   class: "No image was kept of this class.",
   all: "No image was kept of this split.",
@@ -2101,7 +2210,7 @@ function Matrix({ app, figures, page }) {
       "Given and predicted",
       leftOut > 0 ? `: the ${labels.length} most confused` : ""
     ] }),
-    /* @__PURE__ */ u2("div", { class: "cleaner-scroll", children: /* @__PURE__ */ u2("table", { class: "cleaner-matrix", onKeyDown: onMatrixKey, children: [
+    /* @__PURE__ */ u2("div", { ...OURS, class: "cleaner-scroll", children: /* @__PURE__ */ u2("table", { class: "cleaner-matrix", onKeyDown: onMatrixKey, children: [
       /* @__PURE__ */ u2("thead", { children: /* @__PURE__ */ u2("tr", { children: [
         /* @__PURE__ */ u2("td", { class: "cleaner-corner", children: "given ↓ predicted →" }),
         labels.map((label) => /* @__PURE__ */ u2("th", { scope: "col", title: label, children: /* @__PURE__ */ u2("span", { children: label }) }, label))
@@ -2176,142 +2285,150 @@ function range(edges, bin) {
   return bin === edges.length ? `${edges[bin - 1]} and more` : `${edges[bin - 1]} to ${edges[bin]}`;
 }
 
-// src/sidebar/sidebar.tsx
+// src/sidebar/rows.tsx
 var SEARCH_FROM = 30;
 var VIRTUAL_FROM = 300;
 var ROW_HEIGHT = 40;
+var HEADING_HEIGHT = 20;
+var LOWEST2 = 420;
 var BEYOND = 10;
-function Sidebar({ app, state }) {
-  const splits = state.page?.splits ?? [];
-  const isFigures = state.tab === "figures";
-  return /* @__PURE__ */ u2(
-    "nav",
-    {
-      ...OURS,
-      class: `cleaner-sidebar${state.hasDrawer ? " cleaner-drawer" : ""}${state.isFolded ? " cleaner-folded" : ""}`,
-      "aria-label": "Lists of images",
-      children: [
-        splits.length > 1 && /* @__PURE__ */ u2("label", { class: "cleaner-split", children: [
-          "Split",
-          /* @__PURE__ */ u2("select", { ...OURS, value: state.page?.split, onChange: (event) => openSplit(app, event.currentTarget), children: splits.map((split) => /* @__PURE__ */ u2("option", { value: split, children: split }, split)) })
-        ] }),
-        state.rows.length >= SEARCH_FROM && /* @__PURE__ */ u2("form", { action: "/search", onSubmit: (event) => event.preventDefault(), children: /* @__PURE__ */ u2(
-          "input",
-          {
-            ...OURS,
-            type: "search",
-            class: "cleaner-search",
-            placeholder: "find a class",
-            "aria-label": "Find a class",
-            autocomplete: "off",
-            value: state.search,
-            onInput: (event) => app.set({ search: event.currentTarget.value }),
-            onKeyDown: (event) => onSearchKey(app, event)
-          }
-        ) }),
-        /* @__PURE__ */ u2(Rows, { app, state }),
-        /* @__PURE__ */ u2(
-          "button",
-          {
-            ...OURS,
-            type: "button",
-            class: "cleaner-tab",
-            "aria-pressed": isFigures,
-            onClick: () => showFigures(app, !isFigures),
-            children: "Overview"
-          }
-        )
-      ]
-    }
-  );
-}
-function openSplit(app, select) {
-  openList(app, { label: app.state.page?.label ?? "", split: select.value });
-}
-function showFigures(app, isShown) {
-  app.set({ tab: isShown ? "figures" : "images", figures: null, hasDrawer: false });
-  if (isShown) app.channel.ask("figures", {});
-  else app.focus();
-}
 function shownRows(state) {
   const rows = state.rows.filter((row) => row.kept > 0 || row.scored !== null || row.label === state.page?.label);
   return found(rows, (row) => row.name, state.search);
 }
-function onSearchKey(app, event) {
-  if (event.key !== "Enter" || event.isComposing) return;
-  event.preventDefault();
-  event.stopPropagation();
-  const first = shownRows(app.state)[0];
-  if (!first) return;
-  app.set({ search: "" });
-  openList(app, { label: first.label });
-}
 var Rows = class extends C {
-  state = { from: 0, height: 900 };
+  state = { from: 0 };
   box = M();
-  shown = "";
+  field = M();
+  followed = "";
   componentDidMount() {
     this.follow();
   }
-  componentDidUpdate() {
+  componentDidUpdate(before) {
+    if (before.state.search !== this.props.state.search) this.toTop();
     this.follow();
   }
   /** Scroll to the open list when it changes. */
   follow() {
     const { state } = this.props;
-    const open = state.page?.label ?? "";
-    if (open === this.shown || !this.box.current || state.rows.length === 0) return;
-    this.shown = open;
-    const at = shownRows(state).findIndex((row) => row.label === open);
-    if (state.rows.length < VIRTUAL_FROM) {
-      this.box.current.querySelector("[aria-current=true]")?.scrollIntoView({ block: "nearest" });
+    const [open, box] = [state.page?.label ?? "", this.box.current];
+    if (open === this.followed || !box || state.rows.length === 0) return;
+    this.followed = open;
+    const rows = shownRows(state);
+    const at = rows.findIndex((row) => row.label === open);
+    if (at < 0) return;
+    if (rows.length < VIRTUAL_FROM) {
+      box.querySelector("[aria-current=true]")?.scrollIntoView({ block: "nearest" });
       return;
     }
-    const [top, seen] = [at * ROW_HEIGHT, this.box.current.scrollTop];
-    const height = this.box.current.clientHeight;
-    if (top < seen || top + ROW_HEIGHT > seen + height) this.box.current.scrollTop = top - height / 2;
+    const heading = firstShare(rows);
+    const top = at * ROW_HEIGHT + (heading >= 0 && at >= heading ? HEADING_HEIGHT : 0);
+    const height = box.clientHeight;
+    if (top < box.scrollTop || top + ROW_HEIGHT > box.scrollTop + height) box.scrollTop = top - height / 2;
+  }
+  toTop(then) {
+    if (this.box.current) this.box.current.scrollTop = 0;
+    this.setState({ from: 0 }, then);
   }
   onScroll = () => {
-    const box = this.box.current;
-    if (box) this.setState({ from: Math.floor(box.scrollTop / ROW_HEIGHT), height: box.clientHeight });
+    const from = Math.floor((this.box.current?.scrollTop ?? 0) / ROW_HEIGHT);
+    if (from !== this.state.from) this.setState({ from });
   };
-  render({ app, state }) {
+  /** Enter opens the first list that is found; the arrow goes to it. */
+  onSearchKey = (event) => {
+    if (!["Enter", "ArrowDown"].includes(event.key) || event.isComposing) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const { app } = this.props;
+    const first = shownRows(app.state)[0];
+    if (!first) return;
+    if (event.key === "ArrowDown") return this.toTop(() => this.box.current?.querySelector("button")?.focus());
+    app.set({ search: "" });
+    openList(app, { label: first.label });
+  };
+  /** The arrow keys go from row to row, and from the first one back to the search. */
+  onRowKey = (event) => {
+    const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const buttons = [...this.box.current?.querySelectorAll("button") ?? []];
+    const at = buttons.findIndex((button) => button.contains(event.target));
+    if (!by || at < 0) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const next = buttons[at + by] ?? (by < 0 ? this.field.current : null);
+    next?.focus();
+  };
+  search({ app, state }) {
+    if (state.rows.length < SEARCH_FROM) return null;
+    return /* @__PURE__ */ u2("form", { action: "/search", onSubmit: (event) => event.preventDefault(), children: /* @__PURE__ */ u2(
+      "input",
+      {
+        ...OURS,
+        ref: this.field,
+        type: "search",
+        class: "cleaner-search",
+        placeholder: "find a class",
+        "aria-label": "Find a class",
+        autocomplete: "off",
+        value: state.search,
+        onInput: (event) => app.set({ search: event.currentTarget.value }),
+        onKeyDown: this.onSearchKey
+      }
+    ) });
+  }
+  render(props) {
+    const { app, state } = props;
     const rows = shownRows(state);
     const isVirtual = rows.length >= VIRTUAL_FROM;
-    const from = isVirtual ? Math.max(0, this.state.from - BEYOND) : 0;
-    const to = isVirtual ? this.state.from + Math.ceil(this.state.height / ROW_HEIGHT) + BEYOND : rows.length;
-    return /* @__PURE__ */ u2(
-      "div",
-      {
-        class: `cleaner-rows${isVirtual ? " cleaner-virtual" : ""}`,
-        ref: this.box,
-        onScroll: isVirtual ? this.onScroll : void 0,
-        onKeyDown: onRowKey,
-        children: [
-          isVirtual && /* @__PURE__ */ u2("div", { style: { height: `${from * ROW_HEIGHT}px` } }),
-          rows.slice(from, to).map((row) => /* @__PURE__ */ u2(RowView, { app, row, isOpen: row.label === state.page?.label }, row.label)),
-          isVirtual && /* @__PURE__ */ u2("div", { style: { height: `${Math.max(0, rows.length - to) * ROW_HEIGHT}px` } }),
-          rows.length === 0 && /* @__PURE__ */ u2("p", { class: "cleaner-faint", children: "no such class" })
-        ]
-      }
-    );
+    const first = isVirtual ? Math.min(this.state.from, rows.length - 1) : 0;
+    const from = Math.max(0, first - BEYOND);
+    const seen = Math.ceil(Math.max(innerHeight, LOWEST2) / ROW_HEIGHT);
+    const to = isVirtual ? first + seen + BEYOND : rows.length;
+    const drawn = rows.slice(from, to);
+    const open = drawn.find((row) => row.label === state.page?.label);
+    const stop = open ?? rows[first];
+    const parts = drawn.map((row) => /* @__PURE__ */ u2(RowView, { app, row, isOpen: row === open, isStop: row === stop }, row.label));
+    const heading = firstShare(rows);
+    if (heading >= from && heading < to) parts.splice(heading - from, 0, HEADING);
+    const above = from * ROW_HEIGHT + (heading >= 0 && heading < from ? HEADING_HEIGHT : 0);
+    const below = Math.max(0, rows.length - to) * ROW_HEIGHT + (heading >= to ? HEADING_HEIGHT : 0);
+    return /* @__PURE__ */ u2(S, { children: [
+      this.search(props),
+      /* @__PURE__ */ u2(
+        "div",
+        {
+          ...OURS,
+          class: `cleaner-rows${isVirtual ? " cleaner-virtual" : ""}`,
+          ref: this.box,
+          onScroll: this.onScroll,
+          onKeyDown: this.onRowKey,
+          children: [
+            isVirtual && /* @__PURE__ */ u2("div", { style: { height: `${above}px` } }),
+            parts,
+            isVirtual && /* @__PURE__ */ u2("div", { style: { height: `${below}px` } }),
+            rows.length === 0 && /* @__PURE__ */ u2("p", { class: "cleaner-faint", children: "no such class" })
+          ]
+        }
+      )
+    ] });
   }
 };
-function onRowKey(event) {
-  const row = event.target.closest("button");
-  const next = { ArrowDown: row?.nextElementSibling, ArrowUp: row?.previousElementSibling }[event.key];
-  if (!(next instanceof HTMLButtonElement)) return;
-  event.preventDefault();
-  event.stopPropagation();
-  next.focus();
+var HEADING = /* @__PURE__ */ u2("p", { class: "cleaner-shares", "aria-hidden": "true", children: "predicted otherwise" }, "\\u0000shares");
+function shareOf(row) {
+  return row.scored && row.otherwise !== null ? `${Math.round(100 * row.otherwise / row.scored)} %` : "";
+}
+function firstShare(rows) {
+  return rows.findIndex((row) => shareOf(row) !== "");
 }
 var RowView = class extends C {
   shouldComponentUpdate(next) {
-    return next.row !== this.props.row || next.isOpen !== this.props.isOpen;
+    const { row, isOpen, isStop } = this.props;
+    return next.row !== row || next.isOpen !== isOpen || next.isStop !== isStop;
   }
-  render({ app, row, isOpen }) {
-    const share = row.scored && row.otherwise !== null ? `${Math.round(100 * row.otherwise / row.scored)} %` : "";
+  render({ app, row, isOpen, isStop }) {
+    const share = shareOf(row);
     const done = row.kept > 0 ? row.decided / row.kept : 0;
+    const count = row.kept.toLocaleString("en");
+    const words = share ? `${share} predicted otherwise` : `${count} image${row.kept === 1 ? "" : "s"}`;
     return /* @__PURE__ */ u2(
       "button",
       {
@@ -2320,12 +2437,13 @@ var RowView = class extends C {
         class: "cleaner-list",
         "data-label": row.label,
         "aria-current": isOpen,
+        "aria-label": `${row.name}, ${words}`,
         title: rowTitle(row),
-        tabIndex: isOpen ? 0 : -1,
+        tabIndex: isStop ? 0 : -1,
         onClick: () => openList(app, { label: row.label }),
         children: [
           /* @__PURE__ */ u2("span", { class: "cleaner-list-name", children: row.name }),
-          /* @__PURE__ */ u2("span", { class: "cleaner-faint", children: share || row.kept.toLocaleString("en") }),
+          /* @__PURE__ */ u2("span", { class: "cleaner-faint", title: words, children: share || count }),
           /* @__PURE__ */ u2("span", { class: "cleaner-progress", "aria-hidden": "true", children: /* @__PURE__ */ u2("span", { style: { width: `${100 * done}%` } }) })
         ]
       }
@@ -2338,6 +2456,53 @@ function rowTitle(row) {
   if (row.otherwise !== null) lines.push(`${row.otherwise.toLocaleString("en")} predicted otherwise`);
   if (row.mean !== null) lines.push(`mean ${row.mean.toFixed(3)}`);
   return lines.join("\n");
+}
+
+// src/sidebar/sidebar.tsx
+function Sidebar({ app, state }) {
+  const splits = state.page?.splits ?? [];
+  const isFigures = state.tab === "figures";
+  return /* @__PURE__ */ u2(S, { children: [
+    state.hasDrawer && /* @__PURE__ */ u2("div", { class: "cleaner-beside", onClick: () => closeDrawer(app) }),
+    /* @__PURE__ */ u2(
+      "nav",
+      {
+        ...OURS,
+        class: `cleaner-sidebar${state.hasDrawer ? " cleaner-drawer" : ""}${state.isFolded ? " cleaner-folded" : ""}`,
+        "aria-label": "Lists of images",
+        children: [
+          splits.length > 1 && /* @__PURE__ */ u2("label", { class: "cleaner-split", children: [
+            "Split",
+            /* @__PURE__ */ u2("select", { ...OURS, value: state.page?.split, onChange: (event) => openSplit(app, event.currentTarget), children: splits.map((split) => /* @__PURE__ */ u2("option", { value: split, children: split }, split)) })
+          ] }),
+          /* @__PURE__ */ u2(Rows, { app, state }),
+          /* @__PURE__ */ u2(
+            "button",
+            {
+              ...OURS,
+              type: "button",
+              class: "cleaner-tab",
+              "aria-pressed": isFigures,
+              onClick: () => showFigures(app, !isFigures),
+              children: "Overview"
+            }
+          )
+        ]
+      }
+    )
+  ] });
+}
+function openSplit(app, select) {
+  openList(app, { label: app.state.page?.label ?? "", split: select.value });
+}
+function showFigures(app, isShown) {
+  app.set({ tab: isShown ? "figures" : "images", figures: null, hasDrawer: false });
+  if (isShown) app.channel.ask("figures", {});
+  else app.focus();
+}
+function closeDrawer(app) {
+  app.set({ hasDrawer: false });
+  app.focus();
 }
 
 // src/view.tsx
@@ -2379,7 +2544,7 @@ function onKey(app, event) {
 var NEWS_EVERY = 2e3;
 var LOOK_EVERY = 500;
 var RESIZED_AFTER = 150;
-var CONTROLS = "a, button, dialog, input, label, select, summary, textarea, [role=alert], [role=gridcell], [role=option]";
+var CONTROLS = "a, button, dialog, input, label, select, summary, textarea, [role=alert], [role=gridcell], [role=option], code, .cleaner-end p, .cleaner-large-name, .cleaner-alert p";
 function firstState(model) {
   return {
     task: model.get("task"),

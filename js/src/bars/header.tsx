@@ -1,17 +1,18 @@
 // What stands above the images: which list is open, which of its images are shown, and how far the review is.
 
 import { Component, createRef, type JSX } from "preact";
-import { filter } from "../actions";
 import type { App } from "../app";
 import { ABSENT, WORDS } from "../cards";
 import { isNarrow, isOwnPage, OURS, saveSize } from "../dom";
 import { SIZES } from "../layout";
+import { filter } from "../moving";
 import type { Kind, Page, Row } from "../protocol";
 import type { State } from "../state";
 
 export function Header({ app, state, page }: { app: App; state: State; page: Page }): JSX.Element {
   const row = state.rows.find((each) => each.label === page.label);
   const Title = isOwnPage() ? "h1" : "h2";
+  const filters = setFilters(state, page);
   return (
     <div class={`cleaner-header${state.hasFilters ? " cleaner-with-filters" : ""}`}>
       <button
@@ -31,11 +32,11 @@ export function Header({ app, state, page }: { app: App; state: State; page: Pag
       <button
         {...OURS}
         type="button"
-        class="cleaner-filter-button"
+        class={`cleaner-filter-button${filters > 0 ? " cleaner-set" : ""}`}
         aria-expanded={state.hasFilters}
         onClick={() => app.set({ hasFilters: !state.hasFilters })}
       >
-        Filter
+        {filters > 0 ? `Filter · ${filters}` : "Filter"}
       </button>
       <Filters app={app} state={state} page={page} />
       <span class="cleaner-counts" title={timeLeft(state)}>
@@ -92,9 +93,23 @@ function duration(seconds: number): string {
   return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
+function canFilterGuesses(state: State, page: Page): boolean {
+  return state.task !== "other" && page.list !== "audit" && page.list !== "unreadable";
+}
+
+/** How many of the filters, and of the order, are not as usual. */
+function setFilters(state: State, page: Page): number {
+  const isSet = [
+    page.show !== "all",
+    canFilterGuesses(state, page) && page.predicted !== "",
+    page.list !== "audit" && page.order !== "loss",
+    page.text !== "",
+  ];
+  return isSet.filter(Boolean).length;
+}
+
 function Filters({ app, state, page }: { app: App; state: State; page: Page }): JSX.Element {
   const hasLabels = state.task !== "other";
-  const hasGuesses = hasLabels && page.list !== "audit" && page.list !== "unreadable";
   const nameOf = (label: string) => (label === ABSENT ? `no ${page.label}` : label);
   const labels = new Set([...page.predictions, ...(page.predicted ? [page.predicted] : [])]);
   const actions = Object.entries(WORDS).filter(([action]) => hasLabels || action !== "relabel");
@@ -108,7 +123,7 @@ function Filters({ app, state, page }: { app: App; state: State; page: Page }): 
   return (
     <span class="cleaner-filters">
       <Choice name="Show" options={shows} value={page.show} take={(show) => filter(app, { show })} />
-      {hasGuesses && (
+      {canFilterGuesses(state, page) && (
         <Choice
           name="Predicted"
           options={predictions}
@@ -224,6 +239,8 @@ function SizeSlider({ app, state }: { app: App; state: State }): JSX.Element {
         saveSize(size);
         app.set({ size });
       }}
+      // By mouse the keys go back to the images; by keys the slider is moved on.
+      onPointerDown={() => addEventListener("pointerup", () => app.focus(), { once: true })}
     />
   );
 }

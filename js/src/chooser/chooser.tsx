@@ -3,15 +3,14 @@
 import { Component, createRef, type JSX } from "preact";
 import { choices, giveLabel } from "../actions";
 import type { App } from "../app";
-import { labelsOf, percent } from "../cards";
+import { labelsOf, percent, probable } from "../cards";
 import { OURS } from "../dom";
 import { found } from "../labels";
 import type { Card } from "../protocol";
 import { cursorPath, type State, shownCard, targets } from "../state";
+import { placeAt } from "./place";
 
 const SHOWN = 100; // more labels than this are found by typing
-const WIDTH = 260;
-const HEIGHT = 320;
 
 export function Chooser({ app, state }: { app: App; state: State }): JSX.Element | null {
   const card = shownCard(state, state.choosing?.path ?? "");
@@ -47,23 +46,32 @@ class Open extends Component<OpenProps> {
     if (!this.box.current?.contains(event.target as Node)) this.props.app.set({ choosing: null });
   };
 
-  /** Below its card, or above where there is no room; in the large view its place is fixed. */
+  /** At the picture of its card; in the large view its place is fixed. */
   private place(): void {
     const { app, card, state } = this.props;
     const box = this.box.current;
-    const at = app.el.querySelector(`.cleaner-card[data-path="${CSS.escape(card.path)}"]`)?.getBoundingClientRect();
-    if (!box || !at || state.large) return;
+    const picture = app.el.querySelector(`.cleaner-card[data-path="${CSS.escape(card.path)}"] .cleaner-picture`);
+    if (!box || !picture || state.large) return;
     const frame = app.el.getBoundingClientRect();
-    const below = at.top + at.width * 0.6;
-    const top = below + HEIGHT < frame.bottom ? below : Math.max(frame.top, frame.bottom - HEIGHT - 8);
-    const left = Math.min(Math.max(at.left, frame.left + 4), Math.max(frame.left, frame.right - WIDTH - 8));
-    box.style.top = `${top - frame.top}px`;
-    box.style.left = `${left - frame.left}px`;
+    // In a notebook the app may be partly out of sight.
+    const [top, bottom] = [Math.max(frame.top, 0), Math.min(frame.bottom, innerHeight)];
+    const place = placeAt(picture.getBoundingClientRect(), { left: frame.left, right: frame.right, top, bottom });
+    box.style.top = `${place.top - frame.top - app.el.clientTop}px`;
+    box.style.left = `${place.left - frame.left - app.el.clientLeft}px`;
+    box.style.height = `${place.height}px`;
   }
 
-  private shown(): string[] {
+  private found(): string[] {
     const { app, state } = this.props;
-    return found(choices(app), (label) => label, state.choosing?.typed ?? "").slice(0, SHOWN);
+    return found(choices(app), (label) => label, state.choosing?.typed ?? "");
+  }
+
+  /** The probable label that a digit takes while nothing is typed; none where labels themselves begin with digits. */
+  private numbered(key: string): string | undefined {
+    const { app, card, state } = this.props;
+    if (state.choosing?.typed || !/^[1-5]$/.test(key) || hasDigits(state)) return undefined;
+    const label = probable(card)[Number(key) - 1]?.[0];
+    return label !== undefined && choices(app).includes(label) ? label : undefined;
   }
 
   private take(label: string): void {
@@ -78,17 +86,24 @@ class Open extends Component<OpenProps> {
     // The Enter that ends the composing of a word with an input method is no choice.
     if (event.isComposing || event.keyCode === 229 || !state.choosing) return;
     event.stopPropagation();
-    const shown = this.shown();
+    const shown = this.found().slice(0, SHOWN);
+    const numbered = event.ctrlKey || event.altKey || event.metaKey ? undefined : this.numbered(event.key);
     const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     const { marked } = state.choosing;
     if (by) app.set({ choosing: { ...state.choosing, marked: Math.min(Math.max(marked + by, 0), shown.length - 1) } });
     else if (event.key === "Escape") {
       app.set({ choosing: null });
       app.focus();
+    } else if (numbered !== undefined) {
+      if (!event.repeat) this.take(numbered);
     } else if (event.key !== "Enter") return;
     else if (shown[marked] !== undefined) this.take(shown[marked]);
     event.preventDefault();
   };
+
+  private digitOf(label: string): number {
+    return hasDigits(this.props.state) ? 0 : probable(this.props.card).findIndex(([name]) => name === label) + 1;
+  }
 
   private readonly onInput = (event: Event): void => {
     const typed = (event.target as HTMLInputElement).value;
@@ -96,14 +111,15 @@ class Open extends Component<OpenProps> {
     if (state.choosing) app.set({ choosing: { ...state.choosing, typed, marked: 0 } });
   };
 
-  render({ app, state, card }: OpenProps): JSX.Element {
-    const shown = this.shown();
-    const left = found(choices(app), (label) => label, state.choosing?.typed ?? "").length - shown.length;
+  render({ state, card }: OpenProps): JSX.Element {
+    const all = this.found();
+    const shown = all.slice(0, SHOWN);
+    const left = all.length - shown.length;
     const marked = state.choosing?.marked ?? -1;
     const count = card.path === cursorPath(state) ? state.selected.size : 0;
     const what = card.given ? "Label to add or remove" : "New label";
     return (
-      <div class="cleaner-chooser" ref={this.box} {...OURS}>
+      <div class="cleaner-chooser" ref={this.box} onKeyDown={this.onKey} {...OURS}>
         <form action="/search" onSubmit={(event) => event.preventDefault()}>
           <input
             {...OURS}
@@ -118,16 +134,16 @@ class Open extends Component<OpenProps> {
             aria-activedescendant={shown[marked] === undefined ? undefined : `cleaner-choice-${marked}`}
             value={state.choosing?.typed}
             onInput={this.onInput}
-            onKeyDown={this.onKey}
           />
         </form>
-        <div id="cleaner-choices" role="listbox" aria-label="Labels" class="cleaner-choices">
+        <div {...OURS} id="cleaner-choices" role="listbox" aria-label="Labels" class="cleaner-choices">
           {shown.map((label, number) => (
             <Choice
               key={label}
               card={card}
               label={label}
               number={number}
+              digit={this.digitOf(label)}
               isMarked={number === marked}
               take={() => this.take(label)}
             />
@@ -140,18 +156,25 @@ class Open extends Component<OpenProps> {
   }
 }
 
+/** Whether the labels themselves begin with digits, so that a digit is typed to find one. */
+function hasDigits({ vocab }: State): boolean {
+  return vocab.some((label) => /^\d/.test(label));
+}
+
 interface ChoiceProps {
   card: Card;
   label: string;
   number: number;
+  /** The key that takes it while nothing is typed; 0 for none. */
+  digit: number;
   isMarked: boolean;
   take(): void;
 }
 
-function Choice({ card, label, number, isMarked, take }: ChoiceProps): JSX.Element {
-  const probable = card.alternatives.findIndex(([name]) => name === label);
+function Choice({ card, label, number, digit, isMarked, take }: ChoiceProps): JSX.Element {
   const sign = card.given ? `${labelsOf(card).includes(label) ? "−" : "+"} ` : "";
-  const probability = card.alternatives[probable]?.[1] ?? (label === card.predicted ? card.confidence : null);
+  const probability =
+    probable(card).find(([name]) => name === label)?.[1] ?? (label === card.predicted ? card.confidence : null);
   return (
     // biome-ignore lint/a11y/useFocusableInteractive: the input has the focus and names the marked one
     <div
@@ -160,14 +183,15 @@ function Choice({ card, label, number, isMarked, take }: ChoiceProps): JSX.Eleme
       class="cleaner-choice"
       data-label={label}
       aria-selected={isMarked}
-      onClick={take}
+      // The second click of two that opened the chooser is none on what it brought under the pointer.
+      onClick={(event) => event.detail <= 1 && take()}
     >
       <span class="cleaner-choice-label">
         {sign}
         {label}
       </span>
       <span class="cleaner-faint">{percent(probability)}</span>
-      {probable >= 0 && <kbd>{probable + 1}</kbd>}
+      {digit > 0 && <kbd>{digit}</kbd>}
     </div>
   );
 }

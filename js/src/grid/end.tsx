@@ -1,9 +1,9 @@
 // What stands below the images when the cursor is behind the last one, and in place of images where there are none.
 
-import type { JSX } from "preact";
-import { filter, openNext, turn } from "../actions";
+import { Component, createRef, type JSX } from "preact";
 import type { App } from "../app";
 import { OURS } from "../dom";
+import { filter, openNext, turn } from "../moving";
 import type { Page } from "../protocol";
 import { isAtEnd, isLastPage, nextList, type State } from "../state";
 
@@ -43,12 +43,39 @@ function Summary({ lines }: { lines: readonly string[] | null }): JSX.Element {
         return (
           <p key={line}>
             {before}
-            {command && <code>{command}</code>}
+            {command && <Command text={command} />}
           </p>
         );
       })}
     </>
   );
+}
+
+/** What is to be typed in a terminal, and a button that copies it. */
+class Command extends Component<{ text: string }, { isCopied: boolean }> {
+  override state = { isCopied: false };
+  private readonly code = createRef<HTMLElement>();
+
+  private readonly copy = async (): Promise<void> => {
+    try {
+      await navigator.clipboard.writeText(this.props.text);
+      this.setState({ isCopied: true });
+    } catch {
+      // Without https, or where it is forbidden: it is marked, and Ctrl+C copies it.
+      if (this.code.current) getSelection()?.selectAllChildren(this.code.current);
+    }
+  };
+
+  render({ text }: { text: string }): JSX.Element {
+    return (
+      <>
+        <code ref={this.code}>{text}</code>{" "}
+        <button {...OURS} type="button" class="cleaner-copy" onClick={this.copy}>
+          {this.state.isCopied ? "Copied" : "Copy"}
+        </button>
+      </>
+    );
+  }
 }
 
 const EMPTY: Record<Page["list"], string> = {

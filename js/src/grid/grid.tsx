@@ -1,10 +1,11 @@
 // The images of the page, in rows that fill the screen.
 
 import type { JSX } from "preact";
-import { choose, decide, giveLabel, openLarge, point } from "../actions";
+import { choose, decide, giveLabel, openLarge } from "../actions";
 import type { App } from "../app";
 import { toggledLabel } from "../cards";
 import { GAP, LINE } from "../layout";
+import { point } from "../moving";
 import type { Page } from "../protocol";
 import { isUnderway, type State, shownCard } from "../state";
 import { CardView } from "./card";

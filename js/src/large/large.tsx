@@ -1,7 +1,7 @@
 // The large view: a dialog over everything, which follows the cursor.
 
 import { Component, createRef, type JSX } from "preact";
-import { closeLarge, giveLabel, move, press, run } from "../actions";
+import { closeLarge, giveLabel, press, run } from "../actions";
 import type { App } from "../app";
 import { Notices } from "../bars/notices";
 import { labelsOf, percent, predictionOf, probable, said } from "../cards";
@@ -9,6 +9,7 @@ import { Chooser } from "../chooser/chooser";
 import { OURS } from "../dom";
 import { End } from "../grid/end";
 import { offers } from "../keys";
+import { move } from "../moving";
 import type { Card } from "../protocol";
 import { isUnderway, type State, shownCard } from "../state";
 import { Picture } from "./picture";

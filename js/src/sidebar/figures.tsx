@@ -1,9 +1,9 @@
 // The overview of a split: which labels are confused, and how the losses of the open list are spread.
 
 import type { JSX } from "preact";
-import { openList } from "../actions";
 import type { App } from "../app";
 import { OURS } from "../dom";
+import { openList } from "../moving";
 import type { Figures, Page } from "../protocol";
 import type { State } from "../state";
 
@@ -26,7 +26,7 @@ function Matrix({ app, figures, page }: { app: App; figures: Figures; page: Page
   return (
     <div>
       <h2>Given and predicted{leftOut > 0 ? `: the ${labels.length} most confused` : ""}</h2>
-      <div class="cleaner-scroll">
+      <div {...OURS} class="cleaner-scroll">
         <table class="cleaner-matrix" onKeyDown={onMatrixKey}>
           <thead>
             <tr>
