@@ -45,7 +45,7 @@ def test_audited_images_are_judged_without_the_answer_of_the_model(tmp_path: Pat
         card.locator(".cleaner-picture").click()
         assert app.footer("predicted").count() == 0
         app.press("Enter")
-        app.wait_notice("the audit sample is judged without the model's prediction")
+        app.wait_notice("The audit sample is judged without the model's prediction")
         app.press("z")
         page.locator(".cleaner-typical img").wait_for(timeout=PATIENCE)
         assert page.locator(".cleaner-typical").all_text_contents() == ["typical cat"]

@@ -722,7 +722,9 @@ function takePredicted(app) {
   const card = shownCard(state, paths[0] ?? "");
   if (!card?.given) {
     const isBlind = paths.some((path) => state.cards.get(path)?.predicted === "");
-    return isBlind ? refuse(app, "There is no prediction to take here: R finds a label.") : decide(app, "predicted");
+    if (!isBlind) return decide(app, "predicted");
+    const why = state.page.list === "audit" ? "The audit sample is judged without the model's prediction" : "There is no prediction to take";
+    return refuse(app, `${why}: R finds a label.`);
   }
   const label = toggledLabel(card, state.page);
   const isSame = paths.every((path) => state.page && label === toggledLabel(state.cards.get(path) ?? card, state.page));
