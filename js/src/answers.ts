@@ -4,7 +4,7 @@ import { listenAfterPause } from "./actions";
 import type { App } from "./app";
 import type { Asked } from "./channel";
 import { wanted } from "./dom";
-import { type Answer, type PageReply, TURNING } from "./protocol";
+import { type Answer, type Kind, type PageReply, TURNING } from "./protocol";
 import {
   cursorPath,
   givenUp,
@@ -143,8 +143,15 @@ export function giveUp(app: App, asked: Asked): void {
   app.held = [];
   if (asked.kind === "decide" || TURNING.has(asked.kind)) app.isLost = true;
   if (asked.kind === "decide") app.set({ ...givenUp(app.state, asked.id), isSilent: true });
-  else app.set({ isSilent: true });
+  else if (BESIDES.has(asked.kind)) app.set({ isSilent: true });
+  else {
+    const safe = app.state.unconfirmed.size === 0 ? " Every saved decision is safe." : "";
+    app.set({ isSilent: true, notice: `No answer from the kernel to “${asked.kind}”.${safe}` });
+  }
 }
+
+/** What is asked besides, without the reviewer. */
+const BESIDES: ReadonlySet<Kind> = new Set(["news", "place", "large", "typical", "summary", "figures"]);
 
 /** Once the kernel answers again, ask for the page: only it says which is open, and which decisions were saved. */
 function resync(app: App): void {

@@ -1043,8 +1043,13 @@ function giveUp(app, asked) {
   app.held = [];
   if (asked.kind === "decide" || TURNING.has(asked.kind)) app.isLost = true;
   if (asked.kind === "decide") app.set({ ...givenUp(app.state, asked.id), isSilent: true });
-  else app.set({ isSilent: true });
+  else if (BESIDES.has(asked.kind)) app.set({ isSilent: true });
+  else {
+    const safe = app.state.unconfirmed.size === 0 ? " Every saved decision is safe." : "";
+    app.set({ isSilent: true, notice: `No answer from the kernel to “${asked.kind}”.${safe}` });
+  }
 }
+var BESIDES = /* @__PURE__ */ new Set(["news", "place", "large", "typical", "summary", "figures"]);
 function resync(app) {
   if (!app.isLost || !app.state.page || app.channel.isTurning()) return;
   app.isLost = false;
@@ -1449,20 +1454,20 @@ function Notices({ app, state }) {
   const warnings = (status?.warnings ?? []).slice(state.closedWarnings);
   return /* @__PURE__ */ u2("div", { ...OURS, class: "cleaner-notices", children: [
     /* @__PURE__ */ u2(Unconfirmed, { state }),
-    state.isSilent && state.unconfirmed.size === 0 && /* @__PURE__ */ u2("div", { class: "cleaner-alert", role: "alert", children: [
+    state.isSilent && state.unconfirmed.size === 0 && /* @__PURE__ */ u2("div", { ...OURS, tabIndex: -1, class: "cleaner-alert", role: "alert", children: [
       "The kernel has not answered for a while: it is busy, or the connection is lost.",
       /* @__PURE__ */ u2(Reload, {})
     ] }),
-    state.notice && /* @__PURE__ */ u2("div", { class: "cleaner-alert", role: "alert", children: [
+    state.notice && /* @__PURE__ */ u2("div", { ...OURS, tabIndex: -1, class: "cleaner-alert", role: "alert", children: [
       state.notice,
       /* @__PURE__ */ u2(Close, { app, change: { notice: "" } })
     ] }),
-    status?.edited && /* @__PURE__ */ u2("div", { class: "cleaner-alert cleaner-edited", role: "alert", children: [
+    status?.edited && /* @__PURE__ */ u2("div", { ...OURS, tabIndex: -1, class: "cleaner-alert cleaner-edited", role: "alert", children: [
       /* @__PURE__ */ u2("p", { children: status.edited }),
       /* @__PURE__ */ u2("button", { ...OURS, type: "button", onClick: () => settle(app, "restore"), children: "Restore the decisions" }),
       /* @__PURE__ */ u2("button", { ...OURS, type: "button", onClick: () => settle(app, "accept"), children: "Accept the file as it is" })
     ] }),
-    warnings.length > 0 && /* @__PURE__ */ u2("div", { class: "cleaner-alert cleaner-warnings", role: "status", children: [
+    warnings.length > 0 && /* @__PURE__ */ u2("div", { ...OURS, tabIndex: -1, class: "cleaner-alert cleaner-warnings", role: "status", children: [
       warnings.map((text) => /* @__PURE__ */ u2("p", { children: text }, text)),
       /* @__PURE__ */ u2(Close, { app, change: { closedWarnings: status?.warnings.length ?? 0 } })
     ] })
@@ -1476,7 +1481,7 @@ function Unconfirmed({ state }) {
   const count = state.unconfirmed.size;
   if (count === 0) return null;
   const decisions = count === 1 ? "1 decision is" : `${count} decisions are`;
-  return /* @__PURE__ */ u2("div", { class: "cleaner-alert", role: "alert", children: [
+  return /* @__PURE__ */ u2("div", { ...OURS, tabIndex: -1, class: "cleaner-alert", role: "alert", children: [
     decisions,
     " not confirmed: the kernel did not answer. What arrives there late is refused. The page asks again as soon as the kernel answers.",
     /* @__PURE__ */ u2(Reload, {})

@@ -12,19 +12,19 @@ export function Notices({ app, state }: { app: App; state: State }): JSX.Element
     <div {...OURS} class="cleaner-notices">
       <Unconfirmed state={state} />
       {state.isSilent && state.unconfirmed.size === 0 && (
-        <div class="cleaner-alert" role="alert">
+        <div {...OURS} tabIndex={-1} class="cleaner-alert" role="alert">
           The kernel has not answered for a while: it is busy, or the connection is lost.
           <Reload />
         </div>
       )}
       {state.notice && (
-        <div class="cleaner-alert" role="alert">
+        <div {...OURS} tabIndex={-1} class="cleaner-alert" role="alert">
           {state.notice}
           <Close app={app} change={{ notice: "" }} />
         </div>
       )}
       {status?.edited && (
-        <div class="cleaner-alert cleaner-edited" role="alert">
+        <div {...OURS} tabIndex={-1} class="cleaner-alert cleaner-edited" role="alert">
           <p>{status.edited}</p>
           <button {...OURS} type="button" onClick={() => settle(app, "restore")}>
             Restore the decisions
@@ -35,7 +35,7 @@ export function Notices({ app, state }: { app: App; state: State }): JSX.Element
         </div>
       )}
       {warnings.length > 0 && (
-        <div class="cleaner-alert cleaner-warnings" role="status">
+        <div {...OURS} tabIndex={-1} class="cleaner-alert cleaner-warnings" role="status">
           {warnings.map((text) => (
             <p key={text}>{text}</p>
           ))}
@@ -56,7 +56,7 @@ function Unconfirmed({ state }: { state: State }): JSX.Element | null {
   if (count === 0) return null;
   const decisions = count === 1 ? "1 decision is" : `${count} decisions are`;
   return (
-    <div class="cleaner-alert" role="alert">
+    <div {...OURS} tabIndex={-1} class="cleaner-alert" role="alert">
       {decisions} not confirmed: the kernel did not answer. What arrives there late is refused. The page asks again as
       soon as the kernel answers.
       <Reload />
