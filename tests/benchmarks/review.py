@@ -96,6 +96,7 @@ const send = WebSocket.prototype.send;
 WebSocket.prototype.send = function (data) {{ setTimeout(() => send.call(this, data), {LATENCY}); }};
 """
 OURS, FASTAI = ".cleaner-card img", "img"
+OPENED = "n => document.querySelectorAll('.cleaner-list')[n].ariaCurrent === 'true'"
 # On which a page has 30 cards, as many as fastai's widget shows.
 SCREEN = {"width": 1280, "height": 1130}
 
@@ -229,7 +230,7 @@ def our_page(scan: Path, before: str = "", screen: Mapping[str, int] = SCREEN) -
         page.add_init_script(before)
         host.open(page)
         page.locator(".cleaner-list").nth(1).click()  # the first class
-        page.wait_for_selector(".cleaner-list[aria-current=true]:nth-child(2)")
+        page.wait_for_function(OPENED, arg=1)
         if screen is SCREEN:
             _wait_for_images(page, OURS)
         page.evaluate(WATCH)
@@ -376,7 +377,7 @@ def hundred_decisions(scan: Path) -> list[Figure]:
         decided = 0
         for number in range(3):
             press_once(page, "]", "class")
-            page.wait_for_selector(f".cleaner-list[aria-current=true]:nth-child({3 + number})")
+            page.wait_for_function(OPENED, arg=2 + number)
             for _ in range(34 if number else 32):
                 if page.locator(".cleaner-end").count():
                     press_once(page, "ArrowRight", "page")
