@@ -1,4 +1,4 @@
-"""What a reviewer reads at the end of a list: what was found, what is likely left, and how to go on."""
+"""Sentences for the end of a list: what was found, what is likely left, and how to go on."""
 
 from __future__ import annotations
 
