@@ -25,7 +25,7 @@ export function take(app: App, answer: Answer, buffers: readonly DataView[]): vo
   if ("since" in answer && answer.kind !== "page" && hasMissed(app.state, answer)) app.isLost = true;
   switch (answer.kind) {
     case "lists":
-      return app.set({ rows: answer.rows, split: answer.split });
+      return app.set({ rows: answer.rows });
     case "figures":
       return app.set({ figures: answer });
     case "page":

@@ -1,7 +1,6 @@
 // The keys, and what each does now. One table serves the keyboard, the bar at the bottom, the large view and the help.
 
-import { percent, toggledLabel } from "./cards";
-import type { Card } from "./protocol";
+import { toggledLabel } from "./cards";
 import { cursorPath, isAtEnd, isLastPage, nextList, type State, shownCard, targets } from "./state";
 
 export type Command =
@@ -143,10 +142,4 @@ function enterText(state: State): string | null {
 function nextListText(state: State): string | null {
   const next = state.large ? undefined : nextList(state, 1);
   return next ? next.name : null;
-}
-
-/** The n-th probable label of a card as the large view shows it. */
-export function alternativeText(card: Card, number: number): string {
-  const [label, probability] = card.alternatives[number] ?? ["", null];
-  return `${label} ${percent(probability)}`.trim();
 }

@@ -8,7 +8,7 @@ import type { Task } from "./cards";
 import { openChannel } from "./channel";
 import { followRoom, followTheme, isOwnPage, measuredLayout, pixels, savedSize, wanted } from "./dom";
 import type { Answer } from "./protocol";
-import type { State } from "./state";
+import { emptyState, type State } from "./state";
 import "./style.css";
 import { View } from "./view";
 
@@ -22,41 +22,10 @@ const CONTROLS =
 
 function firstState(model: Model): State {
   return {
-    task: model.get("task") as Task,
+    ...emptyState(model.get("task") as Task),
     rankedBy: model.get("ranked_by") as string,
     vocab: model.get("vocab") as string[],
-    page: null,
-    cards: new Map(),
-    saidAt: new Map(),
-    urls: new Map(),
-    status: null,
-    split: "",
-    rows: [],
-    rowsSaidAt: new Map(),
-    at: 0,
-    anchor: 0,
-    selected: new Set(),
-    pointed: "",
-    underway: [],
-    unconfirmed: new Set(),
-    notice: "",
-    isSilent: false,
-    closedWarnings: 0,
-    choosing: null,
-    recent: [],
-    large: null,
-    figures: null,
-    summary: null,
-    tab: "images",
-    search: "",
-    hasDrawer: false,
-    isFolded: false,
-    hasFilters: false,
-    hasHelp: false,
     size: savedSize(),
-    layout: { columns: 1, rows: 1, width: 160, height: 160, text: 0 },
-    last: "",
-    announced: "",
   };
 }
 

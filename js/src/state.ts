@@ -2,7 +2,7 @@
 // way there, and the screen shows the second on top of the first.
 
 import { decidedCard, type Task } from "./cards";
-import type { Layout } from "./layout";
+import { type Layout, SIZES } from "./layout";
 import type { Card, Figures, Page, PageReply, Row, Status } from "./protocol";
 
 /** A decision that the kernel has not answered yet. */
@@ -38,7 +38,6 @@ export interface State {
   saidAt: ReadonlyMap<string, number>;
   urls: ReadonlyMap<string, string>;
   status: Status | null;
-  split: string;
   rows: readonly Row[];
   /** When the kernel said the numbers of a list, by its clock. */
   rowsSaidAt: ReadonlyMap<string, number>;
@@ -73,6 +72,46 @@ export interface State {
   last: string;
   /** Read out by a screen reader. */
   announced: string;
+}
+
+/** The state before the first page. */
+export function emptyState(task: Task): State {
+  return {
+    task,
+    rankedBy: "loss",
+    vocab: [],
+    page: null,
+    cards: new Map(),
+    saidAt: new Map(),
+    urls: new Map(),
+    status: null,
+    rows: [],
+    rowsSaidAt: new Map(),
+    at: 0,
+    anchor: 0,
+    selected: new Set(),
+    pointed: "",
+    underway: [],
+    unconfirmed: new Set(),
+    notice: "",
+    isSilent: false,
+    closedWarnings: 0,
+    choosing: null,
+    recent: [],
+    large: null,
+    figures: null,
+    summary: null,
+    tab: "images",
+    search: "",
+    hasDrawer: false,
+    isFolded: false,
+    hasFilters: false,
+    hasHelp: false,
+    size: SIZES.usual,
+    layout: { columns: 1, rows: 1, width: SIZES.usual, height: SIZES.usual, text: 0 },
+    last: "",
+    announced: "",
+  };
 }
 
 export function pathsOf(state: State): string[] {

@@ -320,7 +320,63 @@ function decidedCard(card, action, newLabel, reviewer) {
   return isAsBefore && card.labels ? open : { ...by, action: "relabel", new_label: labels.join(", "), labels };
 }
 
+// src/layout.ts
+var GAP = 4;
+var LINE = 19;
+var SIZES = { least: 80, usual: 160, most: 400, step: 20 };
+var TWO_FROM = 240;
+var MOST_CARDS = 200;
+var LOWEST = 0.86;
+function layoutOf(area, size, lines) {
+  const text = lines > 0 ? lines * LINE + 2 : 0;
+  const columns = Math.max(area.width >= TWO_FROM ? 2 : 1, Math.floor((area.width + GAP) / (size + GAP)));
+  const width = Math.floor((area.width - GAP * (columns - 1)) / columns);
+  const fitting = Math.max(1, Math.floor((area.height + GAP) / (LOWEST * width + text + GAP)));
+  const stretched = Math.floor((area.height - GAP * (fitting - 1)) / fitting) - text;
+  const rows = Math.max(1, Math.min(fitting, Math.floor(MOST_CARDS / columns)));
+  const height = Math.round(Math.min(Math.max(stretched, LOWEST * width), 1.25 * width));
+  return { columns, rows, width, height, text };
+}
+
 // src/state.ts
+function emptyState(task) {
+  return {
+    task,
+    rankedBy: "loss",
+    vocab: [],
+    page: null,
+    cards: /* @__PURE__ */ new Map(),
+    saidAt: /* @__PURE__ */ new Map(),
+    urls: /* @__PURE__ */ new Map(),
+    status: null,
+    rows: [],
+    rowsSaidAt: /* @__PURE__ */ new Map(),
+    at: 0,
+    anchor: 0,
+    selected: /* @__PURE__ */ new Set(),
+    pointed: "",
+    underway: [],
+    unconfirmed: /* @__PURE__ */ new Set(),
+    notice: "",
+    isSilent: false,
+    closedWarnings: 0,
+    choosing: null,
+    recent: [],
+    large: null,
+    figures: null,
+    summary: null,
+    tab: "images",
+    search: "",
+    hasDrawer: false,
+    isFolded: false,
+    hasFilters: false,
+    hasHelp: false,
+    size: SIZES.usual,
+    layout: { columns: 1, rows: 1, width: SIZES.usual, height: SIZES.usual, text: 0 },
+    last: "",
+    announced: ""
+  };
+}
 function pathsOf(state) {
   return [...state.cards.keys()];
 }
@@ -852,24 +908,6 @@ function press(app, event) {
   return command !== void 0;
 }
 
-// src/layout.ts
-var GAP = 4;
-var LINE = 19;
-var SIZES = { least: 80, usual: 160, most: 400, step: 20 };
-var TWO_FROM = 240;
-var MOST_CARDS = 200;
-var LOWEST = 0.86;
-function layoutOf(area, size, lines) {
-  const text = lines > 0 ? lines * LINE + 2 : 0;
-  const columns = Math.max(area.width >= TWO_FROM ? 2 : 1, Math.floor((area.width + GAP) / (size + GAP)));
-  const width = Math.floor((area.width - GAP * (columns - 1)) / columns);
-  const fitting = Math.max(1, Math.floor((area.height + GAP) / (LOWEST * width + text + GAP)));
-  const stretched = Math.floor((area.height - GAP * (fitting - 1)) / fitting) - text;
-  const rows = Math.max(1, Math.min(fitting, Math.floor(MOST_CARDS / columns)));
-  const height = Math.round(Math.min(Math.max(stretched, LOWEST * width), 1.25 * width));
-  return { columns, rows, width, height, text };
-}
-
 // src/dom.ts
 var MARGIN = 12;
 var [LETTER, PROBABILITY] = [7, 40];
@@ -946,7 +984,7 @@ function take(app, answer, buffers) {
   if ("since" in answer && answer.kind !== "page" && hasMissed(app.state, answer)) app.isLost = true;
   switch (answer.kind) {
     case "lists":
-      return app.set({ rows: answer.rows, split: answer.split });
+      return app.set({ rows: answer.rows });
     case "figures":
       return app.set({ figures: answer });
     case "page":
@@ -2554,41 +2592,10 @@ var RESIZED_AFTER = 150;
 var CONTROLS = "a, button, dialog, input, label, select, summary, textarea, [role=alert], [role=gridcell], [role=option], code, .cleaner-end p, .cleaner-large-name, .cleaner-alert p";
 function firstState(model) {
   return {
-    task: model.get("task"),
+    ...emptyState(model.get("task")),
     rankedBy: model.get("ranked_by"),
     vocab: model.get("vocab"),
-    page: null,
-    cards: /* @__PURE__ */ new Map(),
-    saidAt: /* @__PURE__ */ new Map(),
-    urls: /* @__PURE__ */ new Map(),
-    status: null,
-    split: "",
-    rows: [],
-    rowsSaidAt: /* @__PURE__ */ new Map(),
-    at: 0,
-    anchor: 0,
-    selected: /* @__PURE__ */ new Set(),
-    pointed: "",
-    underway: [],
-    unconfirmed: /* @__PURE__ */ new Set(),
-    notice: "",
-    isSilent: false,
-    closedWarnings: 0,
-    choosing: null,
-    recent: [],
-    large: null,
-    figures: null,
-    summary: null,
-    tab: "images",
-    search: "",
-    hasDrawer: false,
-    isFolded: false,
-    hasFilters: false,
-    hasHelp: false,
-    size: savedSize(),
-    layout: { columns: 1, rows: 1, width: 160, height: 160, text: 0 },
-    last: "",
-    announced: ""
+    size: savedSize()
   };
 }
 function openApp(model, el) {

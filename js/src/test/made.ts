@@ -1,7 +1,7 @@
 // Cards, states and answers for the tests.
 
 import type { Card, DoneReply, Page, PageReply, Row, Status } from "../protocol";
-import { type State, withPage } from "../state";
+import { emptyState as before, type State, withPage } from "../state";
 
 export function card(path: string, change: Partial<Card> = {}): Card {
   return {
@@ -80,44 +80,8 @@ export function row(label: string, decided: number, kept: number): Row {
 
 /** A state before the first page. */
 export function emptyState(change: Partial<State> = {}): State {
-  return {
-    task: "single-label",
-    rankedBy: "loss",
-    vocab: ["cat", "dog", "fox"],
-    page: null,
-    cards: new Map(),
-    saidAt: new Map(),
-    urls: new Map(),
-    status: null,
-    split: "train",
-    rows: [],
-    rowsSaidAt: new Map(),
-    at: 0,
-    anchor: 0,
-    selected: new Set(),
-    pointed: "",
-    underway: [],
-    unconfirmed: new Set(),
-    notice: "",
-    isSilent: false,
-    closedWarnings: 0,
-    choosing: null,
-    recent: [],
-    large: null,
-    figures: null,
-    summary: null,
-    tab: "images",
-    search: "",
-    hasDrawer: false,
-    hasFilters: false,
-    hasHelp: false,
-    isFolded: false,
-    size: 160,
-    layout: { columns: 4, rows: 3, width: 160, height: 160, text: 0 },
-    last: "",
-    announced: "",
-    ...change,
-  };
+  const layout = { columns: 4, rows: 3, width: 160, height: 160, text: 0 };
+  return { ...before("single-label"), vocab: ["cat", "dog", "fox"], layout, ...change };
 }
 
 /** A state that shows a page. */
