@@ -162,6 +162,10 @@ class TopK:
         """Return the paths of `of_class`."""
         return {self._paths[label][at] for at in self._order(label)[: self.k]}
 
+    def paths(self) -> set[str]:
+        """Return the paths of `result`."""
+        return set[str]().union(*map(self.paths_of, range(self.n_classes)))
+
     def rows(self) -> ScoredBatch:
         """Return all samples in the buffers, among them the result."""
         return joined([self._batch(label, range(len(paths))) for label, paths in enumerate(self._paths)])

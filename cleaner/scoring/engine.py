@@ -38,7 +38,8 @@ from cleaner.scoring.progress import Checkpoint, ScanProgress, SplitProgress, re
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from cleaner.scoring.data.reader import Dataset, Key
+    from cleaner.scoring.data.reader import Dataset, Key, PathBatch
+    from cleaner.scoring.input_cache import InputCache
     from cleaner.scoring.model.scorer import Arrays, Scored, Scorer
     from cleaner.scoring.ray_cluster import Cluster
 
@@ -140,7 +141,7 @@ class ScanOptions:
 
 
 class Engine:
-    """Scores the samples of a job in this process. A cluster's engine overrides both methods.
+    """Scores the samples of a job in this process. A cluster's engine overrides `score_remaining` and `score_keys`.
 
     Attributes:
         settings: for `scan.json`.
@@ -151,6 +152,7 @@ class Engine:
 
         self.job = job
         self.settings: dict[str, Any] = {"device": describe(job.scorer.device)}
+        self._caches: dict[str, InputCache] = {}
 
     def score_remaining(
         self, dataset: Dataset, progress: SplitProgress, fast: bool, report: Callable[[int], None]
@@ -163,12 +165,35 @@ class Engine:
             report(len(batch.paths) + len(batch.unreadable))
 
         keys = islice(dataset.keys(), progress.seen, None)
-        score(dataset, self.job.scorer, keys, update, workers=self.job.workers, fast=fast)
+        through = self._new_cache(progress).add_from if fast else iter
+        score(dataset, self.job.scorer, keys, update, workers=self.job.workers, fast=fast, through=through)
         check_all_scored(progress.seen, dataset.count, dataset.split)
 
     def score_keys(self, dataset: Dataset, keys: Iterable[Key], update: Callable[[Scored], None]) -> None:
         """Score single samples again with the exact backend."""
         score(dataset, self.job.scorer, keys, update, workers=self.job.workers)
+
+    def score_paths(self, dataset: Dataset, paths: set[str], update: Callable[[Scored], None]) -> None:
+        """Score single samples again with the exact backend, without reading those that the fast pass kept."""
+        from cleaner.scoring.data.reader import PathBatch
+
+        cache = self._caches.get(dataset.split)
+        if cache is not None and (kept := paths & cache.paths):
+            batches = cache.batches(kept, dataset.batch_size)
+            if self.job.scorer.device.type == "cuda":
+                batches = map(PathBatch.pin_memory, batches)
+            score_batches(dataset, self.job.scorer, batches, update)
+            paths = paths - kept
+        if paths:
+            self.score_keys(dataset, dataset.filtered_keys(rescore.among(paths)), update)
+
+    def _new_cache(self, progress: SplitProgress) -> InputCache:
+        """Return an empty cache for a split; all splits share its size, as they are scored before any is rescored."""
+        from cleaner.scoring.input_cache import MAX_BYTES, InputCache
+
+        cache = InputCache(lambda: progress.kept.highest.paths(), MAX_BYTES // len(self.job.datasets))
+        self._caches[progress.split] = cache
+        return cache
 
 
 def score(
@@ -179,8 +204,9 @@ def score(
     *,
     workers: int | None,
     fast: bool = False,
+    through: Callable[[Iterator[PathBatch]], Iterator[PathBatch]] = iter,
 ) -> None:
-    """Score samples: the only loop over them.
+    """Read and score samples.
 
     Args:
         dataset: the split.
@@ -189,20 +215,34 @@ def score(
         update: takes each scored batch, in order.
         workers: number of processes that read images; see `read`.
         fast: run the quickest backend, not the quickest one that gives the same losses.
+        through: passes the batches on, as they were read.
     """
     from cleaner.scoring.data.reader import lost_workers, read
+    from cleaner.scoring.model.devices import made_current
+
+    with lost_workers(), made_current(scorer.device):
+        batches = read(dataset, keys, workers, scorer.device.type)
+        score_batches(dataset, scorer, through(batches), update, fast)
+
+
+def score_batches(
+    dataset: Dataset,
+    scorer: Scorer,
+    batches: Iterator[PathBatch],
+    update: Callable[[Scored], None],
+    fast: bool = False,
+) -> None:
+    """Score batches of a split: the only loop over samples. Arguments as in `score`."""
     from cleaner.scoring.model.devices import made_current, memory_explained
     from cleaner.scoring.model.scorer import scored_batch
 
     device = scorer.device
-    with lost_workers(), memory_explained(device, dataset.batch_size), made_current(device):
-        batches = read(dataset, keys, workers, device.type)
-        with scorer.session(dataset, fast) as start:
-            unscored = partial(scored_batch, [], arrays=[np.empty(0), np.empty(0), *[np.empty((0, 1))] * 2])
-            pending = (on_host(*start(b)) if b.paths else partial(unscored, b.unreadable) for b in batches)
-            # Each batch is taken after the next one was started: a GPU then never waits for a copy to the host.
-            for arrived, _next in pairwise(chain(pending, [None])):
-                update(arrived())  # type: ignore[misc]  # only the last is None
+    with memory_explained(device, dataset.batch_size), made_current(device), scorer.session(dataset, fast) as start:
+        unscored = partial(scored_batch, [], arrays=[np.empty(0), np.empty(0), *[np.empty((0, 1))] * 2])
+        pending = (on_host(*start(b)) if b.paths else partial(unscored, b.unreadable) for b in batches)
+        # Each batch is taken after the next one was started: a GPU then never waits for a copy to the host.
+        for arrived, _next in pairwise(chain(pending, [None])):
+            update(arrived())  # type: ignore[misc]  # only the last is None
 
 
 def on_host(results: Sequence[Tensor], record: Callable[[Arrays], _Record]) -> Callable[[], _Record]:

@@ -71,7 +71,7 @@ def rescore(engine: Engine, progress: SplitProgress, k: int) -> dict[str, Any]:
     wanted = {kept.path for label in range(fast.n_classes) for kept in _best(fast.of_class(label), k, margin)}
     while wanted:
         engine.job.scorer.selector.images_left = len(wanted)
-        second.score(among(wanted))
+        second.score_paths(wanted)
         wanted = {
             kept.path
             for label in range(fast.n_classes)
@@ -82,7 +82,7 @@ def rescore(engine: Engine, progress: SplitProgress, k: int) -> dict[str, Any]:
     beyond_k = max(second.rescored(label) for label in range(fast.n_classes)) - k
     if doubtful:
         engine.job.scorer.selector.images_left = progress.scored
-        second.score(lambda path, label: path not in second.done and label() in doubtful)
+        second.score_classes(doubtful)
     progress.kept.replace_highest(second.exact)
     return {
         "error": second.error,
@@ -153,9 +153,14 @@ class _SecondPass:
         classes = map(self.fast.of_class, range(self.fast.n_classes))
         self._fast_losses = {kept.path: kept.loss for of_class in classes for kept in of_class}
 
-    def score(self, wanted: SampleFilter) -> None:
-        self._engine.score_keys(self._dataset, self._dataset.filtered_keys(wanted), self._update)
+    def score_paths(self, paths: set[str]) -> None:
+        self._engine.score_paths(self._dataset, paths, self._update)
         self._lowest = self.exact.lowest()
+
+    def score_classes(self, labels: set[str]) -> None:
+        """Score what is left of some classes."""
+        wanted = self._dataset.filtered_keys(lambda path, label: path not in self.done and label() in labels)
+        self._engine.score_keys(self._dataset, wanted, self._update)
 
     def may_belong(self, label: int, fast_loss: float) -> bool:
         """Return whether a sample with this fast loss could be one of the best `k` of its class."""

@@ -20,14 +20,18 @@ VOCAB = ("a", "b", "c")
 
 
 class MadeUpDataset(Dataset):
-    """Samples whose keys are their numbers."""
+    """Samples whose keys are their numbers.
+
+    Attributes:
+        n_read: number of samples read so far in this process.
+    """
 
     collate_advice = "Nothing can be done"
 
     def __init__(self, labels: Any, unreadable: Container[int] = (), batch_size: int = 3) -> None:
         super().__init__("all", VOCAB, batch_size)
         self.count = len(labels)
-        self._labels, self._unreadable = labels, unreadable
+        self._labels, self._unreadable, self.n_read = labels, unreadable, 0
 
     def listing(self) -> Callable[[], Iterator[int]]:
         return partial(iter, range(self.count))
@@ -42,6 +46,7 @@ class MadeUpDataset(Dataset):
         return VOCAB[self._labels[key]]
 
     def sample(self, key: int) -> tuple[int, int]:
+        self.n_read += 1
         return key, int(self._labels[key])
 
     def load(self, key: int) -> LoadedSample | Unreadable:
@@ -50,7 +55,7 @@ class MadeUpDataset(Dataset):
         return LoadedSample(self.name(key), self.sample(key))
 
     def collate(self, samples: list[Any]) -> Any:
-        return np.array(samples, np.int64)
+        return tuple(torch.tensor(column) for column in zip(*samples, strict=True))
 
 
 class MadeUpScorer(Scorer):
@@ -80,7 +85,7 @@ class MadeUpScorer(Scorer):
         yield partial(self._start, fast and self._errors is not None)
 
     def _start(self, errs: bool, batch: PathBatch) -> Started:
-        keys, labels = batch.data.T
+        keys, labels = (column.numpy() for column in batch.data)
         losses = np.asarray(self._losses[keys] + (self._errors[keys] if errs else 0), np.float64)
         self.scored += len(keys)
         record = ScoredBatch(batch.paths, labels, losses, labels, losses * 0, batch.unreadable)
