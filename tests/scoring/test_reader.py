@@ -54,7 +54,7 @@ def test_samples_come_in_the_order_of_their_keys_with_their_paths(workers: int) 
         ["0019.png"],
     ]
     assert [batch.data is None for batch in batches] == [False, True, False]
-    assert batches[0].data.tolist() == [[7, 0], [1, 0]]
+    assert [column.tolist() for column in batches[0].data] == [[7, 1], [0, 0]]
 
 
 class CollectingDataset(MadeUpDataset):
