@@ -14,7 +14,7 @@ from tests.support.loaded_packages import HEAVY, SCREEN, loaded_by
 
 HOUSE = Path(cleaner.__file__).parent
 FILES = {".".join(path.relative_to(HOUSE.parent).with_suffix("").parts): path for path in sorted(HOUSE.rglob("*.py"))}
-STAGES = {"scoring", "review", "apply", "interpret"}
+STAGES = {"scoring", "checks", "review", "apply", "interpret"}
 KNOW_ALL = {"cli", "demo", "__init__", "__main__"}
 
 # Masks and points are shown by fastai, which does that with matplotlib; into a file, and on no screen.
@@ -99,6 +99,7 @@ def test_importing_cleaner_loads_nothing_heavy() -> None:
     ("room", "forbidden"),
     [
         ("core", HEAVY | SCREEN),
+        ("checks", HEAVY | SCREEN | {"pandas"}),
         ("apply", HEAVY | SCREEN | {"pandas"}),
         ("review", HEAVY),
         ("interpret", HEAVY | SCREEN),

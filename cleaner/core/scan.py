@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cleaner.core.errors import CleanerError
+from cleaner.core.issues import ISSUES, Issue
 from cleaner.core.records import ClassLosses, Sample, Typical, Unreadable
 from cleaner.core.scan_files import ReplacedScanError, ScanFiles, writing
 from cleaner.core.scan_json import FORMAT, read_description
@@ -109,6 +110,7 @@ class Scan:
         address: the fsspec address of the scanned images; empty for images in the folder `root`.
         generation: identifies this scan among those written to the same folder; empty before it is written, and in
             folders of version 0.1.
+        issues: what `cleaner check` found last, in the order of `issues.csv`; a scan that replaces this one keeps them.
 
     Raises:
         CleanerError: fields contradict each other.
@@ -136,6 +138,7 @@ class Scan:
     generation: str = field(default="", compare=False)
     typical: Sequence[Typical] = ()
     audit: Sequence[Sample] = ()
+    issues: tuple[Issue, ...] = ()
 
     def __post_init__(self) -> None:
         check_task(self.task, self.label_delim, self.vocab)
@@ -417,6 +420,7 @@ def _load(folder: Path, description: dict[str, Any]) -> Scan:
         audit_sample = audited.read(files, names.check_sample) if files.has(audited.name) else []
         has_typical = files.has(TYPICAL.name)
         typical = TYPICAL.read(files, lambda row: names.check(row.split, row.label)) if has_typical else []
+        issues = ISSUES.read(files) if files.has(ISSUES.name) else []
     cells: dict[str, dict[tuple[str, str], int]] = {split: {} for split in description["splits"]}
     for split, label, predicted, count in confusion:
         cells[split][label, predicted] = count
@@ -432,6 +436,7 @@ def _load(folder: Path, description: dict[str, Any]) -> Scan:
         losses=tuple(losses),
         audit=tuple(audit_sample),
         typical=tuple(typical),
+        issues=tuple(issues),
         folder=folder,
         **{name: description[name] for name in stored},
     )

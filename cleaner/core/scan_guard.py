@@ -16,7 +16,16 @@ __all__ = ["check_out", "vocab_change"]
 
 # Without `scan.json`, a scan that was stopped can have left these.
 _SCAN_FILES = frozenset(
-    ("top_losses.csv", "confusion.csv", "unreadable.csv", "classes.csv", "checkpoint", "drawn", "history.jsonl")
+    (
+        "top_losses.csv",
+        "confusion.csv",
+        "unreadable.csv",
+        "classes.csv",
+        "checkpoint",
+        "drawn",
+        "history.jsonl",
+        "issues.csv",
+    )
 )
 
 

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.files import cell_from_csv, cell_to_csv, number_to_csv, path_from_csv, path_to_csv
+from cleaner.core.files import cell_from_csv, cell_to_csv, number_to_csv, path_from_csv, path_to_csv, write_whole
 from cleaner.core.records import LOSS_EDGES, ClassLosses, Sample, Typical, Unreadable
 from cleaner.core.scan_files import ScanFiles
 from cleaner.core.tasks import split_labels
@@ -37,7 +38,7 @@ ConfusionRow = tuple[str, str, str, int]
 """Split, label, predicted label and number of samples."""
 
 # The columns whose text is escaped for spreadsheets; paths are escaped in a way of their own.
-_TEXT_COLUMNS = frozenset({"split", "label", "predicted", "given", "error"})
+_TEXT_COLUMNS = frozenset({"split", "label", "predicted", "given", "error", "detail"})
 _ROWS_AT_ONCE = 500
 # The form in which `alternatives_to_json` writes labels without backslashes.
 _AS_WRITTEN = re.compile(r'\[(?:\["[^"\\]*", (?:0\.\d+|0|1|\d(?:\.\d+)?e-\d+)\](?:, (?!\])|(?=\])))*\]')
@@ -74,6 +75,14 @@ class Table(Generic[Row]):
             OSError: it cannot be written.
         """
         files.write(self.name, self._blocks(rows))
+
+    def write_beside(self, folder: Path, rows: Iterable[Row]) -> None:
+        """Write or replace the file in a scan folder, whichever scan is there.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        write_whole(folder / self.name, self._blocks(rows))
 
     def read(self, files: ScanFiles, check: Callable[[Row], None] = _accept) -> list[Row]:
         """Read the file.

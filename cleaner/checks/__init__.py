@@ -1,0 +1,1 @@
+"""Checks: what is wrong with images whatever their label; no model needed."""

@@ -1,0 +1,64 @@
+"""What one pass over the files notes about each image: a record of fixed size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["DESCRIPTOR_SIZE", "RECORD", "CopyGroup", "Finding"]
+
+DESCRIPTOR_SIZE = 192
+"""Bytes of a descriptor: 8 x 8 pixels of three colours."""
+
+RECORD = np.dtype(
+    [
+        ("width", "<u4"),  # upright, in pixels
+        ("height", "<u4"),
+        ("dark", "<f4"),  # 99th percentile of the brightness, 0 to 1
+        ("bright", "<f4"),  # 5th percentile of the brightness, 0 to 1
+        ("contrast", "<f4"),
+        ("sharpness", "<f4"),
+        ("uniform", "<f4"),  # share of the pixels that have about the most frequent colour, 0 to 1
+        ("colour", "<f4"),  # 0 for an image of greys
+        ("wrong_suffix", "?"),
+        ("rotated", "?"),
+        ("bytes_sha256", "u1", 32),
+        ("pixels_sha256", "u1", 32),
+        ("hash", "<u8"),
+        ("descriptor", "u1", DESCRIPTOR_SIZE),
+    ]
+)
+"""A record; images are in an array of these, on the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An issue of one image.
+
+    Attributes:
+        issue: a key of `cleaner.core.issues.QUALITY`.
+        at: position of its record.
+        score: 0 to 1, higher is worse.
+        detail: the reason in words.
+    """
+
+    issue: str
+    at: int
+    score: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class CopyGroup:
+    """Images that are copies of each other.
+
+    Attributes:
+        members: positions of their records, the one to keep first.
+        scores: how alike each member is to the first, 0 to 1; 1 for the same pixels.
+        details: of each member, how it is a copy of the first, in words, such as `same bytes` or `mirrored`.
+    """
+
+    members: tuple[int, ...]
+    scores: tuple[float, ...]
+    details: tuple[str, ...]
