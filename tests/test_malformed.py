@@ -25,6 +25,7 @@ from cleaner.core.scan import Scan, load
 from cleaner.review.thumbnails import make_thumbnail
 from tests.support.folders import TIME, Tree, make, tree
 from tests.support.images import make_image
+from tests.support.issue_rows import group, with_issues
 from tests.support.malformed import TABLE, broken
 from tests.support.messages import OF_PAGE
 from tests.support.review_page import Page
@@ -120,6 +121,8 @@ ANY_VALUE: dict[str, list[Any]] = {
     "at": ["x" * 10**6, "\0", "../cat"],  # not on the page, so the cursor stays
     "page_size": [-(10**30)],
     "pixels": [-(10**30)],
+    "columns": [-(10**30)],
+    "rows": [-(10**30)],
 }
 
 
@@ -286,7 +289,7 @@ def test_an_invalid_message_gets_an_error_and_changes_nothing(scan: Scan, capsys
 
 
 def test_the_messages_that_malformed_ones_are_made_of_can_be_carried_out_in_their_order(scan: Scan) -> None:
-    page = Page(scan)
+    page = Page(with_issues(scan, group("copy", 1, ["train/cat/cat_01.png", "train/cat/cat_02.png"])))
     for message in OF_PAGE:
         version = {"version": page.version} if "version" in message else {}
         reply = page.say({**message, **version, "id": 1})

@@ -16,10 +16,20 @@ from cleaner.core.tasks import OTHER
 from cleaner.review.cards import SentCards, card_content
 from cleaner.review.channel import Channel
 from cleaner.review.lists import Lists, figures
+from cleaner.review.pages import Shape
 from cleaner.review.session import Session
 from cleaner.review.summary import summary
 from cleaner.review.thumbnails import Thumbnails
-from cleaner.review.view import ALL, AUDIT, DISAGREEMENTS, MAX_PAGE_SIZE, UNREADABLE, UNSURE
+from cleaner.review.view import (
+    ALL,
+    AUDIT,
+    DISAGREEMENTS,
+    GROUP_LISTS,
+    ISSUE_LISTS,
+    MAX_PAGE_SIZE,
+    UNREADABLE,
+    UNSURE,
+)
 
 __all__ = ["Notice", "Review"]
 
@@ -30,6 +40,7 @@ _LIST_KINDS = {
     DISAGREEMENTS: "disagreements",
     AUDIT: "audit",
     UNREADABLE: "unreadable",
+    **{label: "groups" if label in GROUP_LISTS else "issue" for label in ISSUE_LISTS},
 }
 # Longest sides of thumbnails in pixels; a page gets the smallest that fills its cards.
 _THUMBNAIL_SIZES = (192, 256, 384, 512, 768)
@@ -89,15 +100,15 @@ class Review(Channel):
 
     # Messages of the page.
 
-    def _on_ready(self, reply_to: int, page_size: int, pixels: int) -> None:
+    def _on_ready(self, reply_to: int, page_size: int, columns: int, rows: int, pixels: int) -> None:
         self.session.refresh()
-        self._fit(page_size, pixels, self.session.view.at)
+        self._fit(page_size, Shape(columns, rows), pixels, self.session.view.at)
         self._send_lists()
         self._show(reply_to)
 
-    def _on_fit(self, reply_to: int, page_size: int, pixels: int, at: str) -> None:
+    def _on_fit(self, reply_to: int, page_size: int, columns: int, rows: int, pixels: int, at: str) -> None:
         self.session.refresh()
-        self._fit(page_size, pixels, at)
+        self._fit(page_size, Shape(columns, rows), pixels, at)
         self._show(reply_to)
 
     def _on_open(self, reply_to: int, label: str, split: str | None = None, predicted: str = "") -> None:
@@ -122,6 +133,13 @@ class Review(Channel):
         self.session.refresh()
         self._cards.check_were_seen(paths, version)
         self.session.decide_all(paths, action, new_label)
+        self._reply(reply_to, own=paths)
+
+    def _on_resolve(self, reply_to: int, version: int, until: int, paths: list[str], kept: list[str]) -> None:
+        _check_in_time(until)
+        self.session.refresh()
+        self._cards.check_were_seen(paths, version)
+        self.session.resolve(paths, kept)
         self._reply(reply_to, own=paths)
 
     def _on_undo(self, reply_to: int, until: int) -> None:
@@ -153,9 +171,10 @@ class Review(Channel):
             self._large.prefetch(paths[position + 1 : position + 2] + paths[max(0, position - 1) : position])
 
     def _on_typical(self, reply_to: int, path: str) -> None:
-        sample = self.session.card(path).sample
-        # In the audit sample the prediction is empty: it would suggest an answer.
-        labels = dict.fromkeys(filter(None, (sample.label, sample.predicted)))
+        card = self.session.card(path)
+        sample = card.sample
+        # In the audit sample the prediction is empty: it would suggest an answer. Issues are not about it.
+        labels = dict.fromkeys(filter(None, (sample.label, "" if card.issue else sample.predicted)))
         shown = [(label, other) for label in labels for other in self.session.typical(sample.split, label)[:_TYPICAL]]
         thumbnails = self._thumbnails.get(dict.fromkeys(other for _, other in shown))
         found = [(label, thumbnails[other].data) for label, other in shown if thumbnails[other].data]
@@ -187,10 +206,10 @@ class Review(Channel):
 
     # Messages to the page.
 
-    def _fit(self, page_size: int, pixels: int, at: str) -> None:
+    def _fit(self, page_size: int, shape: Shape, pixels: int, at: str) -> None:
         """Take the number of cards that fit, unless the caller of `Review` chose one, and the size of thumbnails."""
         if not self.page_size:
-            self.session.set_page_size(max(1, min(page_size, MAX_PAGE_SIZE)), at)
+            self.session.set_page_size(max(1, min(page_size, MAX_PAGE_SIZE)), at, _bounded(shape))
         size = next((size for size in _THUMBNAIL_SIZES if size >= pixels), _THUMBNAIL_SIZES[-1])
         if size != self._pixels:
             self._pixels = size
@@ -212,6 +231,7 @@ class Review(Channel):
             "list": kind,
             "splits": session.scan.splits,
             "pages": session.pages,
+            "first": session.first,
             "shown": len(session.shown),
             "predictions": session.predictions,
             "cards": cards,
@@ -285,6 +305,12 @@ def _check_in_time(until: int) -> None:
             "this arrived after the page had stopped waiting and called it not confirmed; look at the images and "
             "decide again"
         )
+
+
+def _bounded(shape: Shape) -> Shape:
+    """Return a shape with at least one card and at most `MAX_PAGE_SIZE`."""
+    columns = max(1, min(shape.columns, MAX_PAGE_SIZE))
+    return Shape(columns, max(1, min(shape.rows, MAX_PAGE_SIZE // columns)))
 
 
 def _thumbnails(scan: Scan, size: int) -> Thumbnails:

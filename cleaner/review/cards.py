@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cleaner.core.errors import CleanerError
+from cleaner.core.issues import Issue
 from cleaner.core.manifest import overtaken
 from cleaner.core.records import Decision
 from cleaner.core.tasks import MULTI_LABEL
@@ -98,6 +99,8 @@ def card_content(card: Card, session: Session) -> dict[str, Any]:
         "others": [_opinion(decision) for decision in card.others],
         "note": card.note,
     }
+    if card.issue:
+        content |= _issue_content(card.issue, card)
     if session.scan.task == MULTI_LABEL:
         labels_after = session.maker.labels_after
         content |= {"given": list(sample.given), "asked": list(card.asked)}
@@ -105,6 +108,19 @@ def card_content(card: Card, session: Session) -> dict[str, Any]:
         for opinion, decision in zip(content["others"], card.others, strict=True):
             opinion["labels"] = labels_after(decision)
     return content
+
+
+def _issue_content(issue: Issue, card: Card) -> dict[str, Any]:
+    """Return what is wrong with an image, in place of what the model says about it."""
+    hidden: dict[str, Any] = {"predicted": "", "confidence": None, "alternatives": [], "loss": ""}
+    return hidden | {
+        "split": card.sample.split,
+        "score": issue.score,
+        "reason": issue.detail,
+        "group": issue.group,
+        "members": len(card.members),
+        "is_first": card.sample.path in card.members[:1],
+    }
 
 
 def _decided(card: Card) -> tuple[object, ...]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
+from cleaner.core.issues import Issue
 from cleaner.core.records import Action, Decision, Sample, decision_revision, now, parse_action
 from cleaner.core.scan import Scan
 from cleaner.core.tasks import MULTI_LABEL, OTHER, join_labels, split_labels
@@ -35,6 +36,8 @@ class Card:
         note: why an earlier decision does not stand for this file, or where the one that stands comes from.
         is_blinded: the sample is shown without what the model says about it.
         asked: the labels that the audit sample asks about, where images carry several.
+        issue: what is wrong with the image, in a list of issues; the page then shows that and no prediction.
+        members: paths of the group of copies that the image is in there, the one to keep first.
     """
 
     sample: Sample
@@ -44,6 +47,8 @@ class Card:
     note: str = ""
     is_blinded: bool = False
     asked: tuple[str, ...] = ()
+    issue: Issue | None = None
+    members: Sequence[str] = ()
 
     @property
     def revision(self) -> tuple[str, str, str, str]:
@@ -116,6 +121,8 @@ class DecisionMaker:
             raise CleanerError("images with several labels have no predicted one; add or remove labels")
         if card.is_blinded:
             raise CleanerError("the audit sample is judged without the model's prediction; choose a label")
+        if card.issue:
+            raise CleanerError("issues are judged without the model's prediction; choose a label")
         if card.error:
             raise CleanerError(f"nothing is predicted for {card.sample.path!r}, which could not be read")
         predicted = card.sample.predicted

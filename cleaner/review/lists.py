@@ -18,7 +18,7 @@ _MATRIX_LABELS = 20
 
 
 class Lists:
-    """The lists of one split in the order of the page: all classes, the classes, then what is no class.
+    """The lists of one split in the order of the page: all classes, the classes, what is no class, and the issues.
 
     Classes with the largest share of other predictions come first, as most of their samples are worth a look. The time
     for counting decided files grows with the decisions, not with the samples.
@@ -40,6 +40,8 @@ class Lists:
         self._losses = {label: losses.get(label, ClassLosses(self.split, label, 0, 0)) for label in classes}
         classes.sort(key=self._worst_first)
         fixed = [label for label in (AUDIT, UNREADABLE) if samples[label]]
+        samples |= {label: session.samples_of(self.split, label) for label in session.issues.labels}
+        fixed += session.issues.labels
         self.labels = [*([ALL] if len(session.scan.vocab) > 1 else []), *classes, UNSURE, DISAGREEMENTS, *fixed]
         self._kept = {label: len(samples[label]) for label in (*classes, *fixed)}
         self._kept[ALL] = len(session.samples_of(self.split, ALL))

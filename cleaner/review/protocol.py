@@ -8,7 +8,7 @@ it is not confirmed.
 To the page:
 
     page       version, split, splits, label, list, page, pages, page_size, show, predicted, text, order, predictions,
-               shown, cards, at; a buffer (JPEG) for each card with a `buffer`
+               shown, first, cards, at; a buffer (JPEG) for each card with a `buffer`
     done       at: where the cursor belongs after an undo; else empty
     large      path, error; a buffer (JPEG) unless there is an error
     typical    path; images, each `label, buffer`: typical images of the labels of an image; a buffer (JPEG) for each
@@ -27,14 +27,21 @@ The `version` grows with each page, and with each reply that brings decisions of
 is about and the version that the reviewer looked at: nobody decides about an image or a decision they have not seen. A
 page that has an earlier version than `since` has missed a reply, and asks for all cards again.
 
-The `list` of a page is `class`, that of its label, or one of `all`, `unsure`, `disagreements`, `audit` and
-`unreadable`. Cards of the last two have no prediction and no loss.
+`resolve` decides about a group of copies, as one step to undo: its `paths` are all images of the group, which stand on
+the open page; those in `kept` are kept, and the others deleted.
+
+The `list` of a page is `class`, that of its label, or one of `all`, `unsure`, `disagreements`, `audit`, `unreadable`,
+`issue`, images of all splits with one issue, and `groups`, groups of copies. Cards of the last four have no prediction
+and no loss. `first` is the position of the page's first card in the list. In `groups` the cards of a group stand
+together, the one to keep first, and only a group that is larger than a page is cut.
 
 A card is `path, name, label, predicted, confidence, alternatives, loss, action, new_label, reviewer, decided_at, note`
 and `others`, what other reviewers decided differently. Where images carry several labels, it also has `given`, the
 labels that the image carries, `asked`, those that the audit sample asks about, and, as has each of the `others`,
-`labels`, the labels after the decision, or null if it changes none. In a page it also has `size`, that of the
-image, and `error`, why there is no thumbnail, or `buffer`, the number of its thumbnail.
+`labels`, the labels after the decision, or null if it changes none. In the lists of issues it also has `split`;
+`score`, 0 to 1, and `reason`, in words; `group`, the number of its group, or 0; `members`, the size of the group; and
+`is_first`, whether it is suggested to be kept. In a page it also has `size`, that of the image, and `error`, why there
+is no thumbnail, or `buffer`, the number of its thumbnail.
 
 A row of the lists is `label, name, scored, otherwise, mean, kept, decided`, with null for what is not known. The matrix
 has `labels`, the most confused ones; `cells`, lists of given and predicted label (positions in `labels`), count and
@@ -69,9 +76,10 @@ Messages = Mapping[str, Mapping[str, _Field]]
 """For each kind of message its fields, without `kind` and `id`."""
 
 MESSAGES: Messages = {
-    # How many cards fit, and how many pixels the longest side of a thumbnail takes on the screen.
-    "ready": {"page_size": _NUMBER, "pixels": _NUMBER},  # page
-    "fit": {"page_size": _NUMBER, "pixels": _NUMBER, "at": _TEXT},  # page
+    # How many cards fit, how many columns and rows of them in lists of issues, and how many pixels the longest side of
+    # a thumbnail takes on the screen.
+    "ready": {"page_size": _NUMBER, "columns": _NUMBER, "rows": _NUMBER, "pixels": _NUMBER},  # page
+    "fit": {"page_size": _NUMBER, "columns": _NUMBER, "rows": _NUMBER, "pixels": _NUMBER, "at": _TEXT},  # page
     "open": {"label": _TEXT, "split": _OPTIONAL_TEXT, "predicted": _OPTIONAL_TEXT},  # page
     "turn": {"page": _NUMBER},  # page
     "filter": {  # page
@@ -87,6 +95,7 @@ MESSAGES: Messages = {
         "action": _TEXT,
         "new_label": _OPTIONAL_TEXT,
     },
+    "resolve": {"version": _NUMBER, "until": _NUMBER, "paths": _TEXTS, "kept": _TEXTS},  # done
     "undo": {"until": _NUMBER},  # done, or page
     "redo": {"until": _NUMBER},  # done, or page
     "news": {},  # done
@@ -101,7 +110,7 @@ MESSAGES: Messages = {
 }
 """The messages that the kernel takes, each with its reply."""
 
-DECIDING = frozenset({"decide", "undo", "redo"})
+DECIDING = frozenset({"decide", "resolve", "undo", "redo"})
 """The messages whose errors begin with "Not saved"."""
 
 

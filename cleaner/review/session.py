@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +17,9 @@ from cleaner.core.scan import Scan
 from cleaner.core.standing import Standing
 from cleaner.core.tasks import MULTI_LABEL
 from cleaner.review.decisions import TOGGLE, Card, DecisionMaker, check_reviewer
+from cleaner.review.issue_lists import IssueLists
 from cleaner.review.pace import Pace
+from cleaner.review.pages import Shape, group_starts, starts
 from cleaner.review.saved_view import read_view, write_view
 from cleaner.review.undo_redo import Step, UndoRedo
 from cleaner.review.view import (
@@ -24,6 +27,8 @@ from cleaner.review.view import (
     ALL,
     AUDIT,
     DISAGREEMENTS,
+    GROUP_LISTS,
+    ISSUE_LISTS,
     LIST_NAMES,
     UNREADABLE,
     UNSURE,
@@ -60,7 +65,8 @@ class Session:
         page_size: cards on a page; by default as in the reviewer's last session, or 30.
 
     Attributes:
-        files: one sample for each path of the scan, also of unreadable files.
+        files: one sample for each path of the scan, also of unreadable files and of those with an issue.
+        issues: the lists of issues.
         maker: makes the reviewer's decisions.
         view: the open list, page, filter and order.
         shown: the samples of the view, on all pages.
@@ -70,8 +76,8 @@ class Session:
         edited: which acknowledged decisions somebody removed from the manifest or reordered; empty for none.
 
     Raises:
-        CleanerError: the scan has no folder or no samples, its dataset is not where it was, its manifest is invalid,
-            or an argument is out of range.
+        CleanerError: the scan has no folder, or no samples and no issues, its dataset is not where it was, its
+            manifest is invalid, or an argument is out of range.
     """
 
     def __init__(self, scan: Scan, reviewer: str | None = None, page_size: int | None = None) -> None:
@@ -83,8 +89,11 @@ class Session:
         self._audit = [_blinded(sample) for sample in scan.audit]
         kept = {sample.path for sample in scan.samples} if self._audit else set()
         self.files = scan.by_path() | {each.path: each for each in reversed(self._audit) if each.path not in kept}
+        self.issues = IssueLists(scan, self.files)
+        for path, sample in self.issues.everything().items():
+            self.files.setdefault(path, sample)
         if not self.files:
-            raise CleanerError("the scan kept no sample, so there is nothing to review")
+            raise CleanerError("the scan kept no sample and found no issue, so there is nothing to review")
         self._asked: dict[tuple[str, str], tuple[str, ...]] = {}
         for sample in self._audit if scan.task == MULTI_LABEL else ():
             place = sample.split, sample.path
@@ -101,15 +110,18 @@ class Session:
         self.standing = Standing(self.files, scan.task, scan.label_delim, scan.root, self.manifest.path.parent)
         self.pace, self.undo_redo = Pace(), UndoRedo()
         self._read_manifest()
-        first = next(iter(self.files.values()))
+        self._shape: Shape | None = None
         saved = read_view(self.manifest.path, self.reviewer)
-        self._open(View(first.split, self._first_list(), page_size=30 if page_size is None else page_size))
+        self._open(View(*self._first_list(), page_size=30 if page_size is None else page_size))
         if saved is not None:
             self._reopen(saved, saved.page_size if page_size is None else page_size)
 
-    def _first_list(self) -> str:
-        """Return the list to begin with: what is most worth a look."""
-        return self._all_classes if self.scan.samples else UNREADABLE
+    def _first_list(self) -> tuple[str, str]:
+        """Return split and list to begin with: the first list that has images."""
+        listed = self.scan.samples or self._audit or self._unreadable
+        split = next((sample.split for sample in listed), self.scan.splits[0])
+        names = (self._all_classes, AUDIT, UNREADABLE, *self.issues.labels)
+        return split, next(name for name in names if self.samples_of(split, name))
 
     @property
     def _all_classes(self) -> str:
@@ -153,7 +165,8 @@ class Session:
     @property
     def predictions(self) -> list[str]:
         """The predictions of the open list in the order of the vocabulary, `ABSENT` last."""
-        present = {self._prediction_of(sample) for sample in self._samples.values() if self.view.label != AUDIT}
+        has_predictions = self.view.label != AUDIT and self.view.label not in ISSUE_LISTS
+        present = {self._prediction_of(sample) for sample in self._samples.values() if has_predictions}
         return [label for label in (*self.scan.vocab, ABSENT) if label in present]
 
     @property
@@ -164,7 +177,12 @@ class Session:
     @property
     def pages(self) -> int:
         """Number of pages of the view, at least 1."""
-        return max(1, -(-len(self.shown) // self.view.page_size))
+        return max(1, len(self._starts))
+
+    @property
+    def first(self) -> int:
+        """Position of the first card of the page in the list, from 0."""
+        return self._starts[self.view.page] if self._starts else 0
 
     def open(self, label: str, split: str | None = None, predicted: str = "") -> None:
         """Open a list at its first page; in another split, the same one or else the first that has samples there.
@@ -192,16 +210,23 @@ class Session:
         given = {name: value for name, value in changes.items() if value is not None}
         self._open(replace(self.view, page=0, at="", **given))
 
-    def set_page_size(self, page_size: int, at: str = "") -> None:
+    def set_page_size(self, page_size: int, at: str = "", shape: Shape | None = None) -> None:
         """Change the number of cards on a page; the page with the card `at`, or the first of the page, stays open.
+
+        Args:
+            page_size: cards on a page.
+            at: path of a card of the page; empty for the first.
+            shape: cards in a row, and rows, in lists of issues; by default any `page_size` cards are a page there too.
 
         Raises:
             CleanerError: the number is out of range.
         """
-        on_page = [sample.path for sample in self._page_samples(self.view.page)]
-        position = self.view.page * self.view.page_size + (on_page.index(at) if at in on_page else 0)
+        on_page = self.paths
+        position = self.first + (on_page.index(at) if at in on_page else 0)
         view = replace(self.view, page_size=page_size, at=at if at in on_page else "")
-        self._open_page(replace(view, page=position // page_size))
+        self._shape = shape
+        self._starts = self._page_starts(view)
+        self._open_page(replace(view, page=self._page_of(position)))
 
     def turn_to(self, page: int) -> None:
         """Open a page of the view, from 0.
@@ -260,6 +285,8 @@ class Session:
         if label not in LIST_NAMES:
             return _by_path(self.scan.kept(split, label))  # checks both
         self.scan.kept(split, self.scan.vocab[0])  # checks the split
+        if label in ISSUE_LISTS:
+            return self.issues.samples(label)
         if label in (UNREADABLE, AUDIT):
             listed = self._unreadable if label == UNREADABLE else self._audit
             return _by_path(sample for sample in listed if sample.split == split)
@@ -320,6 +347,34 @@ class Session:
         """Decide about several files in one append; arguments and errors are those of `decide`."""
         self._decide(list(dict.fromkeys(paths)), action, new_label)
 
+    def resolve(self, paths: Sequence[str], kept: Sequence[str]) -> None:
+        """Decide about a group of copies in one append: keep some of its images, and delete the others.
+
+        An image that is decided to get another label keeps that decision when it is kept.
+
+        Args:
+            paths: all images of one group of the open list.
+            kept: those that are kept, at least one; all of them if they are fine.
+
+        Raises:
+            CleanerError: `paths` are no whole group of the open list, or `kept` none of them; nothing was written.
+            OSError: the manifest cannot be written; nothing was written.
+        """
+        members = self.issues.members(self.view.label, paths[0]) if paths else ()
+        if not members or set(paths) != set(members):
+            raise CleanerError("expected all images of one group of the open list; look at the group and decide again")
+        if not kept or not set(kept) <= set(members):
+            raise CleanerError("expected at least one image of the group to keep; delete them one by one instead")
+        # Those that are kept come first: undo puts the cursor there.
+        ordered = sorted(members, key=lambda path: path not in kept)
+        self._record([self._resolved(self.card(path), path in kept) for path in ordered])
+
+    def _resolved(self, card: Card, is_kept: bool) -> Decision:
+        decision = card.decision
+        if is_kept and decision and decision.action is Action.RELABEL:
+            return self.maker.make(card, Action.RELABEL, decision.new_label)
+        return self.maker.make(card, Action.KEEP if is_kept else Action.DELETE)
+
     def undo(self) -> tuple[str, str]:
         """Undo the reviewer's last action: append rows that restore the decisions before it.
 
@@ -346,6 +401,7 @@ class Session:
             check_one_of("predicted", view.predicted, (*self.scan.vocab, *absent))
         self._samples = self.samples_of(view.split, view.label)
         self.shown = self._select(view, self._samples.values())
+        self._starts = self._page_starts(view)
         self._open_page(view)
 
     def _open_page(self, view: View) -> None:
@@ -370,24 +426,39 @@ class Session:
             self._open(start)
 
     def _select(self, view: View, samples: Iterable[Sample]) -> list[Sample]:
-        return view.select(samples, self.standing, self._prediction_of)
+        selected = view.select(samples, self.standing, self._prediction_of)
+        # Copies are compared, so a group is shown whole if one of its images fits the filter.
+        return self.issues.whole_groups(view.label, selected) if view.label in GROUP_LISTS else selected
+
+    def _page_starts(self, view: View) -> list[int]:
+        """Return the position of the first card of each page."""
+        shape = self._shape or Shape(view.page_size, 1)
+        if view.label in GROUP_LISTS:
+            return group_starts(self.issues.group_sizes(view.label, self.shown), shape)
+        return starts(len(self.shown), shape.size if view.label in ISSUE_LISTS else view.page_size)
+
+    def _page_of(self, position: int) -> int:
+        """Return the page with the card at a position of the list."""
+        return max(0, bisect_right(self._starts, position) - 1)
 
     def _prediction_of(self, sample: Sample) -> str:
         is_absent = self.scan.task == MULTI_LABEL and not sample.predicted and not self._is_unreadable(sample)
         return ABSENT if is_absent else sample.predicted
 
     def _page_samples(self, page: int) -> list[Sample]:
-        start = page * self.view.page_size
-        return self.shown[start : start + self.view.page_size]
+        bounds = [*self._starts[page : page + 2], len(self.shown)]
+        return self.shown[bounds[0] : bounds[1]] if len(bounds) > 1 else []
 
     def _card(self, sample: Sample) -> Card:
         self.standing.refresh([sample.path])
         decision, note = self.standing.get(sample.path), self.standing.note(sample.path)
         error = self._errors[sample.path] if self._is_unreadable(sample) else ""
         others = () if note and decision is None else self._other_opinions(sample.path)
-        is_blinded = _is_blinded(sample) and not error
+        issue = self.issues.issue(self.view.label, sample.path)
+        is_blinded = _is_blinded(sample) and not error and not issue
         asked = self._asked.get((sample.split, sample.path), ()) if is_blinded else ()
-        return Card(sample, decision, others, error, note, is_blinded, asked)
+        members = self.issues.members(self.view.label, sample.path)
+        return Card(sample, decision, others, error, note, is_blinded, asked, issue, members)
 
     def _other_opinions(self, path: str) -> tuple[Decision, ...]:
         """Return what other reviewers decided differently about the same bytes."""
@@ -407,8 +478,11 @@ class Session:
             raise CleanerError("a decision needs at least one image; choose another page or filter")
         if action == TOGGLE:
             self.refresh()  # a toggle adds to what others decided
-        decisions = [self.maker.make(self.card(path), action, new_label) for path in paths]
-        rows = self.manifest.standing()
+        self._record([self.maker.make(self.card(path), action, new_label) for path in paths])
+
+    def _record(self, decisions: list[Decision]) -> None:
+        """Append decisions, which are one step to undo."""
+        paths, rows = [decision.path for decision in decisions], self.manifest.standing()
         # A decision taken over from a journal has no row; undo writes one, so that it stands again.
         before = {path: rows.get(path) or self.standing.get(path) for path in paths}
         self._append(decisions)
@@ -423,7 +497,10 @@ class Session:
         sample = self.files[path]
         if self._is_unreadable(sample):
             return sample.split, UNREADABLE
-        return sample.split, sample.label if path in self.samples_of(sample.split, sample.label) else AUDIT
+        known = [label for label in (sample.label, AUDIT) if label in (*self.scan.vocab, AUDIT)]
+        split = sample.split if sample.split in self.scan.splits else self.view.split
+        found = (label for label in known if path in self.samples_of(split, label))
+        return split, next(found, "") or self.issues.list_of(path)
 
     def _revert(self, steps: list[Step], opposite: list[Step], verb: str) -> tuple[str, str]:
         """Take back the last of some steps, and add its reverse to the opposite ones."""
@@ -459,7 +536,7 @@ class Session:
         """Open the page of the view with a card, if the view has it."""
         position = next((number for number, sample in enumerate(self.shown) if sample.path == path), None)
         if position is not None:
-            self._open_page(replace(self.view, page=position // self.view.page_size, at=path))
+            self._open_page(replace(self.view, page=self._page_of(position), at=path))
 
     def _append(self, decisions: list[Decision]) -> None:
         """Append decisions, unless somebody else decided about these files meanwhile."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.fields import check_whole
+from cleaner.core.issues import COPIES, ISSUE_NAMES
 from cleaner.core.records import Decision, Sample
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "ALL",
     "AUDIT",
     "DISAGREEMENTS",
+    "GROUP_LISTS",
+    "ISSUE_LISTS",
     "LIST_NAMES",
     "MAX_PAGE_SIZE",
     "ORDERS",
@@ -25,6 +28,7 @@ __all__ = [
     "UNSURE",
     "View",
     "check_one_of",
+    "issue_list",
 ]
 
 ALL = "\0all"
@@ -42,12 +46,25 @@ AUDIT = "\0audit"
 UNREADABLE = "\0unreadable"
 """`View.label` of the list of files that could not be read."""
 
+
+def issue_list(issue: str) -> str:
+    """Return the `View.label` of the list of an issue, one of `ISSUE_NAMES`."""
+    return f"\0issue:{issue}"
+
+
+ISSUE_LISTS = {issue_list(issue): issue for issue in ISSUE_NAMES}
+"""The issue of each list of issues, by `View.label`, in the order of the page."""
+
+GROUP_LISTS = frozenset(map(issue_list, COPIES))
+"""The lists of issues whose images stand in groups of copies."""
+
 LIST_NAMES = {
     ALL: "All classes, worst first",
     UNSURE: "Unsure",
     DISAGREEMENTS: "Disagreements",
     AUDIT: "Audit sample",
     UNREADABLE: "Unreadable files",
+    **{label: ISSUE_NAMES[issue] for label, issue in ISSUE_LISTS.items()},
 }
 """Names on the page of the lists that are no label's class."""
 
@@ -67,8 +84,9 @@ _SORT_KEYS: dict[str, Callable[[Sample], Any]] = {
     "name": lambda sample: sample.path,
 }
 
-# One sample of each class, then the next of each, so that a review that stops early has seen all classes.
-_RANDOM = attrgetter("rank")
+# The audit sample: one sample of each class, then the next of each, so that a review that stops early has seen all
+# classes. Issues: as in `issues.csv`, worst first.
+_BY_RANK = attrgetter("rank")
 
 ORDERS = tuple(_SORT_KEYS)
 """Values of `View.order`: highest loss first (NaN and infinity before all), least confident first, by path."""
@@ -86,7 +104,7 @@ class View:
         show: one of `SHOWS`.
         predicted: show only samples with this prediction (a label, or `ABSENT`); empty for all.
         text: show only paths that contain this text, ignoring case; empty for all.
-        order: one of `ORDERS`; the audit sample keeps its own.
+        order: one of `ORDERS`; the audit sample keeps its own, and issues are worst first unless they are by path.
         at: path of the cursor's card; empty for the first one of the page.
 
     Raises:
@@ -134,8 +152,11 @@ class View:
                 and text in sample.path.lower()
             )
 
-        key = _RANDOM if self.label == AUDIT else _SORT_KEYS[self.order]
-        return sorted(filter(fits, samples), key=key)
+        return sorted(filter(fits, samples), key=self._sort_key())
+
+    def _sort_key(self) -> Callable[[Sample], Any]:
+        is_by_rank = self.label == AUDIT or (self.label in ISSUE_LISTS and self.order != "name")
+        return _BY_RANK if is_by_rank else _SORT_KEYS[self.order]
 
     def _shows(self, action: str) -> bool:
         return self.show in ("all", action) or self.show == ("decided" if action else "undecided")

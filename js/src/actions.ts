@@ -2,9 +2,11 @@
 
 import { type App, refuse } from "./app";
 import { probable, said, toggledLabel } from "./cards";
+import { membersOf, otherLabel } from "./groups";
 import { type Command, commandOf, IN_FIGURES, keyName } from "./keys";
 import { offered } from "./labels";
 import { move, moveOnly, openNext, turn } from "./moving";
+import { rowStep } from "./places";
 import { DECIDING } from "./protocol";
 import {
   cursorPath,
@@ -78,6 +80,44 @@ export function giveLabel(app: App, label: string, paths = targets(app.state), m
     if (same.length > 0) decide(app, "keep", "", same, moves && others.length === 0);
     if (others.length > 0) decide(app, "relabel", label, others, moves);
   }
+}
+
+/** Decide about the whole group of the cursor's card or of the selected ones: keep these or all, delete the others. */
+function resolve(app: App, keepsAll: boolean): void {
+  const { state, channel } = app;
+  const [chosen, why] = [targets(state), refusal(app) || groupRefusal(app)];
+  if (why) return refuse(app, why);
+  if (!state.status || chosen.length === 0) return;
+  const paths = membersOf(state, chosen[0] ?? "");
+  const kept = keepsAll ? paths : chosen;
+  const rest = paths.filter((path) => !kept.includes(path));
+  const id = channel.ask("resolve", { version: state.status.version, paths, kept });
+  // What gets another label keeps it.
+  const same = kept.filter((path) => shownCard(state, path)?.action !== "relabel");
+  let next = state;
+  for (const [action, about] of [["keep", same] as const, ["delete", rest] as const])
+    if (about.length > 0) next = started(next, { id, paths: about, action, newLabel: "" }, false);
+  const last =
+    rest.length === 0 ? `${kept.length} images: all are fine` : `${kept.length} kept, ${rest.length} deleted`;
+  app.set({ ...placed(next, pathsOf(state).indexOf(paths.at(-1) ?? "") + 1, false), last, announced: last });
+  app.focus();
+}
+
+/** Why nothing can be decided about the whole group; empty if it can. */
+function groupRefusal({ state }: App): string {
+  const [first = "", ...others] = targets(state);
+  const paths = membersOf(state, first);
+  const { members = 0 } = state.cards.get(first) ?? {};
+  if (others.some((path) => !paths.includes(path)))
+    return "Images of several groups are selected, so nothing was decided.";
+  if (paths.length === members) return "";
+  return `The page shows ${paths.length} of the ${members} images of this group, so decide about them one by one.`;
+}
+
+function takeOtherLabel(app: App): void {
+  const label = otherLabel(app.state, targets(app.state)[0] ?? "");
+  if (label === undefined) refuse(app, "The images of this group have the same label: R finds another one.");
+  else giveLabel(app, label);
 }
 
 function takePredicted(app: App): void {
@@ -188,6 +228,9 @@ const COMMANDS: Record<Command, (app: App, key: string) => void> = {
   keep: (app) => decide(app, "keep"),
   delete: (app) => decide(app, "delete"),
   unsure: (app) => decide(app, "unsure"),
+  keepOnly: (app) => resolve(app, false),
+  allFine: (app) => resolve(app, true),
+  otherLabel: takeOtherLabel,
   predicted: takePredicted,
   alternative: (app, key) => takeAlternative(app, Number(key) - 1),
   relabel: (app) => choose(app),
@@ -230,8 +273,8 @@ export function press(app: App, event: KeyboardEvent): boolean {
   const hasModifier = event.metaKey || ((event.ctrlKey || event.altKey) && !isAltGraph);
   if (event.isComposing || (hasModifier && !event.key.startsWith("Arrow"))) return false;
   if (performance.now() < app.deafUntil) return listenAfterPause(app);
-  const columns = app.state.large ? 1 : app.state.layout.columns;
-  const steps: Record<string, number> = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
+  const [up, down] = app.state.large ? [-1, 1] : [rowStep(app.state, -1), rowStep(app.state, 1)];
+  const steps: Record<string, number> = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: up, ArrowDown: down };
   const ends: Record<string, number> = { Home: -app.state.cards.size, End: app.state.cards.size };
   const by = steps[event.key] ?? ends[event.key];
   if (by !== undefined && app.state.tab === "figures") return false;
@@ -241,7 +284,7 @@ export function press(app: App, event: KeyboardEvent): boolean {
     else move(app, by, event.shiftKey, event.key in steps);
     return true;
   }
-  const command = commandOf(keyName(event), app.state.task);
+  const command = commandOf(keyName(event), app.state.task, app.state.page?.list);
   // A key that is held down decides once.
   if (command && !event.repeat) run(app, command, event.key);
   return command !== undefined;

@@ -4,7 +4,7 @@ import { listenAfterPause } from "./actions";
 import type { App } from "./app";
 import type { Asked } from "./channel";
 import { wanted } from "./dom";
-import { type Answer, type Kind, type PageReply, TURNING } from "./protocol";
+import { type Answer, type Kind, type PageReply, SHOWN_AT_ONCE, TURNING } from "./protocol";
 import {
   cursorPath,
   givenUp,
@@ -141,8 +141,8 @@ export function giveUp(app: App, asked: Asked): void {
   app.toLast.delete(asked.id);
   app.behind.delete(asked.id);
   app.held = [];
-  if (asked.kind === "decide" || TURNING.has(asked.kind)) app.isLost = true;
-  if (asked.kind === "decide") app.set({ ...givenUp(app.state, asked.id), isSilent: true });
+  if (SHOWN_AT_ONCE.has(asked.kind) || TURNING.has(asked.kind)) app.isLost = true;
+  if (SHOWN_AT_ONCE.has(asked.kind)) app.set({ ...givenUp(app.state, asked.id), isSilent: true });
   else if (BESIDES.has(asked.kind)) app.set({ isSilent: true });
   else {
     const safe = app.state.unconfirmed.size === 0 ? " Every saved decision is safe." : "";

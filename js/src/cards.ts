@@ -39,12 +39,28 @@ export function probable(card: Card): [label: string, probability: number | null
   return [[card.predicted, card.confidence]];
 }
 
+/** Whether the cards of a list say what the model predicts. */
+export function hasPredictions({ list }: Page): boolean {
+  return list !== "audit" && list !== "unreadable" && !isOfIssues(list);
+}
+
+/** Whether a list is about what is wrong with images whatever their label. */
+export function isOfIssues(list: Page["list"]): boolean {
+  return list === "issue" || list === "groups";
+}
+
+/** What is wrong with an image, in words; of a group, how it differs from the one to keep. */
+export function reasonOf(card: Card): string {
+  return [card.is_first ? "suggested to keep" : "", card.reason].filter(Boolean).join(", ");
+}
+
 /** What is known of an image, in words, for those who do not see it. */
 export function described(card: Card, page: Page, rankedBy: string): string {
   const labels = card.given?.join(", ") ?? card.label;
   const parts = [card.name];
   if (labels || card.given) parts.push(`given ${labels || "no label"}`);
-  if (page.list !== "audit" && page.list !== "unreadable") {
+  if (isOfIssues(page.list)) parts.push(...[card.split ?? "", reasonOf(card)].filter(Boolean));
+  if (hasPredictions(page)) {
     const predicted = predictionOf(card);
     parts.push(
       predicted ? `predicted ${predicted} ${percent(card.confidence)}`.trim() : `${rankedBy} ${card.loss || "unknown"}`,
@@ -56,6 +72,7 @@ export function described(card: Card, page: Page, rankedBy: string): string {
 /** The label that `toggle` adds or removes; undefined where an image has one label. */
 export function toggledLabel(card: Card, page: Page): string | undefined {
   if (!card.given) return undefined;
+  if (isOfIssues(page.list)) return undefined; // the list asks about no label
   return page.list === "audit" ? card.asked?.[0] : card.label;
 }
 

@@ -1,7 +1,8 @@
 // What the browser is asked: sizes, the theme, and whether the app has the page to itself.
 
 import type { App } from "./app";
-import { type Layout, layoutOf, SIZES } from "./layout";
+import { ISSUE_LINES, type Layout, layoutOf, SIZES } from "./layout";
+import type { Fields } from "./protocol";
 
 const MARGIN = 12;
 // Pixels of a letter of a label on average, and of a probability.
@@ -26,8 +27,8 @@ export function saveSize(size: number): void {
   }
 }
 
-/** The layout for the area that the images have now. */
-export function measuredLayout(app: App): Layout {
+/** The layouts for the area that the images have now: of most lists, and of lists of issues. */
+export function measuredLayouts(app: App): { layout: Layout; issueLayout: Layout } {
   const area = app.el.querySelector<HTMLElement>(".cleaner-images");
   const { vocab, task, size } = app.state;
   const isLong = vocab.some((label) => label.length * LETTER > size - PROBABILITY);
@@ -36,7 +37,10 @@ export function measuredLayout(app: App): Layout {
   const padding = (one: string, other: string) => Number.parseFloat(one) + Number.parseFloat(other);
   const width = (area?.clientWidth ?? 0) - (style ? padding(style.paddingLeft, style.paddingRight) : 0);
   const height = (area?.clientHeight ?? 0) - (style ? padding(style.paddingTop, style.paddingBottom) : 0);
-  return layoutOf({ width, height }, size * (task === "other" ? 2 : 1), lines);
+  return {
+    layout: layoutOf({ width, height }, size * (task === "other" ? 2 : 1), lines),
+    issueLayout: layoutOf({ width, height }, size, ISSUE_LINES),
+  };
 }
 
 /** Pixels of the screen that a length takes. */
@@ -45,8 +49,10 @@ export function pixels(length: number): number {
 }
 
 /** How many cards the page takes, and how large their thumbnails are. */
-export function wanted({ state: { layout } }: App): { page_size: number; pixels: number } {
-  return { page_size: layout.columns * layout.rows, pixels: pixels(Math.max(layout.width, layout.height)) };
+export function wanted({ state: { layout, issueLayout } }: App): Omit<Fields<"fit">, "at"> {
+  const { columns, rows } = issueLayout;
+  const longest = Math.max(...[layout, issueLayout].flatMap(({ width, height }) => [width, height]));
+  return { page_size: layout.columns * layout.rows, columns, rows, pixels: pixels(longest) };
 }
 
 /** Follow the light or dark theme of the host, for what the browser draws itself, such as the arrows of lists. */

@@ -1,6 +1,8 @@
 // The keys, and what each does now. One table serves the keyboard, the bar at the bottom, the large view and the help.
 
 import { toggledLabel } from "./cards";
+import { membersOf, otherLabel } from "./groups";
+import type { Page } from "./protocol";
 import { cursorPath, isAtEnd, isLastPage, nextList, type State, shownCard, targets } from "./state";
 
 export type Command =
@@ -10,6 +12,9 @@ export type Command =
   | "relabel"
   | "delete"
   | "unsure"
+  | "keepOnly"
+  | "allFine"
+  | "otherLabel"
   | "undo"
   | "redo"
   | "select"
@@ -44,6 +49,9 @@ const KEYS: readonly Key[] = [
   },
   { command: "delete", keys: ["D"], help: "delete" },
   { command: "unsure", keys: ["S"], help: "unsure" },
+  { command: "keepOnly", keys: ["G"], help: "keep this one, or those selected, and delete the rest of the group" },
+  { command: "allFine", keys: ["F"], help: "all are fine: keep every image of the group, and do not ask again" },
+  { command: "otherLabel", keys: ["L"], help: "take the label of the other image of the group" },
   { command: "undo", keys: ["U"], help: "undo your last action" },
   { command: "redo", keys: ["Shift+U"], help: "redo it" },
   { command: "large", keys: ["Z", "Space"], help: "open or close the large view" },
@@ -64,6 +72,8 @@ const KEYS: readonly Key[] = [
 
 /** The keys that need labels; where images carry several, some mean something else. */
 const NEED_LABELS: ReadonlySet<Command> = new Set(["predicted", "relabel", "alternative"]);
+/** The keys that only lists of groups have. */
+const OF_GROUPS: ReadonlySet<Command> = new Set(["keepOnly", "allFine", "otherLabel"]);
 const WITH_SETS: Partial<Record<Command, string>> = {
   keep: "keep: the labels are right as the card shows them",
   predicted: "add the label of this class, or remove it",
@@ -78,14 +88,17 @@ export function keyName(event: Pick<KeyboardEvent, "key" | "shiftKey">): string 
   return `${event.shiftKey ? "Shift+" : ""}${event.key.toUpperCase()}`;
 }
 
-export function commandOf(name: string, task: State["task"]): Command | undefined {
-  return keysOf(task).find((each) => each.keys.includes(name))?.command;
+export function commandOf(name: string, task: State["task"], list?: Page["list"]): Command | undefined {
+  return keysOf(task, list).find((each) => each.keys.includes(name))?.command;
 }
 
-/** The keys of a task, with their help. */
-export function keysOf(task: State["task"]): Key[] {
-  if (task === "other") return KEYS.filter(({ command }) => !NEED_LABELS.has(command));
-  return KEYS.map((key) => ({ ...key, help: (task === "multi-label" && WITH_SETS[key.command]) || key.help }));
+/** The keys of a task and of a kind of list, with their help. */
+export function keysOf(task: State["task"], list?: Page["list"]): Key[] {
+  const known = KEYS.filter(({ command }) => list === "groups" || !OF_GROUPS.has(command)).filter(
+    ({ command }) => command !== "otherLabel" || task === "single-label",
+  );
+  if (task === "other") return known.filter(({ command }) => !NEED_LABELS.has(command));
+  return known.map((key) => ({ ...key, help: (task === "multi-label" && WITH_SETS[key.command]) || key.help }));
 }
 
 export interface Offer {
@@ -108,7 +121,9 @@ export function offers(state: State): Offer[] {
 
 function offersOfImages(state: State): Offer[] {
   const card = shownCard(state, cursorPath(state));
+  const hasGroups = state.page?.list === "groups"; // there F keeps a whole group
   const texts: [Command, string | null, boolean?][] = [
+    ...groupTexts(state),
     ["predicted", enterText(state)],
     ["keep", card || state.selected.size ? "Keep" : null],
     ["relabel", card ? (card.given ? "Other label ±" : "Other label") : null],
@@ -116,16 +131,28 @@ function offersOfImages(state: State): Offer[] {
     ["unsure", card ? "Unsure" : null],
     ["undo", state.status?.can_undo ? "Undo" : "Nothing to undo", !state.status?.can_undo],
     ["large", card ? (state.large ? "Close" : "Large") : null],
-    ["keepRest", state.large || isAtEnd(state) ? null : "Keep rest & next"],
+    ["keepRest", state.large || isAtEnd(state) || hasGroups ? null : "Keep rest & next"],
     ["nextPage", state.large || isLastPage(state) ? null : "Next page"],
     ["nextList", nextListText(state)],
     ["help", state.large ? null : "Keys"],
   ];
-  const known = keysOf(state.task);
+  const known = keysOf(state.task, state.page?.list);
   return texts.flatMap(([command, text, isOff = false]) => {
     const key = known.find((each) => each.command === command);
     return key && text !== null ? [{ command, key: key.shown ?? key.keys[0] ?? "", text, isOff }] : [];
   });
+}
+
+/** What can be done with the group that a decision is about. */
+function groupTexts(state: State): [Command, string | null][] {
+  const path = targets(state)[0] ?? "";
+  if (membersOf(state, path).length === 0) return [];
+  const label = otherLabel(state, path);
+  return [
+    ["keepOnly", "Keep, delete rest"],
+    ["allFine", "All fine"],
+    ["otherLabel", label ? `⇒ ${label}` : null],
+  ];
 }
 
 /** What `Enter` would do. */

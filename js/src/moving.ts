@@ -2,6 +2,7 @@
 // on its way wait for it.
 
 import { type App, refuse } from "./app";
+import { leavesPage } from "./places";
 import type { Fields } from "./protocol";
 import { isAtEnd, isLastPage, moved, nextList, pathsOf, placed, toggled } from "./state";
 
@@ -19,15 +20,11 @@ export function move(app: App, by: number, extend = false, crosses = true): void
     app.held.push(() => move(app, by, extend, crosses));
     return;
   }
-  const last = state.cards.size - 1;
-  const step = Math.abs(by);
-  const mayCross = crosses && !extend;
-  const isOnLastRow = by > 0 && Math.floor(state.at / step) >= Math.floor(last / step);
-  const isOnFirstRow = by < 0 && state.at < step && !isAtEnd(state);
-  if (mayCross && isOnLastRow) {
+  const mayCross = crosses && !extend && !(by < 0 && isAtEnd(state)) && leavesPage(state, by);
+  if (mayCross && by > 0) {
     if (!isLastPage(state)) return turn(app, 1);
-    if (step === 1) app.set(placed(state, state.cards.size, false));
-  } else if (mayCross && isOnFirstRow && (state.page?.page ?? 0) > 0) {
+    if (by === 1) app.set(placed(state, state.cards.size, false));
+  } else if (mayCross && (state.page?.page ?? 0) > 0) {
     return turn(app, -1, true);
   } else app.set(moved(state, isAtEnd(state) && by < 0 && crosses ? -1 : by, extend && !state.large));
   app.set({ notice: "" });

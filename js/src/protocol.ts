@@ -2,12 +2,13 @@
 // compares the two.
 
 export const MESSAGES = {
-  ready: { page_size: "number", pixels: "number" },
-  fit: { page_size: "number", pixels: "number", at: "text" },
+  ready: { page_size: "number", columns: "number", rows: "number", pixels: "number" },
+  fit: { page_size: "number", columns: "number", rows: "number", pixels: "number", at: "text" },
   open: { label: "text", split: "text?", predicted: "text?" },
   turn: { page: "number" },
   filter: { show: "text?", predicted: "text?", text: "text?", order: "text?" },
   decide: { version: "number", until: "number", paths: "texts", action: "text", new_label: "text?" },
+  resolve: { version: "number", until: "number", paths: "texts", kept: "texts" },
   undo: { until: "number" },
   redo: { until: "number" },
   news: {},
@@ -30,7 +31,10 @@ type Optional<M> = { [F in keyof M as M[F] extends `${string}?` ? F : never]?: s
 /** The fields of a message, without `kind`, `id` and `until`, which the channel adds. */
 export type Fields<K extends Kind> = Omit<Given<(typeof MESSAGES)[K]>, "until"> & Optional<(typeof MESSAGES)[K]>;
 
-export const DECIDING: ReadonlySet<Kind> = new Set<Kind>(["decide", "undo", "redo"]);
+export const DECIDING: ReadonlySet<Kind> = new Set<Kind>(["decide", "resolve", "undo", "redo"]);
+
+/** Messages about images of the page, which show the decision before it is saved. */
+export const SHOWN_AT_ONCE: ReadonlySet<Kind> = new Set<Kind>(["decide", "resolve"]);
 
 /** Messages after which another page may come. */
 export const TURNING: ReadonlySet<Kind> = new Set<Kind>(["ready", "fit", "open", "turn", "filter", "undo", "redo"]);
@@ -55,6 +59,13 @@ export interface Card extends Opinion {
   note: string;
   given?: string[];
   asked?: string[];
+  /** In lists of issues. */
+  split?: string;
+  score?: number;
+  reason?: string;
+  group?: number;
+  members?: number;
+  is_first?: boolean;
   error?: string;
   size?: string;
   buffer?: number;
@@ -90,7 +101,7 @@ export interface Page {
   split: string;
   splits: string[];
   label: string;
-  list: "class" | "all" | "unsure" | "disagreements" | "audit" | "unreadable";
+  list: "class" | "all" | "unsure" | "disagreements" | "audit" | "unreadable" | "issue" | "groups";
   page: number;
   pages: number;
   page_size: number;
@@ -100,6 +111,7 @@ export interface Page {
   order: string;
   predictions: string[];
   shown: number;
+  first: number;
   at: string;
   cards: Card[];
 }

@@ -116,7 +116,7 @@ function pressKey({ page, meant }: World, key: string): void {
 }
 
 function live(steps: readonly Step[], there: World): void {
-  there.page.app.channel.ask("ready", { page_size: 3, pixels: 160 });
+  there.page.app.channel.ask("ready", { page_size: 3, columns: 2, rows: 2, pixels: 160 });
   vi.advanceTimersByTime(200);
   there.calm(false);
   for (const step of steps) {
@@ -166,7 +166,7 @@ function always(check: (there: World) => void, some = steps, isOrdered = false):
 describe("over a network that delays, loses, repeats and reorders", () => {
   it("every card shows what the kernel holds, once all is quiet and the page was asked for again", () => {
     always((there) => {
-      there.page.app.channel.ask("fit", { page_size: 3, pixels: 160, at: "" });
+      there.page.app.channel.ask("fit", { page_size: 3, columns: 2, rows: 2, pixels: 160, at: "" });
       vi.advanceTimersByTime(PATIENCE);
       expectTruth(there);
     });

@@ -6,7 +6,7 @@ import { askToFit, giveUp, take } from "./answers";
 import { type App, follow, type Model } from "./app";
 import type { Task } from "./cards";
 import { openChannel } from "./channel";
-import { followRoom, followTheme, isOwnPage, measuredLayout, pixels, savedSize, wanted } from "./dom";
+import { followRoom, followTheme, isOwnPage, measuredLayouts, savedSize, wanted } from "./dom";
 import type { Answer } from "./protocol";
 import { emptyState, type State } from "./state";
 import "./style.css";
@@ -95,13 +95,14 @@ function fitSoon(app: App): void {
 }
 
 function refit(app: App): void {
-  const { layout, page } = app.state;
-  const next = measuredLayout(app);
-  if (next.width <= 0 || JSON.stringify(next) === JSON.stringify(layout)) return;
-  app.set({ layout: next });
+  const { layout, issueLayout, page } = app.state;
+  const [before, next] = [wanted(app), measuredLayouts(app)];
+  if (next.layout.width <= 0 || JSON.stringify(next) === JSON.stringify({ layout, issueLayout })) return;
+  app.set(next);
   if (!page) return;
-  const isSame = next.columns * next.rows === page.page_size && pixels(next.width) <= pixels(layout.width);
-  if (!isSame) askToFit(app);
+  const { page_size, columns, rows, pixels } = wanted(app);
+  const isSame = page_size === page.page_size && columns === before.columns && rows === before.rows;
+  if (!isSame || pixels > before.pixels) askToFit(app);
 }
 
 /** A click between the controls keeps the keys: a notebook would take them, and delete its cell on two D. */
@@ -164,8 +165,8 @@ export default {
 
 /** Ask for the first page once the app has a size. */
 function begin(app: App): void {
-  const layout = measuredLayout(app);
-  if (layout.width <= 0 || app.channel.isTurning()) return;
-  app.set({ layout });
+  const next = measuredLayouts(app);
+  if (next.layout.width <= 0 || app.channel.isTurning()) return;
+  app.set(next);
   app.channel.ask("ready", wanted(app));
 }

@@ -68,11 +68,15 @@ export interface State {
   hasHelp: boolean;
   size: number;
   layout: Layout;
+  /** The layout of lists of issues. */
+  issueLayout: Layout;
   /** What was decided last, in words; empty after an undo. */
   last: string;
   /** Read out by a screen reader. */
   announced: string;
 }
+
+const NO_LAYOUT: Layout = { columns: 1, rows: 1, width: SIZES.usual, height: SIZES.usual, text: 0 };
 
 /** The state before the first page. */
 export function emptyState(task: Task): State {
@@ -108,7 +112,8 @@ export function emptyState(task: Task): State {
     hasFilters: false,
     hasHelp: false,
     size: SIZES.usual,
-    layout: { columns: 1, rows: 1, width: SIZES.usual, height: SIZES.usual, text: 0 },
+    layout: NO_LAYOUT,
+    issueLayout: NO_LAYOUT,
     last: "",
     announced: "",
   };

@@ -33,7 +33,7 @@ def page(scan: Scan) -> Page:
 
 
 def test_ready_is_answered_by_the_page_with_its_thumbnails(page: Page) -> None:
-    reply = page.say({"kind": "ready", "id": 7, "page_size": 30, "pixels": 160})
+    reply = page.say({"kind": "ready", "id": 7, "page_size": 30, "columns": 6, "rows": 4, "pixels": 160})
     assert (reply["kind"], reply["id"], reply["split"], reply["label"]) == ("page", 7, "train", "cat")
     assert (reply["page"], reply["pages"], reply["page_size"], reply["shown"]) == (0, 2, 5, 8)
     assert (reply["list"], reply["splits"]) == ("class", ("train", "valid"))
@@ -168,10 +168,10 @@ def test_what_is_no_message_gets_an_error(page: Page, message: Any) -> None:
 DECISION = {"kind": "decide", "version": 1, "until": FOREVER, "paths": [ONE], "action": "keep"}
 WRONG: list[dict[str, Any]] = [
     {"kind": "ready"},
-    {"kind": "ready", "page_size": "30", "pixels": 160},
-    {"kind": "ready", "page_size": 30, "pixels": 160.5},
-    {"kind": "fit", "page_size": 30, "pixels": 160},
-    {"kind": "fit", "page_size": 30, "pixels": 160, "at": 5},
+    {"kind": "ready", "page_size": "30", "columns": 6, "rows": 4, "pixels": 160},
+    {"kind": "ready", "page_size": 30, "columns": 6, "rows": 4, "pixels": 160.5},
+    {"kind": "fit", "page_size": 30, "columns": 6, "rows": 4, "pixels": 160},
+    {"kind": "fit", "page_size": 30, "columns": 6, "rows": 4, "pixels": 160, "at": 5},
     {"kind": "open"},
     {"kind": "open", "label": 5},
     {"kind": "open", "label": "wolf"},

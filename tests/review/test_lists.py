@@ -98,7 +98,9 @@ def test_an_unknown_mean_is_null_and_not_nan(scan: Scan) -> None:
 def test_lists_are_sent_at_ready_and_before_a_page_of_another_split(known: Scan) -> None:
     page, sent = Page(known), []
     page.review.send = lambda content, buffers=None: sent.append((content["kind"], content["id"], content["split"]))
-    page.review._handle_custom_msg({"kind": "ready", "id": 1, "page_size": 5, "pixels": 160}, [])
+    page.review._handle_custom_msg(
+        {"kind": "ready", "id": 1, "page_size": 5, "columns": 6, "rows": 4, "pixels": 160}, []
+    )
     for number, (label, split) in enumerate((("cat", "train"), ("dog", "valid"), (ALL, "valid")), start=2):
         page.review._handle_custom_msg({"kind": "open", "id": number, "label": label, "split": split}, [])
     assert sent == [

@@ -42,8 +42,10 @@ class Page:
     def ask(self, kind: str, **fields: Any) -> dict[str, Any]:
         """Send a message with the fields that the page adds itself; return the reply."""
         added: dict[str, dict[str, Any]] = {
-            "ready": {"page_size": 30, "pixels": 160},
+            "ready": {"page_size": 30, "columns": 6, "rows": 4, "pixels": 160},
+            "fit": {"columns": 6, "rows": 4},
             "decide": {"version": self.version, "until": FOREVER},
+            "resolve": {"version": self.version, "until": FOREVER},
             "undo": {"until": FOREVER},
             "redo": {"until": FOREVER},
         }

@@ -283,11 +283,21 @@ function probable(card) {
   if (card.alternatives.length > 0 || !card.predicted) return card.alternatives;
   return [[card.predicted, card.confidence]];
 }
+function hasPredictions({ list }) {
+  return list !== "audit" && list !== "unreadable" && !isOfIssues(list);
+}
+function isOfIssues(list) {
+  return list === "issue" || list === "groups";
+}
+function reasonOf(card) {
+  return [card.is_first ? "suggested to keep" : "", card.reason].filter(Boolean).join(", ");
+}
 function described(card, page, rankedBy) {
   const labels = card.given?.join(", ") ?? card.label;
   const parts = [card.name];
   if (labels || card.given) parts.push(`given ${labels || "no label"}`);
-  if (page.list !== "audit" && page.list !== "unreadable") {
+  if (isOfIssues(page.list)) parts.push(...[card.split ?? "", reasonOf(card)].filter(Boolean));
+  if (hasPredictions(page)) {
     const predicted = predictionOf(card);
     parts.push(
       predicted ? `predicted ${predicted} ${percent(card.confidence)}`.trim() : `${rankedBy} ${card.loss || "unknown"}`
@@ -297,6 +307,7 @@ function described(card, page, rankedBy) {
 }
 function toggledLabel(card, page) {
   if (!card.given) return void 0;
+  if (isOfIssues(page.list)) return void 0;
   return page.list === "audit" ? card.asked?.[0] : card.label;
 }
 function labelsOf(card) {
@@ -323,6 +334,8 @@ function decidedCard(card, action, newLabel, reviewer) {
 // src/layout.ts
 var GAP = 4;
 var LINE = 19;
+var FRAME = 6;
+var ISSUE_LINES = 3;
 var SIZES = { least: 80, usual: 160, most: 400, step: 20 };
 var TWO_FROM = 240;
 var MOST_CARDS = 200;
@@ -339,6 +352,7 @@ function layoutOf(area, size, lines) {
 }
 
 // src/state.ts
+var NO_LAYOUT = { columns: 1, rows: 1, width: SIZES.usual, height: SIZES.usual, text: 0 };
 function emptyState(task) {
   return {
     task,
@@ -372,7 +386,8 @@ function emptyState(task) {
     hasFilters: false,
     hasHelp: false,
     size: SIZES.usual,
-    layout: { columns: 1, rows: 1, width: SIZES.usual, height: SIZES.usual, text: 0 },
+    layout: NO_LAYOUT,
+    issueLayout: NO_LAYOUT,
     last: "",
     announced: ""
   };
@@ -535,6 +550,22 @@ function placeSoon(app) {
   timers.set(app, setTimeout(place, PLACE_AFTER));
 }
 
+// src/groups.ts
+function membersOf(state, path) {
+  const group = state.page?.list === "groups" ? state.cards.get(path)?.group : void 0;
+  if (group === void 0) return [];
+  return [...state.cards.values()].filter((card) => card.group === group).map((card) => card.path);
+}
+function otherLabel(state, path) {
+  const own = state.cards.get(path)?.label;
+  if (state.task !== "single-label" || own === void 0) return void 0;
+  const labels = membersOf(state, path).map((member) => state.cards.get(member)?.label ?? "");
+  return labels.find((label) => label !== own && state.vocab.includes(label));
+}
+function groupName({ group, members }) {
+  return `Group ${group} · ${members === 1 ? "1 image" : `${members?.toLocaleString("en")} images`}`;
+}
+
 // src/keys.ts
 var KEYS = [
   { command: "predicted", keys: ["Enter"], shown: "⏎", help: "take the predicted label" },
@@ -548,6 +579,9 @@ var KEYS = [
   },
   { command: "delete", keys: ["D"], help: "delete" },
   { command: "unsure", keys: ["S"], help: "unsure" },
+  { command: "keepOnly", keys: ["G"], help: "keep this one, or those selected, and delete the rest of the group" },
+  { command: "allFine", keys: ["F"], help: "all are fine: keep every image of the group, and do not ask again" },
+  { command: "otherLabel", keys: ["L"], help: "take the label of the other image of the group" },
   { command: "undo", keys: ["U"], help: "undo your last action" },
   { command: "redo", keys: ["Shift+U"], help: "redo it" },
   { command: "large", keys: ["Z", "Space"], help: "open or close the large view" },
@@ -566,6 +600,7 @@ var KEYS = [
   { command: "help", keys: ["?"], help: "this list" }
 ];
 var NEED_LABELS = /* @__PURE__ */ new Set(["predicted", "relabel", "alternative"]);
+var OF_GROUPS = /* @__PURE__ */ new Set(["keepOnly", "allFine", "otherLabel"]);
 var WITH_SETS = {
   keep: "keep: the labels are right as the card shows them",
   predicted: "add the label of this class, or remove it",
@@ -577,12 +612,15 @@ function keyName(event) {
   if (!/^[a-z]$/i.test(event.key)) return event.key;
   return `${event.shiftKey ? "Shift+" : ""}${event.key.toUpperCase()}`;
 }
-function commandOf(name, task) {
-  return keysOf(task).find((each) => each.keys.includes(name))?.command;
+function commandOf(name, task, list) {
+  return keysOf(task, list).find((each) => each.keys.includes(name))?.command;
 }
-function keysOf(task) {
-  if (task === "other") return KEYS.filter(({ command }) => !NEED_LABELS.has(command));
-  return KEYS.map((key) => ({ ...key, help: task === "multi-label" && WITH_SETS[key.command] || key.help }));
+function keysOf(task, list) {
+  const known = KEYS.filter(({ command }) => list === "groups" || !OF_GROUPS.has(command)).filter(
+    ({ command }) => command !== "otherLabel" || task === "single-label"
+  );
+  if (task === "other") return known.filter(({ command }) => !NEED_LABELS.has(command));
+  return known.map((key) => ({ ...key, help: task === "multi-label" && WITH_SETS[key.command] || key.help }));
 }
 var IN_FIGURES = /* @__PURE__ */ new Set(["undo", "redo", "nextList", "previousList", "none", "help"]);
 function offers(state) {
@@ -593,7 +631,9 @@ function offers(state) {
 }
 function offersOfImages(state) {
   const card = shownCard(state, cursorPath(state));
+  const hasGroups = state.page?.list === "groups";
   const texts = [
+    ...groupTexts(state),
     ["predicted", enterText(state)],
     ["keep", card || state.selected.size ? "Keep" : null],
     ["relabel", card ? card.given ? "Other label ±" : "Other label" : null],
@@ -601,16 +641,26 @@ function offersOfImages(state) {
     ["unsure", card ? "Unsure" : null],
     ["undo", state.status?.can_undo ? "Undo" : "Nothing to undo", !state.status?.can_undo],
     ["large", card ? state.large ? "Close" : "Large" : null],
-    ["keepRest", state.large || isAtEnd(state) ? null : "Keep rest & next"],
+    ["keepRest", state.large || isAtEnd(state) || hasGroups ? null : "Keep rest & next"],
     ["nextPage", state.large || isLastPage(state) ? null : "Next page"],
     ["nextList", nextListText(state)],
     ["help", state.large ? null : "Keys"]
   ];
-  const known = keysOf(state.task);
+  const known = keysOf(state.task, state.page?.list);
   return texts.flatMap(([command, text, isOff = false]) => {
     const key = known.find((each) => each.command === command);
     return key && text !== null ? [{ command, key: key.shown ?? key.keys[0] ?? "", text, isOff }] : [];
   });
+}
+function groupTexts(state) {
+  const path = targets(state)[0] ?? "";
+  if (membersOf(state, path).length === 0) return [];
+  const label = otherLabel(state, path);
+  return [
+    ["keepOnly", "Keep, delete rest"],
+    ["allFine", "All fine"],
+    ["otherLabel", label ? `⇒ ${label}` : null]
+  ];
 }
 function enterText(state) {
   const card = shownCard(state, targets(state)[0] ?? "");
@@ -657,6 +707,56 @@ function offered(card, vocab, recent) {
   return [...ordered];
 }
 
+// src/places.ts
+function pageLayout({ page, layout, issueLayout }) {
+  if (page?.list === "issue") return issueLayout;
+  if (page?.list !== "groups") return layout;
+  const { width, height, text } = issueLayout;
+  return { ...issueLayout, width: width - 2 * FRAME, height: height - 2 * FRAME, text: text - LINE };
+}
+function groupsOf(cards) {
+  const groups = /* @__PURE__ */ new Map();
+  for (const card of cards) groups.set(card.group ?? 0, [...groups.get(card.group ?? 0) ?? [], card]);
+  return [...groups.values()];
+}
+function placesOf(sizes, columns) {
+  let [row, column] = [0, 0];
+  return sizes.flatMap((size) => {
+    if (column > 0 && column + size > columns) [row, column] = [row + 1, 0];
+    const places = Array.from({ length: size }, (_2, at) => ({
+      row: row + Math.floor((column + at) / columns),
+      column: (column + at) % columns
+    }));
+    if (size > columns) row += Math.ceil(size / columns) - 1;
+    column = size > columns ? columns : column + size;
+    return places;
+  });
+}
+function placesOnPage(state) {
+  const cards = [...state.cards.values()];
+  const sizes = state.page?.list === "groups" ? groupsOf(cards).map((group) => group.length) : cards.map(() => 1);
+  return placesOf(sizes, pageLayout(state).columns);
+}
+function rowStep(state, by) {
+  const { columns } = pageLayout(state);
+  if (state.page?.list !== "groups") return by * columns;
+  const places = placesOnPage(state);
+  const from = places[state.at];
+  if (!from) return by;
+  const beside = places.flatMap(({ row, column }, at) => row === from.row + by ? [{ at, column }] : []);
+  const distance = ({ column }) => Math.abs(column - from.column);
+  const nearest = beside.reduce((best, each) => best && distance(best) <= distance(each) ? best : each, beside[0]);
+  return nearest ? nearest.at - state.at : by * columns;
+}
+function leavesPage(state, by) {
+  const last = state.cards.size - 1;
+  if (by === 1) return state.at >= last;
+  if (by === -1) return state.at <= 0;
+  const places = placesOnPage(state);
+  const row = places[state.at]?.row ?? Number.POSITIVE_INFINITY;
+  return by > 0 ? row >= (places[last]?.row ?? 0) : row === 0;
+}
+
 // src/moving.ts
 function moveOnly(app, by) {
   const { at } = moved(app.state, by, false);
@@ -669,15 +769,11 @@ function move(app, by, extend = false, crosses = true) {
     app.held.push(() => move(app, by, extend, crosses));
     return;
   }
-  const last = state.cards.size - 1;
-  const step = Math.abs(by);
-  const mayCross = crosses && !extend;
-  const isOnLastRow = by > 0 && Math.floor(state.at / step) >= Math.floor(last / step);
-  const isOnFirstRow = by < 0 && state.at < step && !isAtEnd(state);
-  if (mayCross && isOnLastRow) {
+  const mayCross = crosses && !extend && !(by < 0 && isAtEnd(state)) && leavesPage(state, by);
+  if (mayCross && by > 0) {
     if (!isLastPage(state)) return turn(app, 1);
-    if (step === 1) app.set(placed(state, state.cards.size, false));
-  } else if (mayCross && isOnFirstRow && (state.page?.page ?? 0) > 0) {
+    if (by === 1) app.set(placed(state, state.cards.size, false));
+  } else if (mayCross && (state.page?.page ?? 0) > 0) {
     return turn(app, -1, true);
   } else app.set(moved(state, isAtEnd(state) && by < 0 && crosses ? -1 : by, extend && !state.large));
   app.set({ notice: "" });
@@ -718,7 +814,8 @@ function point(app, path, extend, toggle) {
 }
 
 // src/protocol.ts
-var DECIDING = /* @__PURE__ */ new Set(["decide", "undo", "redo"]);
+var DECIDING = /* @__PURE__ */ new Set(["decide", "resolve", "undo", "redo"]);
+var SHOWN_AT_ONCE = /* @__PURE__ */ new Set(["decide", "resolve"]);
 var TURNING = /* @__PURE__ */ new Set(["ready", "fit", "open", "turn", "filter", "undo", "redo"]);
 
 // src/actions.ts
@@ -770,6 +867,37 @@ function giveLabel(app, label, paths = targets(app.state), moves = true) {
     if (same.length > 0) decide(app, "keep", "", same, moves && others.length === 0);
     if (others.length > 0) decide(app, "relabel", label, others, moves);
   }
+}
+function resolve(app, keepsAll) {
+  const { state, channel } = app;
+  const [chosen, why] = [targets(state), refusal(app) || groupRefusal(app)];
+  if (why) return refuse(app, why);
+  if (!state.status || chosen.length === 0) return;
+  const paths = membersOf(state, chosen[0] ?? "");
+  const kept = keepsAll ? paths : chosen;
+  const rest = paths.filter((path) => !kept.includes(path));
+  const id = channel.ask("resolve", { version: state.status.version, paths, kept });
+  const same = kept.filter((path) => shownCard(state, path)?.action !== "relabel");
+  let next = state;
+  for (const [action, about] of [["keep", same], ["delete", rest]])
+    if (about.length > 0) next = started(next, { id, paths: about, action, newLabel: "" }, false);
+  const last = rest.length === 0 ? `${kept.length} images: all are fine` : `${kept.length} kept, ${rest.length} deleted`;
+  app.set({ ...placed(next, pathsOf(state).indexOf(paths.at(-1) ?? "") + 1, false), last, announced: last });
+  app.focus();
+}
+function groupRefusal({ state }) {
+  const [first = "", ...others] = targets(state);
+  const paths = membersOf(state, first);
+  const { members = 0 } = state.cards.get(first) ?? {};
+  if (others.some((path) => !paths.includes(path)))
+    return "Images of several groups are selected, so nothing was decided.";
+  if (paths.length === members) return "";
+  return `The page shows ${paths.length} of the ${members} images of this group, so decide about them one by one.`;
+}
+function takeOtherLabel(app) {
+  const label = otherLabel(app.state, targets(app.state)[0] ?? "");
+  if (label === void 0) refuse(app, "The images of this group have the same label: R finds another one.");
+  else giveLabel(app, label);
 }
 function takePredicted(app) {
   const { state } = app;
@@ -859,6 +987,9 @@ var COMMANDS = {
   keep: (app) => decide(app, "keep"),
   delete: (app) => decide(app, "delete"),
   unsure: (app) => decide(app, "unsure"),
+  keepOnly: (app) => resolve(app, false),
+  allFine: (app) => resolve(app, true),
+  otherLabel: takeOtherLabel,
   predicted: takePredicted,
   alternative: (app, key) => takeAlternative(app, Number(key) - 1),
   relabel: (app) => choose(app),
@@ -892,8 +1023,8 @@ function press(app, event) {
   const hasModifier = event.metaKey || (event.ctrlKey || event.altKey) && !isAltGraph;
   if (event.isComposing || hasModifier && !event.key.startsWith("Arrow")) return false;
   if (performance.now() < app.deafUntil) return listenAfterPause(app);
-  const columns = app.state.large ? 1 : app.state.layout.columns;
-  const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
+  const [up, down] = app.state.large ? [-1, 1] : [rowStep(app.state, -1), rowStep(app.state, 1)];
+  const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: up, ArrowDown: down };
   const ends = { Home: -app.state.cards.size, End: app.state.cards.size };
   const by = steps[event.key] ?? ends[event.key];
   if (by !== void 0 && app.state.tab === "figures") return false;
@@ -903,7 +1034,7 @@ function press(app, event) {
     else move(app, by, event.shiftKey, event.key in steps);
     return true;
   }
-  const command = commandOf(keyName(event), app.state.task);
+  const command = commandOf(keyName(event), app.state.task, app.state.page?.list);
   if (command && !event.repeat) run(app, command, event.key);
   return command !== void 0;
 }
@@ -926,7 +1057,7 @@ function saveSize(size) {
   } catch {
   }
 }
-function measuredLayout(app) {
+function measuredLayouts(app) {
   const area = app.el.querySelector(".cleaner-images");
   const { vocab, task, size } = app.state;
   const isLong = vocab.some((label) => label.length * LETTER > size - PROBABILITY);
@@ -935,13 +1066,18 @@ function measuredLayout(app) {
   const padding = (one, other) => Number.parseFloat(one) + Number.parseFloat(other);
   const width = (area?.clientWidth ?? 0) - (style ? padding(style.paddingLeft, style.paddingRight) : 0);
   const height = (area?.clientHeight ?? 0) - (style ? padding(style.paddingTop, style.paddingBottom) : 0);
-  return layoutOf({ width, height }, size * (task === "other" ? 2 : 1), lines);
+  return {
+    layout: layoutOf({ width, height }, size * (task === "other" ? 2 : 1), lines),
+    issueLayout: layoutOf({ width, height }, size, ISSUE_LINES)
+  };
 }
 function pixels(length) {
   return Math.ceil(length * devicePixelRatio);
 }
-function wanted({ state: { layout } }) {
-  return { page_size: layout.columns * layout.rows, pixels: pixels(Math.max(layout.width, layout.height)) };
+function wanted({ state: { layout, issueLayout } }) {
+  const { columns, rows } = issueLayout;
+  const longest = Math.max(...[layout, issueLayout].flatMap(({ width, height }) => [width, height]));
+  return { page_size: layout.columns * layout.rows, columns, rows, pixels: pixels(longest) };
 }
 function followTheme(el) {
   const update = () => {
@@ -1079,8 +1215,8 @@ function giveUp(app, asked) {
   app.toLast.delete(asked.id);
   app.behind.delete(asked.id);
   app.held = [];
-  if (asked.kind === "decide" || TURNING.has(asked.kind)) app.isLost = true;
-  if (asked.kind === "decide") app.set({ ...givenUp(app.state, asked.id), isSilent: true });
+  if (SHOWN_AT_ONCE.has(asked.kind) || TURNING.has(asked.kind)) app.isLost = true;
+  if (SHOWN_AT_ONCE.has(asked.kind)) app.set({ ...givenUp(app.state, asked.id), isSilent: true });
   else if (BESIDES.has(asked.kind)) app.set({ isSilent: true });
   else {
     const safe = app.state.unconfirmed.size === 0 ? " Every saved decision is safe." : "";
@@ -1237,7 +1373,7 @@ function Turn({ app, by, text, name, isOff }) {
   );
 }
 function saved(state) {
-  const [lost, underway] = [state.unconfirmed.size, state.underway.length];
+  const [lost, underway] = [state.unconfirmed.size, new Set(state.underway.map(({ id }) => id)).size];
   if (lost > 0) return `${lost} not confirmed`;
   return underway > 0 ? `saving ${underway} …` : "saved ✓";
 }
@@ -1295,7 +1431,8 @@ function number(count) {
 }
 function meta(page, row) {
   const kept = row?.kept ?? page.shown;
-  const of = row?.scored ? `${number(kept)} worst of ${number(row.scored)}` : `${number(kept)} image${kept === 1 ? "" : "s"}`;
+  let of = row?.scored ? `${number(kept)} worst of ${number(row.scored)}` : `${number(kept)} image${kept === 1 ? "" : "s"}`;
+  if (isOfIssues(page.list) && page.splits.length > 1) of += " of all splits";
   const shown = page.shown === kept ? of : `${number(page.shown)} shown · ${of}`;
   return row?.otherwise ? `${shown} · ${number(row.otherwise)} predicted otherwise` : shown;
 }
@@ -1318,16 +1455,19 @@ function duration(seconds) {
   return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 function canFilterGuesses(state, page) {
-  return state.task !== "other" && page.list !== "audit" && page.list !== "unreadable";
+  return state.task !== "other" && hasPredictions(page);
 }
 function setFilters(state, page) {
   const isSet = [
     page.show !== "all",
     canFilterGuesses(state, page) && page.predicted !== "",
-    page.list !== "audit" && page.order !== "loss",
+    page.list !== "audit" && orderOf(page) !== "loss",
     page.text !== ""
   ];
   return isSet.filter(Boolean).length;
+}
+function orderOf({ list, order }) {
+  return isOfIssues(list) && order === "confidence" ? "loss" : order;
 }
 function Filters({ app, state, page }) {
   const hasLabels = state.task !== "other";
@@ -1337,7 +1477,7 @@ function Filters({ app, state, page }) {
   const shows = [["all", "All"], ["undecided", "Undecided"], ["decided", "Reviewed"], ...actions];
   const orders = [
     ["loss", "Worst first"],
-    ...hasLabels ? [["confidence", "Least confident"]] : [],
+    ...hasLabels && !isOfIssues(page.list) ? [["confidence", "Least confident"]] : [],
     ["name", "By name"]
   ];
   const predictions = [["", "Predicted: any"], ...[...labels].map((label) => [label, `Predicted: ${nameOf(label)}`])];
@@ -1352,7 +1492,7 @@ function Filters({ app, state, page }) {
         take: (predicted) => filter(app, { predicted })
       }
     ),
-    page.list !== "audit" && /* @__PURE__ */ u2(Choice, { name: "Order", options: orders, value: page.order, take: (order) => filter(app, { order }) }),
+    page.list !== "audit" && /* @__PURE__ */ u2(Choice, { name: "Order", options: orders, value: orderOf(page), take: (order) => filter(app, { order }) }),
     /* @__PURE__ */ u2(
       TextField,
       {
@@ -1459,7 +1599,7 @@ var Help = class extends C {
     this.props.app.focus();
   };
   render({ state }) {
-    const rows = keysOf(state.task).map(({ keys, shown, help }) => [
+    const rows = keysOf(state.task, state.page?.list).map(({ keys, shown, help }) => [
       shown ?? keys.join(", "),
       help
     ]);
@@ -1780,7 +1920,9 @@ var EMPTY = {
   unsure: "No image is decided as unsure.",
   disagreements: "There is no image about which reviewers decided differently.",
   audit: "This split has no audit sample.",
-  unreadable: "Every file could be read."
+  unreadable: "Every file could be read.",
+  issue: "No image has this issue.",
+  groups: "There are no copies of this kind."
 };
 function Empty({ app, state, page }) {
   if (state.cards.size > 0) return null;
@@ -1789,6 +1931,22 @@ function Empty({ app, state, page }) {
   return /* @__PURE__ */ u2("section", { ...OURS, class: "cleaner-empty", tabIndex: -1, "aria-label": "No images", children: [
     /* @__PURE__ */ u2("p", { children: isFiltered ? "No image of this list fits the filter." : EMPTY[page.list] }),
     isFiltered && /* @__PURE__ */ u2("button", { ...OURS, type: "button", onClick: () => filter(app, everything), children: "Show all" })
+  ] });
+}
+
+// src/grid/issue.tsx
+function IssueCaption({ card, page, hasLabels }) {
+  const label = card.given ? labelsOf(card).join(", ") || "no label" : card.label;
+  const isGroup = page.list === "groups";
+  const hasSplit = card.split && page.splits.length > 1;
+  return /* @__PURE__ */ u2("div", { class: "cleaner-caption cleaner-issue", children: [
+    /* @__PURE__ */ u2("span", { class: "cleaner-issue-label", children: hasLabels && label }),
+    /* @__PURE__ */ u2("span", { class: "cleaner-share", children: isGroup ? card.size?.replace(" px", "") : card.score?.toFixed(2) }),
+    /* @__PURE__ */ u2("span", { class: "cleaner-reason", children: [
+      hasSplit && /* @__PURE__ */ u2("span", { class: "cleaner-issue-split", children: card.split }),
+      card.is_first && /* @__PURE__ */ u2("strong", { children: "suggested to keep" }),
+      card.reason && /* @__PURE__ */ u2("span", { children: card.reason })
+    ] })
   ] });
 }
 
@@ -1825,7 +1983,7 @@ var CardView = class extends C {
             decision && !isUnconfirmed && /* @__PURE__ */ u2("div", { class: "cleaner-badge", children: /* @__PURE__ */ u2("span", { class: "cleaner-what", children: decision }) }),
             (isAt || props.isPointed) && /* @__PURE__ */ u2(Tools, { ...props })
           ] }),
-          props.lines > 0 && /* @__PURE__ */ u2(Caption, { ...props })
+          props.lines > 0 && (isOfIssues(page.list) ? /* @__PURE__ */ u2(IssueCaption, { ...props }) : /* @__PURE__ */ u2(Caption, { ...props }))
         ]
       }
     );
@@ -1839,7 +1997,8 @@ function tooltip({ card, page, rankedBy }) {
   const given = card.given ? card.given.join(", ") : card.label;
   const loss = page.list === "audit" || !card.loss ? "" : `${rankedBy} ${card.loss}`;
   const others = card.others.length > 0 ? `Disagrees: ${opinions(card)}` : "";
-  return [card.path, card.size, given && `given ${given}`, says, loss, by, others, card.note].filter(Boolean).join("\n");
+  const issue = [card.split ?? "", reasonOf(card), card.score === void 0 ? "" : `score ${card.score.toFixed(2)}`];
+  return [card.path, card.size, given && `given ${given}`, ...issue, says, loss, by, others, card.note].filter(Boolean).join("\n");
 }
 function opinions(card) {
   return `≠ ${card.others.map((other) => `${other.reviewer || "somebody"}: ${said(other, card.given)}`).join(", ")}`;
@@ -1859,13 +2018,13 @@ function SelectMark({ card, isSelected }) {
     }
   );
 }
-function Tools({ card, lines, page }) {
-  const hasLabels = lines > 0;
+function Tools({ card, hasLabels, otherLabel: otherLabel2, page }) {
   const tools = [["keep", "✓", "Keep"]];
   if (hasLabels && !card.given && card.predicted && card.predicted !== card.label) {
     tools.push(["predicted", `⇒ ${card.predicted}`, `Relabel to ${card.predicted}`]);
   }
-  if (card.given && page.list !== "unreadable")
+  if (otherLabel2) tools.push(["otherLabel", `⇒ ${otherLabel2}`, `Relabel to ${otherLabel2}`]);
+  if (card.given && page.list !== "unreadable" && !isOfIssues(page.list))
     tools.push(["toggle", `± ${card.label}`, `Add or remove ${card.label}`]);
   if (hasLabels && page.list !== "unreadable") tools.push(["relabel", "…", "Other label of"]);
   tools.push(["delete", "✕", "Delete"], ["unsure", "?", "Unsure about"]);
@@ -1887,10 +2046,9 @@ function Tools({ card, lines, page }) {
 function Caption({ card, lines, page }) {
   if (card.given) return /* @__PURE__ */ u2(Labels, { card, page });
   const isMixed = page.list !== "class";
-  const hasGuess = page.list !== "audit" && page.list !== "unreadable";
   return /* @__PURE__ */ u2("div", { class: `cleaner-caption${isMixed ? " cleaner-mixed" : ""}`, "data-lines": lines, children: [
     isMixed && /* @__PURE__ */ u2("span", { class: "cleaner-given", children: card.label }),
-    hasGuess && /* @__PURE__ */ u2("span", { class: "cleaner-predicted", children: card.predicted || "–" }),
+    hasPredictions(page) && /* @__PURE__ */ u2("span", { class: "cleaner-predicted", children: card.predicted || "–" }),
     /* @__PURE__ */ u2("span", { class: "cleaner-share", children: percent(card.confidence) })
   ] });
 }
@@ -1914,41 +2072,71 @@ function Labels({ card, page }) {
   ] });
 }
 
+// src/grid/groups.tsx
+function Groups({ state, page, columns }) {
+  const groups = groupsOf(state.cards.values());
+  const positions = new Map([...state.cards.keys()].map((path, position) => [path, position]));
+  return /* @__PURE__ */ u2(S, { children: groups.map((group) => {
+    const [first] = group;
+    const name = first ? groupName(first) : "";
+    return /* @__PURE__ */ u2(
+      "div",
+      {
+        role: "rowgroup",
+        class: "cleaner-group",
+        "aria-label": name,
+        style: { "--span": Math.min(group.length, columns) },
+        children: [
+          /* @__PURE__ */ u2("p", { class: "cleaner-group-name", "aria-hidden": "true", children: name }),
+          /* @__PURE__ */ u2("div", { role: "row", class: "cleaner-row", children: group.map(({ path }, column) => cardOf(state, page, path, column, positions.get(path) ?? 0)) })
+        ]
+      },
+      first?.group
+    );
+  }) });
+}
+
 // src/grid/grid.tsx
 function Grid({ app, state, page }) {
-  const { columns, width, height, text } = state.layout;
-  const paths = [...state.cards.keys()];
-  const rows = Array.from(
-    { length: Math.ceil(paths.length / columns) },
-    (_2, row) => paths.slice(row * columns, (row + 1) * columns)
-  );
+  const { columns, width, height, text } = pageLayout(state);
+  const hasGroups = page.list === "groups";
+  const counts2 = { "aria-rowcount": Math.ceil(page.shown / columns), "aria-colcount": columns };
   return /* @__PURE__ */ u2(
     "div",
     {
       role: "grid",
-      class: "cleaner-grid",
+      class: `cleaner-grid${hasGroups ? " cleaner-groups" : ""}`,
       "aria-label": gridName(state, page),
       "aria-multiselectable": "true",
-      "aria-rowcount": Math.ceil(page.shown / columns),
-      "aria-colcount": columns,
+      ...!hasGroups && counts2,
       style: {
         "--columns": columns,
         "--width": `${width}px`,
         "--height": `${height}px`,
         "--text": `${text}px`,
         "--lines": Math.floor(text / LINE),
-        "--gap": `${GAP}px`
+        "--gap": `${GAP}px`,
+        "--frame": `${FRAME}px`,
+        "--heading": `${LINE}px`
       },
       onClick: (event) => onClick(app, event),
       onDblClick: (event) => pictureAt(event) && openLarge(app),
       onPointerOver: (event) => app.state.pointed !== pathAt(event) && app.set({ pointed: pathAt(event) }),
       onPointerLeave: () => app.set({ pointed: "" }),
-      children: rows.map((row, number2) => (
-        // biome-ignore lint/a11y/useFocusableInteractive: the cells take the focus
-        /* @__PURE__ */ u2("div", { role: "row", class: "cleaner-row", "aria-rowindex": firstRow(page, columns) + number2, children: row.map((path, column) => cardOf(state, page, path, column, number2 * columns + column)) }, row[0])
-      ))
+      children: hasGroups ? /* @__PURE__ */ u2(Groups, { state, page, columns }) : rowsOf(state, page, columns)
     }
   );
+}
+function rowsOf(state, page, columns) {
+  const paths = [...state.cards.keys()];
+  const rows = Array.from(
+    { length: Math.ceil(paths.length / columns) },
+    (_2, row) => paths.slice(row * columns, (row + 1) * columns)
+  );
+  return rows.map((row, number2) => (
+    // biome-ignore lint/a11y/useFocusableInteractive: the cells take the focus
+    /* @__PURE__ */ u2("div", { role: "row", class: "cleaner-row", "aria-rowindex": firstRow(page, columns) + number2, children: row.map((path, column) => cardOf(state, page, path, column, number2 * columns + column)) }, row[0])
+  ));
 }
 function cardOf(state, page, path, column, position) {
   const card = shownCard(state, path);
@@ -1960,7 +2148,9 @@ function cardOf(state, page, path, column, position) {
       url: state.urls.get(path),
       page,
       rankedBy: state.rankedBy,
-      lines: Math.floor(state.layout.text / LINE),
+      hasLabels: state.task !== "other",
+      lines: Math.floor(pageLayout(state).text / LINE),
+      otherLabel: otherLabel(state, path) ?? "",
       column: column + 1,
       isAt: state.at === position,
       isSelected: state.selected.has(path),
@@ -1972,7 +2162,7 @@ function cardOf(state, page, path, column, position) {
   );
 }
 function firstRow(page, columns) {
-  return Math.floor(page.page * page.page_size / columns) + 1;
+  return Math.floor(page.first / columns) + 1;
 }
 function gridName(state, page) {
   const name = state.rows.find((row) => row.label === page.label)?.name ?? page.label;
@@ -1995,6 +2185,7 @@ function onClick(app, event) {
   const card = shownCard(app.state, path);
   const label = card && app.state.page ? toggledLabel(card, app.state.page) : void 0;
   if (tool === "relabel") choose(app, path);
+  else if (tool === "otherLabel") giveLabel(app, otherLabel(app.state, path) ?? "", [path], false);
   else if (tool === "toggle" && label) giveLabel(app, label, [path], false);
   else decide(app, tool, "", [path], false);
 }
@@ -2150,7 +2341,7 @@ function LargePicture({ state, card }) {
 }
 function Facts({ app, state, card }) {
   const page = state.page;
-  const number2 = page ? page.page * page.page_size + state.at + 1 : 0;
+  const number2 = page ? page.first + state.at + 1 : 0;
   const given = card.given ? labelsOf(card).join(", ") || "no label" : card.label;
   const hasLoss = page?.list !== "audit" && card.loss !== "";
   return /* @__PURE__ */ u2(S, { children: [
@@ -2170,7 +2361,10 @@ function Facts({ app, state, card }) {
     /* @__PURE__ */ u2("h2", { class: "cleaner-large-name", children: card.path }),
     state.task !== "other" && /* @__PURE__ */ u2(Fact, { name: card.given ? "labels" : "given", value: given }),
     card.given && predictionOf(card) && /* @__PURE__ */ u2(Fact, { name: "predicted", value: `${predictionOf(card)} ${percent(card.confidence)}` }),
+    card.split && /* @__PURE__ */ u2(Fact, { name: "split", value: card.split }),
     card.size && /* @__PURE__ */ u2(Fact, { name: "size", value: card.size }),
+    reasonOf(card) && /* @__PURE__ */ u2(Fact, { name: page?.list === "groups" ? "copy" : "issue", value: reasonOf(card) }),
+    card.score !== void 0 && /* @__PURE__ */ u2(Fact, { name: "score", value: card.score.toFixed(2) }),
     hasLoss && /* @__PURE__ */ u2(Fact, { name: state.rankedBy, value: card.loss }),
     /* @__PURE__ */ u2(Alternatives, { app, card }),
     /* @__PURE__ */ u2(Decision, { state, card }),
@@ -2366,8 +2560,8 @@ var Rows = class extends C {
       box.querySelector("[aria-current=true]")?.scrollIntoView({ block: "nearest" });
       return;
     }
-    const heading = firstShare(rows);
-    const top = at * ROW_HEIGHT + (heading >= 0 && at >= heading ? HEADING_HEIGHT : 0);
+    const above = headingsOf(rows, state.search).filter((heading) => heading.at <= at);
+    const top = at * ROW_HEIGHT + above.length * HEADING_HEIGHT;
     const height = box.clientHeight;
     if (top < box.scrollTop || top + ROW_HEIGHT > box.scrollTop + height) box.scrollTop = top - height / 2;
   }
@@ -2432,10 +2626,12 @@ var Rows = class extends C {
     const open = drawn.find((row) => row.label === state.page?.label);
     const stop = open ?? rows[first];
     const parts = drawn.map((row) => /* @__PURE__ */ u2(RowView, { app, row, isOpen: row === open, isStop: row === stop }, row.label));
-    const heading = firstShare(rows);
-    if (heading >= from && heading < to) parts.splice(heading - from, 0, HEADING);
-    const above = from * ROW_HEIGHT + (heading >= 0 && heading < from ? HEADING_HEIGHT : 0);
-    const below = Math.max(0, rows.length - to) * ROW_HEIGHT + (heading >= to ? HEADING_HEIGHT : 0);
+    const headings = headingsOf(rows, state.search);
+    const isDrawn = ({ at }) => at >= from && at < to;
+    for (const { at, node } of headings.filter(isDrawn).reverse()) parts.splice(at - from, 0, node);
+    const heightOf = (parts2) => parts2.length * HEADING_HEIGHT;
+    const above = from * ROW_HEIGHT + heightOf(headings.filter(({ at }) => at < from));
+    const below = Math.max(0, rows.length - to) * ROW_HEIGHT + heightOf(headings.filter(({ at }) => at >= to));
     return /* @__PURE__ */ u2(S, { children: [
       this.search(props),
       /* @__PURE__ */ u2(
@@ -2457,7 +2653,14 @@ var Rows = class extends C {
     ] });
   }
 };
-var HEADING = /* @__PURE__ */ u2("p", { class: "cleaner-shares", "aria-hidden": "true", children: "predicted otherwise" }, "\\u0000shares");
+var SHARES = /* @__PURE__ */ u2("p", { class: "cleaner-shares", "aria-hidden": "true", children: "predicted otherwise" }, "\\u0000shares");
+var IMAGES = /* @__PURE__ */ u2("p", { class: "cleaner-shares cleaner-part", "aria-hidden": "true", children: "Images" }, "\\u0000images");
+function headingsOf(rows, search) {
+  const headings = [{ at: firstShare(rows), node: SHARES }];
+  if (search === "") headings.push({ at: rows.findIndex(({ label }) => OF_IMAGES.test(label)), node: IMAGES });
+  return headings.filter(({ at }) => at >= 0);
+}
+var OF_IMAGES = /^\0(unreadable$|issue:)/;
 function shareOf(row) {
   return row.scored && row.otherwise !== null ? `${Math.round(100 * row.otherwise / row.scored)} %` : "";
 }
@@ -2521,7 +2724,7 @@ function Sidebar({ app, state }) {
             /* @__PURE__ */ u2("select", { ...OURS, value: state.page?.split, onChange: (event) => openSplit(app, event.currentTarget), children: splits.map((split) => /* @__PURE__ */ u2("option", { value: split, children: split }, split)) })
           ] }),
           /* @__PURE__ */ u2(Rows, { app, state }),
-          /* @__PURE__ */ u2(
+          hasOverview(state) && /* @__PURE__ */ u2(
             "button",
             {
               ...OURS,
@@ -2536,6 +2739,9 @@ function Sidebar({ app, state }) {
       }
     )
   ] });
+}
+function hasOverview({ rows, tab }) {
+  return tab === "figures" || rows.length === 0 || rows.some(({ scored }) => scored !== null);
 }
 function openSplit(app, select) {
   openList(app, { label: app.state.page?.label ?? "", split: select.value });
@@ -2658,13 +2864,14 @@ function fitSoon(app) {
   );
 }
 function refit(app) {
-  const { layout, page } = app.state;
-  const next = measuredLayout(app);
-  if (next.width <= 0 || JSON.stringify(next) === JSON.stringify(layout)) return;
-  app.set({ layout: next });
+  const { layout, issueLayout, page } = app.state;
+  const [before, next] = [wanted(app), measuredLayouts(app)];
+  if (next.layout.width <= 0 || JSON.stringify(next) === JSON.stringify({ layout, issueLayout })) return;
+  app.set(next);
   if (!page) return;
-  const isSame = next.columns * next.rows === page.page_size && pixels(next.width) <= pixels(layout.width);
-  if (!isSame) askToFit(app);
+  const { page_size, columns, rows, pixels: pixels2 } = wanted(app);
+  const isSame = page_size === page.page_size && columns === before.columns && rows === before.rows;
+  if (!isSame || pixels2 > before.pixels) askToFit(app);
 }
 function keepKeys(app, event) {
   const target = event.target;
@@ -2718,9 +2925,9 @@ var review_default = {
   }
 };
 function begin(app) {
-  const layout = measuredLayout(app);
-  if (layout.width <= 0 || app.channel.isTurning()) return;
-  app.set({ layout });
+  const next = measuredLayouts(app);
+  if (next.layout.width <= 0 || app.channel.isTurning()) return;
+  app.set(next);
   app.channel.ask("ready", wanted(app));
 }
 export {

@@ -86,7 +86,7 @@ function Turn({ app, by, text, name, isOff }: TurnProps): JSX.Element {
 }
 
 function saved(state: State): string {
-  const [lost, underway] = [state.unconfirmed.size, state.underway.length];
+  const [lost, underway] = [state.unconfirmed.size, new Set(state.underway.map(({ id }) => id)).size];
   if (lost > 0) return `${lost} not confirmed`;
   return underway > 0 ? `saving ${underway} …` : "saved ✓";
 }

@@ -2,7 +2,7 @@
 
 import { Component, createRef, type JSX } from "preact";
 import type { App } from "../app";
-import { ABSENT, WORDS } from "../cards";
+import { ABSENT, hasPredictions, isOfIssues, WORDS } from "../cards";
 import { isNarrow, isOwnPage, OURS, saveSize } from "../dom";
 import { SIZES } from "../layout";
 import { filter } from "../moving";
@@ -64,9 +64,10 @@ function number(count: number): string {
 /** How many images the list has, of how many. */
 function meta(page: Page, row: Row | undefined): string {
   const kept = row?.kept ?? page.shown;
-  const of = row?.scored
+  let of = row?.scored
     ? `${number(kept)} worst of ${number(row.scored)}`
     : `${number(kept)} image${kept === 1 ? "" : "s"}`;
+  if (isOfIssues(page.list) && page.splits.length > 1) of += " of all splits";
   const shown = page.shown === kept ? of : `${number(page.shown)} shown · ${of}`;
   return row?.otherwise ? `${shown} · ${number(row.otherwise)} predicted otherwise` : shown;
 }
@@ -94,7 +95,7 @@ function duration(seconds: number): string {
 }
 
 function canFilterGuesses(state: State, page: Page): boolean {
-  return state.task !== "other" && page.list !== "audit" && page.list !== "unreadable";
+  return state.task !== "other" && hasPredictions(page);
 }
 
 /** How many of the filters, and of the order, are not as usual. */
@@ -102,10 +103,15 @@ function setFilters(state: State, page: Page): number {
   const isSet = [
     page.show !== "all",
     canFilterGuesses(state, page) && page.predicted !== "",
-    page.list !== "audit" && page.order !== "loss",
+    page.list !== "audit" && orderOf(page) !== "loss",
     page.text !== "",
   ];
   return isSet.filter(Boolean).length;
+}
+
+/** The order of the open list: issues have no confidence to order by. */
+function orderOf({ list, order }: Page): string {
+  return isOfIssues(list) && order === "confidence" ? "loss" : order;
 }
 
 function Filters({ app, state, page }: { app: App; state: State; page: Page }): JSX.Element {
@@ -116,7 +122,7 @@ function Filters({ app, state, page }: { app: App; state: State; page: Page }): 
   const shows = [["all", "All"], ["undecided", "Undecided"], ["decided", "Reviewed"], ...actions];
   const orders = [
     ["loss", "Worst first"],
-    ...(hasLabels ? [["confidence", "Least confident"]] : []),
+    ...(hasLabels && !isOfIssues(page.list) ? [["confidence", "Least confident"]] : []),
     ["name", "By name"],
   ];
   const predictions = [["", "Predicted: any"], ...[...labels].map((label) => [label, `Predicted: ${nameOf(label)}`])];
@@ -132,7 +138,7 @@ function Filters({ app, state, page }: { app: App; state: State; page: Page }): 
         />
       )}
       {page.list !== "audit" && (
-        <Choice name="Order" options={orders} value={page.order} take={(order) => filter(app, { order })} />
+        <Choice name="Order" options={orders} value={orderOf(page)} take={(order) => filter(app, { order })} />
       )}
       <TextField
         name="Part of the path"

@@ -19,7 +19,7 @@ export class Help extends Component<{ app: App; state: State }> {
   };
 
   render({ state }: { app: App; state: State }): JSX.Element {
-    const rows: [string, string][] = keysOf(state.task).map(({ keys, shown, help }) => [
+    const rows: [string, string][] = keysOf(state.task, state.page?.list).map(({ keys, shown, help }) => [
       shown ?? keys.join(", "),
       help,
     ]);

@@ -1,17 +1,21 @@
 // One image: the picture, its decision on it, and a line below.
 
 import { Component, type JSX } from "preact";
-import { described, labelsOf, percent, predictionOf, said } from "../cards";
+import { described, hasPredictions, isOfIssues, labelsOf, percent, predictionOf, reasonOf, said } from "../cards";
 import { OURS } from "../dom";
 import type { Card, Page } from "../protocol";
+import { IssueCaption } from "./issue";
 
 export interface CardProps {
   card: Card;
   url: string | undefined;
   page: Page;
   rankedBy: string;
-  /** Lines of text below the picture; none where images have no labels. */
+  hasLabels: boolean;
+  /** Lines of text below the picture. */
   lines: number;
+  /** The label that the image can take from its group; empty for none. */
+  otherLabel: string;
   column: number;
   isAt: boolean;
   isSelected: boolean;
@@ -61,7 +65,7 @@ export class CardView extends Component<CardProps> {
           )}
           {(isAt || props.isPointed) && <Tools {...props} />}
         </div>
-        {props.lines > 0 && <Caption {...props} />}
+        {props.lines > 0 && (isOfIssues(page.list) ? <IssueCaption {...props} /> : <Caption {...props} />)}
       </div>
     );
   }
@@ -76,7 +80,8 @@ function tooltip({ card, page, rankedBy }: CardProps): string {
   const given = card.given ? card.given.join(", ") : card.label;
   const loss = page.list === "audit" || !card.loss ? "" : `${rankedBy} ${card.loss}`;
   const others = card.others.length > 0 ? `Disagrees: ${opinions(card)}` : "";
-  return [card.path, card.size, given && `given ${given}`, says, loss, by, others, card.note]
+  const issue = [card.split ?? "", reasonOf(card), card.score === undefined ? "" : `score ${card.score.toFixed(2)}`];
+  return [card.path, card.size, given && `given ${given}`, ...issue, says, loss, by, others, card.note]
     .filter(Boolean)
     .join("\n");
 }
@@ -101,13 +106,13 @@ function SelectMark({ card, isSelected }: { card: Card; isSelected: boolean }): 
   );
 }
 
-function Tools({ card, lines, page }: CardProps): JSX.Element {
-  const hasLabels = lines > 0;
+function Tools({ card, hasLabels, otherLabel, page }: CardProps): JSX.Element {
   const tools: [string, string, string][] = [["keep", "✓", "Keep"]];
   if (hasLabels && !card.given && card.predicted && card.predicted !== card.label) {
     tools.push(["predicted", `⇒ ${card.predicted}`, `Relabel to ${card.predicted}`]);
   }
-  if (card.given && page.list !== "unreadable")
+  if (otherLabel) tools.push(["otherLabel", `⇒ ${otherLabel}`, `Relabel to ${otherLabel}`]);
+  if (card.given && page.list !== "unreadable" && !isOfIssues(page.list))
     tools.push(["toggle", `± ${card.label}`, `Add or remove ${card.label}`]);
   if (hasLabels && page.list !== "unreadable") tools.push(["relabel", "…", "Other label of"]);
   tools.push(["delete", "✕", "Delete"], ["unsure", "?", "Unsure about"]);
@@ -135,11 +140,10 @@ function Tools({ card, lines, page }: CardProps): JSX.Element {
 function Caption({ card, lines, page }: CardProps): JSX.Element {
   if (card.given) return <Labels card={card} page={page} />;
   const isMixed = page.list !== "class";
-  const hasGuess = page.list !== "audit" && page.list !== "unreadable";
   return (
     <div class={`cleaner-caption${isMixed ? " cleaner-mixed" : ""}`} data-lines={lines}>
       {isMixed && <span class="cleaner-given">{card.label}</span>}
-      {hasGuess && <span class="cleaner-predicted">{card.predicted || "–"}</span>}
+      {hasPredictions(page) && <span class="cleaner-predicted">{card.predicted || "–"}</span>}
       <span class="cleaner-share">{percent(card.confidence)}</span>
     </div>
   );

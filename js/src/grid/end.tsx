@@ -85,6 +85,8 @@ const EMPTY: Record<Page["list"], string> = {
   disagreements: "There is no image about which reviewers decided differently.",
   audit: "This split has no audit sample.",
   unreadable: "Every file could be read.",
+  issue: "No image has this issue.",
+  groups: "There are no copies of this kind.",
 };
 
 export function Empty({ app, state, page }: { app: App; state: State; page: Page }): JSX.Element | null {

@@ -4,7 +4,7 @@ import { Component, createRef, type JSX } from "preact";
 import { closeLarge, giveLabel, press, run } from "../actions";
 import type { App } from "../app";
 import { Notices } from "../bars/notices";
-import { labelsOf, percent, predictionOf, probable, said } from "../cards";
+import { labelsOf, percent, predictionOf, probable, reasonOf, said } from "../cards";
 import { Chooser } from "../chooser/chooser";
 import { OURS } from "../dom";
 import { End } from "../grid/end";
@@ -79,7 +79,7 @@ function LargePicture({ state, card }: { state: State; card: Card }): JSX.Elemen
 
 function Facts({ app, state, card }: LargeProps & { card: Card }): JSX.Element {
   const page = state.page;
-  const number = page ? page.page * page.page_size + state.at + 1 : 0;
+  const number = page ? page.first + state.at + 1 : 0;
   const given = card.given ? labelsOf(card).join(", ") || "no label" : card.label;
   const hasLoss = page?.list !== "audit" && card.loss !== "";
   return (
@@ -99,7 +99,10 @@ function Facts({ app, state, card }: LargeProps & { card: Card }): JSX.Element {
       {card.given && predictionOf(card) && (
         <Fact name="predicted" value={`${predictionOf(card)} ${percent(card.confidence)}`} />
       )}
+      {card.split && <Fact name="split" value={card.split} />}
       {card.size && <Fact name="size" value={card.size} />}
+      {reasonOf(card) && <Fact name={page?.list === "groups" ? "copy" : "issue"} value={reasonOf(card)} />}
+      {card.score !== undefined && <Fact name="score" value={card.score.toFixed(2)} />}
       {hasLoss && <Fact name={state.rankedBy} value={card.loss} />}
       <Alternatives app={app} card={card} />
       <Decision state={state} card={card} />

@@ -54,8 +54,8 @@ export class Rows extends Component<RowsProps, { from: number }> {
       box.querySelector("[aria-current=true]")?.scrollIntoView({ block: "nearest" });
       return;
     }
-    const heading = firstShare(rows);
-    const top = at * ROW_HEIGHT + (heading >= 0 && at >= heading ? HEADING_HEIGHT : 0);
+    const above = headingsOf(rows, state.search).filter((heading) => heading.at <= at);
+    const top = at * ROW_HEIGHT + above.length * HEADING_HEIGHT;
     const height = box.clientHeight;
     if (top < box.scrollTop || top + ROW_HEIGHT > box.scrollTop + height) box.scrollTop = top - height / 2;
   }
@@ -130,10 +130,12 @@ export class Rows extends Component<RowsProps, { from: number }> {
     const parts = drawn.map((row) => (
       <RowView key={row.label} app={app} row={row} isOpen={row === open} isStop={row === stop} />
     ));
-    const heading = firstShare(rows);
-    if (heading >= from && heading < to) parts.splice(heading - from, 0, HEADING);
-    const above = from * ROW_HEIGHT + (heading >= 0 && heading < from ? HEADING_HEIGHT : 0);
-    const below = Math.max(0, rows.length - to) * ROW_HEIGHT + (heading >= to ? HEADING_HEIGHT : 0);
+    const headings = headingsOf(rows, state.search);
+    const isDrawn = ({ at }: Heading) => at >= from && at < to;
+    for (const { at, node } of headings.filter(isDrawn).reverse()) parts.splice(at - from, 0, node);
+    const heightOf = (parts: Heading[]) => parts.length * HEADING_HEIGHT;
+    const above = from * ROW_HEIGHT + heightOf(headings.filter(({ at }) => at < from));
+    const below = Math.max(0, rows.length - to) * ROW_HEIGHT + heightOf(headings.filter(({ at }) => at >= to));
     return (
       <>
         {this.search(props)}
@@ -154,11 +156,33 @@ export class Rows extends Component<RowsProps, { from: number }> {
   }
 }
 
-const HEADING = (
+interface Heading {
+  /** The row that it stands above. */
+  at: number;
+  node: JSX.Element;
+}
+
+const SHARES = (
   <p key="\u0000shares" class="cleaner-shares" aria-hidden="true">
     predicted otherwise
   </p>
 );
+const IMAGES = (
+  <p key="\u0000images" class="cleaner-shares cleaner-part" aria-hidden="true">
+    Images
+  </p>
+);
+
+/** The headings among the rows: above the shares, and above what is wrong with images whatever their label. */
+function headingsOf(rows: readonly Row[], search: string): Heading[] {
+  const headings = [{ at: firstShare(rows), node: SHARES }];
+  // What is found stands in another order.
+  if (search === "") headings.push({ at: rows.findIndex(({ label }) => OF_IMAGES.test(label)), node: IMAGES });
+  return headings.filter(({ at }) => at >= 0);
+}
+
+/** The labels of the lists that are about images: `View.label` in cleaner/review/view.py. */
+const OF_IMAGES = /^\0(unreadable$|issue:)/;
 
 /** The share of a class that is predicted otherwise; empty where it is not known. */
 function shareOf(row: Row): string {

@@ -31,18 +31,25 @@ export function Sidebar({ app, state }: { app: App; state: State }): JSX.Element
           </label>
         )}
         <Rows app={app} state={state} />
-        <button
-          {...OURS}
-          type="button"
-          class="cleaner-tab"
-          aria-pressed={isFigures}
-          onClick={() => showFigures(app, !isFigures)}
-        >
-          Overview
-        </button>
+        {hasOverview(state) && (
+          <button
+            {...OURS}
+            type="button"
+            class="cleaner-tab"
+            aria-pressed={isFigures}
+            onClick={() => showFigures(app, !isFigures)}
+          >
+            Overview
+          </button>
+        )}
       </nav>
     </>
   );
+}
+
+/** Whether a model scored images of the split; else there is nothing to count. */
+function hasOverview({ rows, tab }: State): boolean {
+  return tab === "figures" || rows.length === 0 || rows.some(({ scored }) => scored !== null);
 }
 
 function openSplit(app: App, select: HTMLSelectElement): void {

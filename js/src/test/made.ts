@@ -64,6 +64,7 @@ export function pageReply(shown: Card[], change: Partial<Page & Status> = {}): P
     order: "loss",
     predictions: [],
     shown: shown.length,
+    first: 0,
     at: "",
     cards: shown,
     ...change,
@@ -81,7 +82,7 @@ export function row(label: string, decided: number, kept: number): Row {
 /** A state before the first page. */
 export function emptyState(change: Partial<State> = {}): State {
   const layout = { columns: 4, rows: 3, width: 160, height: 160, text: 0 };
-  return { ...before("single-label"), vocab: ["cat", "dog", "fox"], layout, ...change };
+  return { ...before("single-label"), vocab: ["cat", "dog", "fox"], layout, issueLayout: layout, ...change };
 }
 
 /** A state that shows a page. */
