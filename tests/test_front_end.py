@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from cleaner.core.scan import Scan
 from cleaner.core.tasks import MULTI_LABEL
 from cleaner.review import protocol
 from cleaner.review.cards import card_content
+from cleaner.review.pages import Shape, group_starts
 from cleaner.review.session import Session
 from tests.support.scans import make_label_scan
 
@@ -188,6 +191,30 @@ def test_the_page_shows_a_decision_as_the_kernel_takes_it(task: str, node: Node,
             assert set(card["labels"] or []) == set(after["labels"] or []), case
         else:
             assert card["new_label"] == after["new_label"], case
+
+
+def test_page_and_kernel_put_groups_into_the_same_rows(node: Node) -> None:
+    chance, cases = random.Random("groups"), []
+    for _ in range(300):
+        shape = Shape(chance.randint(1, 8), chance.randint(1, 6))
+        groups = [group for group in range(chance.randint(1, 20)) for _ in range(chance.choice([1, 2, 2, 3, 5, 20]))]
+        sizes = list(Counter(groups).values())
+        bounds = [*group_starts(sizes, shape), len(groups)]
+        pages = [groups[first:last] for first, last in pairwise(bounds)]
+        cases.append({"columns": shape.columns, "rows": shape.rows, "pages": [[*Counter(p).values()] for p in pages]})
+    script = """
+        import { readFileSync } from "node:fs";
+        import { build } from "esbuild";
+        const options = { entryPoints: ["src/places.ts"], bundle: true, write: false, format: "esm" };
+        const [file] = (await build(options)).outputFiles;
+        const { placesOf } = await import(`data:text/javascript,${encodeURIComponent(file.text)}`);
+        const rowsOf = (sizes, columns) => 1 + Math.max(...placesOf(sizes, columns).map(({ row }) => row));
+        const cases = JSON.parse(readFileSync(0, "utf-8"));
+        console.log(JSON.stringify(cases.map(({ columns, pages }) => pages.map((page) => rowsOf(page, columns)))));
+    """
+    counted = json.loads(node.run("--input-type=module", "-e", script, given=json.dumps(cases)))
+    for case, rows in zip(cases, counted, strict=True):
+        assert max(rows) <= case["rows"], case
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(JS).as_posix())

@@ -54,6 +54,12 @@ export function reasonOf(card: Card): string {
   return [card.is_first ? "suggested to keep" : "", card.reason].filter(Boolean).join(", ");
 }
 
+/** The score of an issue, in words; of a copy, how alike it is to the one to keep. */
+export function scoreOf({ score, group, is_first: isFirst }: Card): string {
+  if (score === undefined || isFirst) return "";
+  return `${group ? "likeness" : "score"} ${score.toFixed(2)}`;
+}
+
 /** What is known of an image, in words, for those who do not see it. */
 export function described(card: Card, page: Page, rankedBy: string): string {
   const labels = card.given?.join(", ") ?? card.label;

@@ -14,8 +14,8 @@ export const GAP = 4;
 export const LINE = 19;
 /** Pixels between the frame of a group and its cards. */
 export const FRAME = 6;
-/** Lines of text of a card in lists of issues; in groups the heading takes one of them. */
-export const ISSUE_LINES = 3;
+/** Lines of text of a card in groups, the heading among them; cards of other issues have one less. */
+export const ISSUE_LINES = 4;
 export const SIZES = { least: 80, usual: 160, most: 400, step: 20 };
 const TWO_FROM = 240;
 const MOST_CARDS = 200;

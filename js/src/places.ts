@@ -12,10 +12,10 @@ export interface Place {
 
 /** The layout of the open list: cards of issues have more text. */
 export function pageLayout({ page, layout, issueLayout }: State): Layout {
-  if (page?.list === "issue") return issueLayout;
-  if (page?.list !== "groups") return layout;
-  // The heading takes one line of the text, and the frame the rest.
   const { width, height, text } = issueLayout;
+  if (page?.list === "issue") return { ...issueLayout, height: height + LINE, text: text - LINE };
+  if (page?.list !== "groups") return layout;
+  // The heading takes a line of the text, and the frame takes from the picture.
   return { ...issueLayout, width: width - 2 * FRAME, height: height - 2 * FRAME, text: text - LINE };
 }
 

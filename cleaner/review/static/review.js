@@ -292,6 +292,10 @@ function isOfIssues(list) {
 function reasonOf(card) {
   return [card.is_first ? "suggested to keep" : "", card.reason].filter(Boolean).join(", ");
 }
+function scoreOf({ score, group, is_first: isFirst }) {
+  if (score === void 0 || isFirst) return "";
+  return `${group ? "likeness" : "score"} ${score.toFixed(2)}`;
+}
 function described(card, page, rankedBy) {
   const labels = card.given?.join(", ") ?? card.label;
   const parts = [card.name];
@@ -335,7 +339,7 @@ function decidedCard(card, action, newLabel, reviewer) {
 var GAP = 4;
 var LINE = 19;
 var FRAME = 6;
-var ISSUE_LINES = 3;
+var ISSUE_LINES = 4;
 var SIZES = { least: 80, usual: 160, most: 400, step: 20 };
 var TWO_FROM = 240;
 var MOST_CARDS = 200;
@@ -709,9 +713,9 @@ function offered(card, vocab, recent) {
 
 // src/places.ts
 function pageLayout({ page, layout, issueLayout }) {
-  if (page?.list === "issue") return issueLayout;
-  if (page?.list !== "groups") return layout;
   const { width, height, text } = issueLayout;
+  if (page?.list === "issue") return { ...issueLayout, height: height + LINE, text: text - LINE };
+  if (page?.list !== "groups") return layout;
   return { ...issueLayout, width: width - 2 * FRAME, height: height - 2 * FRAME, text: text - LINE };
 }
 function groupsOf(cards) {
@@ -1937,16 +1941,19 @@ function Empty({ app, state, page }) {
 // src/grid/issue.tsx
 function IssueCaption({ card, page, hasLabels }) {
   const label = card.given ? labelsOf(card).join(", ") || "no label" : card.label;
-  const isGroup = page.list === "groups";
-  const hasSplit = card.split && page.splits.length > 1;
+  const split = page.splits.length > 1 && card.split ? [/* @__PURE__ */ u2("strong", { children: card.split }, "split")] : [];
+  const reason = card.reason ? [/* @__PURE__ */ u2("span", { children: card.reason }, "reason")] : [];
+  if (page.list !== "groups")
+    return /* @__PURE__ */ u2("div", { class: "cleaner-caption cleaner-issue", children: [
+      /* @__PURE__ */ u2("span", { class: "cleaner-issue-label", children: hasLabels && label }),
+      /* @__PURE__ */ u2("span", { class: "cleaner-share", children: card.score?.toFixed(2) }),
+      /* @__PURE__ */ u2("span", { class: "cleaner-reason", children: [...split, ...reason] })
+    ] });
+  const suggested = card.is_first ? [/* @__PURE__ */ u2("strong", { children: "suggested to keep" }, "first")] : [];
   return /* @__PURE__ */ u2("div", { class: "cleaner-caption cleaner-issue", children: [
-    /* @__PURE__ */ u2("span", { class: "cleaner-issue-label", children: hasLabels && label }),
-    /* @__PURE__ */ u2("span", { class: "cleaner-share", children: isGroup ? card.size?.replace(" px", "") : card.score?.toFixed(2) }),
-    /* @__PURE__ */ u2("span", { class: "cleaner-reason", children: [
-      hasSplit && /* @__PURE__ */ u2("span", { class: "cleaner-issue-split", children: card.split }),
-      card.is_first && /* @__PURE__ */ u2("strong", { children: "suggested to keep" }),
-      card.reason && /* @__PURE__ */ u2("span", { children: card.reason })
-    ] })
+    hasLabels && /* @__PURE__ */ u2("span", { class: "cleaner-issue-label", children: label }),
+    /* @__PURE__ */ u2("span", { class: "cleaner-reason cleaner-one-line", children: [...split, /* @__PURE__ */ u2("span", { children: card.size?.replace(" px", "") }, "size")] }),
+    /* @__PURE__ */ u2("span", { class: "cleaner-reason cleaner-one-line", children: [...suggested, ...reason] })
   ] });
 }
 
@@ -1997,7 +2004,7 @@ function tooltip({ card, page, rankedBy }) {
   const given = card.given ? card.given.join(", ") : card.label;
   const loss = page.list === "audit" || !card.loss ? "" : `${rankedBy} ${card.loss}`;
   const others = card.others.length > 0 ? `Disagrees: ${opinions(card)}` : "";
-  const issue = [card.split ?? "", reasonOf(card), card.score === void 0 ? "" : `score ${card.score.toFixed(2)}`];
+  const issue = [card.split ?? "", reasonOf(card), scoreOf(card)];
   return [card.path, card.size, given && `given ${given}`, ...issue, says, loss, by, others, card.note].filter(Boolean).join("\n");
 }
 function opinions(card) {
@@ -2364,7 +2371,7 @@ function Facts({ app, state, card }) {
     card.split && /* @__PURE__ */ u2(Fact, { name: "split", value: card.split }),
     card.size && /* @__PURE__ */ u2(Fact, { name: "size", value: card.size }),
     reasonOf(card) && /* @__PURE__ */ u2(Fact, { name: page?.list === "groups" ? "copy" : "issue", value: reasonOf(card) }),
-    card.score !== void 0 && /* @__PURE__ */ u2(Fact, { name: "score", value: card.score.toFixed(2) }),
+    scoreOf(card) && /* @__PURE__ */ u2("p", { class: "cleaner-fact cleaner-faint", children: scoreOf(card) }),
     hasLoss && /* @__PURE__ */ u2(Fact, { name: state.rankedBy, value: card.loss }),
     /* @__PURE__ */ u2(Alternatives, { app, card }),
     /* @__PURE__ */ u2(Decision, { state, card }),

@@ -1,7 +1,17 @@
 // One image: the picture, its decision on it, and a line below.
 
 import { Component, type JSX } from "preact";
-import { described, hasPredictions, isOfIssues, labelsOf, percent, predictionOf, reasonOf, said } from "../cards";
+import {
+  described,
+  hasPredictions,
+  isOfIssues,
+  labelsOf,
+  percent,
+  predictionOf,
+  reasonOf,
+  said,
+  scoreOf,
+} from "../cards";
 import { OURS } from "../dom";
 import type { Card, Page } from "../protocol";
 import { IssueCaption } from "./issue";
@@ -80,7 +90,7 @@ function tooltip({ card, page, rankedBy }: CardProps): string {
   const given = card.given ? card.given.join(", ") : card.label;
   const loss = page.list === "audit" || !card.loss ? "" : `${rankedBy} ${card.loss}`;
   const others = card.others.length > 0 ? `Disagrees: ${opinions(card)}` : "";
-  const issue = [card.split ?? "", reasonOf(card), card.score === undefined ? "" : `score ${card.score.toFixed(2)}`];
+  const issue = [card.split ?? "", reasonOf(card), scoreOf(card)];
   return [card.path, card.size, given && `given ${given}`, ...issue, says, loss, by, others, card.note]
     .filter(Boolean)
     .join("\n");

@@ -1,4 +1,4 @@
-// What stands below a picture in lists of issues: its label and a number, and below them its split and what is wrong.
+// What stands below a picture in lists of issues: its label, and what is wrong with it; of a copy how it differs.
 
 import type { JSX } from "preact";
 import { labelsOf } from "../cards";
@@ -6,17 +6,24 @@ import type { CardProps } from "./card";
 
 export function IssueCaption({ card, page, hasLabels }: CardProps): JSX.Element {
   const label = card.given ? labelsOf(card).join(", ") || "no label" : card.label;
-  const isGroup = page.list === "groups";
-  const hasSplit = card.split && page.splits.length > 1;
+  const split = page.splits.length > 1 && card.split ? [<strong key="split">{card.split}</strong>] : [];
+  const reason = card.reason ? [<span key="reason">{card.reason}</span>] : [];
+  if (page.list !== "groups")
+    return (
+      <div class="cleaner-caption cleaner-issue">
+        <span class="cleaner-issue-label">{hasLabels && label}</span>
+        <span class="cleaner-share">{card.score?.toFixed(2)}</span>
+        <span class="cleaner-reason">{[...split, ...reason]}</span>
+      </div>
+    );
+  const suggested = card.is_first ? [<strong key="first">suggested to keep</strong>] : [];
   return (
     <div class="cleaner-caption cleaner-issue">
-      <span class="cleaner-issue-label">{hasLabels && label}</span>
-      <span class="cleaner-share">{isGroup ? card.size?.replace(" px", "") : card.score?.toFixed(2)}</span>
-      <span class="cleaner-reason">
-        {hasSplit && <span class="cleaner-issue-split">{card.split}</span>}
-        {card.is_first && <strong>suggested to keep</strong>}
-        {card.reason && <span>{card.reason}</span>}
+      {hasLabels && <span class="cleaner-issue-label">{label}</span>}
+      <span class="cleaner-reason cleaner-one-line">
+        {[...split, <span key="size">{card.size?.replace(" px", "")}</span>]}
       </span>
+      <span class="cleaner-reason cleaner-one-line">{[...suggested, ...reason]}</span>
     </div>
   );
 }

@@ -4,7 +4,7 @@ import { Component, createRef, type JSX } from "preact";
 import { closeLarge, giveLabel, press, run } from "../actions";
 import type { App } from "../app";
 import { Notices } from "../bars/notices";
-import { labelsOf, percent, predictionOf, probable, reasonOf, said } from "../cards";
+import { labelsOf, percent, predictionOf, probable, reasonOf, said, scoreOf } from "../cards";
 import { Chooser } from "../chooser/chooser";
 import { OURS } from "../dom";
 import { End } from "../grid/end";
@@ -102,7 +102,7 @@ function Facts({ app, state, card }: LargeProps & { card: Card }): JSX.Element {
       {card.split && <Fact name="split" value={card.split} />}
       {card.size && <Fact name="size" value={card.size} />}
       {reasonOf(card) && <Fact name={page?.list === "groups" ? "copy" : "issue"} value={reasonOf(card)} />}
-      {card.score !== undefined && <Fact name="score" value={card.score.toFixed(2)} />}
+      {scoreOf(card) && <p class="cleaner-fact cleaner-faint">{scoreOf(card)}</p>}
       {hasLoss && <Fact name={state.rankedBy} value={card.loss} />}
       <Alternatives app={app} card={card} />
       <Decision state={state} card={card} />
