@@ -1,8 +1,8 @@
 """Find wrong labels and bad images in a dataset, review them, and clean the dataset reversibly.
 
 Three stages exchange only files: `scan` scores every image with a trained learner and keeps the highest losses of each
-class in a scan folder; `Review` shows them and writes decisions to a manifest; `apply` applies the manifest to the
-dataset and `undo` reverts that.
+class in a scan folder, and `check` adds bad images and copies, for which it needs no learner; `Review` shows them and
+writes decisions to a manifest; `apply` applies the manifest to the dataset and `undo` reverts that.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from cleaner.apply import apply
 if TYPE_CHECKING:
     from cleaner.apply.cleaned import cleaned
     from cleaner.apply.execute import undo
+    from cleaner.checks.run import check
     from cleaner.core.errors import CleanerError
     from cleaner.core.manifest import Manifest
     from cleaner.core.scan import Scan, load
@@ -40,6 +41,7 @@ __all__ = [
     "Scan",
     "ScanCallback",
     "apply",
+    "check",
     "cleaned",
     "load",
     "scan",
@@ -62,6 +64,7 @@ _HOMES = {
     "Review": "cleaner.review.app",
     "Scan": "cleaner.core.scan",
     "ScanCallback": "cleaner.scoring.training_callback",
+    "check": "cleaner.checks.run",
     "cleaned": "cleaner.apply.cleaned",
     "load": "cleaner.core.scan",
     "scan": "cleaner.scoring.api",

@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"cleaner {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_demo(commands.add_parser("demo", help="train, scan and review a small real dataset with known wrong labels"))
+    _add_check(commands.add_parser("check", help="find bad images, copies and leaks between splits; needs no model"))
     _add_scan(commands.add_parser("scan", help="score images with an exported fastai learner, or rank predictions"))
     _add_show(commands.add_parser("show", help="print the highest losses of a scan"))
     columns = "scanned, found, changed, mean loss"
@@ -91,6 +92,37 @@ def _demo(options: argparse.Namespace) -> int:
     return demo(options.dir, serve=not options.no_serve, port=options.port)
 
 
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", required=True, metavar="DIR", help="the dataset's folder")
+    out_help = "the scan folder to write; one with a scan of the same dataset keeps that"
+    parser.add_argument("--out", required=True, metavar="SCAN", help=out_help)
+    _add_table(parser)
+    _add_input_size(parser)
+    parser.add_argument("--workers", type=int, metavar="N", help="number of processes that read images")
+    parser.add_argument("--no-resume", action="store_true", help="start over instead of resuming a stopped check")
+    parser.set_defaults(run=_check)
+
+
+def _add_input_size(parser: argparse._ActionsContainer) -> None:
+    size_help = "side of the learner's images in pixels, to list images that are much smaller"
+    parser.add_argument("--input-size", type=int, metavar="PIXELS", help=size_help)
+
+
+_OF_TABLE = ("labels", "path_column", "label_column")
+
+
+def _check(options: argparse.Namespace) -> int:
+    from cleaner.checks.run import check
+
+    chosen = _chosen(options, (*_OF_TABLE, "input_size", "workers"))
+    report = check(options.data, options.out, resume=not options.no_resume, **chosen)
+    if rows := report.table():
+        _say(_table(("issue", "images", "groups"), rows))
+    _say("\n".join([*report.telling, f"{report.summary()}: {options.out}"]))
+    _say(f"Review them: {shlex.join(['cleaner', 'serve', options.out])}")
+    return 0
+
+
 def _add_scan(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--learner", metavar="FILE", help="a learner saved by learn.export()")
@@ -103,6 +135,9 @@ def _add_scan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-k", type=_k, default="auto", metavar="K", help=k_help)
     old_help = "an earlier scan folder whose decisions are carried over"
     parser.add_argument("--decisions-from", metavar="OLD_SCAN", help=old_help)
+    check_help = "find bad images, copies and leaks too, in a pass of its own after the scan; see cleaner check"
+    parser.add_argument("--check", action="store_true", help=check_help)
+    _add_input_size(parser)
     learner = parser.add_argument_group("with --learner")
     trust_help = "load the learner, which can run any code; needed once per file"
     learner.add_argument("--trust", action="store_true", help=trust_help)
@@ -142,11 +177,19 @@ _WITH_EACH = ("k", "labels", "path_column", "label_column", "decisions_from")
 
 
 def _scan(options: argparse.Namespace) -> int:
+    if not options.check:
+        _check_unused(options, ("input_size",), "--check")
+    elif "://" in options.data:
+        raise CleanerError(
+            f"--check opens files, and {options.data!r} is an address; give a copy or mount of the images"
+        )
     if options.pred_probs is None:
         _check_unused(options, _WITH_PREDICTIONS, "--pred-probs")
-        return _scan_learner(options)
-    _check_unused(options, _WITH_LEARNER, "--learner")
-    return _scan_predictions(options)
+        status = _scan_learner(options)
+    else:
+        _check_unused(options, _WITH_LEARNER, "--learner")
+        status = _scan_predictions(options)
+    return status or (_check(options) if options.check else 0)
 
 
 def _check_unused(options: argparse.Namespace, names: Iterable[str], required: str) -> None:
@@ -219,6 +262,7 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--estimate", action="store_true", help="print how many errors are found, and how many are left"
     )
+    parser.add_argument("--issues", action="store_true", help="print what `cleaner check` found")
     parser.set_defaults(run=_show)
 
 
@@ -232,10 +276,24 @@ def _show(options: argparse.Namespace) -> int:
     if options.estimate:
         _print_estimate(scan, options.split, options.label)
         return 0
+    if options.issues:
+        _print_issues(scan, options)
+        return 0
     columns = _columns_of(scan)
     samples = scan.worst(options.n, options.split, options.label)
     _say(_table(tuple(columns), [tuple(cell(sample) for cell in columns.values()) for sample in samples]))
     return 0
+
+
+def _print_issues(scan: Scan, options: argparse.Namespace) -> None:
+    wanted = [issue for issue in scan.issues if options.split in (None, issue.split)]
+    rows = [issue for issue in wanted if options.label in (None, issue.label)][: options.n]
+    header = ("issue", "group", "score", "split", "label", "path", "detail")
+    cells = [
+        (row.issue, row.group or "", f"{row.score:.3f}", row.split, row.label, row.path, row.detail) for row in rows
+    ]
+    _say(_table(header, cells))
+    _say(f"{len(rows)} of {len(scan.issues)} rows" if scan.issues else "no issue; `cleaner check` finds them")
 
 
 def _print_estimate(scan: Scan, split: str | None, label: str | None) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cleaner.checks.descriptors import GREY_SIDE
+
 __all__ = ["DESCRIPTOR_SIZE", "RECORD", "CopyGroup", "Finding"]
 
 DESCRIPTOR_SIZE = 192
@@ -17,16 +19,18 @@ RECORD = np.dtype(
         ("height", "<u4"),
         ("dark", "<f4"),  # 99th percentile of the brightness, 0 to 1
         ("bright", "<f4"),  # 5th percentile of the brightness, 0 to 1
-        ("contrast", "<f4"),
-        ("sharpness", "<f4"),
-        ("uniform", "<f4"),  # share of the pixels that have about the most frequent colour, 0 to 1
-        ("colour", "<f4"),  # 0 for an image of greys
+        ("brightness", "<f4"),  # mean, 0 to 1
+        ("contrast", "<f4"),  # between the 1st and the 99th percentile of the brightness, 0 to 1
+        ("sharpness", "<f4"),  # strength of the strongest edges as a share of the contrast
+        ("uniform", "<f4"),  # share of the pixels of about the most frequent colour, 0 to 1
+        ("colour", "<f4"),  # how far the colours are from grey, 0 to 1
         ("wrong_suffix", "?"),
         ("rotated", "?"),
         ("bytes_sha256", "u1", 32),
         ("pixels_sha256", "u1", 32),
         ("hash", "<u8"),
         ("descriptor", "u1", DESCRIPTOR_SIZE),
+        ("grey", "u1", (GREY_SIDE, GREY_SIDE)),  # a thumbnail, to compare candidates
     ]
 )
 """A record; images are in an array of these, on the disk."""

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from cleaner.core.safe_images import opened_image
 
-__all__ = ["read_image", "upright_size"]
+__all__ = ["as_rgb", "read_image", "upright_size"]
 
 # The EXIF tag, and its values that swap width and height.
 _ORIENTATION, _TURNED = 0x0112, (5, 6, 7, 8)
@@ -35,11 +35,11 @@ def read_image(path: Path, size: int | None = None) -> Image.Image:
     with opened_image(path) as image, _large_image_lock if _pixels(image) > _LARGE else nullcontext():
         if size is None:
             ImageOps.exif_transpose(image, in_place=True)
-            return _as_rgb(image)
+            return as_rgb(image)
         # Decodes a JPEG at 1/2, 1/4 or 1/8 of its size, which saves most of the time for a photo.
         image.draft("RGB", (size, size))
         ImageOps.exif_transpose(image, in_place=True)
-        small = _as_rgb(_thinned(image))
+        small = as_rgb(_thinned(image))
     small.thumbnail((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
     return small
 
@@ -63,7 +63,8 @@ def _thinned(image: Image.Image) -> Image.Image:
     return image.resize(size, Image.Resampling.NEAREST)
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Return an image in RGB, on white; 16 bits and floats are stretched to the values between black and white."""
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         # Pillow's own conversion clips values above 255 to white.
         values = np.asarray(image, dtype=np.float32)

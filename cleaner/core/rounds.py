@@ -96,7 +96,10 @@ def remember(folder: Path) -> None:
     """
     if not (folder / "scan.json").exists():
         return
-    now, stored = _round_of(load(folder)), _stored(folder)
+    scan = load(folder)
+    if scan.settings.get("source") == "check":
+        return  # no scan yet: `cleaner check` made the folder
+    now, stored = _round_of(scan), _stored(folder)
     # An interrupted scan may have added it already.
     if now.key not in {old.key for old in stored}:
         _write(folder, [*stored, now])

@@ -25,6 +25,7 @@ _SCAN_FILES = frozenset(
         "drawn",
         "history.jsonl",
         "issues.csv",
+        "checking",
     )
 )
 

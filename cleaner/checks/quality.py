@@ -1,0 +1,240 @@
+"""Issues of single images, from their measurements: what shows little, and what differs from most of the dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cleaner.checks.records import Finding
+from cleaner.core.issues import QUALITY
+
+__all__ = ["MAX_KEPT", "Quality", "find_quality"]
+
+MAX_KEPT = 1000
+"""Maximum number of images that are listed for an issue, the worst."""
+
+_BLOCK = 1 << 16
+
+# The figures are those of 250 photos of ImageNet and of 1,000 images of CIFAR-10, each at its most extreme, and of
+# degraded copies of them.
+_DARK = 0.32  # darkest photo .49, CIFAR .45; divided by 4: .25 at most for nine in ten
+_BRIGHT = 0.78  # brightest photo .58, CIFAR .72; with a sixth of its distance from white: .84 at least
+_CONTRAST = 0.2  # photo .34, CIFAR .25; with 15 % of its contrast: .145 at most
+_SHARPNESS = 0.13  # photo .21, CIFAR .33; blurred by 1 % of the side: .12 at most, by 2 %: .055
+_UNIFORM = 0.95  # photo .66, CIFAR .78
+_GREY = 0.02  # photos in colour .05; those in grey 0
+# Grey images are odd in a dataset that has few of them.
+_MAX_SHARE_OF_GREY = 0.1
+# An image is odd that is further from the median than this many times the usual distance, which holds for two thirds
+# of the images; and by this factor at least, as all sizes may be nearly equal.
+_USUAL_DISTANCES = 5.0
+_SHAPE_FACTOR, _AREA_FACTOR = 1.8, 6.0
+# Much smaller than the learner's input: stretched to more than twice its side.
+_SMALL = 0.5
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The issues of single images.
+
+    Attributes:
+        findings: by issue, worst first; of each issue the `MAX_KEPT` worst.
+        by_class: int64 [n_classes] by issue, number of all images with the issue.
+    """
+
+    findings: list[Finding]
+    by_class: dict[str, npt.NDArray[np.int64]]
+
+
+def find_quality(
+    records: npt.NDArray[Any], classes: npt.NDArray[np.uint32], n_classes: int, input_size: int | None = None
+) -> Quality:
+    """Find the issues of single images.
+
+    Args:
+        records: RECORD [n]; read in blocks, twice.
+        classes: index [n] of the label of each.
+        n_classes: number of labels.
+        input_size: side of the images that a learner takes, in pixels; None for no issue `small`.
+    """
+    usual = _Usual()
+    for _, block in _blocks(records):
+        usual.update(block)
+    limits = usual.result(input_size)
+    worst = {issue: _Worst() for issue in QUALITY}
+    by_class = {issue: np.zeros(n_classes, np.int64) for issue in QUALITY}
+    for start, block in _blocks(records):
+        for issue, scores in _scores(block, limits).items():
+            at = np.flatnonzero(~np.isnan(scores))
+            by_class[issue] += np.bincount(classes[start : start + len(block)][at], minlength=n_classes)
+            worst[issue].update(start + at, scores[at])
+    findings = [
+        Finding(issue, at, min(1.0, max(0.0, score)), _DETAILS[issue](records[at], limits))
+        for issue, kept in worst.items()
+        for at, score in kept.result()
+    ]
+    return Quality(findings, {issue: counts for issue, counts in by_class.items() if counts.any()})
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """What is usual in a dataset.
+
+    Attributes:
+        shape, area: median of the binary logarithm of width by height, and of the number of pixels.
+        max_shape, max_area: distance from it at which an image is odd.
+        grey_is_odd: whether few images are grey.
+        min_side: images with a shorter side are small; 0 for none.
+    """
+
+    shape: float
+    max_shape: float
+    area: float
+    max_area: float
+    grey_is_odd: bool
+    min_side: float
+
+
+@dataclass
+class _Usual:
+    """Accumulates what is usual: histograms of fixed bins, so that memory does not grow with the images."""
+
+    n: int = 0
+    grey: int = 0
+    shapes: _Histogram = field(default_factory=lambda: _Histogram(-20, 20))
+    areas: _Histogram = field(default_factory=lambda: _Histogram(0, 40))
+
+    def update(self, block: npt.NDArray[Any]) -> None:
+        self.n += len(block)
+        self.grey += int(np.count_nonzero(block["colour"] < _GREY))
+        self.shapes.update(_shape(block))
+        self.areas.update(_area(block))
+
+    def result(self, input_size: int | None) -> _Limits:
+        shape, shape_distance = self.shapes.result()
+        area, area_distance = self.areas.result()
+        return _Limits(
+            shape,
+            max(_USUAL_DISTANCES * shape_distance, float(np.log2(_SHAPE_FACTOR))),
+            area,
+            max(_USUAL_DISTANCES * area_distance, float(np.log2(_AREA_FACTOR))),
+            0 < self.grey <= _MAX_SHARE_OF_GREY * self.n,
+            (input_size or 0) * _SMALL,
+        )
+
+
+class _Histogram:
+    """A sketch of quantiles: counts in bins of a 64th of an octave."""
+
+    def __init__(self, low: int, high: int) -> None:
+        self._edges = np.linspace(low, high, 64 * (high - low) + 1)
+        self._counts = np.zeros(len(self._edges) - 1, np.int64)
+
+    def update(self, values: npt.NDArray[np.float64]) -> None:
+        self._counts += np.histogram(values, self._edges)[0]
+
+    def result(self) -> tuple[float, float]:
+        """Return the median, and the larger distance from it to the quantiles of one and of five sixths."""
+        if not self._counts.any():
+            return 0.0, 0.0
+        below = np.cumsum(self._counts) / self._counts.sum()
+        low, middle, high = (float(self._edges[np.searchsorted(below, q)]) for q in (1 / 6, 1 / 2, 5 / 6))
+        return middle, max(middle - low, high - middle)
+
+
+class _Worst:
+    """The positions with the highest scores, at most `MAX_KEPT`; of equal ones the first."""
+
+    def __init__(self) -> None:
+        self._at, self._scores = np.empty(0, np.int64), np.empty(0)
+
+    def update(self, at: npt.NDArray[np.int64], scores: npt.NDArray[np.float64]) -> None:
+        self._at = np.concatenate([self._at, at])
+        self._scores = np.concatenate([self._scores, scores])
+        order = np.argsort(-self._scores, kind="stable")[:MAX_KEPT]
+        self._at, self._scores = self._at[order], self._scores[order]
+
+    def result(self) -> Iterator[tuple[int, float]]:
+        return zip(self._at.tolist(), self._scores.tolist(), strict=True)
+
+
+def _scores(block: npt.NDArray[Any], limits: _Limits) -> dict[str, npt.NDArray[np.float64]]:
+    """Return the scores of a block, NaN for images without the issue: 0 at the threshold, 1 at the worst."""
+    value = {name: block[name].astype(np.float64) for name in ("dark", "bright", "contrast", "sharpness", "uniform")}
+    plain = value["uniform"] >= _UNIFORM
+    is_dark, is_bright = value["dark"] < _DARK, value["bright"] > _BRIGHT
+    sides = np.minimum(block["width"], block["height"])
+    # A plain picture is dark or bright too, and a dark one has no contrast: the first reason is enough.
+    return {
+        "dark": _where(is_dark & ~plain, 1 - value["dark"] / _DARK),
+        "bright": _where(is_bright & ~plain, (value["bright"] - _BRIGHT) / (1 - _BRIGHT)),
+        "low-contrast": _where(
+            (value["contrast"] < _CONTRAST) & ~plain & ~is_dark & ~is_bright, 1 - value["contrast"] / _CONTRAST
+        ),
+        "blurred": _where((value["sharpness"] < _SHARPNESS) & ~plain, 1 - value["sharpness"] / _SHARPNESS),
+        "one-colour": _where(plain, (value["uniform"] - _UNIFORM) / (1 - _UNIFORM)),
+        "odd-shape": _oddness(_shape(block), limits.shape, limits.max_shape),
+        "odd-size": _oddness(_area(block), limits.area, limits.max_area),
+        "small": _where(sides < limits.min_side, 1 - sides / max(1.0, limits.min_side)),
+        "grey": _where((block["colour"] < _GREY) & limits.grey_is_odd, np.ones(len(block))),
+        "wrong-suffix": _where(block["wrong_suffix"], np.ones(len(block))),
+        "rotated": _where(block["rotated"], np.ones(len(block))),
+    }
+
+
+def _where(mask: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.where(mask, scores, np.nan)
+
+
+def _oddness(values: npt.NDArray[np.float64], usual: float, limit: float) -> npt.NDArray[np.float64]:
+    """Return scores that grow from 0 at the limit towards 1."""
+    distance = np.abs(values - usual)
+    return _where(distance > limit, 1 - limit / np.maximum(distance, limit))
+
+
+def _shape(block: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    shape: npt.NDArray[np.float64] = np.log2(block["width"] / block["height"])
+    return shape
+
+
+def _area(block: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    area: npt.NDArray[np.float64] = np.log2(block["width"].astype(np.float64) * block["height"])
+    return area
+
+
+def _blocks(records: npt.NDArray[Any]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    return ((start, records[start : start + _BLOCK]) for start in range(0, len(records), _BLOCK))
+
+
+def _size(record: Any) -> str:
+    return f"{record['width']} x {record['height']} pixels"
+
+
+def _odd_size_detail(record: Any, limits: _Limits) -> str:
+    factor = 2 ** float(_area(np.atleast_1d(record))[0] - limits.area)
+    relation = f"{factor:.0f} times" if factor > 1 else f"1/{1 / factor:.0f} of"
+    return f"{_size(record)}, {relation} the usual number in this dataset"
+
+
+def _odd_shape_detail(record: Any, limits: _Limits) -> str:
+    usual = 2**limits.shape
+    return f"{_size(record)}, a ratio of {record['width'] / record['height']:.2g}; usual here is {usual:.2g}"
+
+
+_DETAILS: dict[str, Callable[[Any, _Limits], str]] = {
+    "dark": lambda record, _: f"99 % of the pixels are darker than {record['dark']:.0%} of white",
+    "bright": lambda record, _: f"95 % of the pixels are brighter than {record['bright']:.0%} of white",
+    "low-contrast": lambda record, _: f"98 % of the pixels lie within {record['contrast']:.0%} of the brightness",
+    "blurred": lambda record, _: f"its strongest edges have {record['sharpness']:.0%} of its contrast",
+    "one-colour": lambda record, _: f"{record['uniform']:.0%} of the picture have about one colour",
+    "odd-shape": _odd_shape_detail,
+    "odd-size": _odd_size_detail,
+    "small": lambda record, limits: f"{_size(record)}; the learner takes {limits.min_side / _SMALL:.0f}",
+    "grey": lambda *_: "grey, while most images of this dataset have colours",
+    "wrong-suffix": lambda *_: "its suffix is that of another format than its content",
+    "rotated": lambda *_: "its EXIF data turn or mirror it, which many loaders ignore",
+}
