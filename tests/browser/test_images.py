@@ -65,8 +65,10 @@ def at(app: App, path: str) -> None:
 
 def shown(app: App) -> dict[str, str]:
     """Return what each decided card of the page shows, by path."""
-    return app.page.locator(".cleaner-card:not([data-decision=''])").evaluate_all(
-        "cs => Object.fromEntries(cs.map(c => [c.dataset.path, c.querySelector('.cleaner-badge')?.textContent]))"
+    # One script finds and reads the cards: between two, a decision may be taken back.
+    return app.page.locator(".cleaner-card").evaluate_all(
+        "cs => Object.fromEntries(cs.filter(c => c.dataset.decision !== '')"
+        ".map(c => [c.dataset.path, c.querySelector('.cleaner-badge').textContent]))"
     )
 
 
