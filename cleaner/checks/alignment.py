@@ -14,19 +14,21 @@ __all__ = ["likeness"]
 
 Grey = npt.NDArray[Any]
 
-# Sides to which the second thumbnail is scaled, those that are tried first and the others. A crop of 15 % makes a
-# picture larger by 18 %.
+# Sides to which the second thumbnail is scaled: of thumbnails of half the side, which takes a quarter of the time, and
+# of whole ones, first some and then the others. A crop of 15 % makes a picture larger by 18 %.
+_COARSE_SIDES = (13, 16, 19)
 _FIRST_SIDES, _OTHER_SIDES = (27, 32, 38), (25, 26, 28, 29, 30, 31, 33, 34, 35, 36, 37, 40)
-# What the first sides must give for the others to be tried, and all of them for the overlap to be looked at.
-_PROMISING, _NEAR = 0.5, 0.55
+# The correlation after each of these steps with which the next one is taken, the last of which looks at the details. Of
+# copies 97 in 100 have more, of the nearest neighbours that are none 20, 6 and 3.
+_COARSE, _PROMISING, _NEAR = 0.78, 0.85, 0.88
 # The least of each side that overlaps.
 _OVERLAP = 0.8
 # The share of the overlap that differs most is left out, twice, such as a text on one of the pictures.
 _LEFT_OUT = 0.08
 # Details are what is left without the mean of so many pixels around.
 _AROUND = 3
-# A transform of this side holds all offsets without wrapping around.
-_TRANSFORM = 48
+# A transform of this many sides holds all offsets without wrapping around.
+_SIDES_OF_TRANSFORM = 1.5
 # A picture with less variance, in squares of 255 levels, is plain: all such pictures are alike.
 _MIN_VARIANCE, _MIN_DETAIL = 25.0, 2.0
 _AT_ONCE = 256
@@ -52,9 +54,9 @@ def likeness(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> npt
         first, second: uint8 [n, `GREY_SIDE`, `GREY_SIDE`], of the same pictures or others.
 
     Returns:
-        float32 [n], -1 to 1. Of 250 photos and 1,000 images of CIFAR-10 none was more alike than .88 to another, but
-        for one pair of near-copies; nine in ten of their copies, however changed, are above .93. Plain pictures are
-        alike to none.
+        float32 [n], 0 to 1. Of 250 photos and 1,000 images of CIFAR-10 none was more alike than .8 to another, but for
+        one pair of near-copies; of their copies, however changed but by a text, 19 of 20 are above .86. Plain pictures
+        are alike to none.
     """
     scores = [
         _likeness(first[start : start + _AT_ONCE], second[start : start + _AT_ONCE])
@@ -64,31 +66,37 @@ def likeness(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> npt
 
 
 def _likeness(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    scores = np.zeros(len(first), np.float32)
     a, b = _blurred(first), _blurred(second)
+    at = np.flatnonzero(_align(_halved(a), _halved(b), _COARSE_SIDES).score > _COARSE)
+    a, b = a[at], b[at]
     best = _align(a, b, _FIRST_SIDES)
-    at = np.flatnonzero(best.score > _PROMISING)
-    others = _align(a[at], b[at], _OTHER_SIDES)
-    is_better = others.score > best.score[at]
+    promising = np.flatnonzero(best.score > _PROMISING)
+    others = _align(a[promising], b[promising], _OTHER_SIDES)
+    is_better = others.score > best.score[promising]
     for name in _Best._fields:
         old, new = getattr(best, name), getattr(others, name)
-        old[at] = np.where(is_better, new, old[at])
+        old[promising] = np.where(is_better, new, old[promising])
     for n in np.flatnonzero(best.score > _NEAR).tolist():
         overlap = _overlap(a[n], b[n], int(best.side[n]), int(best.down[n]), int(best.right[n]))
-        best.score[n] = _correlation_of_details(*overlap)
-    return best.score
+        scores[at[n]] = max(0.0, _correlation_of_details(*overlap))
+    return scores
 
 
 def _align(a: Grey, b: Grey, sides: tuple[int, ...]) -> _Best:
-    n = len(a)
+    n, full = len(a), a.shape[1]
     best = _Best(np.full(n, -1, np.float32), *(np.zeros(n, np.int64) for _ in range(3)))
-    transformed = np.fft.rfft2(a, (_TRANSFORM, _TRANSFORM))
-    sums_a, squares_a = _integral(a), _integral(a * a)
+    if not n:
+        return best
+    shape = (int(_SIDES_OF_TRANSFORM * full),) * 2
+    transformed = np.fft.rfft2(a, shape)
+    of_a = _integral(a), _integral(a * a)
     for side in sides:
         scaled = _scaled(b, side)
-        product = transformed * np.conj(np.fft.rfft2(scaled, (_TRANSFORM, _TRANSFORM)))
-        offsets = _offsets(side)
-        correlation = np.fft.irfft2(product, (_TRANSFORM, _TRANSFORM))[:, offsets[:, None], offsets]
-        scores = _normalised(correlation, (sums_a, squares_a), (_integral(scaled), _integral(scaled * scaled)), side)
+        product = transformed * np.conj(np.fft.rfft2(scaled, shape))
+        offsets = _offsets(side, full)
+        correlation = np.fft.irfft2(product, shape)[:, offsets[:, None], offsets]
+        scores = _normalised(correlation, of_a, (_integral(scaled), _integral(scaled * scaled)), side, full)
         flat = scores.reshape(n, -1)
         where = flat.argmax(axis=1)
         found = flat[np.arange(n), where]
@@ -99,10 +107,10 @@ def _align(a: Grey, b: Grey, sides: tuple[int, ...]) -> _Best:
     return best
 
 
-def _normalised(correlation: Grey, of_a: tuple[Grey, Grey], of_b: tuple[Grey, Grey], side: int) -> Grey:
+def _normalised(correlation: Grey, of_a: tuple[Grey, Grey], of_b: tuple[Grey, Grey], side: int, full: int) -> Grey:
     """Return the correlation coefficients [n, offsets, offsets] of the overlaps."""
-    begin, end = _ranges(side)
-    offsets = _offsets(side)
+    offsets = _offsets(side, full)
+    begin, end = np.maximum(0, offsets), np.minimum(full, offsets + side)
     length = (end - begin).astype(np.float32)
     n = length[:, None] * length
     sum_a, square_a = (_rectangles(image, begin, end) for image in of_a)
@@ -128,12 +136,13 @@ def _correlation_of_details(first: Grey, second: Grey) -> float:
     a, b = (_details(picture).reshape(-1) for picture in (first, second))
     for _ in range(2):
         if min(a.var(), b.var()) < _MIN_DETAIL:
-            return -1.0
-        slope, level = np.polyfit(b, a, 1)
-        differences = np.abs(a - slope * b - level)
+            return 0.0
+        differences = np.abs(a - a.mean() - (a @ b / len(a) - a.mean() * b.mean()) / b.var() * (b - b.mean()))
         kept = differences <= np.quantile(differences, 1 - _LEFT_OUT)
         a, b = a[kept], b[kept]
-    return float(np.corrcoef(a, b)[0, 1]) if min(a.var(), b.var()) >= _MIN_DETAIL else -1.0
+    # Roots, as else a bird on a plain sky would be a copy of any other: one strong detail would decide.
+    a, b = (np.sign(values) * np.sqrt(np.abs(values)) for values in (a, b))
+    return float(np.corrcoef(a, b)[0, 1])
 
 
 def _details(picture: Grey) -> npt.NDArray[np.float64]:
@@ -154,32 +163,31 @@ def _blurred(thumbnails: npt.NDArray[np.uint8]) -> Grey:
 
 
 def _scaled(images: Grey, side: int) -> Grey:
-    weights = _interpolation(side)
+    weights = _interpolation(side, images.shape[1])
     scaled: Grey = weights @ images @ weights.T
     return scaled
 
 
+def _halved(images: Grey) -> Grey:
+    n, side, _ = images.shape
+    halved: Grey = images.reshape(n, side // 2, 2, side // 2, 2).mean(axis=(2, 4))
+    return halved
+
+
 @cache
-def _interpolation(side: int) -> Grey:
-    """Return the matrix [side, `GREY_SIDE`] of a linear interpolation."""
-    at = np.clip((np.arange(side) + 0.5) * GREY_SIDE / side - 0.5, 0, GREY_SIDE - 1)
-    distance = np.abs(at[:, None] - np.arange(GREY_SIDE))
+def _interpolation(side: int, full: int) -> Grey:
+    """Return the matrix [side, full] of a linear interpolation."""
+    at = np.clip((np.arange(side) + 0.5) * full / side - 0.5, 0, full - 1)
+    distance = np.abs(at[:, None] - np.arange(full))
     weights: Grey = np.maximum(0, 1 - distance).astype(np.float32)
     return weights
 
 
 @cache
-def _offsets(side: int) -> npt.NDArray[np.int64]:
-    """Return the offsets of the second picture at which enough of both overlaps."""
-    least = int(np.ceil(_OVERLAP * min(side, GREY_SIDE)))
-    return np.arange(least - side, GREY_SIDE - least + 1)
-
-
-@cache
-def _ranges(side: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return where in the first picture the overlap begins and ends, for each offset."""
-    offsets = _offsets(side)
-    return np.maximum(0, offsets), np.minimum(GREY_SIDE, offsets + side)
+def _offsets(side: int, full: int) -> npt.NDArray[np.int64]:
+    """Return the offsets of a picture of `side` in one of `full` at which enough of both overlaps."""
+    least = int(np.ceil(_OVERLAP * min(side, full)))
+    return np.arange(least - side, full - least + 1)
 
 
 def _integral(images: Grey) -> npt.NDArray[np.float64]:

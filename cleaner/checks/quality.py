@@ -32,7 +32,7 @@ _MAX_SHARE_OF_GREY = 0.1
 # An image is odd that is further from the median than this many times the usual distance, which holds for two thirds
 # of the images; and by this factor at least, as all sizes may be nearly equal.
 _USUAL_DISTANCES = 5.0
-_SHAPE_FACTOR, _AREA_FACTOR = 1.8, 6.0
+_SHAPE_FACTOR, _AREA_FACTOR = 1.8, 10.0
 # Much smaller than the learner's input: stretched to more than twice its side.
 _SMALL = 0.5
 

@@ -24,11 +24,11 @@ __all__ = ["MAX_MEMBERS", "find_copies", "nearest"]
 MAX_MEMBERS = 100
 """Maximum number of images of a group that are listed."""
 
-MIN_LIKENESS = 0.91
+MIN_LIKENESS = 0.84
 """How alike the details of a near-copy are at least; see `cleaner.checks.alignment.likeness`."""
 
 # Neighbours of an image that are looked at, and how near they are at least: cosines of descriptors, and 10 of 64 bits.
-_NEIGHBOURS, _MIN_COSINE, _MIN_BITS = 4, 0.4, 1 - 2 * 10 / 64
+_NEIGHBOURS, _MIN_COSINE, _MIN_BITS = 3, 0.5, 1 - 2 * 10 / 64
 # Queries and images that are compared at once.
 _QUERIES, _IMAGES = 1024, 1 << 14
 _BLOCK = 1 << 12
