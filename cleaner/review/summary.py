@@ -63,6 +63,8 @@ def _of_scan(session: Session, found: Estimate) -> list[str]:
     scan = session.scan
     command = shlex.join(["cleaner", "apply", str(scan.manifest_path), "--data", str(scan.root)])
     counts = session.counts()
-    left = counts.scan_kept - counts.scan_decided
+    left = (counts.scan_kept - counts.scan_decided) - (counts.kept - counts.decided)
     others = f"{left:,} of other splits are undecided." if left else ""
-    return [f"In the whole scan: {found.summary()}", others, f"To change the dataset, run: {command}"]
+    # Without scored samples there is nothing to estimate from.
+    whole = f"In the whole scan: {found.summary()}" if any(scan.scored.values()) else ""
+    return [whole, others, f"To change the dataset, run: {command}"]

@@ -1,8 +1,18 @@
 // That `decidedCard` agrees with cleaner/review/decisions.py for every decision is checked by tests/test_front_end.py.
 
 import { describe, expect, it } from "vitest";
-import { decidedCard, described, labelsOf, percent, predictionOf, said, toggledLabel } from "./cards";
-import { card, pageReply } from "./test/made";
+import {
+  decidedCard,
+  described,
+  labelsOf,
+  percent,
+  predictionOf,
+  reasonOf,
+  said,
+  scoreOf,
+  toggledLabel,
+} from "./cards";
+import { card, pageReply, stateOf } from "./test/made";
 
 const decide = (shown = card("0.png"), action = "", label = "") => {
   const { new_label, labels, reviewer, ...after } = decidedCard(shown, action, label, "anna");
@@ -83,5 +93,31 @@ describe("the labels of a card", () => {
     expect(toggledLabel(asked, page)).toBe("cat");
     expect(toggledLabel(asked, { ...page, list: "audit" })).toBe("fox");
     expect(toggledLabel(card("0.png"), page)).toBeUndefined();
+  });
+});
+
+describe("the reason of an issue", () => {
+  const copy = (reason: string, is_first: boolean) =>
+    reasonOf(card("a.png", { group: 1, score: 0.981, reason, is_first }));
+
+  it("says once which copy is suggested to be kept", () => {
+    expect(copy("mirrored", false)).toBe("mirrored");
+    expect(copy("", true)).toBe("suggested to keep");
+    expect(copy("the first", true)).toBe("suggested to keep, the first");
+    expect(copy("the largest, suggested to be kept", true)).toBe("the largest, suggested to be kept");
+  });
+
+  it("has a score, of copies how alike they are, and none of the one to keep", () => {
+    expect(scoreOf(card("a.png", { score: 0.981, group: 0 }))).toBe("score 0.98");
+    expect(scoreOf(card("a.png", { score: 0.981, group: 1 }))).toBe("likeness 0.98");
+    expect(scoreOf(card("a.png", { score: 1, group: 1, is_first: true }))).toBe("");
+    expect(scoreOf(card("a.png"))).toBe("");
+  });
+
+  it("is read out in place of a prediction", () => {
+    const { page } = stateOf([], {}, { list: "issue" });
+    const text =
+      page && described(card("a.png", { split: "train", reason: "99 % is black", score: 0.9 }), page, "loss");
+    expect(text).toBe("a.png, given cat, train, 99 % is black; undecided");
   });
 });

@@ -51,7 +51,8 @@ export function isOfIssues(list: Page["list"]): boolean {
 
 /** What is wrong with an image, in words; of a group, how it differs from the one to keep. */
 export function reasonOf(card: Card): string {
-  return [card.is_first ? "suggested to keep" : "", card.reason].filter(Boolean).join(", ");
+  const isSaid = card.reason?.includes("suggested"); // `cleaner check` says of some which of them is
+  return [card.is_first && !isSaid ? "suggested to keep" : "", card.reason].filter(Boolean).join(", ");
 }
 
 /** The score of an issue, in words; of a copy, how alike it is to the one to keep. */

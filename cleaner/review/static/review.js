@@ -290,7 +290,8 @@ function isOfIssues(list) {
   return list === "issue" || list === "groups";
 }
 function reasonOf(card) {
-  return [card.is_first ? "suggested to keep" : "", card.reason].filter(Boolean).join(", ");
+  const isSaid = card.reason?.includes("suggested");
+  return [card.is_first && !isSaid ? "suggested to keep" : "", card.reason].filter(Boolean).join(", ");
 }
 function scoreOf({ score, group, is_first: isFirst }) {
   if (score === void 0 || isFirst) return "";
@@ -1949,11 +1950,11 @@ function IssueCaption({ card, page, hasLabels }) {
       /* @__PURE__ */ u2("span", { class: "cleaner-share", children: card.score?.toFixed(2) }),
       /* @__PURE__ */ u2("span", { class: "cleaner-reason", children: [...split, ...reason] })
     ] });
-  const suggested = card.is_first ? [/* @__PURE__ */ u2("strong", { children: "suggested to keep" }, "first")] : [];
+  const size = card.size ? [/* @__PURE__ */ u2("span", { children: card.size.replace(" px", "") }, "size")] : [];
   return /* @__PURE__ */ u2("div", { class: "cleaner-caption cleaner-issue", children: [
     hasLabels && /* @__PURE__ */ u2("span", { class: "cleaner-issue-label", children: label }),
-    /* @__PURE__ */ u2("span", { class: "cleaner-reason cleaner-one-line", children: [...split, /* @__PURE__ */ u2("span", { children: card.size?.replace(" px", "") }, "size")] }),
-    /* @__PURE__ */ u2("span", { class: "cleaner-reason cleaner-one-line", children: [...suggested, ...reason] })
+    /* @__PURE__ */ u2("span", { class: "cleaner-reason cleaner-one-line", children: [...split, ...size] }),
+    /* @__PURE__ */ u2("span", { class: "cleaner-reason cleaner-one-line", children: card.is_first ? /* @__PURE__ */ u2("strong", { children: "suggested to keep" }) : reason })
   ] });
 }
 

@@ -16,14 +16,12 @@ export function IssueCaption({ card, page, hasLabels }: CardProps): JSX.Element 
         <span class="cleaner-reason">{[...split, ...reason]}</span>
       </div>
     );
-  const suggested = card.is_first ? [<strong key="first">suggested to keep</strong>] : [];
+  const size = card.size ? [<span key="size">{card.size.replace(" px", "")}</span>] : []; // none if it is unreadable
   return (
     <div class="cleaner-caption cleaner-issue">
       {hasLabels && <span class="cleaner-issue-label">{label}</span>}
-      <span class="cleaner-reason cleaner-one-line">
-        {[...split, <span key="size">{card.size?.replace(" px", "")}</span>]}
-      </span>
-      <span class="cleaner-reason cleaner-one-line">{[...suggested, ...reason]}</span>
+      <span class="cleaner-reason cleaner-one-line">{[...split, ...size]}</span>
+      <span class="cleaner-reason cleaner-one-line">{card.is_first ? <strong>suggested to keep</strong> : reason}</span>
     </div>
   );
 }
