@@ -46,13 +46,13 @@ def test_harmful_files_have_a_reason_and_no_thumbnail(name: str, tmp_path: Path)
 def test_a_large_image_is_decoded_reduced_and_alone(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_odd_image(kind, tmp_path)
     whole = opened(make_thumbnail(path, 8).data)
-    as_rgb, seen = images._as_rgb, []
+    as_rgb, seen = images.as_rgb, []
 
     def look(image: Image.Image) -> Image.Image:
         seen.append((image.size, images._large_image_lock.locked()))
         return as_rgb(image)
 
-    monkeypatch.setattr(images, "_as_rgb", look)
+    monkeypatch.setattr(images, "as_rgb", look)
     monkeypatch.setattr(images, "_LARGE", 16)
     make_thumbnail(path, 8)
     assert [(width * height <= 16, alone) for (width, height), alone in seen] == [(True, True)]
@@ -88,8 +88,8 @@ def test_a_small_image_is_not_enlarged(tmp_path: Path) -> None:
 
 
 def test_a_large_jpeg_is_decoded_at_reduced_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    as_rgb, seen = images._as_rgb, []
-    monkeypatch.setattr(images, "_as_rgb", lambda image: (seen.append(image.size), as_rgb(image))[1])
+    as_rgb, seen = images.as_rgb, []
+    monkeypatch.setattr(images, "as_rgb", lambda image: (seen.append(image.size), as_rgb(image))[1])
     make_thumbnail(make_image(tmp_path / "a.jpg", size=(1600, 800)), 64)
     assert seen == [(200, 100)]
 
