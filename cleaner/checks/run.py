@@ -56,8 +56,8 @@ def check(
 ) -> CheckReport:
     """Find bad images, copies and leaks in a dataset, without a model, and write `issues.csv` to the scan folder.
 
-    Each file is opened once. Memory does not grow with the number of images: measurements are kept on the disk, 350
-    bytes per image, until the check has ended.
+    Each file is opened once. Memory does not grow with the number of images: measurements are kept on the disk, 1.4
+    KB per image, until the check has ended.
 
     Args:
         data: the dataset's folder. Labels and splits follow from its folders as in a scan: an image in the folder

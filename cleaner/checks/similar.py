@@ -1,25 +1,26 @@
 """Copies: the same bytes, the same pixels, and near-copies, found by descriptors and told by their details.
 
-Three steps, each of which leaves fewer images to the next. Images with the same bytes or pixels are one. The nearest
-neighbours of each in the colour descriptor, also mirrored, and in the hash are its candidates. A candidate is a copy if
-the details of both thumbnails agree where they overlap.
+Three steps, each of which leaves fewer images to the next. Images with the same bytes or pixels count as one. The
+nearest neighbours of each in the colour descriptor, also mirrored, and in the hash are its candidates. A candidate is a
+copy if the details of both thumbnails agree where they overlap.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from cleaner.checks.alignment import likeness
-from cleaner.checks.descriptors import mirrored, unit
+from cleaner.checks.neighbours import nearest, unit_blocks
 from cleaner.checks.records import CopyGroup
 
-__all__ = ["MAX_MEMBERS", "find_copies", "nearest"]
+__all__ = ["MAX_MEMBERS", "MIN_LIKENESS", "find_copies"]
 
 MAX_MEMBERS = 100
 """Maximum number of images of a group that are listed."""
@@ -27,185 +28,217 @@ MAX_MEMBERS = 100
 MIN_LIKENESS = 0.84
 """How alike the details of a near-copy are at least; see `cleaner.checks.alignment.likeness`."""
 
+# A copy of a copy may differ more from the image to keep.
+_MIN_OF_CHAIN = 0.7
 # Neighbours of an image that are looked at, and how near they are at least: cosines of descriptors, and 10 of 64 bits.
 _NEIGHBOURS, _MIN_COSINE, _MIN_BITS = 3, 0.5, 1 - 2 * 10 / 64
-# Queries and images that are compared at once.
-_QUERIES, _IMAGES = 1024, 1 << 14
 _BLOCK = 1 << 12
 
+Records = npt.NDArray[Any]
 ReadImage = Callable[[int], Image.Image]
 """Reads the image at a position, upright and in RGB."""
 
 
-class _Pair(NamedTuple):
-    """Two images, the first one first, that may be copies, or are."""
+@dataclass(frozen=True, slots=True)
+class _Alike:
+    """How alike two pictures are, 0 to 1, and whether that is so if one of them is mirrored."""
 
-    first: int
-    second: int
+    score: float
     is_mirrored: bool
 
 
-def find_copies(records: npt.NDArray[Any], read: ReadImage) -> list[CopyGroup]:
+Edges = Mapping[tuple[int, int], _Alike]
+
+
+def find_copies(records: Records, read: ReadImage) -> list[CopyGroup]:
     """Return the groups of copies, in the order of their first members.
 
-    The member to keep is the one with the most pixels, then the first. All members are copies of it or of a copy of it.
+    The member to keep is the one with the most pixels, then the first. The others are copies of it; or copies of such
+    a copy, if they are not much less like it. At most `MAX_MEMBERS` are listed.
 
     Args:
         records: RECORD [n]; read in blocks.
         read: called for images whose measured pixels agree, to compare them at full size. It may raise anything.
     """
-    same_bytes = _equal(records["bytes_sha256"])
+    same_bytes = _first_equal(records["bytes_sha256"])
     own = np.flatnonzero(same_bytes == np.arange(len(records)))
-    groups = _Union(len(records))
-    for at in np.flatnonzero(same_bytes != np.arange(len(records))).tolist():
-        groups.join(at, int(same_bytes[at]))
-    same_pixels = own[_equal(records["pixels_sha256"][own])]
-    equal: set[tuple[int, int]] = set()
-    for at, first in zip(own.tolist(), same_pixels.tolist(), strict=True):
-        if at != first:
-            groups.join(at, first)
-            if _have_equal_pixels(at, first, read):
-                equal.add((first, at))
-    distinct = own[same_pixels == own]
-    alike: dict[tuple[int, int], tuple[float, bool]] = {}
-    for pair, score in _near_copies(records, distinct):
-        groups.join(pair.first, pair.second)
-        alike[pair.first, pair.second] = score, pair.is_mirrored
-    return [_group(members, records, same_bytes, equal, alike) for members in groups.result()]
+    pixels_of_own = own[_first_equal(records["pixels_sha256"][own])]
+    first_of = np.arange(len(records))
+    first_of[own] = pixels_of_own
+    first_of = first_of[same_bytes]
+    equals = _Equals(first_of)
+    edges = dict(_near_copies(records, own[pixels_of_own == own]))
+    stars = [star for component in _components(edges) for star in _stars(component, edges, records)]
+    near = {at for star in stars for at in star}
+    stars += [[at] for at in equals.firsts() if at not in near]
+    groups = [_group(star, equals, same_bytes, edges, records, read) for star in stars]
+    return sorted(groups, key=lambda group: min(group.members))
+
+
+class _Equals:
+    """The images with the same pixels as an earlier one, by that one.
+
+    Args:
+        first_of: int64 [n], position of the first image with the same pixels.
+    """
+
+    def __init__(self, first_of: npt.NDArray[np.int64]) -> None:
+        copies = np.flatnonzero(first_of != np.arange(len(first_of)))
+        self._copies = copies[np.argsort(first_of[copies], kind="stable")]
+        self._firsts = first_of[self._copies]
+
+    def firsts(self) -> list[int]:
+        """Return the images of which there are equal ones."""
+        found: list[int] = np.unique(self._firsts).tolist()
+        return found
+
+    def of(self, first: int) -> npt.NDArray[np.int64]:
+        """Return the images that equal this one, which is the first."""
+        begin, end = (int(np.searchsorted(self._firsts, first, side)) for side in ("left", "right"))
+        return self._copies[begin:end]
 
 
 def _group(
-    members: list[int],
-    records: npt.NDArray[Any],
+    star: Sequence[int],
+    equals: _Equals,
     same_bytes: npt.NDArray[np.int64],
-    equal: set[tuple[int, int]],
-    alike: dict[tuple[int, int], tuple[float, bool]],
+    edges: Edges,
+    records: Records,
+    read: ReadImage,
 ) -> CopyGroup:
-    def order(at: int) -> tuple[int, int]:
-        return -int(records["width"][at]) * int(records["height"][at]), at
-
-    ordered = sorted(members, key=order)
-    keep, listed = ordered[0], ordered[:MAX_MEMBERS]
-    scores, details = [1.0], ["the largest, suggested to be kept" if _differ_in_size(records, ordered) else "the first"]
-    if len(ordered) > MAX_MEMBERS:
-        details[0] += f"; {len(ordered) - MAX_MEMBERS:,} more copies are not listed"
-    first = int(same_bytes[keep])
-    for at in listed[1:]:
-        own = int(same_bytes[at])
-        if own == first:
-            scores.append(1.0)
-            details.append("same bytes")
-        elif (min(own, first), max(own, first)) in equal:
-            scores.append(1.0)
-            details.append("same pixels")
-        else:
-            score, is_mirrored = alike.get((min(own, first), max(own, first)), (MIN_LIKENESS, False))
-            scores.append(min(0.999, score))
-            details.append(_difference(records, at, keep, is_mirrored))
-    return CopyGroup(tuple(listed), tuple(scores), tuple(details))
+    """Return the group of an image to keep, the first, its near-copies, and all that equal one of them."""
+    total = len(star) + sum(len(equals.of(at)) for at in star)
+    members, scores, details = [star[0]], [1.0], ["suggested to be kept"]
+    if total > MAX_MEMBERS:
+        details[0] += f"; {total - MAX_MEMBERS:,} more copies are not listed"
+    for at in star:
+        alike = None if at == star[0] else _alike(at, star[0], edges, records)
+        for copy in ([] if alike is None else [at]) + equals.of(at)[: MAX_MEMBERS - len(members)].tolist():
+            if len(members) == MAX_MEMBERS:
+                break
+            score, detail = (
+                _equality(copy, star[0], same_bytes, read)
+                if alike is None
+                else (min(0.99, alike.score), _difference(records, copy, star[0], alike.is_mirrored))
+            )
+            members.append(copy)
+            scores.append(score)
+            details.append(detail)
+    return CopyGroup(tuple(members), tuple(scores), tuple(details))
 
 
-def _differ_in_size(records: npt.NDArray[Any], members: list[int]) -> bool:
-    return len({(int(records["width"][at]), int(records["height"][at])) for at in members}) > 1
+def _equality(at: int, keep: int, same_bytes: npt.NDArray[np.int64], read: ReadImage) -> tuple[float, str]:
+    """Return the score and the detail of an image whose measured pixels are those of the one to keep."""
+    if same_bytes[at] == same_bytes[keep]:
+        return 1.0, "same bytes"
+    # A JPEG is measured at half its size or less.
+    return (1.0, "same pixels") if _have_equal_pixels(at, keep, read) else (0.99, "near-copy")
 
 
-def _difference(records: npt.NDArray[Any], at: int, keep: int, is_mirrored: bool) -> str:
+def _difference(records: Records, at: int, keep: int, is_mirrored: bool) -> str:
     """Return how a near-copy differs from the image to keep, in words."""
-    width, height = (records[side][at] / records[side][keep] for side in ("width", "height"))
-    parts = ["mirrored"] if is_mirrored else []
+    width, height = (float(records[side][at]) / float(records[side][keep]) for side in ("width", "height"))
+    parts = ["near-copy", *(["mirrored"] if is_mirrored else [])]
     if max(width, height) < 0.98:
         parts.append(f"{(width * height) ** 0.5:.0%} of the size")
-    return ", ".join(["near-copy", *parts])
+    return ", ".join(parts)
 
 
-def _near_copies(records: npt.NDArray[Any], distinct: npt.NDArray[np.int64]) -> Iterator[tuple[_Pair, float]]:
-    """Yield the pairs of images whose details agree, with how alike they are."""
-    pairs = sorted(_candidates(records, distinct))
+def _near_copies(records: Records, distinct: npt.NDArray[np.int64]) -> Iterator[tuple[tuple[int, int], _Alike]]:
+    """Yield the pairs of images whose details agree, the first one first."""
+    pairs = _candidates(records, distinct)
     for start in range(0, len(pairs), _BLOCK):
-        block = pairs[start : start + _BLOCK]
-        first = records["grey"][[pair.first for pair in block]]
-        second = records["grey"][[pair.second for pair in block]]
-        flipped = np.array([pair.is_mirrored for pair in block])
-        second[flipped] = second[flipped][:, :, ::-1]
-        for pair, score in zip(block, likeness(first, second).tolist(), strict=True):
-            if score >= MIN_LIKENESS:
-                yield pair, score
+        first, second, mirrored = pairs[start : start + _BLOCK].T
+        scores = _likeness(records, first, second, mirrored.astype(bool))
+        for at in np.flatnonzero(scores >= MIN_LIKENESS).tolist():
+            yield (int(first[at]), int(second[at])), _Alike(float(scores[at]), bool(mirrored[at]))
 
 
-def _candidates(records: npt.NDArray[Any], distinct: npt.NDArray[np.int64]) -> set[_Pair]:
-    """Return the pairs of images that are near in one of the descriptions."""
-    descriptors = records["descriptor"][distinct]
-    vectors, bits = unit(descriptors), _bits(records["hash"][distinct])
-    found: set[_Pair] = set()
-    for queries, vectors_, floor, is_mirrored in (
-        (vectors, vectors, _MIN_COSINE, False),
-        (unit(mirrored(descriptors)), vectors, _MIN_COSINE, True),
-        (bits, bits, _MIN_BITS, False),
-    ):
-        for query, near in nearest(queries, vectors_, _NEIGHBOURS, floor, skip_self=True):
-            first, second = sorted((int(distinct[query]), int(distinct[near])))
-            found.add(_Pair(first, second, is_mirrored))
-    return found
+def _likeness(
+    records: Records,
+    first: npt.NDArray[np.int64],
+    second: npt.NDArray[np.int64],
+    mirrored: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.float32]:
+    """Return how alike the pictures of pairs are, the second of which may be mirrored."""
+    others = records["grey"][second]
+    others[mirrored] = others[mirrored][:, :, ::-1]
+    return likeness(records["grey"][first], others)
 
 
-def nearest(
-    queries: npt.NDArray[np.float32],
-    vectors: npt.NDArray[np.float32],
-    k: int,
-    floor: float,
-    skip_self: bool = False,
-) -> Iterator[tuple[int, int]]:
-    """Yield the positions of each query and of its `k` nearest vectors, by exact search in blocks.
+def _alike(at: int, keep: int, edges: Edges, records: Records) -> _Alike:
+    """Return how alike an image is to the one to keep."""
+    known = edges.get((min(at, keep), max(at, keep)))
+    if known is not None:
+        return known
+    pair = np.array([keep, keep]), np.array([at, at]), np.array([False, True])
+    plain, flipped = _likeness(records, *pair).tolist()
+    return _Alike(max(plain, flipped), flipped > plain)
 
-    Args:
-        queries: float32 [n, m] of unit length.
-        vectors: float32 [N, m] of unit length; zeros are near to none.
-        k: maximum number of vectors per query.
-        floor: their cosine is higher than this.
-        skip_self: leave out the vector at the query's own position.
+
+def _candidates(records: Records, distinct: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the pairs of images that are near in one of the descriptions: int64 [n, 3], first, second, mirrored."""
+    blocks = {name: partial(unit_blocks, records, distinct, name) for name in ("colours", "mirrored", "hash")}
+    searches = (
+        ("colours", "colours", _MIN_COSINE),
+        ("mirrored", "colours", _MIN_COSINE),
+        ("hash", "hash", _MIN_BITS),
+    )
+    found = [np.empty((0, 3), np.int64)]
+    for queries, vectors, floor in searches:
+        for pairs in nearest(blocks[queries], blocks[vectors], len(distinct), _NEIGHBOURS, floor):
+            at = np.sort(distinct[pairs], axis=1)
+            found.append(np.column_stack([at, np.full(len(at), queries == "mirrored")]))
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def _components(edges: Edges) -> list[list[int]]:
+    """Return the connected images."""
+    parent: dict[int, int] = {}
+
+    def root(at: int) -> int:
+        while parent.setdefault(at, at) != at:
+            parent[at] = parent[parent[at]]
+            at = parent[at]
+        return at
+
+    for one, other in edges:
+        a, b = root(one), root(other)
+        parent[max(a, b)] = min(a, b)
+    members: dict[int, list[int]] = {}
+    for at in sorted(parent):
+        members.setdefault(root(at), []).append(at)
+    return list(members.values())
+
+
+def _stars(component: list[int], edges: Edges, records: Records) -> Iterator[list[int]]:
+    """Yield groups of connected images: one to keep and those that are like it, then groups of the rest.
+
+    Without this a chain of scenes of one kind, each like the next, would be one group.
     """
-    for start in range(0, len(queries), _QUERIES):
-        block = queries[start : start + _QUERIES]
-        best = np.full((len(block), k), floor, np.float32)
-        at = np.full((len(block), k), -1, np.int64)
-        for begin in range(0, len(vectors), _IMAGES):
-            cosines = block @ vectors[begin : begin + _IMAGES].T
-            if skip_self:
-                own = np.arange(start, start + len(block)) - begin
-                inside = np.flatnonzero((own >= 0) & (own < cosines.shape[1]))
-                cosines[inside, own[inside]] = -1
-            # Few are above the k-th best so far, so that only these are sorted.
-            rows, columns = np.nonzero(cosines > best[:, -1:])
-            for row in np.unique(rows).tolist():
-                mine = columns[np.searchsorted(rows, row) : np.searchsorted(rows, row, "right")]
-                values = np.concatenate([best[row], cosines[row, mine]])
-                order = np.argsort(-values, kind="stable")[:k]
-                at[row] = np.concatenate([at[row], mine + begin])[order]
-                best[row] = values[order]
-        for row, column in zip(*np.nonzero(at >= 0), strict=True):
-            yield start + int(row), int(at[row, column])
+    keep, *others = sorted(component, key=lambda at: (-int(records["width"][at]) * int(records["height"][at]), at))
+    near = [at for at in others if _is_of_star(at, keep, edges, records)]
+    if near:
+        yield [keep, *near]
+    rest = set(others) - set(near)
+    inner = {pair: alike for pair, alike in edges.items() if rest.issuperset(pair)} if rest else {}
+    for smaller in _components(inner):
+        yield from _stars(smaller, inner, records)
 
 
-def _bits(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.float32]:
-    """Return hashes as unit vectors [n, 64]: the cosine of two is 1 less a 32nd of the number of bits that differ."""
-    octets = np.ascontiguousarray(hashes).view(np.uint8).reshape(-1, 8)
-    vectors: npt.NDArray[np.float32] = (np.unpackbits(octets, axis=1).astype(np.float32) * 2 - 1) / np.float32(8)
-    return vectors
+def _is_of_star(at: int, keep: int, edges: Edges, records: Records) -> bool:
+    return (min(at, keep), max(at, keep)) in edges or _alike(at, keep, edges, records).score >= _MIN_OF_CHAIN
 
 
-def _equal(digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+def _first_equal(digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     """Return for each digest, uint8 [n, 32], the position of the first equal one."""
-    keys = np.ascontiguousarray(digests[:, :8]).view(np.uint64).reshape(-1)
-    order = np.argsort(keys, kind="stable")
-    first = np.arange(len(keys))
-    leader = -1
-    for run in np.flatnonzero(np.diff(keys[order], prepend=keys[order[:1]] + np.uint64(1)) == 0).tolist():
-        at, before = int(order[run]), int(order[run - 1])
-        if first[before] == before:
-            leader = before
-        if (digests[at] == digests[leader]).all():
-            first[at] = leader
-    return first
+    keys = np.ascontiguousarray(digests[:, :16]).view(np.uint64).reshape(-1, 2)
+    _, first, which = np.unique(keys[:, 0] ^ (keys[:, 1] * np.uint64(3)), return_index=True, return_inverse=True)
+    found: npt.NDArray[np.int64] = first[which.reshape(-1)].astype(np.int64)
+    # Digests that agree in 64 bits only are those of different images.
+    differs = np.flatnonzero((digests[found] != digests).any(axis=1)) if len(digests) else found
+    found[differs] = differs
+    return found
 
 
 def _have_equal_pixels(one: int, other: int, read: ReadImage) -> bool:
@@ -215,30 +248,3 @@ def _have_equal_pixels(one: int, other: int, read: ReadImage) -> bool:
         return first.size == second.size and first.tobytes() == second.tobytes()
     except Exception:  # noqa: BLE001 - decoders raise anything; the file changed since it was measured
         return False
-
-
-class _Union:
-    """Groups of positions that were joined, by the union of disjoint sets."""
-
-    def __init__(self, n: int) -> None:
-        self._parent = np.arange(n)
-
-    def join(self, one: int, other: int) -> None:
-        a, b = self._root(one), self._root(other)
-        self._parent[max(a, b)] = min(a, b)
-
-    def result(self) -> list[list[int]]:
-        """Return the groups of at least two members, in order."""
-        members: dict[int, list[int]] = defaultdict(list)
-        roots = [self._root(at) for at in np.flatnonzero(self._parent != np.arange(len(self._parent))).tolist()]
-        for at, root in zip(np.flatnonzero(self._parent != np.arange(len(self._parent))).tolist(), roots, strict=True):
-            members[root].append(at)
-        return [[root, *members[root]] for root in sorted(members)]
-
-    def _root(self, at: int) -> int:
-        path = []
-        while self._parent[at] != at:
-            path.append(at)
-            at = int(self._parent[at])
-        self._parent[path] = at
-        return at
