@@ -57,7 +57,7 @@ def unit(descriptors: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 def mirrored(descriptors: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Return the descriptors [n, 192] of the mirrored pictures."""
     pixels = descriptors.reshape(-1, _SIDE, _SIDE, 3)
-    return np.ascontiguousarray(pixels[:, :, ::-1]).reshape(len(descriptors), -1)
+    return np.ascontiguousarray(pixels[:, :, ::-1]).reshape(descriptors.shape)
 
 
 def without_border(rgb: Image.Image) -> Image.Image:
