@@ -110,7 +110,7 @@ class _Usual:
 
     def update(self, block: npt.NDArray[Any]) -> None:
         self.n += len(block)
-        self.grey += int(np.count_nonzero(block["colour"] < _GREY))
+        self.grey += int(np.count_nonzero(_is_grey(block)))
         self.shapes.update(_shape(block))
         self.areas.update(_area(block))
 
@@ -180,7 +180,7 @@ def _scores(block: npt.NDArray[Any], limits: _Limits) -> dict[str, npt.NDArray[n
         "odd-shape": _oddness(_shape(block), limits.shape, limits.max_shape),
         "odd-size": _oddness(_area(block), limits.area, limits.max_area),
         "small": _where(sides < limits.min_side, 1 - sides / max(1.0, limits.min_side)),
-        "grey": _where((block["colour"] < _GREY) & limits.grey_is_odd, np.ones(len(block))),
+        "grey": _where(_is_grey(block) & limits.grey_is_odd, np.ones(len(block))),
         "wrong-suffix": _where(block["wrong_suffix"], np.ones(len(block))),
         "rotated": _where(block["rotated"], np.ones(len(block))),
     }
@@ -188,6 +188,12 @@ def _scores(block: npt.NDArray[Any], limits: _Limits) -> dict[str, npt.NDArray[n
 
 def _where(mask: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.where(mask, scores, np.nan)
+
+
+def _is_grey(block: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return which pictures are grey; a plain one is not, as its colour says nothing about the others."""
+    is_grey: npt.NDArray[np.bool_] = (block["colour"] < _GREY) & (block["uniform"].astype(np.float64) < _UNIFORM)
+    return is_grey
 
 
 def _oddness(values: npt.NDArray[np.float64], usual: float, limit: float) -> npt.NDArray[np.float64]:
@@ -226,11 +232,11 @@ def _odd_shape_detail(record: Any, limits: _Limits) -> str:
 
 
 _DETAILS: dict[str, Callable[[Any, _Limits], str]] = {
-    "dark": lambda record, _: f"99 % of the pixels are darker than {record['dark']:.0%} of white",
-    "bright": lambda record, _: f"95 % of the pixels are brighter than {record['bright']:.0%} of white",
-    "low-contrast": lambda record, _: f"98 % of the pixels lie within {record['contrast']:.0%} of the brightness",
-    "blurred": lambda record, _: f"its strongest edges have {record['sharpness']:.0%} of its contrast",
-    "one-colour": lambda record, _: f"{record['uniform']:.0%} of the picture have about one colour",
+    "dark": lambda record, _: f"99 % is below {record['dark']:.0%} of white",
+    "bright": lambda record, _: f"95 % is above {record['bright']:.0%} of white",
+    "low-contrast": lambda record, _: f"98 % lies within {record['contrast']:.0%} of the brightness",
+    "blurred": lambda record, _: f"its edges have {record['sharpness']:.0%} of its contrast",
+    "one-colour": lambda record, _: f"{record['uniform']:.0%} has one colour",
     "odd-shape": _odd_shape_detail,
     "odd-size": _odd_size_detail,
     "small": lambda record, limits: f"{_size(record)}; the learner takes {limits.min_side / _SMALL:.0f}",
