@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from cleaner.checks import neighbours, similar
 from cleaner.checks.measure import measure
 from cleaner.checks.neighbours import nearest
 from cleaner.checks.records import RECORD, CopyGroup
-from cleaner.checks.similar import MAX_MEMBERS, find_copies
+from cleaner.checks.similar import MAX_MEMBERS, find_copies, nearest_by_index
+from cleaner.core.errors import CleanerError
 from tests.checks.test_run import picture, save
 
 TRANSFORMS: dict[str, Callable[[Image.Image], Image.Image]] = {
@@ -118,6 +120,74 @@ def test_the_order_of_the_images_does_not_change_the_groups(tmp_path: Path) -> N
     order = np.random.default_rng(0).permutation(len(images))
     shuffled = find_copies(made.records[order], lambda at: made.read(int(order[at])))
     assert {frozenset(order[list(group.members)].tolist()) for group in shuffled} == expected
+
+
+def pairs_of(search: Callable[..., Iterator[np.ndarray]], values: np.ndarray, floor: float) -> list[tuple[int, int]]:
+    """Return the pairs of three nearest that a search yields for unit vectors [n, m]."""
+
+    def vectors(begin: int, end: int) -> np.ndarray:
+        return values[begin:end]
+
+    return [tuple(pair) for block in search(vectors, vectors, len(values), 3, floor) for pair in block.tolist()]
+
+
+def made_with_copies(tmp_path: Path) -> Made:
+    images = [(picture(seed), ".png") for seed in range(12)]
+    changed = [(change(picture(seed)), ".jpg") for seed, change in enumerate(TRANSFORMS.values(), 3)]
+    return Made(tmp_path, [*images, *changed])
+
+
+def test_many_images_have_the_same_groups_as_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("usearch")
+    made = made_with_copies(tmp_path)
+    expected = made.groups()
+    assert len(expected) == len(TRANSFORMS)
+    monkeypatch.setattr(similar, "MAX_EXACT", 5)
+    monkeypatch.setattr(similar, "nearest", None)
+    monkeypatch.setattr(similar, "_INDEXED", 6)
+    assert made.groups() == expected
+
+
+def test_without_usearch_many_images_are_an_error_that_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = made_with_copies(tmp_path)
+    monkeypatch.setitem(sys.modules, "usearch.index", None)
+    assert made.groups()
+    monkeypatch.setattr(similar, "MAX_EXACT", 5)
+    with pytest.raises(CleanerError, match=r"more than 5 different images .* pip install 'image-cleaner\[copies\]'"):
+        made.groups()
+
+
+def test_copies_of_few_images_need_no_usearch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "usearch.index", None)
+    monkeypatch.setattr(similar, "MAX_EXACT", 5)
+    [group] = find_copies(np.repeat(Made(tmp_path, [(picture(0), ".png")]).records, 50), lambda at: picture(0))
+    assert len(group.members) == 50
+
+
+def test_an_index_finds_98_in_100_of_the_pairs_of_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("usearch")
+    monkeypatch.setattr(similar, "_INDEXED", 8_000)
+    random = np.random.default_rng(0)
+    values = random.normal(size=(20_000, 16)).astype(np.float32)
+    values[1::4] = values[::4] + random.normal(size=(5_000, 16)) / 4
+    values /= np.linalg.norm(values, axis=1, keepdims=True)
+    exact, found = (set(pairs_of(search, values, 0.5)) for search in (nearest, nearest_by_index))
+    assert len(exact) > 50_000
+    assert len(exact & found) >= 0.98 * len(exact)
+    assert len(found) <= len(exact)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 11])
+def test_plain_pictures_are_in_no_index(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("usearch")
+    monkeypatch.setattr(similar, "_INDEXED", 5)
+    monkeypatch.setattr(similar, "_BLOCK", 5)
+    values = np.zeros((n, 4), np.float32)
+    assert pairs_of(nearest_by_index, values, 0.5) == []
+    values[-2:] = 0.5
+    assert pairs_of(nearest_by_index, values, 0.5) == ([(n - 2, n - 1), (n - 1, n - 2)] if n > 1 else [])
 
 
 def test_a_chain_of_likenesses_is_cut_where_they_end() -> None:
