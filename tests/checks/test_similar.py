@@ -179,6 +179,7 @@ def test_an_index_finds_98_in_100_of_the_pairs_of_brute_force(monkeypatch: pytes
     assert len(found) <= len(exact)
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("n", [0, 1, 2, 11])
 def test_plain_pictures_are_in_no_index(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("usearch")
@@ -187,6 +188,7 @@ def test_plain_pictures_are_in_no_index(n: int, monkeypatch: pytest.MonkeyPatch)
     values = np.zeros((n, 4), np.float32)
     assert pairs_of(nearest_by_index, values, 0.5) == []
     values[-2:] = 0.5
+    assert n == 0 or len(similar._index(lambda a, b: values[a:b], 0, n)) == min(n, 2)
     assert pairs_of(nearest_by_index, values, 0.5) == ([(n - 2, n - 1), (n - 1, n - 2)] if n > 1 else [])
 
 
