@@ -224,7 +224,7 @@ def nearest_by_index(
             found = index.search(queries(rows.start, rows.stop), k + 1)
             keys, distances = np.atleast_2d(found.keys).astype(np.int64), np.atleast_2d(found.distances)
             # An index of fewer vectors leaves the rest of a row undefined; the row of a single query is short then.
-            counts = np.asarray(getattr(found, "counts", keys.shape[1]))
+            counts: Any = np.asarray(getattr(found, "counts", keys.shape[1]))
             is_none = np.arange(keys.shape[1]) >= counts.reshape(-1, 1)
             is_none |= keys == np.arange(rows.start, rows.stop)[:, None]
             cosines = 1 - np.where(is_none, 2, distances)
