@@ -55,12 +55,15 @@ def measure(path: str) -> npt.NDArray[Any]:
     record = np.zeros((), RECORD)
     record["bytes_sha256"] = np.frombuffer(bytes.fromhex(sha256_of(Path(path))), np.uint8)
     with opened_image(path) as image:
-        record["width"], record["height"] = upright_size(image)
+        size, upright = image.size, upright_size(image)
         record["rotated"] = image.getexif().get(_ORIENTATION, 1) in range(2, 9)
         suffixes = _SUFFIXES.get(image.format or "", "").split()
         record["wrong_suffix"] = bool(suffixes) and suffix_of(path) not in suffixes
         image.draft("RGB", (_SIDE, _SIDE))
+        is_drafted = image.size != size
         ImageOps.exif_transpose(image, in_place=True)
+        # Pillow turns a TIFF file by itself, so that `upright_size` would turn it back.
+        record["width"], record["height"] = upright if is_drafted else image.size
         rgb = as_rgb(image)
     digest = hashlib.sha256(f"{record['width']} {record['height']}".encode())
     digest.update(rgb.tobytes())
@@ -85,7 +88,8 @@ def _measure_quality(record: npt.NDArray[Any], rgb: Image.Image) -> None:
     record["dark"], record["bright"] = brightest, low
     record["brightness"] = float(counts @ np.arange(256)) / counts.sum() / 255
     record["contrast"] = brightest - darkest
-    record["sharpness"] = _sharpness(grey, high - low)
+    # Both percentiles are white where a few thin lines are on white paper.
+    record["sharpness"] = _sharpness(grey, (high - low) or (brightest - darkest))
     blocks = np.asarray(rgb.resize((_GRID, _GRID), Image.Resampling.BOX), np.int32)
     record["uniform"] = _uniform(blocks)
     record["colour"] = float(np.percentile(np.ptp(blocks, axis=2), 99)) / 255
@@ -97,9 +101,14 @@ def _percentile(counts: npt.NDArray[np.int64], share: float) -> float:
 
 
 def _sharpness(grey: Image.Image, contrast: float) -> float:
-    """Return the strength that one in a hundred edges exceeds, as a share of the contrast; 0 without contrast."""
-    if contrast <= 0 or min(grey.size) < 3:
+    """Return the strength that one in a hundred edges exceeds, as a share of the contrast; 0 without contrast.
+
+    A picture that is too narrow for the filter counts as sharp.
+    """
+    if contrast <= 0:
         return 0.0
+    if min(grey.size) < 3:
+        return 1.0
     inner = (1, 1, grey.width - 1, grey.height - 1)  # the filter leaves the outermost pixels as they are
     edges = np.array(grey.filter(_LAPLACIAN).crop(inner).histogram())
     strengths = edges[128:] + edges[128:0:-1]  # of both signs; none is counted twice, which changes little

@@ -18,6 +18,8 @@ _BLOCK = 1 << 16
 _BINS = 24
 # Reported is what is guessed by this much better than by chance, of the way to always right, in classes of this size.
 _MIN_GAIN, _MIN_OF_CLASS = 0.25, 20
+# And by this many standard errors: in small classes luck alone guesses much, and six properties are tried.
+_MIN_ERRORS = 5.0
 
 _PROPERTIES = {
     "brightness": ("how bright they are", 0.0, 1.0),
@@ -36,6 +38,7 @@ class Telling(NamedTuple):
         name: a key such as `brightness`.
         accuracy: mean over the classes of the share that is guessed right from the property alone, 0 to 1.
         chance: that accuracy without knowing anything.
+        error: the standard error of the accuracy without knowing anything.
         label: index of the class that is guessed best.
         of_label: the share of that class that is guessed right.
     """
@@ -43,6 +46,7 @@ class Telling(NamedTuple):
     name: str
     accuracy: float
     chance: float
+    error: float
     label: int
     of_label: float
 
@@ -58,7 +62,7 @@ def telling_properties(
         labels: names of the labels; an empty one counts as a label too.
     """
     for found in guesses(records, classes, len(labels)):
-        if found.accuracy - found.chance > _MIN_GAIN * (1 - found.chance):
+        if found.accuracy - found.chance > max(_MIN_GAIN * (1 - found.chance), _MIN_ERRORS * found.error):
             what = _PROPERTIES[found.name][0]
             yield (
                 f"{what} alone tells the label of {found.accuracy:.0%} of the images, {found.chance:.0%} by chance; "
@@ -91,8 +95,9 @@ def _telling(name: str, counts: npt.NDArray[np.int64], large: npt.NDArray[np.int
         guessed = np.argmax(shares, axis=0)
         is_right = guessed[None, :] == np.arange(len(known))[:, None]
         right += (tried * is_right).sum(axis=1) / np.maximum(1, tried.sum(axis=1)) / 2
-    best = int(np.argmax(right))
-    return Telling(name, float(right.mean()), 1 / len(large), int(large[best]), float(right[best]))
+    best, chance = int(np.argmax(right)), 1 / len(large)
+    error = float(np.sqrt((chance * (1 - chance) / counts.sum(axis=(0, 2))).sum())) / len(large)
+    return Telling(name, float(right.mean()), chance, error, int(large[best]), float(right[best]))
 
 
 def _values(block: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:
