@@ -6,8 +6,12 @@ one original. CIFAR's test images hold some near-copies of their own, which coun
 
 Then the groups among the originals alone, the time of `find_copies`, and that of many records.
 
-`--photos`, `--cifar`, `--records` measure one of these; by default all. `--other-python PYTHON` names the interpreter
-of an environment that has CleanVision or imagededup; by default it is this one. Columns of missing tools are left out.
+Then `cleaner.check` on folders of which each second original has a copy: how many copies are in a group with their
+original, and how many groups hold different originals. Sets and pairs of other tools are joined where they overlap.
+
+`--photos`, `--cifar`, `--records`, `--folders` measure one of these; by default all. `--other-python PYTHON` (or
+`--other`) names the interpreter of an environment that has CleanVision or imagededup; by default it is this one. Columns
+of missing tools are left out.
 `--sheet FILE` draws the groups among CIFAR's 10,000 images, each in a line.
 """
 
@@ -31,16 +35,19 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 
+import cleaner
 from cleaner.checks.measure import measure
 from cleaner.checks.pool import run_over
 from cleaner.checks.records import RECORD, CopyGroup
 from cleaner.checks.similar import find_copies
 from cleaner.core.images import read_image
+from cleaner.core.issues import COPIES
 from tests.benchmarks import datasets
 from tests.benchmarks.memory import memory_now, reset_peak
 from tests.support.images import SHARED_DATA
 
 PHOTOS, CIFAR, CIFAR_COPIED, WORKERS = 250, 10_000, 2_000, 2
+FOLDER_CIFAR = 1_000
 RECORDS = 100_000
 
 Transform = Callable[[Image.Image, np.random.Generator], Image.Image]
@@ -123,6 +130,50 @@ TRANSFORMS: dict[str, Transform] = {
     "with text": with_text,
 }
 
+
+def shifted_by(share: float) -> Transform:
+    """Move the picture by this share of each side, in random directions, which leaves two black strips."""
+
+    def transform(image: Image.Image, random: np.random.Generator) -> Image.Image:
+        right, down = (round(share * side) * int(random.choice([-1, 1])) for side in image.size)
+        moved = Image.new("RGB", image.size)
+        moved.paste(image, (right, down))
+        return moved
+
+    return transform
+
+
+def recoloured(image: Image.Image, _random: np.random.Generator) -> Image.Image:
+    hue, saturation, value = image.convert("HSV").split()
+    other = Image.merge("HSV", (hue.point(lambda each: (each + 20) % 256), saturation, value)).convert("RGB")
+    return ImageEnhance.Brightness(ImageEnhance.Contrast(other).enhance(1.3)).enhance(0.8)
+
+
+def with_caption(image: Image.Image, _random: np.random.Generator) -> Image.Image:
+    """Draw a line of white text with a black outline over the lower part."""
+    copy, size = image.copy(), max(6, round(image.height / 9))
+    at, font = (round(image.width * 0.04), round(image.height * 0.78)), ImageFont.load_default(size)
+    outline = max(1, size // 12)
+    ImageDraw.Draw(copy).text(at, "Photo: J. Smith", "white", font, stroke_width=outline, stroke_fill="black")
+    return copy
+
+
+FOLDER_TRANSFORMS: dict[str, Transform | None] = {
+    "no copies": None,
+    "JPEG, quality 30": reencoded(30),
+    "50 % of the size": resized(0.5),
+    "cropped by 5 %": cropped(0.05),
+    "cropped by 10 %": cropped(0.1),
+    "cropped by 15 %": cropped(0.15),
+    "shifted by 5 %": shifted_by(0.05),
+    "shifted by 10 %": shifted_by(0.1),
+    "mirrored": lambda image, _: ImageOps.mirror(image),
+    "bordered": lambda image, _: ImageOps.expand(image, max(1, round(min(image.size) / 15)), "white"),
+    "recoloured": recoloured,
+    "grey": lambda image, _: image.convert("L").convert("RGB"),
+    "with text": with_caption,
+}
+
 # Each prints groups of file names as JSON. The methods and thresholds are the defaults of the tools.
 _OTHERS = {
     "CleanVision": """
@@ -140,7 +191,10 @@ found = PHash(verbose=False).find_duplicates(image_dir=sys.argv[1], num_enc_work
 print(json.dumps([[file, other] for file, others in found.items() for other in others]))
 """,
     "CNN": """
-import json, sys
+import json, sys, torch
+def refuse(*_arguments, **_options):
+    raise OSError("the weights of CNN are not on this machine")
+torch.hub.download_url_to_file = refuse
 from imagededup.methods import CNN
 found = CNN(verbose=False).find_duplicates(image_dir=sys.argv[1], num_enc_workers=0)
 print(json.dumps([[file, other] for file, others in found.items() for other in others]))
@@ -261,6 +315,75 @@ def draw(groups: Sequence[CopyGroup], files: Sequence[Path], sheet: Path, side: 
     canvas.save(sheet)
 
 
+def checked(folder: Path) -> list[list[str]]:
+    """Return the groups of copies that `cleaner.check` lists."""
+    out = Path(tempfile.mkdtemp(dir=folder.parent)) / "scan"
+    groups: dict[int, list[str]] = {}
+    for row in cleaner.check(folder, out, workers=WORKERS, progress=False).issues:
+        if row.issue in COPIES:
+            groups.setdefault(row.group, []).append(Path(row.path).name)
+    return list(groups.values())
+
+
+def joined(groups: Iterable[Sequence[str]]) -> list[list[str]]:
+    """Return groups without overlaps: those that share a file are one."""
+    whole: dict[str, set[str]] = {}
+    for group in groups:
+        together = set(group).union(*(whole.get(name, set()) for name in group))
+        whole.update(dict.fromkeys(together, together))
+    return [sorted(group) for group in {id(group): group for group in whole.values()}.values()]
+
+
+def recall_and_false(groups: Iterable[Sequence[str]], copies: int) -> str:
+    """Return the share of copies in a group with their original, and the number of groups of different originals."""
+    found, false = set(), 0
+    for group in groups:
+        names = set(group)
+        found |= {name for name in names if name.startswith("copy-") and name.removeprefix("copy-") in names}
+        false += len({name.removeprefix("copy-") for name in names}) > 1
+    recall = f"{len(found) / copies:7.1%}" if copies else f"{'-':>7}"
+    return f"{recall} {false:4}"
+
+
+def write_folder(folder: Path, originals: Sequence[Path], transform: Transform | None) -> int:
+    """Write a folder of originals and a copy of each second one; return the number of copies."""
+    folder.mkdir()
+    for number, original in enumerate(originals):
+        os.link(original, folder / f"{number:05d}.jpg")
+        if transform and number % 2:
+            changed = transform(read_image(original), np.random.default_rng(number))
+            changed.convert("RGB").save(folder / f"copy-{number:05d}.jpg", quality=90)
+    return len(originals) // 2 if transform else 0
+
+
+def folders_section(folder: Path, options: argparse.Namespace) -> None:
+    photos = sorted(datasets.photos(folder / "photos", PHOTOS).rglob("*.jpg"))
+    cifar = sorted(datasets.small_images(folder / "cifar", CIFAR, 10).rglob("*.jpg"))[:: CIFAR // FOLDER_CIFAR]
+    missing: dict[str, str] = {}
+    for title, originals in (("photos", photos), ("images of CIFAR", cifar)):
+        print(f"\n{len(originals):,} {title}, a copy of each second: recall, false groups")
+        print(f"{'':22}" + "".join(f"{name:>15}" for name in ("cleaner", *_OTHERS)), flush=True)
+        for number, (change, transform) in enumerate(FOLDER_TRANSFORMS.items()):
+            row = folder / f"{title} {number}"
+            copies = write_folder(row, originals, transform)
+            cells = [recall_and_false(checked(row), copies)]
+            for name, script in _OTHERS.items():
+                cells.append(_cell_of_other(name, script, row, copies, options.other_python, missing))
+            print(f"{change:22}" + "".join(f"{cell:>15}" for cell in cells), flush=True)
+    for name, error in missing.items():
+        print(f"  {name}: {error}")
+
+
+def _cell_of_other(name: str, script: str, row: Path, copies: int, python: str, missing: dict[str, str]) -> str:
+    """Return a cell of another tool; note in `missing` why it cannot run, and do not try again."""
+    if name not in missing:
+        try:
+            return recall_and_false(joined(other(python, script, row)[0]), copies)
+        except RuntimeError as error:
+            missing[name] = str(error)
+    return "not installed"
+
+
 def photos_section(folder: Path, options: argparse.Namespace) -> None:
     files = sorted(datasets.photos(folder, PHOTOS).rglob("*.jpg"))
     print(f"\n{len(files)} photos and a copy of each")
@@ -309,6 +432,7 @@ SECTIONS: dict[str, Callable[[Path, argparse.Namespace], None]] = {
     "photos": photos_section,
     "cifar": cifar_section,
     "records": records_section,
+    "folders": folders_section,
 }
 
 
