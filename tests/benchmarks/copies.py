@@ -10,8 +10,8 @@ Then `cleaner.check` on folders of which each second original has a copy: how ma
 original, and how many groups hold different originals. Sets and pairs of other tools are joined where they overlap.
 
 `--photos`, `--cifar`, `--records`, `--folders` measure one of these; by default all. `--other-python PYTHON` (or
-`--other`) names the interpreter of an environment that has CleanVision or imagededup; by default it is this one. Columns
-of missing tools are left out.
+`--other`) names the interpreter of an environment that has CleanVision or imagededup; by default it is this one.
+Columns of missing tools are left out.
 `--sheet FILE` draws the groups among CIFAR's 10,000 images, each in a line.
 """
 
