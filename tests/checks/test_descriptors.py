@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageEnhance, ImageOps
@@ -22,7 +23,15 @@ from cleaner.checks.descriptors import (
 )
 from tests.checks.test_run import picture
 
+
+def reencoded(image: Image.Image) -> Image.Image:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=30)
+    return Image.open(buffer).convert("RGB")
+
+
 SLIGHT: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "re-encoded": reencoded,
     "half the size": lambda image: image.resize((100, 75)),
     "another shape": lambda image: image.resize((170, 150)),
     "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.15),
@@ -114,6 +123,27 @@ def test_a_mirrored_descriptor_is_that_of_the_mirrored_picture(seed: int) -> Non
 def test_a_border_is_left_out(colour: str) -> None:
     framed = ImageOps.expand(picture(0), (12, 20, 9, 5), colour)
     assert without_border(framed).tobytes() == picture(0).tobytes()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_picture_without_a_border_stays_as_it_is(seed: int) -> None:
+    assert without_border(picture(seed)).tobytes() == picture(seed).tobytes()
+
+
+@settings(deadline=None)
+@given(
+    st.integers(0, 1000),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.tuples(*[st.integers(0, 30)] * 4),
+    st.sampled_from(["white", "black", "red"]),
+)
+def test_no_more_than_a_fifth_is_left_out_at_an_edge_and_something_stays(
+    seed: int, size: tuple[int, int], widths: tuple[int, int, int, int], colour: str
+) -> None:
+    framed = ImageOps.expand(picture(seed, size), widths, colour)
+    bare = without_border(framed)
+    for side, full in zip(bare.size, framed.size, strict=True):
+        assert side >= max(1, full - 2 * (full // 5 + 1))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (7, 3), (200, 150)])
