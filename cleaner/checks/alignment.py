@@ -54,9 +54,9 @@ def likeness(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> npt
         first, second: uint8 [n, `GREY_SIDE`, `GREY_SIDE`], of the same pictures or others.
 
     Returns:
-        float32 [n], 0 to 1. Of 250 photos and 1,000 images of CIFAR-10 none was more alike than .8 to another, but for
-        one pair of near-copies; of their copies, however changed but by a text, 19 of 20 are above .86. Plain pictures
-        are alike to none.
+        float32 [n], 0 to 1. Of 250 photos none was more alike than .7 to another; of copies of them, however changed,
+        19 of 20 are above .94. Small pictures of one object on plain ground can reach .9. Plain pictures are alike to
+        none.
     """
     scores = [
         _likeness(first[start : start + _AT_ONCE], second[start : start + _AT_ONCE])
@@ -142,7 +142,7 @@ def _correlation_of_details(first: Grey, second: Grey) -> float:
         a, b = a[kept], b[kept]
     # Roots, as else a bird on a plain sky would be a copy of any other: one strong detail would decide.
     a, b = (np.sign(values) * np.sqrt(np.abs(values)) for values in (a, b))
-    return float(np.corrcoef(a, b)[0, 1])
+    return float(np.corrcoef(a, b)[0, 1]) if min(a.var(), b.var()) > 0 else 0.0
 
 
 def _details(picture: Grey) -> npt.NDArray[np.float64]:
