@@ -22,7 +22,7 @@ RECORD = np.dtype(
         ("brightness", "<f4"),  # mean, 0 to 1
         ("contrast", "<f4"),  # between the 1st and the 99th percentile of the brightness, 0 to 1
         ("sharpness", "<f4"),  # strength of the strongest edges as a share of the contrast
-        ("uniform", "<f4"),  # share of the pixels of about the most frequent colour, 0 to 1
+        ("uniform", "<f4"),  # share of the picture that has about its median colour, 0 to 1
         ("colour", "<f4"),  # how far the colours are from grey, 0 to 1
         ("wrong_suffix", "?"),
         ("rotated", "?"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
+from cleaner.checks import measure as measuring
 from cleaner.checks.measure import measure
 from cleaner.checks.records import RECORD
+from cleaner.core.files import RefusedFile
 from tests.checks.test_run import SIZE, picture, save
 
 Figures = dict[str, float]
@@ -99,7 +103,13 @@ MEASURED: dict[str, tuple[str, Callable[[Path], Any], tuple[int, int], Figures]]
     "one row": ("a.png", lambda path: picture(0, (500, 1)).save(path), (500, 1), {"rotated": 0}),
     "grey": ("a.png", lambda path: picture(0).convert("L").save(path), SIZE, {"colour": 0}),
     "black and white": ("a.png", lambda path: picture(0).convert("1").save(path), SIZE, {"colour": 0, "dark": 1}),
-    "no suffix": ("a", lambda path: picture(0).save(path, "PNG"), SIZE, {"wrong_suffix": 1}),
+    "no suffix": ("a", lambda path: picture(0).save(path, "PNG"), SIZE, {"wrong_suffix": 0}),
+    "a suffix of no image format": (
+        "a.v2",
+        lambda path: picture(0).save(path, "PNG"),
+        SIZE,
+        {"wrong_suffix": 0},
+    ),
 }
 
 
@@ -242,7 +252,7 @@ CHANGES: dict[str, tuple[Callable[[Image.Image, int], Image.Image], str, bool]] 
         False,
     ),
     "covered raises `uniform`": (
-        lambda image, n: (image.paste((9, 99, 199), (0, 0, n * 60, image.height)), image)[1],
+        lambda image, n: (image.paste((9, 99, 199), (0, 0, n and 90 + n * 30, image.height)), image)[1],
         "uniform",
         True,
     ),
@@ -324,3 +334,54 @@ def test_a_large_picture_is_measured_at_a_smaller_size(tmp_path: Path) -> None:
     found = figures(large, tmp_path)
     assert found["sharpness"] > 0.2
     assert found == pytest.approx(figures(large.reduce(8), tmp_path), abs=1e-6)
+
+
+@pytest.mark.parametrize("grey", [15, 16, 127, 128, 240])
+def test_a_plain_picture_with_noise_has_one_colour_whatever_the_colour(grey: int, tmp_path: Path) -> None:
+    noise = np.random.default_rng(grey).normal(grey, 6, (150, 200, 3))
+    assert figures(Image.fromarray(np.clip(noise, 0, 255).astype(np.uint8)), tmp_path)["uniform"] > 0.99
+
+
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "TGA", "PCX")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_digest_of_the_bytes_is_that_of_the_whole_file(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    picture(0).save(path, kind)
+    path.write_bytes(path.read_bytes() + b"trailing bytes")
+    assert digests(path)[0] == hashlib.sha256(path.read_bytes()).digest()
+
+
+def changed_while_decoded(path: Path, change: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Measure a file that changes after its header was read."""
+
+    def upright_size_and_change(image: Image.Image) -> tuple[int, int]:
+        change()
+        return image.size
+
+    monkeypatch.setattr(measuring, "upright_size", upright_size_and_change)
+    return measure(str(path))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP"])
+def test_a_file_that_is_written_to_while_it_is_read_is_refused(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    picture(0).save(path, kind)
+    os.utime(path, (0, 0))
+    with pytest.raises(RefusedFile, match="it changed while it was read"):
+        changed_while_decoded(path, lambda: path.write_bytes(path.read_bytes()), monkeypatch)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_file_that_is_replaced_while_it_is_read_is_measured_as_it_was(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, other = tmp_path / "a", tmp_path / "b"
+    picture(0).save(path, kind)
+    picture(1).save(other, kind)
+    before = measure(str(path))
+    after = changed_while_decoded(path, lambda: other.exists() and os.replace(other, path), monkeypatch)
+    assert before.tobytes() == after.tobytes()

@@ -156,3 +156,22 @@ def test_extreme_pictures_are_counted(size: tuple[int, int]) -> None:
     records["width"][0], records["height"][0] = size
     records["sharpness"][1] = 50
     assert told(records, classes, "cat", "dog") == []
+
+
+@pytest.mark.parametrize("odd", [0, 3, 9])
+def test_one_class_of_many_that_differs_is_named(odd: int) -> None:
+    classes = shuffled(*[60] * 10)
+    records = random_records(600)
+    records["brightness"] = records["brightness"] * 0.4 + np.where(classes == odd, 0.05, 0.55)
+    labels = [f"class {number}" for number in range(10)]
+    (sentence,) = told(records, classes, *labels)
+    assert sentence.startswith(f"how bright they are alone tells {labels[odd]!r} from the other labels: ")
+    assert "right, 50% by chance" in sentence
+
+
+def test_a_class_that_differs_in_half_of_its_images_only_is_not_named() -> None:
+    classes = shuffled(*[60] * 10)
+    records = random_records(600)
+    dark = (classes == 3) & (np.random.default_rng(2).random(600) < 0.5)
+    records["brightness"] = records["brightness"] * 0.4 + np.where(dark, 0.05, 0.55)
+    assert told(records, classes, *map(str, range(10))) == []
