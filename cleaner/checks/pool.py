@@ -24,7 +24,7 @@ _FATAL = "reading it ended the process: its decoder crashed or took all memory"
 
 
 class Outcome(NamedTuple):
-    """What the function returned for a file, or why it failed.
+    """The value that the function returned for a file, or the reason why it failed.
 
     Attributes:
         value: None if it failed.

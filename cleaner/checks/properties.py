@@ -35,7 +35,7 @@ _PROPERTIES = {
 
 
 class Telling(NamedTuple):
-    """How well a property tells the label.
+    """A property, and the accuracy with which it tells the label.
 
     Attributes:
         name: a key such as `brightness`.

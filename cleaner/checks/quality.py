@@ -83,7 +83,7 @@ def find_quality(
 
 @dataclass(frozen=True)
 class _Limits:
-    """What is usual in a dataset.
+    """The usual values of a dataset, and the limits that follow from them.
 
     Attributes:
         shape, area: median of the binary logarithm of width by height, and of the number of pixels.

@@ -1,4 +1,4 @@
-"""What one pass over the files notes about each image: a record of fixed size."""
+"""The record of an image that one pass over the files makes, of a fixed size."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _EXAMPLES, _THUMBNAIL = 6, 96
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a check found.
+    """The findings of a check.
 
     Attributes:
         root: the dataset's folder; paths are relative to it.

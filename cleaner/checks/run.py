@@ -84,12 +84,7 @@ def check(
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
             raise CleanerError(f"{name} is {value!r}; expected a whole number of at least {least}")
     left_out = SuffixCounts()
-    listing: Listing = partial(listed_in_folder, root, left_out.add)
-    table = ""
-    if labels is not None:
-        rows = label_rows(Path(labels), path_column, label_column)
-        _, table = LabelledFiles(rows, root, {label: 0 for _, label in rows}).check()
-        listing = partial(listed_in_table, root, rows)
+    listing, table = _listing(root, left_out, labels, path_column, label_column)
     _check_folder(out, root)
     identity = {"dataset": root.as_posix(), "label table": table}
     with writing(out) as files:
@@ -108,6 +103,17 @@ def check(
     if left_out and progress:
         _log.warning("left out files whose suffix is not known to be that of an image: %s", as_text(left_out))
     return report
+
+
+def _listing(
+    root: Path, left_out: SuffixCounts, labels: str | Path | None, path_column: str | None, label_column: str | None
+) -> tuple[Listing, str]:
+    """Return the images of a folder or a label table, and a fingerprint of the table."""
+    if labels is None:
+        return partial(listed_in_folder, root, left_out.add), ""
+    rows = label_rows(Path(labels), path_column, label_column)
+    _, fingerprint = LabelledFiles(rows, root, {label: 0 for _, label in rows}).check()
+    return partial(listed_in_table, root, rows), fingerprint
 
 
 def _folder(data: str | Path) -> Path:

@@ -30,7 +30,7 @@ MAX_MEMBERS = 100
 """Maximum number of images of a group that are listed."""
 
 MIN_LIKENESS = 0.84
-"""How alike the details of a near-copy are at least; see `cleaner.checks.alignment.likeness`."""
+"""The least likeness of a near-copy; see `cleaner.checks.alignment.likeness`."""
 
 # A copy of a copy may differ more from the image to keep.
 _MIN_OF_CHAIN = 0.7
@@ -47,7 +47,7 @@ ReadImage = Callable[[int], Image.Image]
 
 @dataclass(frozen=True, slots=True)
 class _Alike:
-    """How alike two pictures are, 0 to 1, and whether that is so if one of them is mirrored."""
+    """The likeness of two pictures, 0 to 1, and whether one of them is mirrored for it."""
 
     score: float
     is_mirrored: bool
