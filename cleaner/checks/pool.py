@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Any, NamedTuple
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from cleaner.core.files import RefusedFile
 
@@ -119,6 +119,8 @@ def _outcome(function: Callable[[str], Any], file: str) -> Outcome:
         return Outcome(function(file))
     except RefusedFile as error:
         return Outcome(None, error.strerror or "it was refused")
+    except UnidentifiedImageError:  # its message names an open file by a number
+        return Outcome(None, "UnidentifiedImageError: it is no image, or one whose beginning is damaged")
     except Exception as error:  # noqa: BLE001 - decoders raise anything for a broken file
         return Outcome(None, " ".join(f"{type(error).__name__}: {error}".split()))
 

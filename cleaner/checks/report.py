@@ -86,7 +86,8 @@ class CheckReport:
 
     def summary(self) -> str:
         """Return what was checked, in a line."""
-        found = f"{sum(map(bool, self.counts.values()))} kinds of issues" if any(self.counts.values()) else "no issue"
+        kinds = sum(map(bool, self.counts.values()))
+        found = f"{kinds} {'kind' if kinds == 1 else 'kinds'} of issues" if kinds else "no issue"
         return f"{self.images:,} images checked, {self.unreadable:,} unreadable: {found}"
 
     def _repr_html_(self) -> str:
