@@ -118,7 +118,7 @@ def _check(options: argparse.Namespace) -> int:
     report = check(options.data, options.out, resume=not options.no_resume, **chosen)
     if rows := report.table():
         _say(_table(("issue", "images", "groups"), rows))
-    _say("\n".join([*report.telling, f"{report.summary()}: {options.out}"]))
+    _say("\n".join([*report.notes(), f"{report.summary()}: {options.out}"]))
     _say(f"Review them: {shlex.join(['cleaner', 'serve', options.out])}")
     return 0
 
@@ -143,6 +143,8 @@ def _add_scan(parser: argparse.ArgumentParser) -> None:
     learner.add_argument("--trust", action="store_true", help=trust_help)
     fast_help = "score in low precision, then the highest losses again in full precision"
     learner.add_argument("--fast", action="store_true", help=fast_help)
+    features_help = "keep a feature map of each image, 16 KB with a resnet18, to find outliers and show nearest images"
+    learner.add_argument("--features", action="store_true", help=features_help)
     views_help = "average the loss over N shifted copies of each image, 1 to 9: a memorised label has a high loss again"
     learner.add_argument("--views", type=int, metavar="N", help=views_help)
     learner.add_argument("--no-resume", action="store_true", help="start over instead of resuming a stopped scan")
@@ -171,7 +173,10 @@ def _k(text: str) -> int | str:
 
 
 _WITH_RAY = ("address", "num_workers", "gpus_per_worker")
-_WITH_LEARNER = ("trust", "fast", "views", "no_resume", "workers", "batch_size", "device", "engine", *_WITH_RAY)
+_WITH_LEARNER = (
+    *("trust", "fast", "features", "views", "no_resume", "workers", "batch_size", "device", "engine"),
+    *_WITH_RAY,
+)
 _WITH_PREDICTIONS = ("vocab", "split", "ranked_by")
 _WITH_EACH = ("k", "labels", "path_column", "label_column", "decisions_from")
 
@@ -221,7 +226,7 @@ def _scan_learner(options: argparse.Namespace) -> int:
         engine=engine,
         device=options.device or "auto",
         views=1 if options.views is None else options.views,
-        **_chosen(options, (*_WITH_EACH, "trust", "fast", "workers", "batch_size")),
+        **_chosen(options, (*_WITH_EACH, "trust", "fast", "features", "workers", "batch_size")),
     )
     left_out = f", left out {as_text(result.left_out)}" if result.left_out else ""
     scored, device = sum(result.scored.values()), result.settings["device"]

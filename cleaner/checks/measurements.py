@@ -187,6 +187,14 @@ class Finished:
             path, split, label = json.loads(file.readline())
         return path, split, label
 
+    def paths(self) -> Iterator[str]:
+        """Yield the path of each record, in their order."""
+        with open(self._folder / _NAMES, "rb") as file:
+            for block in _blocks(self._rows):
+                for begin in block["name_at"].tolist():
+                    file.seek(begin)
+                    yield json.loads(file.readline())[0]
+
     def unreadable(self) -> Iterator[Unreadable]:
         """Yield the images that could not be read."""
         for line in _whole_lines(self._folder / _UNREADABLE):

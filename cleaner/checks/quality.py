@@ -12,7 +12,7 @@ import numpy.typing as npt
 from cleaner.checks.records import Finding
 from cleaner.core.issues import QUALITY
 
-__all__ = ["MAX_KEPT", "Quality", "find_quality"]
+__all__ = ["MAX_KEPT", "Quality", "Worst", "find_quality"]
 
 MAX_KEPT = 1000
 """Maximum number of images that are listed for an issue, the worst."""
@@ -66,7 +66,7 @@ def find_quality(
     for _, block in _blocks(records):
         usual.update(block)
     limits = usual.result(input_size)
-    worst = {issue: _Worst() for issue in QUALITY}
+    worst = {issue: Worst() for issue in QUALITY}
     by_class = {issue: np.zeros(n_classes, np.int64) for issue in QUALITY}
     for start, block in _blocks(records):
         for issue, scores in _scores(block, limits).items():
@@ -153,7 +153,7 @@ class _Histogram:
         return middle, max(usual, float(np.log2(factor)), float(distances[order[crowd]]))
 
 
-class _Worst:
+class Worst:
     """The positions with the highest scores, at most `MAX_KEPT`; of equal ones the first."""
 
     def __init__(self) -> None:

@@ -38,6 +38,7 @@ class CheckReport:
         by_class: number of images with an issue, by issue and label; labels without any are left out.
         classes: number of images that could be read, by label.
         telling: properties that tell the label by themselves, as sentences, such as that all cats are dark.
+        has_features: whether the scan in the folder kept features, without which outliers are not looked for.
     """
 
     root: Path
@@ -49,6 +50,7 @@ class CheckReport:
     by_class: Mapping[str, Mapping[str, int]] = field(repr=False)
     classes: Mapping[str, int] = field(repr=False)
     telling: tuple[str, ...] = ()
+    has_features: bool = False
 
     def frame(self, issue: str | None = None) -> pd.DataFrame:
         """Return the rows of an issue, or of all, with the columns of `issues.csv`, highest score first.
@@ -90,13 +92,20 @@ class CheckReport:
         found = f"{kinds} {'kind' if kinds == 1 else 'kinds'} of issues" if kinds else "no issue"
         return f"{self.images:,} images checked, {self.unreadable:,} unreadable: {found}"
 
+    def notes(self) -> list[str]:
+        """Return what else a person should know, as sentences."""
+        without = (
+            "Outliers were not looked for: that needs a scan with features (cleaner scan --features) in this folder"
+        )
+        return [*self.telling, *([] if self.has_features else [without])]
+
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td>{html.escape(name)}</td><td>{images}</td><td>{groups}</td><td>{self._examples(name)}</td></tr>"
             for name, images, groups in self.table()
         )
         header = "<tr><th>issue</th><th>images</th><th>groups</th><th>examples</th></tr>" if rows else ""
-        lines = [self.summary(), *self.telling]
+        lines = [self.summary(), *self.notes()]
         text = "".join(f"<div>{html.escape(line)}</div>" for line in lines)
         return f"{text}<table>{header}{rows}</table>" if rows else text
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from PIL import Image
 from tqdm.auto import tqdm
 
+from cleaner.checks.features import Described, features_of
 from cleaner.checks.listing import Listing, listed_in_folder, listed_in_table
 from cleaner.checks.measure import measure
 from cleaner.checks.measurements import Finished, Measurements
+from cleaner.checks.outliers import find_outliers
 from cleaner.checks.pool import default_workers, run_over
 from cleaner.checks.properties import telling_properties
 from cleaner.checks.quality import find_quality
@@ -191,13 +193,16 @@ class _Names:
 
 def _report(finished: Finished, names: _Names, root: Path, out: Path, input_size: int | None) -> CheckReport:
     n_classes = len(names.labels)
-    quality = find_quality(finished.records, finished.classes, n_classes, input_size)
-    by_class = {issue: names.by_label(counts.tolist()) for issue, counts in quality.by_class.items()}
-    singles = (names.issue(each.issue, each.at, each.score, each.detail) for each in quality.findings)
+    described = _described(finished, names.scan)
+    found = [find_quality(finished.records, finished.classes, n_classes, input_size)]
+    if described:
+        found.append(find_outliers(finished.records, finished.classes, n_classes, described))
+    by_class = {key: names.by_label(counts.tolist()) for each in found for key, counts in each.by_class.items()}
+    singles = (names.issue(each.issue, each.at, each.score, each.detail) for one in found for each in one.findings)
     issues = [*_copies(finished, names, root), *singles]
     for issue in COPIES:
-        if found := Counter(row.label for row in issues if row.issue == issue):
-            by_class[issue] = dict(found)
+        if counts := Counter(row.label for row in issues if row.issue == issue):
+            by_class[issue] = dict(counts)
     classes = Counter[int]()
     for start in range(0, len(finished.classes), 1 << 16):
         classes.update(finished.classes[start : start + (1 << 16)].tolist())
@@ -211,7 +216,15 @@ def _report(finished: Finished, names: _Names, root: Path, out: Path, input_size
         by_class=by_class,
         classes=names.by_label(classes[at] for at in range(n_classes)),
         telling=tuple(telling_properties(finished.records, finished.classes, names.labels)),
+        has_features=described is not None,
     )
+
+
+def _described(finished: Finished, scan: Scan | None) -> Described | None:
+    """Return the features of images, if the scan in the folder kept them."""
+    if scan is None or scan.features is None:
+        return None
+    return features_of(scan.features, finished.paths())
 
 
 def _copies(finished: Finished, names: _Names, root: Path) -> list[Issue]:

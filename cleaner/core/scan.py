@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cleaner.core.errors import CleanerError
+from cleaner.core.features import FEATURE_FILES, Features
 from cleaner.core.issues import ISSUES, Issue
 from cleaner.core.records import ClassLosses, Sample, Typical, Unreadable
 from cleaner.core.scan_files import ReplacedScanError, ScanFiles, writing
@@ -351,6 +352,18 @@ class Scan:
             object.__setattr__(self, "audit", LazyRecords(lambda: _read_whole(audit(self.label_delim), files)))
             object.__setattr__(self, "typical", LazyRecords(lambda: _read_whole(TYPICAL, files)))
         return self
+
+    @cached_property
+    def features(self) -> Features | None:
+        """The features of all samples, if the scan kept them.
+
+        Raises:
+            CleanerError: their files are damaged.
+        """
+        if self.folder is None or not self.settings.get("features"):
+            return None
+        files = ScanFiles(self.folder, self.generation)
+        return Features([files.path(name) for name in FEATURE_FILES])
 
     @property
     def _table(self) -> Table[Sample]:

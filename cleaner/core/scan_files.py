@@ -60,6 +60,11 @@ class ScanFiles:
         """The folder to pass to `drawn_file`."""
         return self.stage if (self.stage / "drawn").is_dir() else self.folder
 
+    def path(self, name: str) -> Path:
+        """Return where a file is now."""
+        staged = self.stage / name
+        return staged if staged.exists() else self.folder / name
+
     def open(self, name: str) -> TextIO:
         """Open a CSV file for reading.
 
@@ -106,6 +111,18 @@ class ScanFiles:
         path = self.stage / name
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, data)
+
+    def add(self, file: Path) -> None:
+        """Add a file to a scan that is not committed yet, without a copy where the file system has hard links.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self.stage.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(file, self.stage / file.name)
+        except OSError:
+            shutil.copyfile(file, self.stage / file.name)
 
     def commit(self, description: str) -> None:
         """Make this the scan of the folder.

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cleaner.core.errors import CleanerError
+from cleaner.core.features import FEATURE_FILES
 from cleaner.core.scan_files import DESCRIPTION, is_work_file
 from cleaner.core.scan_json import read_description
 from cleaner.core.tasks import SINGLE_LABEL
@@ -26,6 +27,7 @@ _SCAN_FILES = frozenset(
         "history.jsonl",
         "issues.csv",
         "checking",
+        *FEATURE_FILES,
     )
 )
 

@@ -46,6 +46,7 @@ _LIST_KINDS = {
 _THUMBNAIL_SIZES = (192, 256, 384, 512, 768)
 _LARGE_SIZE = 1600
 _TYPICAL = 4  # images of a label beside the large one
+_NEAREST = 8
 _PREFETCH_DELAY = 0.25
 
 
@@ -175,12 +176,19 @@ class Review(Channel):
         sample = card.sample
         # In the audit sample the prediction is empty: it would suggest an answer. Issues are not about it.
         labels = dict.fromkeys(filter(None, (sample.label, "" if card.issue else sample.predicted)))
-        shown = [(label, other) for label in labels for other in self.session.typical(sample.split, label)[:_TYPICAL]]
-        thumbnails = self._thumbnails.get(dict.fromkeys(other for _, other in shown))
-        found = [(label, thumbnails[other].data) for label, other in shown if thumbnails[other].data]
-        images = [{"label": label, "buffer": number} for number, (label, _) in enumerate(found)]
+        typical = ((label, self.session.typical(sample.split, label)[:_TYPICAL]) for label in labels)
+        shown = [(other, f"typical {label}", "") for label, others in typical for other in others]
+        # Those of an audited image would suggest an answer too.
+        near = [] if card.is_blinded else self.session.nearest(path, _NEAREST)
+        shown += [(other, "nearest images", label) for other, label in near]
+        thumbnails = self._thumbnails.get(dict.fromkeys(other for other, *_ in shown))
+        found = [each for each in shown if thumbnails[each[0]].data]
+        images = [
+            {"path": other, "title": title, "caption": caption, "buffer": number}
+            for number, (other, title, caption) in enumerate(found)
+        ]
         content = {"kind": "typical", "id": reply_to, "path": path, "images": images}
-        self.send(content | self._state(), [data for _, data in found])
+        self.send(content | self._state(), [thumbnails[other].data for other, *_ in found])
 
     def _on_figures(self, reply_to: int) -> None:
         self.send({"kind": "figures", "id": reply_to, **figures(self.session)})

@@ -11,7 +11,8 @@ To the page:
                shown, first, cards, at; a buffer (JPEG) for each card with a `buffer`
     done       at: where the cursor belongs after an undo; else empty
     large      path, error; a buffer (JPEG) unless there is an error
-    typical    path; images, each `label, buffer`: typical images of the labels of an image; a buffer (JPEG) for each
+    typical    path; images, each `path, title, caption, buffer`: typical images of the labels of an image, and those
+               whose features are nearest; a buffer (JPEG) for each
     figures    split, label, matrix, edges, histogram, not_finite
     summary    lines: what was found in the open list, what is likely left, and after the last list how to go on
     lists      split, rows; sent before a page of another split, without an `id`

@@ -7,6 +7,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Any
 
 from cleaner.core.errors import CleanerError
@@ -320,6 +321,15 @@ class Session:
             return decision is None or decision.action is Action.KEEP
 
         return list(filter(is_right, self._typical.get((split, label), [])))
+
+    def nearest(self, path: str, n: int) -> list[tuple[str, str]]:
+        """Return path and label of the images whose features are nearest; of one that was not kept its folder."""
+        features = self.scan.features
+        near = features.nearest(path, n) if features else []
+        return [
+            (other, self.files[other].label if other in self.files else PurePosixPath(other).parent.name)
+            for other, _ in near
+        ]
 
     def counts(self) -> Counts:
         """Count the decided files."""

@@ -6,7 +6,7 @@ import logging
 import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
@@ -18,6 +18,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from cleaner.core.errors import CleanerError
+from cleaner.core.features import FEATURE_FILES, FeatureWriter
 from cleaner.core.journal import count_journals
 from cleaner.core.kept_samples import AUDITED
 from cleaner.core.records import ClassLosses, Sample, Typical, now
@@ -33,12 +34,13 @@ from cleaner.core.topk import Kept
 from cleaner.scoring import rescore
 from cleaner.scoring.fatal_files import FatalFiles
 from cleaner.scoring.memorised import memorised_advice
-from cleaner.scoring.progress import Checkpoint, ScanProgress, SplitProgress, resume_from
+from cleaner.scoring.progress import CHECKPOINT, Checkpoint, ScanProgress, SplitProgress, resume_from
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from cleaner.scoring.data.reader import Dataset, Key, PathBatch
+    from cleaner.scoring.features import FeatureKeeper
     from cleaner.scoring.input_cache import InputCache
     from cleaner.scoring.model.scorer import Arrays, Scored, Scorer
     from cleaner.scoring.ray_cluster import Cluster
@@ -114,11 +116,17 @@ class ScanOptions:
     decisions_from: str | Path | None = None
     save_every: float = 30.0
     ranked_by: str = "loss"
+    features: bool = False
 
     def __post_init__(self) -> None:
         is_number = isinstance(self.k, int) and not isinstance(self.k, bool) and self.k >= 1
         if not is_number and self.k != AUTO:
             raise CleanerError(f"k is {self.k!r}; pass a whole number of at least 1, or {AUTO!r}")
+        if self.fast and self.features:
+            raise CleanerError(
+                "a fast scan runs variants of the model that show no features; leave out fast (--fast), or features "
+                "(--features)"
+            )
 
     def samples_per_class(self, info: DatasetInfo) -> int:
         """Return how many samples are kept per split and class: `k`, or for `auto` see `cleaner.scan`."""
@@ -144,13 +152,15 @@ class Engine:
     """Scores the samples of a job in this process. A cluster's engine overrides `score_remaining` and `score_keys`.
 
     Attributes:
+        job: the job.
+        features: keeps the features of all samples that are scored; None to keep none.
         settings: for `scan.json`.
     """
 
-    def __init__(self, job: ScanJob) -> None:
+    def __init__(self, job: ScanJob, features: FeatureKeeper | None = None) -> None:
         from cleaner.scoring.model.devices import describe
 
-        self.job = job
+        self.job, self.features = job, features
         self.settings: dict[str, Any] = {"device": describe(job.scorer.device)}
         self._caches: dict[str, InputCache] = {}
 
@@ -166,12 +176,12 @@ class Engine:
 
         keys = islice(dataset.keys(), progress.seen, None)
         through = self._new_cache(progress).add_from if fast else iter
-        score(dataset, self.job.scorer, keys, update, workers=self.job.workers, fast=fast, through=through)
+        self._score(dataset, keys, update, fast=fast, through=through)
         check_all_scored(progress.seen, dataset.count, dataset.split)
 
     def score_keys(self, dataset: Dataset, keys: Iterable[Key], update: Callable[[Scored], None]) -> None:
         """Score single samples again with the exact backend."""
-        score(dataset, self.job.scorer, keys, update, workers=self.job.workers)
+        self._score(dataset, keys, update)
 
     def score_paths(self, dataset: Dataset, paths: set[str], update: Callable[[Scored], None]) -> None:
         """Score single samples again with the exact backend, without reading those that the fast pass kept."""
@@ -186,6 +196,9 @@ class Engine:
             paths = paths - kept
         if paths:
             self.score_keys(dataset, dataset.filtered_keys(rescore.among(paths)), update)
+
+    def _score(self, dataset: Dataset, keys: Iterable[Key], update: Callable[[Scored], None], **how: Any) -> None:
+        score(dataset, self.job.scorer, keys, update, workers=self.job.workers, features=self.features, **how)
 
     def _new_cache(self, progress: SplitProgress) -> InputCache:
         """Return an empty cache for a split; all splits share its size, as they are scored before any is rescored."""
@@ -205,6 +218,7 @@ def score(
     workers: int | None,
     fast: bool = False,
     through: Callable[[Iterator[PathBatch]], Iterator[PathBatch]] = iter,
+    features: FeatureKeeper | None = None,
 ) -> None:
     """Read and score samples.
 
@@ -216,13 +230,14 @@ def score(
         workers: number of processes that read images; see `read`.
         fast: run the quickest backend, not the quickest one that gives the same losses.
         through: passes the batches on, as they were read.
+        features: keeps the features of the samples.
     """
     from cleaner.scoring.data.reader import lost_workers, read
     from cleaner.scoring.model.devices import made_current
 
     with lost_workers(), made_current(scorer.device):
         batches = read(dataset, keys, workers, scorer.device.type)
-        score_batches(dataset, scorer, through(batches), update, fast)
+        score_batches(dataset, scorer, through(batches), update, fast, features)
 
 
 def score_batches(
@@ -231,13 +246,18 @@ def score_batches(
     batches: Iterator[PathBatch],
     update: Callable[[Scored], None],
     fast: bool = False,
+    features: FeatureKeeper | None = None,
 ) -> None:
     """Score batches of a split: the only loop over samples. Arguments as in `score`."""
     from cleaner.scoring.model.devices import made_current, memory_explained
     from cleaner.scoring.model.scorer import scored_batch
 
     device = scorer.device
-    with memory_explained(device, dataset.batch_size), made_current(device), scorer.session(dataset, fast) as start:
+    # Tapped before the session, which looks whether the model has hooks.
+    tapping = features.tapping(scorer.model) if features else nullcontext()
+    placed = memory_explained(device, dataset.batch_size), made_current(device)
+    with placed[0], placed[1], tapping, scorer.session(dataset, fast) as session:
+        start = features.keeping(session) if features else session
         unscored = partial(scored_batch, [], arrays=[np.empty(0), np.empty(0), *[np.empty((0, 1))] * 2])
         pending = (on_host(*start(b)) if b.paths else partial(unscored, b.unreadable) for b in batches)
         # Each batch is taken after the next one was started: a GPU then never waits for a copy to the host.
@@ -287,7 +307,9 @@ def run(job: ScanJob, out: Path, options: ScanOptions, engine: str | Cluster = "
     _check_fast(job, options.fast)
     if engine == "local":
         with held_folder(out, job.info, options) as files:
-            return _run(Engine(job), files, options)
+            return _run(Engine(job, _feature_keeper(files, options)), files, options)
+    if options.features:
+        raise CleanerError("features are kept by a scan in this process only; leave out engine (--ray), or features")
     from cleaner.scoring import ray_cluster
 
     if engine != "ray" and not isinstance(engine, ray_cluster.Cluster):
@@ -306,6 +328,14 @@ def _check_fast(job: ScanJob, fast: bool) -> None:
                 f"{dataset.repeated} items of {split!r} name a file that an earlier item names. A fast scan tells "
                 "samples apart by their files; leave out fast, or list each file once"
             )
+
+
+def _feature_keeper(files: ScanFiles, options: ScanOptions) -> FeatureKeeper | None:
+    if not options.features:
+        return None
+    from cleaner.scoring.features import FeatureKeeper
+
+    return FeatureKeeper(FeatureWriter(files.folder / CHECKPOINT / "features"))
 
 
 @contextmanager
@@ -333,7 +363,8 @@ def _run(engine: Engine, files: ScanFiles, options: ScanOptions) -> Scan:
     heap_size = rescore.candidates_per_class(k) if options.fast else k
     heap_size = min(heap_size, max(1, *(dataset.count for dataset in job.datasets.values())))
     identity = _identity(job, options, k, key)
-    checkpoint = Checkpoint(files.folder, identity, job.info, heap_size, key, options.save_every)
+    features = engine.features.writer if engine.features else None
+    checkpoint = Checkpoint(files.folder, identity, job.info, heap_size, key, options.save_every, features)
     fatal_files = FatalFiles(checkpoint.folder, job.datasets)
     if options.progress and job.info.left_out:
         _log.warning(
@@ -366,11 +397,20 @@ def _run(engine: Engine, files: ScanFiles, options: ScanOptions) -> Scan:
     if advice := memorised_advice(progress.splits, job.info.task, job.scorer.views):
         _log.warning("%s", advice)
     settings = _settings(engine, progress, options, changed)
+    if engine.features:
+        settings["features"] = _add_features(engine.features.writer, files)
     if job.info.task == OTHER:
         settings["drawn"] = _draw(job, progress.splits, files, options.progress)
     scan = finish(job.info, progress, files, options, settings, partial(given_labels, job.datasets, job.info))
     checkpoint.remove()
     return scan
+
+
+def _add_features(writer: FeatureWriter, files: ScanFiles) -> int:
+    """Add the features to a scan; return the number of values of each sample."""
+    for file in writer.finish():
+        files.add(file)
+    return writer.shape[1]
 
 
 def _settings(
@@ -395,6 +435,7 @@ def _identity(job: ScanJob, options: ScanOptions, k: int, key: int) -> dict[str,
         "number of applies": key,
         "dataset": info.address or info.root.as_posix(),
         "fast": options.fast,
+        "features": options.features,
         "splits": info.splits,
         "vocabulary": info.vocab,
         "task": info.task,
@@ -509,6 +550,8 @@ def finish(
         started=progress.started,
         finished=now(),
     ).write_to(files)
+    for name in () if options.features else FEATURE_FILES:
+        (files.folder / name).unlink(missing_ok=True)  # those of the scan that this one replaced
     if options.decisions_from is not None:
         take_over(scan, options.decisions_from)
     return scan

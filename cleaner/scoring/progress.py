@@ -20,6 +20,7 @@ import numpy as np
 
 from cleaner.core.changed_files import ChangedFiles
 from cleaner.core.errors import CleanerError
+from cleaner.core.features import FeatureWriter
 from cleaner.core.files import write_whole
 from cleaner.core.kept_samples import KeptSamples
 from cleaner.core.records import ScoredBatch, ScoredLabels, Unreadable, now
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from cleaner.scoring.engine import DatasetInfo, ScanJob
 
 __all__ = [
+    "CHECKPOINT",
     "TRAINING",
     "Checkpoint",
     "ScanProgress",
@@ -40,6 +42,9 @@ __all__ = [
     "resume_from",
 ]
 
+CHECKPOINT = "checkpoint"
+"""Name of the folder of an unfinished scan, in its scan folder."""
+
 TRAINING = "training"
 """Name of the folder beside a checkpoint that holds the losses of a training."""
 
@@ -48,7 +53,13 @@ _FORMAT = 2  # 1 had no typical samples and no audit sample
 _MAX_SAVE_SHARE = 0.007
 _FINGERPRINTS = 2**63
 # What a part of the identity is where it is absent; checkpoints of earlier versions have others than this one.
-_IF_ABSENT = {"task": SINGLE_LABEL, "label table": "", "reduced decoding": False, "number of views": 1}
+_IF_ABSENT = {
+    "task": SINGLE_LABEL,
+    "label table": "",
+    "reduced decoding": False,
+    "number of views": 1,
+    "features": False,
+}
 
 
 @dataclass
@@ -223,6 +234,7 @@ class Checkpoint:
         info: the dataset.
         k, key: as in `KeptSamples`.
         save_every: longest time between two saves, in seconds.
+        features: what a resumed scan cuts to the samples of the checkpoint; None without features.
     """
 
     def __init__(
@@ -233,11 +245,13 @@ class Checkpoint:
         k: int,
         key: int = 0,
         save_every: float = 30.0,
+        features: FeatureWriter | None = None,
     ) -> None:
         self._out = out
-        self._path = out / "checkpoint" / "progress.npz"
+        self._path = out / CHECKPOINT / "progress.npz"
         self._identity = json.loads(json.dumps(identity))  # as it will come back from the file: tuples become lists
         self._info, self._k, self._key, self._save_every = info, k, key, save_every
+        self._features = features
         self._due = time.monotonic() + min(save_every, 5.0)
         self.begun = time.time_ns()
         """When the scan was first started, in nanoseconds since the epoch."""
@@ -250,6 +264,8 @@ class Checkpoint:
     def load(self) -> ScanProgress | None:
         """Read the progress of an unfinished scan; None if there is none."""
         if not self._path.exists():
+            if self._features:
+                self._features.resume((0, 0))
             return None
         advice = "start over with resume=False (--no-resume), or give another folder"
         try:
@@ -267,6 +283,8 @@ class Checkpoint:
             raise
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise CleanerError(f"{str(self._path)!r} cannot be read ({error}); {advice}") from error
+        if self._features:
+            self._features.resume(tuple(state["features"]))
         return ScanProgress(splits, state["ways"], state.get("device", ""), state["started"])
 
     def save_if_due(self, progress: ScanProgress) -> None:
@@ -295,6 +313,7 @@ class Checkpoint:
             "ways": dict(progress.backends),
             "device": progress.device,
             "started": progress.started,
+            "features": self._features.shape if self._features else None,
             "begun": self.begun,
         }
         arrays["state"] = np.frombuffer(json.dumps(state).encode("utf-8"), np.uint8)

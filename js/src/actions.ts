@@ -191,7 +191,7 @@ export function openLarge(app: App): void {
   app.set({
     ...placed(app.state, app.state.at, false),
     choosing: null,
-    large: { path: "", url: "", error: "", typical: [] },
+    large: { path: "", url: "", error: "", compared: [] },
   });
 }
 

@@ -125,11 +125,11 @@ function takeLarge(
   const { large } = app.state;
   if (large?.path !== answer.path) return;
   if (answer.kind === "typical") {
-    const typical = answer.images.flatMap(({ label, buffer }) => {
+    const compared = answer.images.flatMap(({ buffer, ...image }) => {
       const data = buffers[buffer];
-      return data ? [{ label, url: dataUrl(data) }] : [];
+      return data ? [{ ...image, url: dataUrl(data) }] : [];
     });
-    app.set({ large: { ...large, typical } });
+    app.set({ large: { ...large, compared } });
   } else {
     const data = buffers[0] ? new Blob([buffers[0] as DataView<ArrayBuffer>], { type: "image/jpeg" }) : null;
     app.set({ large: { ...large, url: data ? URL.createObjectURL(data) : "", error: answer.error } });

@@ -51,7 +51,7 @@ export function follow(app: App, before: State): void {
 /** Show another image large; its thumbnail stands in its place until it is here. */
 export function followLarge(app: App, path: string): void {
   if (app.state.large?.url) URL.revokeObjectURL(app.state.large.url);
-  app.set({ large: { path, url: "", error: "", typical: [] } });
+  app.set({ large: { path, url: "", error: "", compared: [] } });
   if (!path) return; // the end of the page
   app.channel.ask("large", { path });
   app.channel.ask("typical", { path });

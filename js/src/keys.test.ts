@@ -100,7 +100,7 @@ describe("the bar at the bottom", () => {
     ]);
     expect(commands(placed(one({}), 1, false))).toEqual(["undo", "help"]);
     expect(commands(stateOf(cards(2), {}, { pages: 2 }))).toContain("nextPage");
-    const large = { path: "0.png", url: "", error: "", typical: [] };
+    const large = { path: "0.png", url: "", error: "", compared: [] };
     expect(commands({ ...one({}), large })).toEqual([
       ...["predicted", "keep", "relabel", "delete", "unsure", "undo", "large"],
     ]);

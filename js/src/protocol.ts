@@ -144,7 +144,8 @@ export type PageReply = Reply<"page"> & Status & Page;
 export type DoneReply = Reply<"done"> & Status & { at: string };
 export type ErrorReply = Reply<"error"> & Status & { message: string };
 export type LargeReply = Reply<"large"> & Status & { path: string; error: string };
-export type TypicalReply = Reply<"typical"> & Status & { path: string; images: { label: string; buffer: number }[] };
+export type TypicalReply = Reply<"typical"> &
+  Status & { path: string; images: { path: string; title: string; caption: string; buffer: number }[] };
 export type SummaryReply = Reply<"summary"> & Status & { lines: string[] };
 export type FiguresReply = Reply<"figures"> & Figures;
 export type ListsReply = Reply<"lists"> & { split: string; rows: Row[] };

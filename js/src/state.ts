@@ -13,11 +13,19 @@ export interface Underway {
   newLabel: string;
 }
 
+/** An image beside the large one. */
+export interface ComparedImage {
+  path: string;
+  title: string;
+  caption: string;
+  url: string;
+}
+
 export interface Large {
   path: string;
   url: string;
   error: string;
-  typical: { label: string; url: string }[];
+  compared: ComparedImage[];
 }
 
 export interface Choosing {

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cleaner.core.scan import Scan
 from tests.support.browser_app import App, standing
 from tests.support.hosts import PATIENCE, voila, wait_until
 from tests.support.images import make_image
-from tests.support.scans import make_scan
+from tests.support.scans import make_scan, with_features
 
 
 def test_the_large_view_follows_the_keys(cats: App, served_scan: Scan) -> None:
@@ -126,3 +127,24 @@ def test_a_small_image_is_shown_ten_times_as_large_and_no_larger(pictures: App) 
     image = pictures.wait_large("cat_02.png").locator(".cleaner-large-picture img")
     wait_until(lambda: image.bounding_box()["width"] == 480)  # of 48
     assert image.bounding_box()["height"] == 320
+
+
+def test_the_nearest_images_stand_beside_a_large_one(chromium: Any, tmp_path: Path) -> None:
+    scan = make_scan(tmp_path / "data", tmp_path / "scan")
+    paths = [sample.path for sample in scan.samples]
+    scan = with_features(scan, paths, np.random.default_rng(0).normal(size=(len(paths), 8)).astype(np.float32))
+    near = scan.features.nearest("train/cat/cat_01.png", 8)
+    with voila(scan.folder, tmp_path) as host:
+        page = chromium.new_page(viewport={"width": 1400, "height": 900})
+        host.open(page)
+        app = App(page)
+        app.point("cat_01.png")
+        app.press("z")
+        section = page.locator(".cleaner-typical", has_text="nearest images")
+        section.locator("img").nth(7).wait_for(timeout=PATIENCE)
+        assert [figure.get_attribute("title") for figure in section.locator("figure").all()] == [
+            path for path, _ in near
+        ]
+        labels = [scan.by_path()[path].label for path, _ in near]
+        assert section.locator("figcaption").all_text_contents() == labels
+        page.close()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from jupyter_client.session import json_packer
 from PIL import Image
@@ -20,6 +21,7 @@ from cleaner.review.view import ALL, AUDIT, UNREADABLE
 from tests.support.images import make_image
 from tests.support.odd_images import HARMFUL, write_harmful_image
 from tests.support.review_page import FOREVER, Page, by_ben, names
+from tests.support.scans import with_features
 
 ONE, TWO, THREE, FOUR = (f"train/cat/cat_0{number}.png" for number in (1, 2, 3, 4))
 
@@ -390,8 +392,26 @@ def test_typical_images_of_the_given_and_the_predicted_label_are_sent(scan: Scan
     page = Page(replace(scan, typical=(*typical, Typical("train", "dog", 2, "train/dog/gone.png", 0.2))))
     reply = page.ask("typical", path=ONE)
     assert (reply["kind"], reply["path"]) == ("typical", ONE)
-    assert reply["images"] == [{"label": "cat", "buffer": 0}, {"label": "dog", "buffer": 1}]
+    assert reply["images"] == [
+        {"path": f"train/{label}/{label}_08.png", "title": f"typical {label}", "caption": "", "buffer": number}
+        for number, label in enumerate(("cat", "dog"))
+    ]
     assert all(data.startswith(b"\xff\xd8") for data in page.last[1])
+
+
+def test_the_nearest_images_are_sent_where_the_scan_kept_features(scan: Scan) -> None:
+    paths = [ONE, "train/fox/new.png", "train/dog/gone.png", TWO, THREE]
+    make_image(scan.root / paths[1])
+    rows = np.array([[1, 0, 0], [1, 0.2, 0], [1, 0.1, 0], [1, 0.4, 0.1], [-1, 0, 1]], np.float32)
+    page = Page(with_features(scan, paths, rows))
+    images = page.ask("typical", path=ONE)["images"]
+    near = [(image["path"], image["caption"]) for image in images if image["title"] == "nearest images"]
+    # The label of a kept image, the folder of another; a file that is gone is left out.
+    assert near == [
+        ("train/fox/new.png", "fox"),
+        (TWO, scan.by_path()[TWO].label),
+        (THREE, scan.by_path()[THREE].label),
+    ]
 
 
 def test_the_large_view_is_up_to_1600_pixels(scan: Scan, page: Page) -> None:

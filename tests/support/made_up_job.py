@@ -74,6 +74,10 @@ class MadeUpScorer(Scorer):
     def device(self) -> torch.device:
         return torch.device("cpu")
 
+    @property
+    def model(self) -> torch.nn.Module:
+        return torch.nn.Identity()
+
     def to(self, device: torch.device) -> None:
         """Stay on the CPU."""
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from cleaner.core.features import FeatureWriter
 from cleaner.core.records import ClassLosses, Sample
 from cleaner.core.scan import Scan
 from cleaner.core.tasks import MULTI_LABEL
@@ -31,6 +35,15 @@ def make_scan(root: Path, out: Path, vocab: tuple[str, ...] = ("cat", "dog", "fo
         samples=tuple(samples),
         cells=cells,
     ).write(out)
+
+
+def with_features(scan: Scan, paths: list[str], rows: np.ndarray) -> Scan:
+    """Return a scan that kept these features, float32 [n, m], of samples."""
+    assert scan.folder is not None
+    writer = FeatureWriter(scan.folder)
+    writer.append(paths, rows)
+    writer.finish()
+    return replace(scan, settings={**scan.settings, "features": rows.shape[1]}).write(scan.folder)
 
 
 def make_label_scan(root: Path, out: Path) -> Scan:

@@ -540,7 +540,7 @@ function follow(app, before) {
 }
 function followLarge(app, path) {
   if (app.state.large?.url) URL.revokeObjectURL(app.state.large.url);
-  app.set({ large: { path, url: "", error: "", typical: [] } });
+  app.set({ large: { path, url: "", error: "", compared: [] } });
   if (!path) return;
   app.channel.ask("large", { path });
   app.channel.ask("typical", { path });
@@ -962,7 +962,7 @@ function openLarge(app) {
   app.set({
     ...placed(app.state, app.state.at, false),
     choosing: null,
-    large: { path: "", url: "", error: "", typical: [] }
+    large: { path: "", url: "", error: "", compared: [] }
   });
 }
 function closeLarge(app) {
@@ -1206,11 +1206,11 @@ function takeLarge(app, answer, buffers) {
   const { large } = app.state;
   if (large?.path !== answer.path) return;
   if (answer.kind === "typical") {
-    const typical = answer.images.flatMap(({ label, buffer }) => {
+    const compared = answer.images.flatMap(({ buffer, ...image }) => {
       const data = buffers[buffer];
-      return data ? [{ label, url: dataUrl(data) }] : [];
+      return data ? [{ ...image, url: dataUrl(data) }] : [];
     });
-    app.set({ large: { ...large, typical } });
+    app.set({ large: { ...large, compared } });
   } else {
     const data = buffers[0] ? new Blob([buffers[0]], { type: "image/jpeg" }) : null;
     app.set({ large: { ...large, url: data ? URL.createObjectURL(data) : "", error: answer.error } });
@@ -2333,7 +2333,7 @@ var LargeView = class extends C {
           /* @__PURE__ */ u2("div", { class: "cleaner-large-side", children: [
             /* @__PURE__ */ u2(Chooser, { app, state }),
             card ? /* @__PURE__ */ u2(Facts, { app, state, card }) : /* @__PURE__ */ u2(Last, { app, state }),
-            /* @__PURE__ */ u2(Typical, { images: large.typical })
+            /* @__PURE__ */ u2(Compared, { images: large.compared })
           ] }),
           /* @__PURE__ */ u2(Notices, { app, state })
         ]
@@ -2428,14 +2428,14 @@ function Last({ app, state }) {
 function Alternatives({ app, card }) {
   return /* @__PURE__ */ u2("div", { class: "cleaner-alternatives", children: probable(card).map(([label, probability], number2) => /* @__PURE__ */ k("button", { ...OURS, type: "button", key: label, class: "cleaner-alternative", onClick: () => giveLabel(app, label) }, /* @__PURE__ */ u2("kbd", { children: number2 + 1 }), /* @__PURE__ */ u2("span", { children: label }), /* @__PURE__ */ u2("span", { children: percent(probability) }), /* @__PURE__ */ u2("span", { class: "cleaner-bar", style: { width: `${100 * (probability ?? 0)}%` } }))) });
 }
-function Typical({ images }) {
-  return /* @__PURE__ */ u2(S, { children: [...new Set(images.map(({ label }) => label))].map((label) => /* @__PURE__ */ u2("section", { class: "cleaner-typical", children: [
-    /* @__PURE__ */ u2("h3", { children: [
-      "typical ",
-      label
-    ] }),
-    images.filter((image) => image.label === label).map(({ url }) => /* @__PURE__ */ u2("img", { src: url, alt: `typical ${label}` }, url))
-  ] }, label)) });
+function Compared({ images }) {
+  return /* @__PURE__ */ u2(S, { children: [...new Set(images.map(({ title }) => title))].map((title) => /* @__PURE__ */ u2("section", { class: "cleaner-typical", children: [
+    /* @__PURE__ */ u2("h3", { children: title }),
+    images.filter((image) => image.title === title).map(({ url, path, caption }) => /* @__PURE__ */ u2("figure", { title: path, children: [
+      /* @__PURE__ */ u2("img", { src: url, alt: path }),
+      caption && /* @__PURE__ */ u2("figcaption", { children: caption })
+    ] }, path))
+  ] }, title)) });
 }
 
 // src/sidebar/figures.tsx

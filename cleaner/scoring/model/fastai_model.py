@@ -92,7 +92,8 @@ class FastaiScorer(Scorer):
         own = torch.device("cpu" if learn.dls.device is None else learn.dls.device)
         # fastai moves batches to the CPU if it was told to use no accelerator.
         self._device = own if defaults.use_cuda is False and device == AUTO else find_device(device, own)
-        self._model, self._loss_func = learn.model, learn.loss_func
+        self._model: nn.Module = learn.model
+        self._loss_func = learn.loss_func
         if self._device != find_device(own, own):
             self._model, self._loss_func = (copied_to(self._device, part) for part in (learn.model, learn.loss_func))
         settings = {"loss": loss_name(learn.loss_func), "model": type(learn.model).__name__}
@@ -103,6 +104,10 @@ class FastaiScorer(Scorer):
     @property
     def device(self) -> torch.device:
         return self._device
+
+    @property
+    def model(self) -> nn.Module:
+        return self._model
 
     def to(self, device: torch.device) -> None:
         self._device = device

@@ -70,6 +70,11 @@ class Scorer(ABC):
     def device(self) -> torch.device:
         """The device that runs the model."""
 
+    @property
+    @abstractmethod
+    def model(self) -> nn.Module:
+        """The model, on its device."""
+
     @abstractmethod
     def to(self, device: torch.device) -> None:
         """Move the model and its loss."""

@@ -105,6 +105,10 @@ class TorchScorer(Scorer):
     def device(self) -> torch.device:
         return self._device
 
+    @property
+    def model(self) -> nn.Module:
+        return self._model
+
     def to(self, device: torch.device) -> None:
         self._device = device
         self._model.to(device)

@@ -11,7 +11,7 @@ import { End } from "../grid/end";
 import { offers } from "../keys";
 import { move } from "../moving";
 import type { Card } from "../protocol";
-import { isUnderway, type State, shownCard } from "../state";
+import { type ComparedImage, isUnderway, type State, shownCard } from "../state";
 import { Picture } from "./picture";
 
 interface LargeProps {
@@ -58,7 +58,7 @@ export class LargeView extends Component<LargeProps> {
         <div class="cleaner-large-side">
           <Chooser app={app} state={state} />
           {card ? <Facts app={app} state={state} card={card} /> : <Last app={app} state={state} />}
-          <Typical images={large.typical} />
+          <Compared images={large.compared} />
         </div>
         <Notices app={app} state={state} />
       </dialog>
@@ -192,17 +192,20 @@ function Alternatives({ app, card }: { app: App; card: Card }): JSX.Element {
   );
 }
 
-/** What the labels of an image look like: images that the model finds easiest. */
-function Typical({ images }: { images: readonly { label: string; url: string }[] }): JSX.Element {
+/** Images to compare with: those that the model finds easiest, and those that are nearest to this one. */
+function Compared({ images }: { images: readonly ComparedImage[] }): JSX.Element {
   return (
     <>
-      {[...new Set(images.map(({ label }) => label))].map((label) => (
-        <section key={label} class="cleaner-typical">
-          <h3>typical {label}</h3>
+      {[...new Set(images.map(({ title }) => title))].map((title) => (
+        <section key={title} class="cleaner-typical">
+          <h3>{title}</h3>
           {images
-            .filter((image) => image.label === label)
-            .map(({ url }) => (
-              <img key={url} src={url} alt={`typical ${label}`} />
+            .filter((image) => image.title === title)
+            .map(({ url, path, caption }) => (
+              <figure key={path} title={path}>
+                <img src={url} alt={path} />
+                {caption && <figcaption>{caption}</figcaption>}
+              </figure>
             ))}
         </section>
       ))}
