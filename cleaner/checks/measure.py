@@ -77,13 +77,10 @@ def measure(path: str) -> npt.NDArray[Any]:
 
 def _decode(record: npt.NDArray[Any], image: ImageFile.ImageFile) -> Image.Image:
     """Return the picture upright, in RGB, at the smallest size that serves; note its full size and its turn."""
-    size, upright = image.size, upright_size(image)
+    record["width"], record["height"] = upright_size(image)
     record["rotated"] = image.getexif().get(_ORIENTATION, 1) in range(2, 9)
     image.draft("RGB", (_SIDE, _SIDE))
-    is_drafted = image.size != size
     ImageOps.exif_transpose(image, in_place=True)
-    # Pillow turns a TIFF file by itself, so that `upright_size` would turn it back.
-    record["width"], record["height"] = upright if is_drafted else image.size
     return as_rgb(image)
 
 

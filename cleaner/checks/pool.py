@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +13,7 @@ from typing import Any, NamedTuple
 from PIL import Image, UnidentifiedImageError
 
 from cleaner.core.files import RefusedFile
+from cleaner.core.workers import cores, processes_fork
 
 __all__ = ["Outcome", "default_workers", "run_over"]
 
@@ -37,8 +36,7 @@ class Outcome(NamedTuple):
 
 def default_workers() -> int:
     """Return a process per core where processes are forked; else 0, as others would run the user's script again."""
-    forks = (multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]) == "fork"
-    return _cores() if forks else 0
+    return cores() if processes_fork() else 0
 
 
 def run_over(function: Callable[[str], Any], files: Iterable[str], workers: int) -> Iterator[Outcome]:
@@ -123,8 +121,3 @@ def _outcome(function: Callable[[str], Any], file: str) -> Outcome:
         return Outcome(None, "UnidentifiedImageError: it is no image, or one whose beginning is damaged")
     except Exception as error:  # noqa: BLE001 - decoders raise anything for a broken file
         return Outcome(None, " ".join(f"{type(error).__name__}: {error}".split()))
-
-
-def _cores() -> int:
-    """Return the number of cores that this process may use, at most 16."""
-    return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

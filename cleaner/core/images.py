@@ -46,7 +46,8 @@ def read_image(path: Path, size: int | None = None) -> Image.Image:
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """Return width and height of an opened image as it is shown; nothing is decoded."""
-    turned = image.getexif().get(_ORIENTATION, 1) in _TURNED
+    # Pillow turns a TIFF file when it opens it.
+    turned = image.format != "TIFF" and image.getexif().get(_ORIENTATION, 1) in _TURNED
     return (image.height, image.width) if turned else image.size
 
 

@@ -33,6 +33,15 @@ def test_odd_images_have_a_thumbnail_or_a_reason(kind: str, tmp_path: Path) -> N
         assert image.size == ((19, 32) if kind == "rotated" else (32, 19))
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+def test_the_size_of_a_turned_image_is_that_which_is_shown(suffix: str, tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (30, 20)).save(tmp_path / f"a.{suffix}", exif=turned)
+    thumbnail = make_thumbnail(tmp_path / f"a.{suffix}", 64)
+    assert (thumbnail.size, opened(thumbnail.data).size) == ("20 × 30 px", (20, 30))
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", [*HARMFUL, *HARMLESS])
 def test_harmful_files_have_a_reason_and_no_thumbnail(name: str, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import gc
 import logging
-import multiprocessing
 import os
 import pickle
 import shutil
@@ -32,6 +31,7 @@ from cleaner.core.reading_notes import ReadingNotes
 from cleaner.core.records import Unreadable
 from cleaner.core.safe_images import check_image, within_bounds
 from cleaner.core.terminal import printable
+from cleaner.core.workers import cores, processes_fork
 from cleaner.scoring.fatal_files import LostReaderError
 
 __all__ = [
@@ -335,15 +335,14 @@ def default_workers(dataset: Dataset) -> int:
     Where processes are not forked they import the user's script again, which would start the scan again, and lack what
     was defined in a notebook.
     """
-    start_method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
-    if start_method != "fork" and not _can_be_sent(dataset, sys.modules["__main__"]):
+    if not processes_fork() and not _can_be_sent(dataset, sys.modules["__main__"]):
         _warn_once(
             "images are read in this process: others would run this script again, or lack what this notebook defines. "
             'Put the code of a script under `if __name__ == "__main__":`, and functions of a notebook into a module, '
             "to read in a process per core"
         )
         return 0
-    return _cores()
+    return cores()
 
 
 def _can_be_sent(dataset: Dataset, main: ModuleType) -> bool:
@@ -423,11 +422,6 @@ def _lost_reader(error: Exception) -> LostReaderError:
         f"the system ended a process that reads images ({reason}), as it does where memory runs out or where a file "
         "gets shorter while it is read. Run the same command again to resume; fewer --workers need less memory"
     )
-
-
-def _cores() -> int:
-    """Return the number of cores that this process may use, at most as many workers as fastai starts."""
-    return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def _pinned(data: Any) -> Any:
