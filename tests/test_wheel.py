@@ -27,7 +27,7 @@ assert (home / "py.typed").is_file()
 for name, text in (("review.js", Review._esm), ("review.css", Review._css)):
     whole = (pathlib.Path(sys.argv[2]) / "cleaner/review/static" / name).read_text(encoding="utf-8")
     assert whole and str(text) == whole, name
-assert importlib.metadata.version("image-cleaner") == cleaner.__version__
+assert importlib.metadata.version("image-label-cleaner") == cleaner.__version__
 (command,) = importlib.metadata.entry_points(group="console_scripts", name="cleaner")
 assert command.value == "cleaner.cli:main"
 """
@@ -92,7 +92,7 @@ def normal(name: str) -> str:
 def absent_without_extras(wheel: importlib.metadata.Distribution) -> set[str]:
     """The packages of this environment that an installation of the wheel would not have."""
     there = {normal(found.metadata["Name"]): found for found in importlib.metadata.distributions()}
-    seen, left = {("image-cleaner", "")}, required(wheel, "")
+    seen, left = {("image-label-cleaner", "")}, required(wheel, "")
     while left:
         name, extra = left.pop()
         seen.add((name, extra))

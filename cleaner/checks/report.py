@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.images import read_image
 from cleaner.core.issues import COPIES, ISSUE_NAMES, ISSUES, Issue
+from cleaner.core.markup import Markup, lines, table, thumbnails
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["CheckReport"]
 
-# Examples of an issue, and the longer side of each in pixels.
-_EXAMPLES, _THUMBNAIL = 6, 96
+# Examples of an issue.
+_EXAMPLES = 6
 
 
 @dataclass(frozen=True)
@@ -99,27 +96,18 @@ class CheckReport:
         )
         return [*self.telling, *([] if self.has_features else [without])]
 
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(name)}</td><td>{images}</td><td>{groups}</td><td>{self._examples(name)}</td></tr>"
-            for name, images, groups in self.table()
-        )
-        header = "<tr><th>issue</th><th>images</th><th>groups</th><th>examples</th></tr>" if rows else ""
-        lines = [self.summary(), *self.notes()]
-        text = "".join(f"<div>{html.escape(line)}</div>" for line in lines)
-        return f"{text}<table>{header}{rows}</table>" if rows else text
+    def __repr__(self) -> str:
+        found = ", ".join(f"{self.counts[issue]:,} {issue}" for issue in ISSUE_NAMES if self.counts.get(issue))
+        about = f"<CheckReport in {str(self.folder)!r} of {str(self.root)!r}: {self.images:,} images"
+        return f"{about}; {found or 'no issue'}>"
 
-    def _examples(self, name: str) -> str:
+    def _repr_html_(self) -> str:
+        rows = [(*row, self._examples(row[0])) for row in self.table()]
+        after = f"Next: cleaner.Review({str(self.folder)!r}), or on the command line: cleaner serve {self.folder}"
+        about = lines([self.summary(), *self.notes()])
+        return about + table(("issue", "images", "groups", "examples"), rows) + lines([after] if rows else [])
+
+    def _examples(self, name: str) -> Markup:
         issue = next(key for key, other in ISSUE_NAMES.items() if other == name)
         rows = [row for row in self.issues if row.issue == issue][:_EXAMPLES]
-        return "".join(self._thumbnail(row) for row in rows)
-
-    def _thumbnail(self, row: Issue) -> str:
-        """Return an image as HTML; a file that changed since the check is left out."""
-        buffer = io.BytesIO()
-        try:
-            read_image(self.root / row.path, _THUMBNAIL).save(buffer, "JPEG")
-        except Exception:  # noqa: BLE001 - decoders raise anything; the table is shown without this example
-            return ""
-        data, title = base64.b64encode(buffer.getvalue()).decode(), html.escape(f"{row.path}: {row.detail}", quote=True)
-        return f'<img src="data:image/jpeg;base64,{data}" title="{title}" style="display:inline; margin:2px">'
+        return thumbnails((self.root / row.path, f"{row.path}: {row.detail}") for row in rows)

@@ -7,6 +7,7 @@ import errno
 import io
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.files import cell_to_csv, number_to_csv, path_to_csv, remove_leftovers, sync_folder, write_whole
 from cleaner.core.ledger import Edits, Ledger
 from cleaner.core.manifest_rows import COLUMNS, Lines, ManifestRows
+from cleaner.core.markup import lines, table
 from cleaner.core.records import Decision, decision_revision
 
 if TYPE_CHECKING:
@@ -65,6 +67,15 @@ class Manifest:
         self._torn = b""
         self._ledger = Ledger(self.path)
         self.refresh()
+
+    def __repr__(self) -> str:
+        return f"<Manifest {str(self.path)!r} with the decisions about {len(self.standing()):,} images>"
+
+    def _repr_html_(self) -> str:
+        counts = Counter(decision.action.value for decision in self.standing().values())
+        about = [f"Decisions in {self.path}", *self.warnings, *filter(None, [self.edited])]
+        after = f"Next: cleaner.apply({str(self.path)!r}, dry_run=True) shows what they would change"
+        return lines(about) + table(("decision", "images"), counts.most_common()) + lines([after])
 
     @classmethod
     def existing(cls, path: str | Path) -> Manifest:

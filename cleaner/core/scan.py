@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import math
 from collections import Counter
@@ -282,22 +281,15 @@ class Scan:
 
         return estimate(self)
 
+    def __repr__(self) -> str:
+        from cleaner.core.scan_markup import scan_text
+
+        return scan_text(self)
+
     def _repr_html_(self) -> str:
-        """Return what a notebook shows of the scan: its counts, and the estimate where it has a folder."""
-        counts = ", ".join(f"{split}: {self.scored[split]:,} images" for split in self.splits)
-        lines = [f"Scan of {self.place}", f"{counts}; ranked by {self.ranked_by}"]
-        rows: list[tuple[object, ...]] = []
-        if self.folder is not None:
-            try:
-                found = self.estimate()
-            except (CleanerError, OSError) as error:  # a scan can be shown beside a damaged manifest
-                lines.append(str(error))
-            else:
-                lines.append(found.summary())
-                rows = found.table()
-        text = "".join(f"<div>{html.escape(line)}</div>" for line in lines)
-        cells = ("".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) for row in rows)
-        return text + (f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>" if rows else "")
+        from cleaner.core.scan_markup import scan_html
+
+        return scan_html(self)
 
     @property
     def place(self) -> str:

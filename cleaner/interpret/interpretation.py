@@ -87,6 +87,9 @@ class Interpretation:
         self.split = split
         self.vocab = self.scan.vocab
 
+    def __repr__(self) -> str:
+        return f"<Interpretation of the split {self.split!r}: {len(self):,} kept samples of {self.scan!r}>"
+
     def __len__(self) -> int:
         return len(self._samples)
 

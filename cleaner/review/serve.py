@@ -123,7 +123,7 @@ def notebook_path() -> Path:
         path = folder / "notebooks" / "review.ipynb"
         if path.is_file():
             return path
-    raise CleanerError("notebooks/review.ipynb is missing from this installation; install image-cleaner again")
+    raise CleanerError("notebooks/review.ipynb is missing from this installation; install image-label-cleaner again")
 
 
 def review_of_environment() -> Review | Notice:

@@ -68,7 +68,7 @@ _log = logging.getLogger(__name__)
 _Record = TypeVar("_Record")
 # `k="auto"` keeps as many samples per split and class as make this many rows in all, and at least so many.
 _ROWS, _MIN_K = 100_000, 100
-_LIBRARIES = ("image-cleaner", "torch", "torchvision", "fastai", "numpy", "pillow")
+_LIBRARIES = ("image-label-cleaner", "torch", "torchvision", "fastai", "numpy", "pillow")
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,7 @@ def session(cluster: Cluster) -> Iterator[_Team]:
         import ray.data
     except ImportError as error:
         raise CleanerError(
-            f"the engine 'ray' needs Ray, which is not installed here ({error}): pip install 'image-cleaner[ray]'"
+            f"the engine 'ray' needs Ray, which is not installed here ({error}): pip install 'image-label-cleaner[ray]'"
         ) from error
     is_ours = not ray.is_initialized()
     if is_ours:

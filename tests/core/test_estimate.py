@@ -138,7 +138,7 @@ def test_decisions_and_the_audit_are_counted(scan: Scan) -> None:
         "The next 30 by rank are likely to have about 7 more. "
         "About 11.1 % (0.5–42.0 %) of the rest are wrong, some 10 images."
     )
-    assert "<td>cat</td><td>35</td><td>26</td><td>2</td><td>21 of 30</td>" in load(scan.folder)._repr_html_()
+    assert "<td>35</td><td>26</td><td>1 of 9</td><td>10</td>" in load(scan.folder)._repr_html_()
     assert "27 changed" in scan._repr_html_()
 
 

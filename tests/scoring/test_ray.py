@@ -278,7 +278,7 @@ def test_without_ray_the_line_that_installs_it_is_named(
         return real(name, *rest, **options)
 
     monkeypatch.setattr(builtins, "__import__", without_ray)
-    with pytest.raises(CleanerError, match=r"pip install 'image-cleaner\[ray\]'"):
+    with pytest.raises(CleanerError, match=r"pip install 'image-label-cleaner\[ray\]'"):
         cleaner.scan(learn, tmp_path / "scan", engine="ray")
 
 
