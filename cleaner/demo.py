@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from tqdm.auto import tqdm
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import image_files, write_whole
@@ -27,19 +28,23 @@ SWAPPED_SHARE = 0.03
 _SHOWN = {1: "one", 3: "three", 4: "four", 6: "six"}
 _WORST = 10
 _PIXELS = 32
+_EPOCHS, _EPOCHS_OF_PHOTOS = 6, 2
 
 
-def demo(folder: str | Path, *, serve: bool = True, port: int = 8866) -> int:
+def demo(folder: str | Path, *, photos: bool = False, serve: bool = True, port: int = 8866) -> int:
     """Make the dataset in `folder`, train a learner, scan, print the result and serve the review.
+
+    Args:
+        folder: a new folder.
+        photos: take photos, which are downloaded, instead of the digits that scikit-learn carries.
+        serve, port: whether and where to serve the review.
 
     Returns:
         the exit status of the command, 0.
 
     Raises:
-        CleanerError: the folder is not empty; nothing was written.
+        CleanerError: the folder is not empty, or the photos cannot be downloaded; nothing was written.
     """
-    from cleaner.scoring.api import scan_folder
-
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CleanerError(
@@ -49,11 +54,16 @@ def demo(folder: str | Path, *, serve: bool = True, port: int = 8866) -> int:
     if serve and not 1 <= port <= 65535:
         raise CleanerError(f"the port is {port}; expected a number from 1 to 65535")
     images = folder / "images"
-    print(f"Writing scikit-learn's handwritten digits to {images}, {SWAPPED_SHARE:.0%} of them with a wrong label …")
-    truth = make_dataset(images)
+    _say("Loading torch and fastai …")
+    from cleaner.demo_photos import make_photos, train_photos
+    from cleaner.scoring.api import scan_folder
+
+    what = "photos of Imagenette" if photos else "scikit-learn's handwritten digits"
+    _say(f"Writing {what} to {images}, some of them with a wrong label …")
+    truth = make_photos(images) if photos else make_dataset(images)
     _write_truth(folder / "wrong_labels.csv", truth)
-    print("Training a small learner …")
-    learn = train(images)
+    learn = train_photos(images) if photos else make_learner(images)
+    fit(learn, _EPOCHS_OF_PHOTOS if photos else _EPOCHS)
     learn.export((folder / "learner.pkl").absolute())
     result = scan_folder(learn, images, folder / "scan")
     _report(result, truth)
@@ -148,6 +158,13 @@ def make_masks(folder: Path, n: int = 200, wrong: int = 6) -> list[str]:
 
 def train(folder: Path) -> Learner:
     """Return a small convolutional network, trained for some seconds on the readable images in `folder`."""
+    learn = make_learner(folder)
+    fit(learn, _EPOCHS)
+    return learn
+
+
+def make_learner(folder: Path) -> Learner:
+    """Return a small convolutional network for the readable images in `folder`, untrained."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch warns about its own code
         from fastai.vision import all as fastai
@@ -166,9 +183,26 @@ def train(folder: Path) -> Learner:
         *[nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.3), nn.Linear(256, len(loaders.vocab))],
     )
     learn = fastai.Learner(loaders, model, loss_func=fastai.CrossEntropyLossFlat(), metrics=fastai.accuracy)
-    with learn.no_bar(), learn.no_logging():
-        learn.fit_one_cycle(6, 3e-3)
+    learn.remove_cb(fastai.ProgressCallback)
     return learn
+
+
+def fit(learn: Learner, epochs: int) -> None:
+    """Train a learner, with one progress bar over all epochs."""
+    from fastai.callback.core import Callback
+
+    class Bar(Callback):  # type: ignore[misc]
+        def after_batch(self) -> None:
+            if self.training:
+                bar.set_postfix_str(f"loss {self.loss.item():.2f}", refresh=False)
+                bar.update()
+
+    with tqdm(total=epochs * len(learn.dls.train), desc="train", unit="batch") as bar, learn.no_logging():
+        learn.fit_one_cycle(epochs, 3e-3, cbs=Bar())
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 def _digits() -> tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.int64]]:
