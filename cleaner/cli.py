@@ -80,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
+    photos_help = "photos of Imagenette, which fastai downloads (100 MB), instead of handwritten digits"
+    parser.add_argument("--photos", action="store_true", help=photos_help)
     parser.add_argument("--dir", default="cleaner-demo", help="folder to make (default: %(default)s)")
     parser.add_argument("--no-serve", action="store_true", help="stop after the scan")
     parser.add_argument("--port", type=int, default=8866, help="port of the page (default: %(default)s)")
@@ -89,7 +91,7 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 def _demo(options: argparse.Namespace) -> int:
     from cleaner.demo import demo
 
-    return demo(options.dir, serve=not options.no_serve, port=options.port)
+    return demo(options.dir, photos=options.photos, serve=not options.no_serve, port=options.port)
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:

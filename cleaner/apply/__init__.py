@@ -54,6 +54,15 @@ def apply(
     Raises:
         CleanerError: the manifest, the folder, the table or the pattern cannot be used, an undo was interrupted, or
             acknowledged decisions are missing from the manifest; nothing was changed.
+
+    Examples:
+        >>> report = cleaner.apply("scan/decisions.csv", "images")
+        >>> for change in report.done:
+        ...     print(change.source, "->", change.target)
+        cat/cat_0.png -> .cleaner-trash/journal-.../cat/cat_0.png
+        dog/dog_1.png -> bear/dog_1.png
+        >>> report.conflicts
+        ()
     """
     from cleaner.apply.execute import LabelOptions, carry_out
 

@@ -92,6 +92,13 @@ def cleaned(
 
     Raises:
         CleanerError: the manifest, the folder or the items cannot be used, or an item to relabel has no label.
+
+    Examples:
+        >>> files, new = cleaner.cleaned(paths, "scan/decisions.csv", labels=labels)
+        >>> len(paths) - len(files)
+        1
+        >>> new[files.index("dog/dog_1.png")]
+        'bear'
     """
     decided = _DecidedDataset.from_manifest(Path(manifest), data, label_delim)
     result: Any

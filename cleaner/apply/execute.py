@@ -123,6 +123,11 @@ def undo(journal: str | Path, trust: bool = False) -> Report:
 
     Raises:
         CleanerError: the journal cannot be used or may not be yours, or its dataset is gone; nothing was changed.
+
+    Examples:
+        >>> report = cleaner.apply("scan/decisions.csv", "images")
+        >>> len(cleaner.undo(report.journal).done)
+        2
     """
     found = read(journal)
     check_trust(_doubt(found), trust)  # before a lock is created beside a file that may be no journal

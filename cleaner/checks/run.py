@@ -77,6 +77,13 @@ def check(
 
     Raises:
         CleanerError: an argument or the dataset cannot be used; nothing was written.
+
+    Examples:
+        >>> report = cleaner.check("images", out="checked", progress=False)
+        >>> report.images, report.unreadable
+        (21, 0)
+        >>> report.frame("copy").empty
+        True
     """
     root, out = _folder(data), Path(out)
     if labels is None and (path_column or label_column):

@@ -55,6 +55,10 @@ class Manifest:
 
     Raises:
         CleanerError: the file cannot be read, or a row is invalid.
+
+    Examples:
+        >>> cleaner.Manifest("scan/decisions.csv")
+        <Manifest 'scan/decisions.csv' with the decisions about 2 images>
     """
 
     def __init__(self, path: str | Path) -> None:

@@ -114,6 +114,16 @@ class Scan:
 
     Raises:
         CleanerError: fields contradict each other.
+
+    Examples:
+        >>> scan = cleaner.load("scan")
+        >>> scan.splits, scan.vocab
+        (('train', 'valid'), ('bear', 'cat', 'dog'))
+        >>> worst = scan.worst(3)
+        >>> [sample.loss for sample in worst] == sorted((sample.loss for sample in worst), reverse=True)
+        True
+        >>> scan.top("train", "cat").columns.tolist()[:3]
+        ['split', 'label', 'rank']
     """
 
     root: Path
@@ -401,6 +411,10 @@ def load(folder: str | Path) -> Scan:
 
     Raises:
         CleanerError: the folder holds no finished scan, or one of its files is invalid.
+
+    Examples:
+        >>> sum(cleaner.load("scan").scored.values())
+        21
     """
     folder = Path(folder)
     for _ in range(_MAX_ATTEMPTS):

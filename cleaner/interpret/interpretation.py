@@ -76,6 +76,15 @@ class Interpretation:
 
     Raises:
         CleanerError: the scan or split does not exist.
+
+    Examples:
+        >>> interp = cleaner.Interpretation("scan")
+        >>> interp.split, interp.vocab
+        ('valid', ('bear', 'cat', 'dog'))
+        >>> interp.confusion_matrix().shape
+        (3, 3)
+        >>> interp[0].loss >= interp[1].loss
+        True
     """
 
     def __init__(self, scan: Scan | str | Path, split: str | None = None, root: str | Path | None = None) -> None:

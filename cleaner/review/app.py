@@ -72,6 +72,10 @@ class Review(Channel):
 
     Raises:
         CleanerError: the scan or its manifest is invalid, the dataset is missing, or an argument is out of range.
+
+    Examples:
+        >>> cleaner.Review("scan").vocab  # the last line of a cell shows the page
+        ['bear', 'cat', 'dog']
     """
 
     _esm = _STATIC / "review.js"

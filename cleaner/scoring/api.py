@@ -82,6 +82,11 @@ def scan(
 
     Raises:
         CleanerError: an argument or the dataset cannot be used; nothing was written.
+
+    Examples:
+        >>> scan = cleaner.scan(learn, "new", k=5, progress=False)
+        >>> scan.scored
+        {'train': 15, 'valid': 6}
     """
     from cleaner.scoring.data.fastai_data import from_learner
     from cleaner.scoring.model.fastai_model import fastai_job
@@ -128,6 +133,10 @@ def scan_folder(
 
     Raises:
         CleanerError: an argument or the dataset cannot be used; nothing was written.
+
+    Examples:
+        >>> cleaner.scan_folder(learn, "images", "new", progress=False).scored
+        {'all': 21}
     """
     from cleaner.scoring.data.fastai_data import from_address, from_folder
     from cleaner.scoring.model.fastai_model import fastai_job
@@ -180,6 +189,10 @@ def scan_table(
 
     Raises:
         CleanerError: an argument, the table or the dataset cannot be used; nothing was written.
+
+    Examples:
+        >>> cleaner.scan_table(learn, "images", "labels.csv", "new", progress=False).scored
+        {'all': 21}
     """
     from cleaner.scoring.data.fastai_table import from_table
     from cleaner.scoring.model.fastai_model import fastai_job
@@ -245,6 +258,11 @@ def scan_model(
 
     Raises:
         CleanerError: an argument or the dataset cannot be used; nothing was written.
+
+    Examples:
+        >>> scan = cleaner.scan_model(model, dataset, "new", progress=False)
+        >>> scan.vocab
+        ('bear', 'cat', 'dog')
     """
     from cleaner.scoring.model.torch_model import torch_job
 

@@ -76,6 +76,16 @@ def scan_folds(
 
     Raises:
         CleanerError: an argument or the dataset cannot be used, or `train` returns something else.
+
+    Examples:
+        >>> from fastai.vision.all import CrossEntropyLossFlat, Learner
+        >>> def train(dls):
+        ...     learner = Learner(dls, model, loss_func=CrossEntropyLossFlat())
+        ...     with learner.no_bar(), learner.no_logging():
+        ...         learner.fit(1)
+        ...     return learner
+        >>> cleaner.scan_folds(train, learn.dls, "folds", folds=2, progress=False, workers=0).scored
+        {'train': 15, 'valid': 6}
     """
     for name, value, least in (("folds", folds, 2), ("workers", workers, 0), ("batch_size", batch_size, 1)):
         check_number(name, value, least)

@@ -64,6 +64,11 @@ def scan_arrays(
 
     Raises:
         CleanerError: an argument is invalid; a finished scan in `out` stays as it is.
+
+    Examples:
+        >>> scan = cleaner.scan_arrays(labels, pred_probs, paths, vocab, out="ranked", root="images", progress=False)
+        >>> scan.worst(1)[0].loss == max(sample.loss for sample in scan.samples)
+        True
     """
     inputs = Column("labels", labels), pred_probs, Column("paths", paths)
     count = prediction_blocks.count_rows(*inputs)
@@ -93,6 +98,12 @@ def scan_chunks(
 
     Raises:
         CleanerError: an argument or a chunk is invalid; a finished scan in `out` stays as it is.
+
+    Examples:
+        >>> halves = slice(10), slice(10, None)
+        >>> chunks = ((labels[half], pred_probs[half], paths[half]) for half in halves)
+        >>> cleaner.scan_chunks(chunks, vocab, out="ranked", root="images", progress=False).scored
+        {'all': 21}
     """
     if isinstance(chunks, (str, bytes, Mapping)) or not isinstance(chunks, Iterable):
         raise CleanerError(f"chunks is a {type(chunks).__name__}; pass an iterable of (labels, pred_probs, paths)")

@@ -59,6 +59,11 @@ class Cluster:
             connected to, or else to start one on this machine for the duration of the scan.
         num_workers: processes that score; None for one per GPU, or, without GPUs, one per core.
         gpus_per_worker: GPUs of each worker, 0.5 to share one between two; None for one if there are any.
+
+    Examples:
+        >>> cluster = cleaner.Cluster(address="auto", num_workers=16)  # cleaner.scan(learn, "scan", engine=cluster)
+        >>> cluster.num_workers
+        16
     """
 
     address: str | None = None

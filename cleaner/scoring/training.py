@@ -334,6 +334,18 @@ class LossRecorder:
 
     Raises:
         CleanerError: an argument or the dataset cannot be used.
+
+    Examples:
+        >>> import torch
+        >>> recorder = cleaner.LossRecorder(dataset, out="trained")
+        >>> for epoch in range(2):
+        ...     for indices in torch.arange(len(dataset)).split(4):
+        ...         images, targets = zip(*(dataset[int(index)] for index in indices))
+        ...         logits = model(torch.stack(images))  # and a step of the optimizer
+        ...         recorder.update(indices, logits.detach(), torch.tensor(targets))
+        ...     recorder.end_epoch()
+        >>> recorder.finish().ranked_by
+        'training error'
     """
 
     def __init__(

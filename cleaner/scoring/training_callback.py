@@ -70,6 +70,12 @@ class ScanCallback(Callback):  # type: ignore[misc]
 
     Raises:
         CleanerError: an argument is invalid; when a training begins: its data cannot be followed.
+
+    Examples:
+        >>> with learn.no_logging():
+        ...     learn.fit_one_cycle(2, cbs=cleaner.ScanCallback("trained"))
+        >>> cleaner.load("trained").ranked_by
+        'training error'
     """
 
     order = -1000  # before callbacks that change the batch
