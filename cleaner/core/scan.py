@@ -25,6 +25,7 @@ from cleaner.core.terminal import abbreviate
 if TYPE_CHECKING:
     import pandas as pd
 
+    from cleaner.core.agreement import Agreement
     from cleaner.core.estimate import Estimate
 
 __all__ = ["LazyRecords", "Scan", "load", "scan_at"]
@@ -290,6 +291,17 @@ class Scan:
         from cleaner.core.estimate import estimate
 
         return estimate(self)
+
+    def agreement(self) -> Agreement:
+        """Return how far the reviewers of this scan agree.
+
+        Raises:
+            CleanerError: the scan has no folder, or its manifest is invalid.
+        """
+        from cleaner.core.agreement import agreement
+        from cleaner.core.manifest import Manifest
+
+        return agreement(Manifest(self.manifest_path).standing())
 
     def __repr__(self) -> str:
         from cleaner.core.scan_markup import scan_text

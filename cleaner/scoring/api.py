@@ -11,7 +11,7 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.label_table import label_rows
 from cleaner.core.scan import Scan
 from cleaner.scoring.data.checks import check_number
-from cleaner.scoring.data.remote import is_address
+from cleaner.scoring.data.remote import is_address, local
 from cleaner.scoring.engine import AUTO, ScanOptions, run
 
 if TYPE_CHECKING:
@@ -143,6 +143,7 @@ def scan_folder(
 
     options = _options(k, views, fast, resume, progress, decisions_from, features)
     check_number("batch_size", batch_size, min_value=1)
+    data = local(data)
     open_data: Callable[[Learner, Targets], FastaiData] = (
         partial(from_address, data=str(data), batch_size=batch_size)
         if is_address(data)
@@ -199,6 +200,7 @@ def scan_table(
 
     options = _options(k, views, fast, resume, progress, decisions_from, features)
     check_number("batch_size", batch_size, min_value=1)
+    data = local(data)
     if is_address(data):
         raise CleanerError(
             f"{str(data)!r} is an address, and a label table needs a folder; pass a copy or mount of the images"

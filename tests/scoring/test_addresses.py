@@ -20,6 +20,7 @@ import cleaner
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import Action, Decision
 from cleaner.review.session import Session
+from cleaner.scoring import api
 from cleaner.scoring.data import remote
 from cleaner.scoring.data.remote import Address
 from cleaner.scoring.progress import Checkpoint, SplitProgress
@@ -162,6 +163,7 @@ def test_what_vanishes_or_is_too_large_or_a_pipe_costs_an_entry(
         return fetched(self, path)
 
     monkeypatch.setattr(Address, "fetched", fetched_too_late)
+    monkeypatch.setattr(api, "local", lambda place: place)  # local files, by a file system that is asked for them
     found = scan(learn, f"file://{data}", tmp_path / "out")
     reasons = {u.path: u.error for u in found.unreadable if u.split == "valid"}
     assert reasons.keys() == {gone, "valid/dog/large.png", "valid/dog/pipe.png"}
@@ -299,3 +301,17 @@ def test_an_address_inside_of_an_archive(learn: Any, data: Path, tmp_path: Path)
     shutil.make_archive(str(tmp_path / "images"), "zip", tmp_path, "data")
     expected = scan(learn, data, tmp_path / "folder")
     assert_same(scan(learn, f"zip://data::file://{tmp_path}/images.zip", tmp_path / "out", workers=1), expected)
+
+
+def test_the_root_of_an_archive_is_scanned(learn: Any, data: Path, tmp_path: Path) -> None:
+    expected = scan(learn, data, tmp_path / "folder")
+    shutil.make_archive(str(tmp_path / "ds"), "zip", data)
+    found = scan(learn, f"zip://::{tmp_path}/ds.zip", tmp_path / "out")
+    assert_same(found, expected)
+
+
+def test_a_file_address_is_its_folder(learn: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote.Address, "fetched", None)  # no file is copied
+    found = scan(learn, f"file://{data}", tmp_path / "out")
+    assert (found.root, found.address) == (data, "")
+    assert [u.path for u in found.unreadable] == ["train/cat/cat_1.png"]

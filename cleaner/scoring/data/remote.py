@@ -16,7 +16,7 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.files import MAX_BYTES, RefusedFile, regular_handle
 from cleaner.core.suffixes import IMAGE_SUFFIXES, OTHER_SUFFIXES, suffix_of
 
-__all__ = ["Address", "is_address"]
+__all__ = ["Address", "is_address", "local"]
 
 _BLOCK = 1 << 20
 # Packages with another name than their module, which fsspec imports.
@@ -26,6 +26,16 @@ _PACKAGES = {"smbclient": "smbprotocol", "libarchive": "libarchive-c"}
 def is_address(data: str | os.PathLike[str]) -> bool:
     """Return whether this is an address, not a folder."""
     return "://" in str(data)
+
+
+def local(data: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    """Return the folder of a `file://` address, which needs no copies of its files; anything else as it is."""
+    text = str(data)
+    if not text.startswith(("file://", "local://")) or "::" in text:
+        return data
+    from fsspec.core import url_to_fs
+
+    return str(url_to_fs(text)[1])
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,9 @@ class Address:
 
     def _at(self, path: str) -> tuple[Any, str]:
         files, _ = _connected(self.text, os.getpid())
-        return files, f"{self.path.rstrip('/')}/{path}" if path else self.path
+        # The root of an archive has an empty path, and no path there begins with a slash.
+        top = f"{self.path.rstrip('/')}/" if self.path else ""
+        return files, f"{top}{path}" if path else self.path
 
     def _listed(self, folder: str, may_be_missing: bool) -> list[tuple[str, bool]]:
         """Return the sorted names in a folder without hidden ones, and whether each is a folder."""
