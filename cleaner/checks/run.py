@@ -206,7 +206,7 @@ def _report(finished: Finished, names: _Names, root: Path, out: Path, input_size
         found.append(find_outliers(finished.records, finished.classes, n_classes, described))
     by_class = {key: names.by_label(counts.tolist()) for each in found for key, counts in each.by_class.items()}
     singles = (names.issue(each.issue, each.at, each.score, each.detail) for one in found for each in one.findings)
-    issues = [*_copies(finished, names, root), *singles]
+    issues = [*_copies(finished, names, root, described), *singles]
     for issue in COPIES:
         if counts := Counter(row.label for row in issues if row.issue == issue):
             by_class[issue] = dict(counts)
@@ -234,14 +234,14 @@ def _described(finished: Finished, scan: Scan | None) -> Described | None:
     return features_of(scan.features, finished.paths())
 
 
-def _copies(finished: Finished, names: _Names, root: Path) -> list[Issue]:
+def _copies(finished: Finished, names: _Names, root: Path, described: Described | None) -> list[Issue]:
     """Return the rows of groups, numbered in the order of the page."""
 
     def read(at: int) -> Image.Image:
         return read_image(root / finished.name(at)[0])
 
     kinds: dict[str, list[CopyGroup]] = {kind: [] for kind in COPIES}
-    for group in find_copies(finished.records, read):
+    for group in find_copies(finished.records, read, described):
         kinds[_kind(group, finished, names)].append(group)
     rows: list[Issue] = []
     number = 0

@@ -100,9 +100,9 @@ def test_a_changed_picture_is_a_copy(change: str) -> None:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_likeness_hardly_depends_on_the_order_of_a_pair(change: str) -> None:
+def test_likeness_does_not_depend_on_the_order_of_a_pair(change: str) -> None:
     one, other = thumbnails(), thumbnails(change=CHANGES[change])
-    assert likeness(one, other) == pytest.approx(likeness(other, one), abs=0.1)
+    assert (likeness(one, other) == likeness(other, one)).all()
 
 
 def test_a_mirrored_picture_is_no_copy_unless_it_is_mirrored_back() -> None:
@@ -122,16 +122,20 @@ def test_any_two_made_pictures_are_alike_only_if_they_are_the_same(one: int, oth
     assert (found > MIN_LIKENESS) == (one == other)
 
 
-@pytest.mark.xfail(strict=True, reason="one strong detail decides where the rest is plain: about 1 pair in 4 is alike")
 def test_different_shapes_on_a_plain_sky_are_no_copies() -> None:
     assert likeness(*pairs_of(np.stack([thumbnail(bird(seed)) for seed in range(30)]))).max() < MIN_LIKENESS
 
 
-@pytest.mark.xfail(strict=True, reason="the pixels of the shape are left out as the ones that differ most")
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_a_shape_on_a_sky_without_noise_is_a_copy_of_itself() -> None:
     shapes = np.stack([thumbnail(bird(seed, 0)) for seed in range(30)])
     assert likeness(shapes, shapes).min() > MIN_LIKENESS
+
+
+@pytest.mark.parametrize(("width", "height"), [(186, 150), (200, 138), (190, 132)])
+def test_a_picture_stretched_in_one_direction_is_a_copy(width: int, height: int) -> None:
+    """A part of the picture without a strip on one side or two, of another shape, squeezed to the same square."""
+    cut = [picture(seed).crop((0, 0, width, height)) for seed in SEEDS]
+    assert likeness(thumbnails(), np.stack([grey_thumbnail(image) for image in cut])).min() > MIN_LIKENESS
 
 
 @pytest.mark.parametrize("brightness", [0, 128, 255])
