@@ -10,7 +10,7 @@ import pytest
 
 from cleaner.cli import main
 from cleaner.core.scan import load
-from cleaner.demo_photos import _CLASSES
+from cleaner.demo.photos import _CLASSES
 from tests.support.images import make_image
 
 

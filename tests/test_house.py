@@ -60,7 +60,7 @@ def test_a_module_imports_what_its_room_may_know(module: str) -> None:
 def test_images_are_opened_in_the_accepted_formats_only(module: str) -> None:
     for node in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Image.open"):
-            assert "formats=FORMATS" in ast.unparse(node), f"{module}, line {node.lineno}"
+            assert "formats=formats()" in ast.unparse(node), f"{module}, line {node.lineno}"
 
 
 def test_every_module_is_in_a_room_that_has_rules() -> None:

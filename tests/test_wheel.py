@@ -22,7 +22,7 @@ from cleaner.review.app import Review
 from cleaner.review.serve import notebook_path
 home = pathlib.Path(cleaner.__file__).parent
 assert str(home).startswith(sys.argv[1]), home
-assert notebook_path() == home / "notebooks" / "review.ipynb", notebook_path()
+assert notebook_path() == home / "review" / "notebooks" / "review.ipynb", notebook_path()
 assert (home / "py.typed").is_file()
 for name, text in (("review.js", Review._esm), ("review.css", Review._css)):
     whole = (pathlib.Path(sys.argv[2]) / "cleaner/review/static" / name).read_text(encoding="utf-8")

@@ -35,6 +35,8 @@ _SUFFIXES = {
     "PPM": ".ppm .pgm .pbm .pnm .pfm .pam",
     "JPEG2000": ".jp2 .j2k .jpc .jpf .jpx .j2c .jp2k .jpg2 .jpm",
     "PCX": ".pcx",
+    "HEIF": ".heic .heics .heif .heifs .hif",
+    "AVIF": ".avif .avifs",
     "TGA": ".tga .icb .vda .vst .targa",
 }
 # Blocks at least, in each direction, whose colours are counted; and how far, of 255, those of about the median colour

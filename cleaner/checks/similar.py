@@ -2,7 +2,7 @@
 
 Three steps, each of which leaves fewer images to the next. Images with the same bytes or pixels count as one. The
 nearest neighbours of each in the colour descriptor, also mirrored, in the hash, and in features if there are any, are
-its candidates. A candidate is a copy if the details of both thumbnails agree where they overlap.
+its candidates. A candidate is a copy if edges and details of both thumbnails agree where they overlap.
 
 Records are read in blocks, and candidates are compared as they are found: in memory remain 8 bytes of each image, and
 the copies.

@@ -20,14 +20,15 @@ from typing import IO, Any
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from cleaner.core.files import MAX_BYTES, RefusedFile, regular_handle
+from cleaner.core.heif_files import MISSING, check_items, heif_formats, is_heif, register_missing
 
-__all__ = ["FORMATS", "MAX_PIXELS", "check_image", "opened_image", "within_bounds"]
+__all__ = ["FORMATS", "MAX_PIXELS", "check_image", "formats", "opened_image", "within_bounds"]
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM", "JPEG2000", "PCX", "TGA")
 """The formats that are opened, by Pillow's names; JPEG includes MPO.
 
-Excluded are containers, whose content is not checked here (BLP, DCX, EPS, FITS, ICNS, ICO, IPTC and others), AVIF,
-where 46 bytes can cost another decoding of the whole picture, and formats that are rare in datasets.
+HEIF and AVIF are opened too where pi-heif is installed; see `heif_files`. Excluded are containers, whose content is not
+checked here (BLP, DCX, EPS, FITS, ICNS, ICO, IPTC and others), and formats that are rare in datasets.
 """
 
 MAX_PIXELS = 2**28
@@ -80,6 +81,11 @@ _inside = _guarding = 0
 _replaced: dict[str, tuple[Any, Any]] = {}
 
 
+def formats() -> tuple[str, ...]:
+    """Return the formats that are opened here, by Pillow's names."""
+    return FORMATS + heif_formats()
+
+
 def check_image(path: str) -> None:
     """Refuse a harmful image file; for most files this reads the header only.
 
@@ -103,7 +109,7 @@ def opened_image(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
     """Open an image without decoding it; a change of the file meanwhile causes at most an error.
 
     Raises:
-        RefusedFile: as in `check_image`, or the format is not in `FORMATS`, or decoding is too costly.
+        RefusedFile: as in `check_image`, or the format is not in `formats()`, or decoding is too costly.
         Image.DecompressionBombError: the image has more than `MAX_PIXELS` pixels.
         OSError: the file cannot be opened or is not an image.
     """
@@ -114,7 +120,7 @@ def opened_image(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
         # too, if it is given a path.
         source = io.BytesIO(file.read()) if head.startswith(_TIFF) else file
         try:
-            image = Image.open(source, formats=FORMATS)
+            image = Image.open(source, formats=formats())
         except UnidentifiedImageError:
             _check_format(head)
             raise
@@ -125,7 +131,7 @@ def opened_image(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
 
 @contextmanager
 def within_bounds() -> Iterator[None]:
-    """Make Pillow open only `FORMATS`, and refuse files as `opened_image` does, for code that opens files itself.
+    """Make Pillow open only `formats()`, and refuse files as `opened_image` does, for code that opens files itself.
 
     This affects all threads of the process. A limit of pixels that the process has set is left unchanged.
     """
@@ -170,9 +176,11 @@ def _guarded_formats() -> Iterator[None]:
 def _put_guards() -> None:
     Image.init()  # otherwise Pillow adds formats later, when it meets an unknown file
     # Ours come first: a TGA file can begin like a CUR file.
-    Image.ID = [*FORMATS, *(name for name in Image.ID if name not in FORMATS)]
+    opened = formats()
+    register_missing()
+    Image.ID = [*opened, *(name for name in Image.ID if name not in opened)]
     for name, (factory, accept) in list(Image.OPEN.items()):
-        guard: _Factory = partial(_open, factory) if name in FORMATS else partial(_refuse, name, accept)
+        guard: _Factory = partial(_open, factory) if name in opened else partial(_refuse, name, accept)
         _replaced[name] = factory, guard
         Image.OPEN[name] = guard, accept
 
@@ -186,7 +194,7 @@ def _take_guards_away() -> None:
 
 
 def _open(factory: _Factory, file: IO[bytes], name: str | bytes = "") -> Any:
-    """Open a file in one of `FORMATS` with Pillow's own function and the checks of `opened_image`."""
+    """Open a file in one of the formats with Pillow's own function and the checks of `opened_image`."""
     _check_content(file)
     image = factory(file, name)
     _check_opened(image)
@@ -194,22 +202,25 @@ def _open(factory: _Factory, file: IO[bytes], name: str | bytes = "") -> Any:
 
 
 def _refuse(name: str, accept: Callable[[bytes], Any] | None, _file: IO[bytes], _name: str | bytes = "") -> Any:
-    """Refuse a file that Pillow would open in a format outside `FORMATS`."""
+    """Refuse a file that Pillow would open in a format that is not opened."""
     if accept is None:
         raise SyntaxError("not tried")  # any file can get here; this tells Pillow to try the next format
     raise RefusedFile(_not_opened(name))
 
 
 def _check_format(head: bytes) -> None:
-    """Refuse a file that begins like one in a format outside `FORMATS`."""
+    """Refuse a file that begins like one in a format that is not opened."""
     Image.init()
+    register_missing()
     for name, (_, accept) in list(Image.OPEN.items()):
-        if name not in FORMATS and accept is not None and accept(head[:16]) is True:
+        if name not in formats() and accept is not None and accept(head[:16]) is True:
             raise RefusedFile(_not_opened(name))
 
 
 def _not_opened(name: str) -> str:
-    accepted = ", ".join(FORMATS)
+    if name in ("HEIF", "AVIF"):
+        return f"it is in the format {name}, {MISSING}"
+    accepted = ", ".join(formats())
     return f"it is in the format {name}, which is not opened; convert it to one of {accepted}"
 
 
@@ -268,6 +279,8 @@ def _check_content(file: IO[bytes]) -> bytes:
         _check_codestream(file)
     elif head.startswith(_PLAIN_PPM):
         _check_plain(head, file)
+    elif is_heif(head):
+        check_items(file)
     file.seek(0)
     return head
 

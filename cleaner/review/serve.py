@@ -1,4 +1,4 @@
-"""The web page: Voila on `notebooks/review.ipynb`, with safe settings."""
+"""The web page: Voila on `review.ipynb`, with safe settings."""
 
 from __future__ import annotations
 
@@ -113,17 +113,16 @@ def _bytes(text: str) -> bytes:
 
 
 def notebook_path() -> Path:
-    """Return the notebook that is served: in the package of a wheel, beside it in a checkout.
+    """Return the notebook that is served.
 
     Raises:
         CleanerError: the installation lacks it.
     """
-    package = Path(__file__).parents[1]
-    for folder in (package, package.parent):
-        path = folder / "notebooks" / "review.ipynb"
-        if path.is_file():
-            return path
-    raise CleanerError("notebooks/review.ipynb is missing from this installation; install image-label-cleaner again")
+    # In a folder of its own: Voila takes the notebook's folder for the root of what it serves.
+    path = Path(__file__).parent / "notebooks" / "review.ipynb"
+    if not path.is_file():
+        raise CleanerError(f"{path} is missing from this installation; install image-label-cleaner again")
+    return path
 
 
 def review_of_environment() -> Review | Notice:

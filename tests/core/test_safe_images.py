@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageFile, features
+from PIL import Image, ImageFile
 
 from cleaner.core import safe_images
 from cleaner.core.files import RefusedFile
@@ -60,11 +60,9 @@ def test_harmful_files_are_refused_when_a_dataset_opens_them_itself(name: str, t
     assert HARMFUL[name] in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["BLP", "FITS", "ICO", "AVIF", "PSD"])
+@pytest.mark.parametrize("name", ["BLP", "FITS", "ICO", "PSD"])
 def test_other_formats_are_refused_with_a_list_of_accepted_ones(name: str, tmp_path: Path) -> None:
-    prefix = {"BLP": b"BLP1", "FITS": b"SIMPLE", "ICO": b"\0\0\1\0", "AVIF": b"\0\0\0\x1cftypavif", "PSD": b"8BPS"}
-    if name == "AVIF" and not features.check("avif"):
-        pytest.skip("needs a Pillow with AVIF")
+    prefix = {"BLP": b"BLP1", "FITS": b"SIMPLE", "ICO": b"\0\0\1\0", "PSD": b"8BPS"}
     (tmp_path / "a.jpg").write_bytes(prefix[name] + bytes(100))
     said = f"in the format {name}, which is not opened; convert it to one of JPEG, PNG, GIF"
     with pytest.raises(RefusedFile, match=said), opened_image(tmp_path / "a.jpg"):

@@ -28,7 +28,7 @@ def is_address(data: str | os.PathLike[str]) -> bool:
     return "://" in str(data)
 
 
-def local(data: str | os.PathLike[str]) -> str | os.PathLike[str]:
+def local(data: str | Path) -> str | Path:
     """Return the folder of a `file://` address, which needs no copies of its files; anything else as it is."""
     text = str(data)
     if not text.startswith(("file://", "local://")) or "::" in text:

@@ -55,7 +55,7 @@ def demo(folder: str | Path, *, photos: bool = False, serve: bool = True, port: 
         raise CleanerError(f"the port is {port}; expected a number from 1 to 65535")
     images = folder / "images"
     _say("Loading torch and fastai …")
-    from cleaner.demo_photos import make_photos, train_photos
+    from cleaner.demo.photos import make_photos, train_photos
     from cleaner.scoring.api import scan_folder
 
     what = "photos of Imagenette" if photos else "scikit-learn's handwritten digits"
