@@ -1,4 +1,4 @@
-"""Servers for the app in the browser tests: JupyterLab, Notebook 7 and Voila, each on a free port of this machine."""
+"""Servers for the app in the browser tests: JupyterLab, Notebook 7, Voila and marimo, each on a free port."""
 
 from __future__ import annotations
 
@@ -110,6 +110,57 @@ def _jupyter(server: list[str], at: str, scan: Path, folder: Path) -> Iterator[H
             page.wait_for_selector(".cleaner-card", timeout=PATIENCE)
 
         yield Host(open=show, restart=restart, server=process)
+
+
+@contextmanager
+def marimo(scan: Path, folder: Path, mode: str) -> Iterator[Host]:
+    """Show the review in a marimo notebook, opened to `edit` it or to `run` it as an app."""
+    port = free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "review.py"
+    file.write_text(_MARIMO.replace("SCAN", repr(str(scan))))
+    command = [sys.executable, "-m", "marimo", "--yes", mode, str(file), "--headless", "--no-token"]
+    address = f"http://127.0.0.1:{port}/"
+    with _server([*command, "--host", "127.0.0.1", "--port", str(port)], address) as process:
+
+        def show(page: Any) -> None:
+            page.goto(address)
+            if mode == "edit":
+                page.get_by_test_id("run-button").first.wait_for(timeout=PATIENCE)
+                _press_until(page, "Control+Shift+r", ".cleaner-card")  # runs all cells
+            page.wait_for_selector(".cleaner-card", timeout=PATIENCE)
+
+        yield Host(open=show, restart=show, server=process)
+
+
+_MARIMO = """import marimo
+
+app = marimo.App(width="full")
+
+
+@app.cell
+def _():
+    import cleaner
+
+    cleaner.Review(SCAN, reviewer="ann")
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+def _press_until(page: Any, key: str, selector: str) -> None:
+    """Press a key until something shows; an editor ignores it before it is ready."""
+    from playwright.sync_api import TimeoutError as NotYet
+
+    for _ in range(10):
+        page.keyboard.press(key)
+        try:
+            page.wait_for_selector(selector, timeout=PATIENCE / 10)
+        except NotYet:
+            continue
+        return
 
 
 def free_port() -> int:
