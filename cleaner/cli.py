@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     columns = "scanned, found, changed, mean loss"
     _add_history(commands.add_parser("history", help=f"print the rounds of a scan folder: {columns}"))
     _add_serve(commands.add_parser("serve", help="serve the review of a scan as a web page"))
+    _add_agreement(commands.add_parser("agreement", help="print how far the reviewers of a scan agree"))
     _add_export(commands.add_parser("export", help="write the current decisions, one row per path"))
     _add_apply(commands.add_parser("apply", help="apply the decisions to class folders, file names or a label table"))
     _add_undo(commands.add_parser("undo", help="undo an apply: move files back and restore the label table"))
@@ -361,14 +362,32 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         "of 70 MB, plus 57 MB per 100,000 rows of the scan"
     )
     parser.add_argument("--max-visitors", type=int, metavar="N", help=visitors_help)
+    parser.add_argument("--blind", action="store_true", help="do not show a visitor what others decided")
     parser.set_defaults(run=_serve)
 
 
 def _serve(options: argparse.Namespace) -> int:
     from cleaner.review.serve import serve
 
-    passed_on = _chosen(options, ("data", "port", "ip", "token", "theme", "max_visitors"))
+    passed_on = _chosen(options, ("data", "port", "ip", "token", "theme", "max_visitors", "blind"))
     serve(options.scan, open_browser=not options.no_browser, **passed_on)
+    return 0
+
+
+def _add_agreement(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("scan", metavar="SCAN", help="the scan folder")
+    parser.add_argument("-n", type=int, default=20, help="images on which they differ (default: %(default)s)")
+    parser.set_defaults(run=_agreement)
+
+
+def _agreement(options: argparse.Namespace) -> int:
+    from cleaner.core.scan import load
+
+    found = load(options.scan).agreement()
+    if found.differing and options.n > 0:
+        rows = [(path, *(said.get(name, "") for name in found.images)) for path, said in found.differing.items()]
+        _say(_table(("image", *(name or "somebody" for name in found.images)), rows[: options.n]))
+    _say(found.summary())
     return 0
 
 

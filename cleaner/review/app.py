@@ -63,6 +63,7 @@ class Review(Channel):
         reviewer: who decides, for the manifest; by default the name of the user.
         page_size: thumbnails on a page, 1 to 200; by default as many as fill the screen.
         root: the dataset's folder, if it moved since the scan.
+        blind: do not show what others decided; `scan.agreement()` compares afterwards.
 
     Attributes:
         session: the review, without widgets.
@@ -91,8 +92,9 @@ class Review(Channel):
         reviewer: str | None = None,
         page_size: int | None = None,
         root: str | Path | None = None,
+        blind: bool = False,
     ) -> None:
-        session = Session(scan_at(scan, root), reviewer, page_size)
+        session = Session(scan_at(scan, root), reviewer, page_size, blind)
         traits = {"vocab": list(session.scan.vocab), "task": session.scan.task, "page_size": page_size or 0}
         super().__init__(session, **traits)
         self._pixels = _THUMBNAIL_SIZES[0]

@@ -28,6 +28,7 @@ THEMES = ("light", "dark")
 
 _SCAN_VARIABLE = "CLEANER_SCAN"
 _DATA_VARIABLE = "CLEANER_DATA"
+_BLIND_VARIABLE = "CLEANER_BLIND"
 # A closed page ends its kernel. A page that cannot, as on a computer that went to sleep, loses it after this time.
 _CULL_AFTER = 3600
 _CULL_EVERY = 300
@@ -49,6 +50,7 @@ def serve(
     theme: str = "light",
     open_browser: bool = True,
     max_visitors: int | None = None,
+    blind: bool = False,
 ) -> None:
     """Serve the review of a scan folder as a web page, until interrupted; prints the address to open.
 
@@ -62,6 +64,7 @@ def serve(
         open_browser: open the page in a browser.
         max_visitors: number of pages that may be open at once, each with a process of 70 MB or more; None for as many
             as half of the free memory allows. Further visitors are told that the review is full.
+        blind: do not show a visitor what others decided.
 
     Raises:
         CleanerError: the folder holds no scan, the dataset is missing, the manifest is invalid, the port is taken, or
@@ -82,6 +85,7 @@ def serve(
     if max_visitors is None:
         max_visitors = default_max_visitors(len(session.scan.samples) + len(session.scan.audit))
     os.environ.update({_SCAN_VARIABLE: os.path.abspath(scan), _DATA_VARIABLE: str(session.scan.root)})
+    os.environ[_BLIND_VARIABLE] = "1" if blind else ""
     address = f"http://{_host(ip)}:{port}/?token={quote(token, safe='')}"
     if not _is_this_machine(ip):
         print(f"cleaner: {_network_warning(ip, port)}", file=sys.stderr)
@@ -137,7 +141,8 @@ def review_of_environment() -> Review | Notice:
         raise CleanerError("this notebook is the page of `cleaner serve SCAN`; in a notebook use cleaner.Review(scan)")
     names = parse_qs(os.environ.get("QUERY_STRING", "")).get("reviewer", [None])  # from `&reviewer=NAME`
     try:
-        return Review(os.environ[_SCAN_VARIABLE], root=os.environ.get(_DATA_VARIABLE), reviewer=names[-1])
+        blind = bool(os.environ.get(_BLIND_VARIABLE))
+        return Review(os.environ[_SCAN_VARIABLE], root=os.environ.get(_DATA_VARIABLE), reviewer=names[-1], blind=blind)
     except (CleanerError, OSError) as error:
         # Voila would hide the text of an exception.
         return Notice(text=f"The review cannot be shown: {error}")

@@ -12,6 +12,7 @@ from typing import Any
 
 from cleaner.core.errors import CleanerError
 from cleaner.core.manifest import Manifest
+from cleaner.core.manifest_rows import ManifestRows
 from cleaner.core.opinions import other_opinions
 from cleaner.core.records import Action, Decision, Sample
 from cleaner.core.scan import Scan
@@ -19,6 +20,7 @@ from cleaner.core.standing import Standing
 from cleaner.core.tasks import MULTI_LABEL
 from cleaner.review.decisions import TOGGLE, Card, DecisionMaker, check_reviewer
 from cleaner.review.issue_lists import IssueLists
+from cleaner.review.own_rows import OwnRows
 from cleaner.review.pace import Pace
 from cleaner.review.pages import Shape, group_starts, starts
 from cleaner.review.saved_view import read_view, write_view
@@ -64,6 +66,7 @@ class Session:
         scan: a scan with a folder; decisions go to `decisions.csv` there.
         reviewer: who decides; by default the name of the user.
         page_size: cards on a page; by default as in the reviewer's last session, or 30.
+        is_blind: leave out what others decided, also about the same file: nobody is influenced, and nobody is refused.
 
     Attributes:
         files: one sample for each path of the scan, also of unreadable files and of those with an issue.
@@ -81,12 +84,15 @@ class Session:
             manifest is invalid, or an argument is out of range.
     """
 
-    def __init__(self, scan: Scan, reviewer: str | None = None, page_size: int | None = None) -> None:
+    def __init__(
+        self, scan: Scan, reviewer: str | None = None, page_size: int | None = None, is_blind: bool = False
+    ) -> None:
         if not scan.root.is_dir():
             raise CleanerError(f"{_missing_images(scan)}: cleaner serve SCAN --data DIR, or Review(scan, root=DIR)")
         self.scan = scan
         self.manifest = Manifest(scan.manifest_path)
         self.maker = DecisionMaker(scan, _user() if reviewer is None else check_reviewer(reviewer))
+        self._own = OwnRows(self.maker.reviewer) if is_blind else None
         self._audit = [_blinded(sample) for sample in scan.audit]
         kept = {sample.path for sample in scan.samples} if self._audit else set()
         self.files = scan.by_path() | {each.path: each for each in reversed(self._audit) if each.path not in kept}
@@ -144,6 +150,9 @@ class Session:
         if name != self.reviewer:
             self.maker = replace(self.maker, reviewer=name)
             self.pace, self.undo_redo = Pace(), UndoRedo()
+            if self._own is not None:
+                self._own = OwnRows(name)
+                self._read_manifest()
 
     # The manifest.
 
@@ -155,6 +164,11 @@ class Session:
         """
         self.manifest.refresh()
         self._read_manifest()
+
+    def _rows(self) -> ManifestRows:
+        """Return the decisions that the reviewer may see."""
+        rows = self.manifest.standing()
+        return rows if self._own is None else self._own.of(rows)
 
     @property
     def warnings(self) -> list[str]:
@@ -301,7 +315,7 @@ class Session:
         """Return the paths that were decided as unsure, or about which reviewers decided differently."""
         if label == UNSURE:
             return [path for path, decision in self.standing.items() if decision.action is Action.UNSURE]
-        repeated = dict.fromkeys(self.manifest.standing().repeated())
+        repeated = dict.fromkeys(self._rows().repeated())
         return [path for path in repeated if path in self.files and self._other_opinions(path)]
 
     def _everything(self, split: str) -> dict[str, Sample]:
@@ -313,7 +327,7 @@ class Session:
 
     def typical(self, split: str, label: str) -> list[str]:
         """Return the typical images of a label, without those with a decision that says otherwise."""
-        rows = self.manifest.standing()
+        rows = self._rows()
 
         def is_right(path: str) -> bool:
             # Images that this scan did not keep can have decisions from an earlier one.
@@ -473,7 +487,7 @@ class Session:
     def _other_opinions(self, path: str) -> tuple[Decision, ...]:
         """Return what other reviewers decided differently about the same bytes."""
         decision = self.standing.get(path)
-        rows = self.manifest.standing().all_for(path)
+        rows = self._rows().all_for(path)
         if decision and decision.sha256:
             rows = [row for row in rows if row.sha256 in ("", decision.sha256)]
         return other_opinions(rows, decision)
@@ -492,7 +506,7 @@ class Session:
 
     def _record(self, decisions: list[Decision]) -> None:
         """Append decisions, which are one step to undo."""
-        paths, rows = [decision.path for decision in decisions], self.manifest.standing()
+        paths, rows = [decision.path for decision in decisions], self._rows()
         # A decision taken over from a journal has no row; undo writes one, so that it stands again.
         before = {path: rows.get(path) or self.standing.get(path) for path in paths}
         self._append(decisions)
@@ -518,7 +532,7 @@ class Session:
             raise CleanerError(f"Nothing to {verb}")
         self.refresh()
         step = steps[-1]
-        paths = step.unchanged(self.manifest.standing())
+        paths = step.unchanged(self._rows())
         if paths:
             self._append([row for path in paths for row in step.rows_back(path, self._undecided)])
         steps.pop()
@@ -550,16 +564,16 @@ class Session:
 
     def _append(self, decisions: list[Decision]) -> None:
         """Append decisions, unless somebody else decided about these files meanwhile."""
-        rows = self.manifest.standing()
+        rows = self._rows()
         expected = {decision.path: rows.get(decision.path) for decision in decisions}
         try:
-            self.manifest.append(*decisions, expected=expected)
+            self.manifest.append(*decisions, expected=expected if self._own is None else None)
         finally:
             # If somebody else was faster, the manifest has read their decision, and the page shows it.
             self._read_manifest()
 
     def _read_manifest(self) -> None:
-        self.standing.update(self.manifest.standing())
+        self.standing.update(self._rows())
         self.edited = self._ledger_error = ""
         try:
             self.edited = self.manifest.edits.message(self.manifest.path.name)

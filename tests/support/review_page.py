@@ -18,8 +18,8 @@ FOREVER = 2**50
 class Page:
     """The browser's side of the review: sends messages and records the replies."""
 
-    def __init__(self, scan: Scan, page_size: int | None = 5) -> None:
-        self.review = Review(scan, reviewer="anna", page_size=page_size)
+    def __init__(self, scan: Scan, page_size: int | None = 5, **options: Any) -> None:
+        self.review = Review(scan, reviewer="anna", page_size=page_size, **options)
         self.replies: list[tuple[dict[str, Any], list[bytes]]] = []
         self.lists: list[dict[str, Any]] = []
         self.version = 0
