@@ -354,7 +354,10 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DIR", help="the dataset's folder, if it was moved since the scan")
     parser.add_argument("--port", type=int, default=8866, help="port to listen on (default: %(default)s)")
     parser.add_argument("--ip", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
-    parser.add_argument("--token", help="secret part of the page's URL, at least 8 characters (default: random)")
+    token = parser.add_mutually_exclusive_group()
+    token.add_argument("--token", help="secret part of the page's URL, at least 8 characters (default: random)")
+    file_help = "a file with the secret, which other users of the machine then do not see in the list of processes"
+    token.add_argument("--token-file", metavar="FILE", help=file_help)
     parser.add_argument("--theme", default="light", choices=("light", "dark"), help="default: %(default)s")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
     visitors_help = (
@@ -369,9 +372,17 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 def _serve(options: argparse.Namespace) -> int:
     from cleaner.review.serve import serve
 
-    passed_on = _chosen(options, ("data", "port", "ip", "token", "theme", "max_visitors", "blind"))
-    serve(options.scan, open_browser=not options.no_browser, **passed_on)
+    passed_on = _chosen(options, ("data", "port", "ip", "theme", "max_visitors", "blind"))
+    token = options.token if options.token_file is None else _token_in(options.token_file)
+    serve(options.scan, open_browser=not options.no_browser, token=token, **passed_on)
     return 0
+
+
+def _token_in(file: str) -> str:
+    try:
+        return Path(file).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CleanerError(f"the token cannot be read from {file!r} ({error}); give a text file with it") from error
 
 
 def _add_agreement(parser: argparse.ArgumentParser) -> None:
