@@ -21,7 +21,7 @@ from cleaner.review.view import ALL, AUDIT, UNREADABLE
 from tests.support.images import make_image
 from tests.support.odd_images import HARMFUL, write_harmful_image
 from tests.support.review_page import FOREVER, Page, by_ben, names
-from tests.support.scans import with_features
+from tests.support.scans import make_scan, with_features
 
 ONE, TWO, THREE, FOUR = (f"train/cat/cat_0{number}.png" for number in (1, 2, 3, 4))
 
@@ -499,3 +499,20 @@ def test_a_cursor_on_a_page_that_was_turned_meanwhile_is_not_noted(page: Page) -
     view = page.review.session.view
     reply = page.ask("place", at="train/cat/cat_08.png")
     assert (reply["kind"], page.review.session.view) == ("done", view)
+
+
+def test_messages_are_small_enough_for_hosts_that_pass_them_on(tmp_path: Path) -> None:
+    """Colab and VS Code pass each message through their own channel; the worst pictures are noise."""
+    scan = make_scan(tmp_path / "data", tmp_path / "scan", per_class=17)
+    random = np.random.default_rng(0)
+    for sample in scan.samples:
+        Image.fromarray(random.integers(0, 256, (300, 300, 3), np.uint8)).save(scan.root / sample.path)
+    large = scan.samples[0].path
+    Image.fromarray(random.integers(0, 256, (1200, 1600, 3), np.uint8)).save(scan.root / large)
+    page = Page(scan, page_size=50)
+    page.ask("fit", page_size=50, columns=10, rows=5, pixels=256, at="")
+    reply, buffers = page.last
+    assert len(reply["cards"]) == 50
+    assert sum(map(len, buffers)) + len(json_packer(reply)) < 4 * 2**20
+    page.ask("large", path=large)
+    assert sum(map(len, page.last[1])) < 4 * 2**20
