@@ -22,7 +22,7 @@ _INDEXED = 200_000
 _BLOCK = 1 << 12
 # Vectors of an index that are followed at once in a search. With 64, usearch's default, .973 of the nearest ones of
 # mirrored pictures were found among 60,000.
-_FOLLOWED = 128
+_FOLLOWED = 192
 _NEAR = np.dtype([("cosine", "<f4"), ("at", "<i8")])
 
 Vectors = Callable[[int, int], npt.NDArray[np.float32]]
