@@ -5,22 +5,25 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cleaner import __version__
+from cleaner.core.command_words import in_flags
 from cleaner.core.errors import CleanerError
 from cleaner.core.terminal import printable
 
 if TYPE_CHECKING:
-    from cleaner.apply.plan import Conflict
+    from cleaner.apply.plan import Changes
+    from cleaner.apply.report import Report
     from cleaner.apply.trash import Trash
-    from cleaner.core.journal import Operation, RowChange
     from cleaner.core.records import Sample
     from cleaner.core.scan import Scan
 
@@ -39,17 +42,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
+    with _logged_as(options.command):
+        try:
+            return run(options)
+        except BrokenPipeError:
+            _mute()
+            return 1
+        except (CleanerError, OSError) as error:
+            _warn(options.command, [str(error)])
+            return 2 if isinstance(error, CleanerError) else 1
+        except KeyboardInterrupt:
+            print(f"\ncleaner {options.command}: {_stopped_text(options)}", file=sys.stderr)
+            return 130
+
+
+def _stopped_text(options: argparse.Namespace) -> str:
+    """Say what the same command does after Ctrl-C."""
+    if options.command == "demo":
+        return f"stopped; delete {options.dir!r} before you give the same command again"
+    if getattr(options, "pred_probs", None) is not None:
+        return "stopped; the same command starts over"
+    if options.command in ("scan", "check"):
+        again = "the same command without --no-resume" if options.no_resume else "the same command"
+        return f"stopped; {again} goes on from the last checkpoint"
+    if options.command in ("apply", "undo", "trash"):
+        return "stopped; the same command does the rest"
+    return "stopped"
+
+
+@contextmanager
+def _logged_as(command: str) -> Iterator[None]:
+    """Print what the package logs as the warnings of a command."""
+    handler, log = _Handler(command), logging.getLogger("cleaner")
+    log.addHandler(handler)
     try:
-        return run(options)
-    except BrokenPipeError:
-        _mute()
-        return 1
-    except (CleanerError, OSError) as error:
-        _warn(options.command, [str(error)])
-        return 2 if isinstance(error, CleanerError) else 1
-    except KeyboardInterrupt:
-        print(f"\ncleaner {options.command}: stopped", file=sys.stderr)
-        return 130
+        yield
+    finally:
+        log.removeHandler(handler)
+
+
+class _Handler(logging.Handler):
+    def __init__(self, command: str) -> None:
+        super().__init__(logging.WARNING)
+        self._command = command
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _warn(self._command, [record.getMessage()])
 
 
 class _Parser(argparse.ArgumentParser):
@@ -403,15 +441,16 @@ def _agreement(options: argparse.Namespace) -> int:
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("manifest", metavar="MANIFEST", help="the decisions.csv of a scan folder")
+    parser.add_argument("manifest", metavar="SCAN", help="the scan folder, or its decisions.csv")
     parser.add_argument("--out", required=True, metavar="FILE", help="the CSV file to write")
     parser.set_defaults(run=_export)
 
 
 def _export(options: argparse.Namespace) -> int:
+    from cleaner.apply.sources import manifest_of
     from cleaner.core.manifest import Manifest
 
-    manifest = Manifest.existing(options.manifest)
+    manifest = Manifest.existing(manifest_of(options.manifest))
     count = manifest.export(options.out)
     warnings = [*manifest.warnings, *filter(None, [manifest.edited])]
     _warn(options.command, warnings)
@@ -420,12 +459,14 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _add_apply(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("manifest", metavar="MANIFEST", help="the decisions.csv of a scan folder")
-    parser.add_argument("--data", required=True, metavar="DIR", help="the dataset's folder")
+    parser.add_argument("manifest", metavar="SCAN", help="the scan folder, or its decisions.csv")
+    parser.add_argument("--data", metavar="DIR", help="the dataset's folder (default: that of the scan)")
     _add_table(parser)
     parser.add_argument("--label-delim", metavar="D", help="separator of several labels in a cell of the table")
     pattern_help = "regular expression whose first group is the label in a file's name, as for fastai's from_name_re"
     parser.add_argument("--name-pattern", metavar="REGEX", help=pattern_help)
+    trash_help = "folder for deleted files, on the dataset's file system (default: .cleaner-trash in the dataset)"
+    parser.add_argument("--trash", metavar="DIR", help=trash_help)
     parser.add_argument("--dry-run", action="store_true", help="print the changes without making them")
     accept_help = "apply a manifest from which other programs removed decisions, or whose rows they reordered"
     parser.add_argument("--accept-edited", action="store_true", help=accept_help)
@@ -439,27 +480,29 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label-column", metavar="C", help="column of the labels (default: found by its name)")
 
 
+_OF_LABELS = (*_OF_TABLE, "label_delim", "name_pattern")
+
+
 def _apply(options: argparse.Namespace) -> int:
     from cleaner.apply import apply
-    from cleaner.apply.execute import plan
+    from cleaner.apply.sources import manifest_of
     from cleaner.core.manifest import Manifest
 
-    table = (options.labels, options.path_column, options.label_column)
-    forms = _chosen(options, ("label_delim", "name_pattern"))
     # Which decisions are current is uncertain in an edited manifest, so nothing is changed.
-    is_doubtful = not options.accept_edited and bool(Manifest.existing(options.manifest).edits)
-    if options.dry_run or is_doubtful:
-        planned = plan(options.manifest, options.data, *table, **forms)
-        _warn(options.command, (*planned.warnings, *planned.notes))
-        verb = "would change" if options.labels else "would move"
-        _print_changes(None, planned.operations, planned.conflicts, verb, options.json)
-        return 1 if planned.conflicts or planned.warnings else 0
-    report = apply(options.manifest, options.data, *table, **forms, accept_edited=options.accept_edited)
+    is_doubtful = not options.accept_edited and bool(Manifest.existing(manifest_of(options.manifest)).edits)
+    report = apply(
+        options.manifest,
+        dry_run=options.dry_run or is_doubtful,
+        **_chosen(options, ("data", *_OF_LABELS, "trash", "accept_edited")),
+    )
     _warn(options.command, (*report.warnings, *report.notes))
-    verb = "changed" if options.labels else "moved"
-    _print_changes(report.journal, report.done, report.conflicts, verb, options.json)
-    if report.journal and not options.json:
-        _say(f"To take it back: {shlex.join(['cleaner', 'undo', str(report.journal)])}")
+    if options.json:
+        _say(json.dumps(_as_json(options.command, report)))
+    else:
+        verb = "changed" if options.labels else "moved"
+        _print_report(options.command, report, f"would be {verb}" if report.is_dry_run else verb)
+        if report.journal:
+            _say(f"To take it back: {shlex.join(['cleaner', 'undo', str(report.journal)])}")
     return 1 if report.conflicts or report.warnings else 0
 
 
@@ -483,7 +526,7 @@ def _undo(options: argparse.Namespace) -> int:
     verb = "changed back" if of_table else "moved back"
     if of_table and report.changed:
         _say(f"{printable(str(report.changed))} was restored:")
-    _print_changes(report.journal, report.done, report.conflicts, verb, as_json=False)
+    _print_report(options.command, report, verb)
     return 1 if report.conflicts or report.warnings else 0
 
 
@@ -522,7 +565,7 @@ def _confirmed(question: str) -> bool:
 
 def _print_trash(trash: Trash, verb: str) -> None:
     if trash.files:
-        rows = [(move.file.size, move.target, move.source) for move in trash.files]
+        rows = [(move.file.size, move.target, trash.shown_path(move.source)) for move in trash.files]
         _say(_table(("bytes", "from", "in the trash"), rows))
     _say(f"{len(trash.files)} files with {trash.size} bytes {verb}, {len(trash.left)} left alone")
     if trash.left:
@@ -531,7 +574,7 @@ def _print_trash(trash: Trash, verb: str) -> None:
 
 def _warn(command: str, warnings: Iterable[str]) -> None:
     for warning in warnings:
-        print(f"cleaner {command}: {printable(warning)}", file=sys.stderr)
+        print(f"cleaner {command}: {printable(in_flags(warning, command))}", file=sys.stderr)
 
 
 def _say(text: str) -> None:
@@ -547,33 +590,42 @@ def _mute() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _print_changes(
-    journal: Path | None,
-    changes: Iterable[Operation | RowChange],
-    conflicts: Iterable[Conflict],
-    verb: str,
-    as_json: bool,
-) -> None:
-    shown = [_shown(change) for change in changes]
-    refused = [asdict(conflict) for conflict in conflicts]
-    if as_json:
-        _say(json.dumps({"journal": journal and str(journal), "done": shown, "conflicts": refused}))
-        return
-    if shown:
+def _print_report(command: str, report: Report, verb: str) -> None:
+    changes = report.planned if report.is_dry_run else report.done
+    if shown := _shown(report, changes):
         columns = _ROWS if "path" in shown[0] else _FILES
         _say(_table(tuple(columns.values()), [tuple(change[name] for name in columns) for change in shown]))
-    _say(f"{len(shown)} {verb}, {len(refused)} in conflict")
-    if refused:
-        _say(_table(("action", "path", "left alone because"), [(c["action"], c["path"], c["reason"]) for c in refused]))
+    if report.is_dry_run and report.label_changes:
+        pairs = [(each.label or "?", each.new_label or "(deleted)", each.count) for each in report.label_changes]
+        _say(_table(("label", "new label", "images"), pairs))
+    _say(f"{len(shown)} {verb}, {len(report.conflicts)} in conflict")
+    if report.conflicts:
+        refused = [(each.action, each.path, in_flags(each.reason, command)) for each in report.conflicts]
+        _say(_table(("action", "path", "left alone because"), refused))
+
+
+def _as_json(command: str, report: Report) -> dict[str, Any]:
+    """Return the report of an apply for other programs; a `to` of None stands for deleted."""
+    name, changes = ("planned", report.planned) if report.is_dry_run else ("done", report.done)
+    pairs = [{"from": each.label, "to": each.new_label or None, "count": each.count} for each in report.label_changes]
+    refused = [{**asdict(each), "reason": in_flags(each.reason, command)} for each in report.conflicts]
+    journal = report.journal and str(report.journal)
+    return {"journal": journal, name: _shown(report, changes), "summary": pairs, "conflicts": refused}
 
 
 _FILES = {"action": "action", "source": "from", "target": "to"}
 _ROWS = {"action": "action", "path": "path", "label": "label", "new_label": "new label"}
 
 
-def _shown(change: Operation | RowChange) -> dict[str, str]:
-    names = ("source", "target") if hasattr(change, "target") else ("path", "label", "new_label")
-    return {name: getattr(change, name) for name in (*names, "action", "decided_at")}
+def _shown(report: Report, changes: Changes) -> list[dict[str, str]]:
+    """Return the fields of changes that are printed."""
+    shown = []
+    for change in changes:
+        names = ("source", "target") if hasattr(change, "target") else ("path", "label", "new_label")
+        fields = {name: getattr(change, name) for name in (*names, "action", "decided_at")}
+        paths = {name: report.shown_path(fields[name]) for name in ("source", "target") if name in fields}
+        shown.append(fields | paths)
+    return shown
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:

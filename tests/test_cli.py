@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import logging
 import math
 import os
 import shlex
@@ -141,7 +142,7 @@ def test_apply_refuses_a_manifest_that_lost_decisions(capsys: pytest.CaptureFixt
     assert status == 1
     assert lost in err
     assert "--accept-edited" in err
-    assert "would move" in out
+    assert "would be moved" in out
     assert Path("data/cat/1.png").exists()
     with pytest.raises(CleanerError, match="1 decision is missing"):
         cleaner.apply("scan/decisions.csv", "data")
@@ -176,11 +177,17 @@ def test_a_dry_run_prints_what_would_be_moved_and_moves_nothing(capsys: pytest.C
     decide("cat/1.png", Action.RELABEL, "dog")
     status, out, _ = run(capsys, *APPLY, "--dry-run")
     assert status == 0
-    assert out == "action   from       to\nrelabel  cat/1.png  dog/1_1.png\n1 would move, 0 in conflict\n"
+    assert out == (
+        "action   from       to\n"
+        "relabel  cat/1.png  dog/1_1.png\n"
+        "label  new label  images\n"
+        "cat    dog        1\n"
+        "1 would be moved, 0 in conflict\n"
+    )
     decide("cat/none.png", Action.DELETE)
     status, out, _ = run(capsys, *APPLY, "--dry-run")
     assert status == 1
-    assert "1 would move, 1 in conflict\n" in out
+    assert "1 would be moved, 1 in conflict\n" in out
     assert Path("data/cat/1.png").is_file()
     assert list(Path("scan").glob("journal-*")) == []
 
@@ -192,12 +199,14 @@ def test_json_has_the_journal_what_was_done_and_the_conflicts(capsys: pytest.Cap
     done = [{"source": ODD, "target": ODD.replace("cat", "dog"), "action": "relabel", "decided_at": TIME}]
     conflicts = [{"path": "cat/none.png", "action": "delete", "reason": "the file is gone"}]
     status, out, err = run(capsys, *APPLY, "--dry-run", "--json")
-    assert (status, json.loads(out), err) == (1, {"journal": None, "done": done, "conflicts": conflicts}, "")
+    summary = [{"from": "cat", "to": "dog", "count": 1}]
+    report = {"summary": summary, "conflicts": conflicts}
+    assert (status, json.loads(out), err) == (1, {"journal": None, "planned": done, **report}, "")
     status, out, err = run(capsys, *APPLY, "--json")
     journal = str(next(Path("scan").absolute().glob("journal-*")))
-    assert (status, json.loads(out), err) == (1, {"journal": journal, "done": done, "conflicts": conflicts}, "")
+    assert (status, json.loads(out), err) == (1, {"journal": journal, "done": done, **report}, "")
     status, out, _ = run(capsys, *APPLY, "--json")
-    assert (status, json.loads(out)) == (1, {"journal": None, "done": [], "conflicts": conflicts})
+    assert (status, json.loads(out)) == (1, {"journal": None, "done": [], "summary": [], "conflicts": conflicts})
 
 
 @pytest.mark.usefixtures("folder")
@@ -282,7 +291,7 @@ def test_bad_input_exits_with_2_and_the_reason(
         ["frobnicate"],
         ["show"],
         ["show", "scan", "-n", "many"],
-        ["apply", "scan/decisions.csv"],
+        ["apply"],
         ["export", "scan/decisions.csv"],
         ["undo"],
         ["scan", "--data", "data", "--out", "new"],
@@ -329,7 +338,7 @@ def test_apply_to_a_label_table_prints_the_rows_and_undo_takes_them_back(capsys:
     decide("dog/1.png", Action.DELETE)
     command = (*APPLY, "--labels", "labels.csv")
     status, out, _ = run(capsys, *command, "--dry-run")
-    assert (status, "\n2 would change, 1 in conflict\n" in out) == (1, True)
+    assert (status, "\n2 would be changed, 1 in conflict\n" in out) == (1, True)
     assert Path("labels.csv").read_bytes() == content
     status, out, err = run(capsys, *command)
     (journal,) = Path("scan").absolute().glob("journal-*.jsonl")
@@ -377,7 +386,7 @@ def test_apply_to_names_of_files_prints_the_moves(capsys: pytest.CaptureFixture[
         (["--labels", "none.csv"], "none.csv"),
         (["--labels", "data"], "data"),
         (["--labels", "scan/decisions.csv"], "the table that the dataset has"),
-        (["--labels", "labels.csv"], "['a', 'label']; none has a usual name. Name the column with --path-column"),
+        (["--labels", "labels.csv"], "['a', 'label']; none has a usual name for paths (fname, file,"),
         (["--labels", "labels.csv", "--path-column", "b"], "no column 'b'"),
         (["--path-column", "a"], "no label table"),
     ],
@@ -565,7 +574,10 @@ def test_a_failed_scan_exits_with_2_and_the_reason(
     stub(monkeypatch, "cleaner.scoring.learner_file.scan_file", error)
     found, out, err = run(capsys, *SCAN)
     assert (found, out) == (status, "")
-    assert err.strip() == f"cleaner scan: {'stopped' if status == 130 else 'why'}"
+    assert (
+        err.strip()
+        == f"cleaner scan: {'stopped; the same command goes on from the last checkpoint' if status == 130 else 'why'}"
+    )
 
 
 def test_serve_and_demo_pass_their_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -576,9 +588,9 @@ def test_serve_and_demo_pass_their_options_on(monkeypatch: pytest.MonkeyPatch) -
     assert main(["serve", "scan", *serve_options]) == 0
     assert main(["demo", "--dir", "here", "--no-serve", "--port", "1234"]) == 0
     options = {"data": "there", "port": 1234, "ip": "::1", "token": "secret", "open_browser": False, "theme": "dark"}
-    options["max_visitors"] = 7
+    options |= {"max_visitors": 7, "blind": False}
     assert serve == [(("scan",), options)]
-    assert demo == [(("here",), {"serve": False, "port": 1234})]
+    assert demo == [(("here",), {"photos": False, "serve": False, "port": 1234})]
 
 
 def in_new_process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -614,7 +626,7 @@ def test_names_that_the_terminal_cannot_show_are_shown_as_escapes() -> None:
     assert (shown.returncode, "two\\nlines \\U0001f600 <b>.png" in shown.stdout) == (0, True), shown.stderr
     planned = in_new_process(*APPLY, "--dry-run", "--json", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert planned.returncode == 0, planned.stderr
-    assert json.loads(planned.stdout)["done"][0]["source"] == ODD
+    assert json.loads(planned.stdout)["planned"][0]["source"] == ODD
 
 
 # Sets the title of the window, rings, colours, turns the order of what follows, ends lines.
@@ -717,3 +729,59 @@ def test_ordinary_names_are_printed_as_they_are(text: str) -> None:
 def test_characters_that_steer_are_escaped(number: int) -> None:
     assert printable(f"a{chr(number)}b") == f"a{chr(number).encode('unicode_escape').decode()}b"
     assert printable(f"a{chr(number)}b").isprintable()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["scan", "--learner", "l.pkl", "--data", "data", "--out", "new"], "goes on from the last checkpoint"),
+        (
+            ["scan", "--learner", "l.pkl", "--data", "data", "--out", "new", "--no-resume"],
+            "without --no-resume goes on",
+        ),
+        (["scan", "--pred-probs", "p.npy", "--labels", "l.csv", "--data", "d", "--out", "new"], "starts over"),
+        (["check", "--data", "data", "--out", "new"], "the same command goes on from the last checkpoint"),
+        (["demo", "--dir", "here"], "delete 'here' before you give the same command again"),
+        (["apply", "scan"], "the same command does the rest"),
+        (["undo", "journal"], "the same command does the rest"),
+        (["show", "scan"], "stopped"),
+    ],
+)
+def test_ctrl_c_ends_with_130_and_says_what_the_same_command_does(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(_: object) -> int:
+        raise KeyboardInterrupt
+
+    for command in ("scan", "check", "demo", "apply", "undo", "show"):
+        monkeypatch.setattr(f"cleaner.cli._{command}", stop)
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (130, "")
+    (line,) = err.strip().splitlines()
+    assert line.startswith(f"cleaner {arguments[0]}: stopped")
+    assert line.endswith(said) or said in line
+
+
+@pytest.mark.usefixtures("folder")
+def test_apply_and_export_take_the_scan_folder_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    decide("cat/1.png", Action.DELETE)
+    status, out, err = run(capsys, "apply", "scan", "--dry-run")
+    assert (status, "1 would be moved, 0 in conflict" in out, err) == (0, True, "")
+    assert "\nlabel  new label  images\ncat    (deleted)  1\n" in out
+    assert run(capsys, "export", "scan", "--out", "all.csv") == (0, "1 decisions: all.csv\n", "")
+    status, out, _ = run(capsys, "apply", "scan", "--trash", "bin", "--json")
+    report = json.loads(out)
+    assert (status, report["summary"]) == (0, [{"from": "cat", "to": None, "count": 1}])
+    assert Path(report["done"][0]["target"]).is_relative_to(Path("bin").absolute())
+
+
+def test_what_the_package_logs_is_printed_in_the_words_of_the_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def log(_: object) -> int:
+        logging.getLogger("cleaner.scoring.engine").warning("views=4 ranks %s", "many\x1b")
+        return 0
+
+    monkeypatch.setattr("cleaner.cli._scan", log)
+    assert run(capsys, *SCAN) == (0, "", "cleaner scan: --views 4 ranks many\\x1b\n")
+    assert not logging.getLogger("cleaner").handlers

@@ -131,4 +131,4 @@ def test_apply_is_a_function_whatever_is_imported_before(first: str) -> None:
         "assert apply is cleaner.apply and cleaner.undo is undo"
     )
     assert list(inspect.signature(cleaner.apply).parameters)[:3] == ["manifest", "data", "labels"]
-    assert cleaner.apply.__doc__.startswith("Carry out the decisions of a manifest")
+    assert cleaner.apply.__doc__.startswith("Carry out the decisions about a scan")

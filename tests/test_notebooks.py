@@ -17,14 +17,17 @@ import cleaner
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-PER_CLASS = 40
+PER_CLASS = 60
 MAX_BYTES = 1_000_000
 DURATION = re.compile(r"It takes (\d+ seconds|a minute|\d+(\.5)? minutes) on two cores\.")
 # Folders of the machine that a notebook was executed on.
 ABSOLUTE = re.compile(r"(?<![\w.:/])(/(tmp|work|root|home|Users|usr|var)/|[A-Z]:\\)")
 
-# Assigned after the first cell of a notebook, so that it takes seconds.
-SMALLER = {
+# Assigned after the first cell of a notebook, so that it takes seconds, and learns from few batches per epoch.
+SIZES = {
+    "names": "EPOCHS = 20",
+    "label_table": "EPOCHS = 20",
+    "interpretation": "EPOCHS = 20",
     "several_labels": "IMAGES, TEST = 240, 60",
     "segmentation": "IMAGES, TEST = 80, 20",
     "training": "EPOCHS = 10",
@@ -42,7 +45,7 @@ CHECKS = {
     "names": UNDONE + FOUND + "assert all((images / change.target).is_file() for change in undone.done)\n",
     "interpretation": (
         "changed = df['label'] != cleaned_df['label']\n"
-        "assert changed.sum() >= 0.7 * len(truth)\n"
+        "assert changed.sum() >= 0.6 * len(truth)\n"
         "assert all(cleaned_df['label'][n] == truth[df['fname'][n]] for n in df.index[changed])\n"
         "assert interp.confusion_matrix().sum() == scan.scored['valid']\n"
     ),
@@ -79,7 +82,7 @@ def test_a_notebook_runs_from_top_to_bottom(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # threads of parallel tests would wait for each other
     notebook = nbformat.read(path, as_version=4)
     first = next(n for n, cell in enumerate(notebook.cells) if cell.cell_type == "code")
-    notebook.cells.insert(first + 1, nbformat.v4.new_code_cell(SMALLER.get(path.stem, "")))
+    notebook.cells.insert(first + 1, nbformat.v4.new_code_cell(SIZES.get(path.stem, "")))
     notebook.cells.append(nbformat.v4.new_code_cell(CHECKS[path.stem]))
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
 

@@ -10,22 +10,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cleaner.apply.execute import Report
+    from cleaner.apply.report import Report
+    from cleaner.core.scan import Scan
 
 __all__ = ["apply"]
 
 
 def apply(
-    manifest: str | Path,
-    data: str | Path,
+    manifest: Scan | Report | str | Path,
+    data: str | Path | None = None,
     labels: str | Path | None = None,
     path_column: str | None = None,
     label_column: str | None = None,
     name_pattern: str | None = None,
     label_delim: str | None = None,
     accept_edited: bool = False,
+    *,
+    dry_run: bool = False,
+    trash: str | Path | None = None,
 ) -> Report:
-    """Carry out the decisions of a manifest on a dataset with labels in folder names, file names or a table.
+    """Carry out the decisions about a scan on its dataset, with labels in folder names, file names or a table.
 
     `delete` moves a file to a hidden trash folder inside the dataset, `relabel` moves it to the folder of the other
     class. No file is overwritten or removed: if a name is taken, the file gets a free one. After an interrupted run
@@ -40,8 +44,9 @@ def apply(
     the table is unchanged. A copy of the old table is kept beside the journal.
 
     Args:
-        manifest: the CSV of decisions.
-        data: the dataset's folder.
+        manifest: whose decisions: a scan, a scan folder, the path of a `decisions.csv`, or the report of a dry run,
+            which brings the other arguments with it; changes that it did not show are refused.
+        data: the dataset's folder; by default that of the scan.
         labels: the label table, a `.csv`, `.tsv` or `.parquet` file; None if folders or file names are the labels.
         path_column, label_column: the table's columns of paths and labels; by default those with usual names.
         name_pattern: regular expression whose first group is the label in a file's name, as for fastai's
@@ -50,13 +55,19 @@ def apply(
             about images with several labels, and only then.
         accept_edited: carry out a manifest whose acknowledged decisions were removed or reordered; it is acknowledged
             in its current form.
+        dry_run: change nothing, and return what would be done, in the `planned` of the report.
+        trash: folder for deleted files, outside of the dataset and on the same file system. By default it is the hidden
+            `.cleaner-trash` in the dataset's folder, which fastai skips and torchvision's `ImageFolder` takes for a
+            class.
 
     Raises:
-        CleanerError: the manifest, the folder, the table or the pattern cannot be used, an undo was interrupted, or
-            acknowledged decisions are missing from the manifest; nothing was changed.
+        CleanerError: the manifest, the folder, the table, the pattern or the trash cannot be used, an undo was
+            interrupted, or acknowledged decisions are missing from the manifest; nothing was changed.
 
     Examples:
-        >>> report = cleaner.apply("scan/decisions.csv", "images")
+        >>> cleaner.apply("scan", dry_run=True)
+        <Report: 2 planned, 0 left alone>
+        >>> report = cleaner.apply("scan")
         >>> for change in report.done:
         ...     print(change.source, "->", change.target)
         cat/cat_0.png -> .cleaner-trash/journal-.../cat/cat_0.png
@@ -64,7 +75,15 @@ def apply(
         >>> report.conflicts
         ()
     """
-    from cleaner.apply.execute import LabelOptions, carry_out
+    from cleaner.apply.run import run_apply
 
-    options = LabelOptions(data, labels, path_column, label_column, name_pattern, label_delim)
-    return carry_out(manifest, options, accept_edited)
+    given = {
+        "data": data,
+        "labels": labels,
+        "path_column": path_column,
+        "label_column": label_column,
+        "name_pattern": name_pattern,
+        "label_delim": label_delim,
+        "trash": trash,
+    }
+    return run_apply(manifest, given, accept_edited, dry_run)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 from cleaner.apply.item_labels import ItemLabels, is_left_to_do, known_labels, labels_of_items, to_value
 from cleaner.apply.plan import Refusal, asks_for_change, identify, manifest_warnings
+from cleaner.apply.sources import data_of, manifest_of
 from cleaner.apply.table.path_resolver import TablePathResolver
+from cleaner.core.arguments import unexpected
 from cleaner.core.carried_out import carried_out
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import path_from_csv
@@ -20,6 +22,7 @@ from cleaner.core.journal import decision_key
 from cleaner.core.label_table import choose_columns, choose_path_column
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision
+from cleaner.core.scan import Scan
 from cleaner.core.scan_header import ScanHeader, read_scan_header
 from cleaner.core.standing import has_bytes_of
 from cleaner.core.tasks import OTHER
@@ -36,7 +39,7 @@ _MAX_LISTED = 5
 @overload
 def cleaned(
     items: pd.DataFrame,
-    manifest: str | Path,
+    manifest: Scan | str | Path,
     *,
     data: str | Path | None = None,
     path_column: str | None = None,
@@ -45,12 +48,12 @@ def cleaned(
 ) -> pd.DataFrame: ...
 @overload
 def cleaned(
-    items: Iterable[Any], manifest: str | Path, *, data: str | Path | None = None, labels: None = None
+    items: Iterable[Any], manifest: Scan | str | Path, *, data: str | Path | None = None, labels: None = None
 ) -> list[Any]: ...
 @overload
 def cleaned(
     items: Iterable[Any],
-    manifest: str | Path,
+    manifest: Scan | str | Path,
     *,
     data: str | Path | None = None,
     labels: Iterable[Any],
@@ -58,7 +61,7 @@ def cleaned(
 ) -> tuple[list[Any], list[Any]]: ...
 def cleaned(
     items: Any,
-    manifest: str | Path,
+    manifest: Scan | str | Path | None = None,
     *,
     data: str | Path | None = None,
     labels: Iterable[Any] | None = None,
@@ -78,8 +81,8 @@ def cleaned(
             `get_image_files`. Paths are absolute, or relative to the dataset's folder or the current one; if there is
             no such file, the end of a path that only one file has is accepted too. For images without labels, as in
             segmentation or regression, a DataFrame needs no column of labels.
-        manifest: the CSV of decisions.
-        data: the dataset's folder; by default that of the scan beside the manifest.
+        manifest: whose decisions: a scan, a scan folder, or the path of a `decisions.csv`.
+        data: the dataset's folder; by default that of the scan.
         labels: with a list of paths, the label of each; several labels are a list, a tuple, or text in which
             `label_delim` joins them. New values have the same type.
         path_column, label_column: columns of a DataFrame; by default those with usual names, such as `fname`.
@@ -94,13 +97,14 @@ def cleaned(
         CleanerError: the manifest, the folder or the items cannot be used, or an item to relabel has no label.
 
     Examples:
-        >>> files, new = cleaner.cleaned(paths, "scan/decisions.csv", labels=labels)
+        >>> files, new = cleaner.cleaned(paths, "scan", labels=labels)
         >>> len(paths) - len(files)
         1
         >>> new[files.index("dog/dog_1.png")]
         'bear'
     """
-    decided = _DecidedDataset.from_manifest(Path(manifest), data, label_delim)
+    _check_items(items)
+    decided = _DecidedDataset.from_manifest(manifest_of(manifest), data_of(manifest, data), label_delim)
     result: Any
     if hasattr(items, "columns") and hasattr(items, "iloc"):
         if labels is not None:
@@ -113,6 +117,13 @@ def cleaned(
     for text in (*decided.warnings, *edits.warnings(decided)):
         warnings.warn(printable(text), stacklevel=2)
     return result
+
+
+def _check_items(items: Any) -> None:
+    if hasattr(items, "dls") or hasattr(items, "valid_ds"):
+        raise unexpected("a DataFrame or a list of paths", items, "pass the items that the data is made from")
+    if isinstance(items, Scan):
+        raise unexpected("a DataFrame or a list of paths", items, "pass the items first, then the scan")
 
 
 def _to_list(name: str, values: Any) -> list[Any]:

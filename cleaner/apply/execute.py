@@ -7,81 +7,75 @@ What differs is in `cleaner.apply.file_moves` (labels in folder or file names) a
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from cleaner.apply.dataset_check import check_is_dataset
 from cleaner.apply.file_moves import FileStore
 from cleaner.apply.file_undo import plan_file_undo
 from cleaner.apply.locks import locked
-from cleaner.apply.plan import Changes, Conflict, Plan, PlanContext, Run, manifest_warnings
-from cleaner.apply.table.rewrite import TableStore, plan_table_undo
+from cleaner.apply.options import LabelOptions, Store
+from cleaner.apply.plan import Changes, PlanContext, Run, label_changes, manifest_warnings
+from cleaner.apply.report import Report
+from cleaner.apply.sources import journal_of
+from cleaner.apply.table.rewrite import plan_table_undo
 from cleaner.core.carried_out import carried_out_note, from_journal
 from cleaner.core.errors import CleanerError
-from cleaner.core.journal import AnyJournal, Journal, State, TableJournal, decision_key, journals_in, read
+from cleaner.core.files import TRASH
+from cleaner.core.journal import (
+    AnyJournal,
+    Journal,
+    Operation,
+    RowChange,
+    State,
+    TableJournal,
+    decision_key,
+    journals_in,
+    read,
+)
 from cleaner.core.manifest import Manifest
 from cleaner.core.opinions import note_on_disagreement
+from cleaner.core.records import Decision
 from cleaner.core.scan_header import ScanHeader, read_scan_header
 from cleaner.core.settings import journal_key
 
-__all__ = ["LabelOptions", "Report", "carry_out", "check_trust", "doubt", "doubt_text", "plan", "undo"]
-
-_Store = FileStore | TableStore
+__all__ = ["LabelOptions", "Report", "carry_out", "check_trust", "doubt", "doubt_text", "dry_run", "undo"]
 
 
 @dataclass(frozen=True)
-class Report:
-    """The result of an apply or undo.
+class _Planned:
+    """A run that is planned, and what its report says about it."""
 
-    Attributes:
-        journal: file from which the changes can be undone; None if there is none.
-        done: moves of files, or changes of table rows; paths relative to the dataset's folder.
-        conflicts: what was left alone, and why.
-        warnings: faults of the manifest or the journal, so that something was left out.
-        notes: information without a fault.
-        changed: the dataset's folder or the label table; None if nothing was changed.
-    """
+    run: Run
+    context: PlanContext
+    options: LabelOptions
+    store: Store
 
-    journal: Path | None
-    done: Changes
-    conflicts: tuple[Conflict, ...]
-    warnings: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    changed: Path | None = None
+    def report(self, changes: Changes, **fields: Any) -> Report:
+        """Return a report about changes that are planned or done."""
+        decided = self.context.decisions
+        labels = {change.path: self._label_of(change, decided) for change in changes}
+        common = {
+            "label_changes": label_changes(changes, labels),
+            "trash": self.run.journal.trash if isinstance(self.run.journal, Journal) else None,
+            "manifest": self.context.manifest.path,
+            "options": self.options,
+        }
+        return Report(**{**common, **fields})
 
-
-@dataclass(frozen=True)
-class LabelOptions:
-    """The location of a dataset's labels; the attributes are the arguments of `cleaner.apply`."""
-
-    data: str | Path
-    labels: str | Path | None = None
-    path_column: str | None = None
-    label_column: str | None = None
-    name_pattern: str | None = None
-    label_delim: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.labels is not None and self.name_pattern is not None:
-            raise CleanerError("Expected a label table or a name pattern, got both; labels are in one of them")
-        if self.labels is None and (self.path_column or self.label_column or self.label_delim is not None):
-            raise CleanerError("got a column or delimiter, but no label table; give the table too, with labels")
-
-    def store(self) -> _Store:
-        """Return the store of the labels; its paths have no links, so that a journal outlives a link."""
-        root = Path(os.path.realpath(self.data))
-        if not root.is_dir():
-            raise CleanerError(
-                f"{str(self.data)!r} is not a folder; give the dataset's folder, or a copy or mount of images at an "
-                "address"
-            )
-        if self.labels is None:
-            return FileStore(root, self.name_pattern)
-        return TableStore(root, self.labels, self.path_column, self.label_column, self.label_delim)
+    def _label_of(self, change: Operation | RowChange, decided: Mapping[str, Decision]) -> str:
+        if isinstance(change, RowChange):
+            return change.label
+        known = decided[change.path].label if change.path in decided else ""
+        return known or (self.store.label_of(change.path) if isinstance(self.store, FileStore) else "")
 
 
-def carry_out(manifest: str | Path, options: LabelOptions, accept_edited: bool = False) -> Report:
-    """Carry out a manifest; see `cleaner.apply.apply`."""
+def carry_out(
+    manifest: Path, options: LabelOptions, accept_edited: bool = False, shown: Report | None = None
+) -> Report:
+    """Carry out a manifest; see `cleaner.apply.apply`. `shown` is the dry run that the user looked at."""
     decisions = Manifest.existing(os.path.abspath(manifest))
     store = options.store()
     with locked(decisions.path, store.folder):
@@ -89,35 +83,33 @@ def carry_out(manifest: str | Path, options: LabelOptions, accept_edited: bool =
         _check_edits(decisions, accept_edited)
         context = _read_context(decisions, store)
         notes = store.clean_up(context) if isinstance(store, FileStore) else ()
-        run = _planned(store, context)
-        run = replace(run, plan=replace(run.plan, notes=(*run.plan.notes, *notes)))
-        report = _run(run)
-    return replace(report, notes=(*report.notes, *_notes_on_key())) if report.journal else report
+        planned = _planned(store, context, options)
+        if shown is not None:
+            _check_was_shown(planned.run.plan.operations, shown)
+        run = replace(planned.run, plan=replace(planned.run.plan, notes=(*planned.run.plan.notes, *notes)))
+        outcome = _run(run)
+    notes = (*outcome.notes, *(_notes_on_key() if outcome.journal else ()))
+    fields = {name: getattr(outcome, name) for name in ("journal", "done", "conflicts", "warnings", "changed")}
+    return planned.report(outcome.done, **fields, notes=notes)
 
 
-def plan(
-    manifest: str | Path,
-    data: str | Path,
-    labels: str | Path | None = None,
-    path_column: str | None = None,
-    label_column: str | None = None,
-    name_pattern: str | None = None,
-    label_delim: str | None = None,
-) -> Plan:
-    """Return what `cleaner.apply` would do, also after an interrupted run; change nothing."""
-    options = LabelOptions(data, labels, path_column, label_column, name_pattern, label_delim)
+def dry_run(manifest: Path, options: LabelOptions) -> Report:
+    """Return what `carry_out` would do, also after an interrupted run; change nothing."""
     decisions, store = Manifest.existing(os.path.abspath(manifest)), options.store()
-    return _planned(store, _read_context(decisions, store)).plan
+    planned = _planned(store, _read_context(decisions, store), options)
+    plan = planned.run.plan
+    about = {"conflicts": plan.conflicts, "warnings": plan.warnings, "notes": plan.notes}
+    return planned.report(plan.operations, journal=None, done=(), planned=plan.operations, is_dry_run=True, **about)
 
 
-def undo(journal: str | Path, trust: bool = False) -> Report:
+def undo(journal: Report | str | Path, trust: bool = False) -> Report:
     """Take back all changes of an apply, also of an interrupted one.
 
     Changes that cannot be taken back are in the report's conflicts; another call tries them again and leaves the
     others alone. A label table is restored byte for byte, unless somebody changed it since.
 
     Args:
-        journal: the journal that the apply wrote.
+        journal: the report of the apply, or the path of its journal.
         trust: whether to accept a journal that may not be yours, because somebody else ran the apply, the journal was
             edited, or version 0.1 wrote it. `cleaner undo` shows what it would change, and asks.
 
@@ -125,21 +117,22 @@ def undo(journal: str | Path, trust: bool = False) -> Report:
         CleanerError: the journal cannot be used or may not be yours, or its dataset is gone; nothing was changed.
 
     Examples:
-        >>> report = cleaner.apply("scan/decisions.csv", "images")
-        >>> len(cleaner.undo(report.journal).done)
+        >>> report = cleaner.apply("scan")
+        >>> len(cleaner.undo(report).done)
         2
     """
-    found = read(journal)
+    found = read(journal_of(journal))
     check_trust(_doubt(found), trust)  # before a lock is created beside a file that may be no journal
     with locked(found.path, found.data if isinstance(found, Journal) else found.table.parent):
-        found = read(journal, known=found)
+        found = read(found.path, known=found)
         check_trust(_doubt(found), trust)
-        return _run(plan_file_undo(found) if isinstance(found, Journal) else plan_table_undo(found))
+        report = _run(plan_file_undo(found) if isinstance(found, Journal) else plan_table_undo(found))
+    return replace(report, trash=found.trash) if isinstance(found, Journal) else report
 
 
-def doubt(journal: str | Path) -> str:
+def doubt(journal: Report | str | Path) -> str:
     """Say why a journal may not be yours, and what an undo of it would change; empty if it is yours."""
-    return _doubt(read(journal))
+    return _doubt(read(journal_of(journal)))
 
 
 def doubt_text(journal: AnyJournal, effect: str) -> str:
@@ -151,7 +144,7 @@ def doubt_text(journal: AnyJournal, effect: str) -> str:
 def check_trust(doubt: str, trust: bool) -> None:
     """Refuse a journal that may not be this user's, as `doubt_text` says, unless they trust it."""
     if doubt and not trust:
-        raise CleanerError(f"{doubt}; give --yes (in Python trust=True) if that is what you want; nothing was changed")
+        raise CleanerError(f"{doubt}; give trust=True if that is what you want; nothing was changed")
 
 
 def _doubt(journal: AnyJournal) -> str:
@@ -166,25 +159,39 @@ def _check_edits(manifest: Manifest, accept_edited: bool) -> None:
     if accept_edited:
         manifest.accept_edits()
     elif manifest.edits:
-        raise CleanerError(f"{manifest.edited} (accept_edited=True). Nothing was changed")
+        raise CleanerError(f"{manifest.edited}. Nothing was changed")
 
 
-def _read_context(manifest: Manifest, store: _Store) -> PlanContext:
+def _check_was_shown(operations: Changes, shown: Report) -> None:
+    """Refuse changes that the dry run did not show, as decisions or files changed since."""
+    known = set(map(decision_key, shown.planned))
+    new = [change.path for change in operations if decision_key(change) not in known]
+    if new:
+        raise CleanerError(
+            f"{len(new)} changes are planned that the dry run did not show, such as that of {new[0]!r}: decisions or "
+            "files changed since. Look at a new dry run; nothing was changed"
+        )
+
+
+def _read_context(manifest: Manifest, store: Store) -> PlanContext:
     folder = manifest.path.parent
     kind: type[AnyJournal] = Journal if isinstance(store, FileStore) else TableJournal
     return PlanContext(manifest, manifest.latest(), read_scan_header(folder), journals_in(folder, kind))
 
 
-def _planned(store: _Store, context: PlanContext) -> Run:
+def _planned(store: Store, context: PlanContext, options: LabelOptions) -> _Planned:
     """Plan an apply, with the warnings and notes that do not depend on where the labels are."""
+    check_is_dataset(context, store.root)
     run = store.plan_apply(context)
     unchecked = [change.path for change in run.plan.operations if not context.decisions[change.path].sha256]
     notes = (
         *_notes_on_root(context.header, store.root, unchecked),
         *note_on_disagreement(context.manifest.standing()),
         *_note_on_history(run.earlier, context),
+        *_notes_on_trash(run, context.header),
     )
-    return replace(run, plan=replace(run.plan, warnings=manifest_warnings(context.manifest), notes=notes))
+    run = replace(run, plan=replace(run.plan, warnings=manifest_warnings(context.manifest), notes=notes))
+    return _Planned(run, context, options, store)
 
 
 def _run(run: Run) -> Report:
@@ -224,12 +231,28 @@ def _notes_on_key() -> tuple[str, ...]:
 
 
 def _notes_on_root(header: ScanHeader | None, root: Path, unchecked: Sequence[str]) -> tuple[str, ...]:
-    """Say if another folder than the scanned one is changed by decisions without a hash."""
-    if header is None or not unchecked or os.path.realpath(header.root) == str(root):
+    """Say if another folder than the scanned one is changed."""
+    if header is None or header.address or os.path.realpath(header.root) == str(root):
+        return ()
+    by_name = ""
+    if unchecked:
+        by_name = (
+            f", and {len(unchecked)} decisions have no sha256, so their files are known by name alone, such as "
+            f"{unchecked[0]!r}"
+        )
+    return (f"{str(root)!r} is not the folder that was scanned, {header.location!r}{by_name}; is it the same dataset?",)
+
+
+def _notes_on_trash(run: Run, header: ScanHeader | None) -> tuple[str, ...]:
+    """Say if torchvision would take the trash for a class, where the dataset was not scanned with fastai."""
+    if header is None or header.source in ("", "fastai") or not isinstance(run.journal, Journal) or run.journal.trash:
+        return ()
+    deleted = [each for each in run.plan.operations if each.action == "delete"]
+    if not any(each.path.count("/") == 1 for each in deleted):
         return ()
     return (
-        f"{str(root)!r} is not the folder that was scanned, {header.location!r}, and {len(unchecked)} decisions have "
-        f"no sha256, so their files are known by name alone, such as {unchecked[0]!r}; is it the same dataset?",
+        f"deleted files go to {TRASH!r} in the dataset's folder, which torchvision's ImageFolder takes for a class; "
+        "trash=DIR puts them into another folder of the same file system",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -25,8 +26,9 @@ from cleaner.apply.plan import (
     interrupted_undo,
     try_each,
 )
+from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, remove_leftovers
-from cleaner.core.journal import Journal, Operation, State, decision_key, new_journal_path
+from cleaner.core.journal import Journal, Operation, State, decision_key, new_journal_path, trash_path
 from cleaner.core.records import Action, Decision
 from cleaner.core.scan_header import ScanHeader
 from cleaner.core.tasks import MULTI_LABEL
@@ -41,10 +43,12 @@ class FileStore:
     Attributes:
         root: the dataset's folder, without links.
         name_pattern: finds the label in a file's name; None if the label is the folder's name.
+        trash: folder for deleted files outside of the dataset, without links; None for the hidden one in it.
     """
 
     root: Path
     name_pattern: str | None = None
+    trash: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -54,22 +58,32 @@ class FileStore:
     def clean_up(self, context: PlanContext) -> tuple[str, ...]:
         """Remove what half-done moves of interrupted applies left; return notes."""
         begun = (journal for journal in self._journals(context) if journal.state is State.APPLYING)
-        return tuple(note for journal in begun for note in remove_halves(journal.operations, self.root))
+        return tuple(note for journal in begun for note in remove_halves(journal.operations, journal))
+
+    def label_of(self, path: str) -> str:
+        """Return the label in the path of a file; empty for none."""
+        if self.name_pattern is None:
+            return PurePosixPath(path).parent.name
+        match = re.search(self.name_pattern, path.rpartition("/")[2])
+        return (match[1] or "") if match else ""
 
     def plan_apply(self, context: PlanContext) -> Run:
         """Plan the moves of an apply; an interrupted apply goes on in its own journal."""
-        earlier = [settled(journal, self.root) for journal in self._journals(context)]
+        earlier = [settled(replace(journal, data=self.root)) for journal in self._journals(context)]
         begun = [journal for journal in earlier if journal.state is State.APPLYING]
-        journal = begun[-1] if begun else Journal(path=new_journal_path(context.manifest.path.parent), data=self.root)
+        journal = self._journal(begun, context.manifest.path.parent)
         decisions, refused = try_each(context.decisions.values(), partial(_movable, header=context.header))
-        applied = [AppliedChange(o, j.path, o.target in j.removed) for j in earlier for o in j.carried_out]
-        plan = MovePlanner(decisions, self._labels(context), f"{TRASH}/{journal.path.stem}", applied).plan()
-        lost = (conflict for each in begun for conflict in _lost(each, self.root))
+        applied = [AppliedChange(o, j.path, _is_emptied(o, j)) for j in earlier for o in j.carried_out]
+        trash = f"{TRASH}/{journal.path.stem}"
+        plan = MovePlanner(decisions, self._labels(context), trash, applied, journal.trash).plan()
+        lost = (conflict for each in begun for conflict in _lost(each))
         todo = tuple(o for o in plan.operations if isinstance(o, Operation))
         # A folder that an earlier apply created is removed with the last file that any apply moved there.
-        shared = target_folders(todo) & {folder for each in earlier for folder in each.folders}
+        shared = target_folders(todo) & {
+            path for each in earlier for path in each.folders if _is_same(path, each, journal)
+        }
         folders = tuple(dict.fromkeys((*journal.folders, *sorted(shared), *plan.folders)))
-        journal = replace(journal, data=self.root, folders=folders, operations=(*journal.operations, *todo))
+        journal = replace(journal, folders=folders, operations=(*journal.operations, *todo))
         return Run(
             journal=journal,
             plan=replace(plan, conflicts=(*lost, *plan.conflicts, *refused)),
@@ -80,6 +94,18 @@ class FileStore:
             change=partial(_move_all, journal, todo, {f for j in earlier if j.path != journal.path for f in j.folders}),
             earlier=earlier,
         )
+
+    def _journal(self, begun: Sequence[Journal], folder: Path) -> Journal:
+        """Return the journal of an apply, that of an interrupted one if there is one."""
+        if not begun:
+            return Journal(path=new_journal_path(folder), data=self.root, trash=self.trash)
+        if self.trash not in (None, begun[-1].trash):
+            was = f"trash={str(begun[-1].trash)!r}" if begun[-1].trash else "no trash"
+            raise CleanerError(
+                f"an apply was interrupted that was given {was}; repeat that one first, then give trash="
+                f"{str(self.trash)!r}; nothing was changed"
+            )
+        return begun[-1]
 
     def _journals(self, context: PlanContext) -> Iterator[Journal]:
         for journal in context.journals:
@@ -111,8 +137,8 @@ class FolderLabels:
         if decision.label and path.parent.name != decision.label:
             raise Refusal(
                 f"its folder is {path.parent.name!r}, not its label {decision.label!r}: folder names are not the "
-                "labels here. If file names contain the label, give --name-pattern (name_pattern=); if a table has "
-                "it, give --labels (labels=); else train on the items that cleaner.cleaned returns"
+                "labels here. If file names contain the label, give name_pattern=REGEX; if a table has it, give "
+                "labels=FILE; else train on the items that cleaner.cleaned returns"
             )
         if path.parent.name == decision.new_label:
             raise Refusal(f"it has the label {decision.new_label!r} already")
@@ -142,6 +168,7 @@ class MovePlanner:
         labels: how paths contain labels.
         trash: folder for deleted files, relative to the dataset's.
         earlier: moves of earlier applies, oldest first.
+        elsewhere: as `trash` in `Journal`.
     """
 
     def __init__(
@@ -150,11 +177,12 @@ class MovePlanner:
         labels: FolderLabels | NameLabels,
         trash: str,
         earlier: Sequence[AppliedChange] = (),
+        elsewhere: Path | None = None,
     ) -> None:
         self._decisions = decisions
         self._labels = labels
         self._trash = trash
-        self._paths = RealPaths(labels.root)
+        self._paths = RealPaths(labels.root, elsewhere)
         self._departed = defaultdict(list)
         self._arrived = {applied.change.key: applied for applied in earlier}
         for applied in earlier:
@@ -169,7 +197,7 @@ class MovePlanner:
     def plan(self) -> Plan:
         """Plan a move for each decision that asks for one."""
         operations, conflicts = try_each(self._decisions, self._move)
-        missing = (folder for folder in target_folders(operations) if not os.path.exists(self._labels.root / folder))
+        missing = (folder for folder in target_folders(operations) if not os.path.exists(self._paths.resolve(folder)))
         return Plan(operations, conflicts, tuple(sorted(missing)))
 
     def _move(self, decision: Decision) -> Operation | None:
@@ -199,7 +227,7 @@ class MovePlanner:
             if is_there and isinstance(last.change, Operation) and last.change.file.is_at(root / decision.path):
                 raise Refusal(f"it {last.outcome}, and there is a file again; look at it and decide again")
             return False
-        if not is_there and last.emptied and not os.path.lexists(root / last.change.key):
+        if not is_there and last.emptied:
             raise Refusal(f"it {last.outcome} and is gone for good: `cleaner trash --empty` removed it")
         if not is_there:
             raise last.must_be_undone()
@@ -231,21 +259,21 @@ class MovePlanner:
 def _movable(decision: Decision, header: ScanHeader | None) -> Decision:
     """Return the decision; refuse one that gives an image several labels."""
     if decision.action is Action.RELABEL and header and header.task == MULTI_LABEL:
-        raise Refusal("it has several labels, a folder name holds one; give the label table with labels= (--labels)")
+        raise Refusal("it has several labels, a folder name holds one; give the label table with labels=FILE")
     return decision
 
 
-def settled(journal: Journal, root: Path) -> Journal:
+def settled(journal: Journal) -> Journal:
     """Return a journal with the operations that were done, as the files show if the apply was interrupted."""
     if journal.state is State.UNDOING:
         raise interrupted_undo(journal)
     if journal.state is not State.APPLYING:
         return journal
-    return replace(journal, operations=tuple(o for o in journal.operations if _was_moved(o, root)))
+    return replace(journal, operations=tuple(o for o in journal.operations if _was_moved(o, journal)))
 
 
-def _was_moved(operation: Operation, root: Path) -> bool:
-    source, target = root / operation.source, root / operation.target
+def _was_moved(operation: Operation, journal: Journal) -> bool:
+    source, target = journal.file_at(operation.source), journal.file_at(operation.target)
     if operation.file.is_exactly_at(source):
         return False
     if operation.file.is_at(target):
@@ -256,21 +284,30 @@ def _was_moved(operation: Operation, root: Path) -> bool:
     return os.path.lexists(target) or not os.path.lexists(source)
 
 
-def _lost(journal: Journal, root: Path) -> Iterator[Conflict]:
+def _is_same(path: str, earlier: Journal, journal: Journal) -> bool:
+    """Return whether two journals mean the same folder by a path."""
+    return earlier.trash == journal.trash or trash_path(Path(), path) is None
+
+
+def _is_emptied(operation: Operation, journal: Journal) -> bool:
+    return operation.target in journal.removed and not os.path.lexists(journal.file_at(operation.target))
+
+
+def _lost(journal: Journal) -> Iterator[Conflict]:
     for operation in journal.operations:
-        if not os.path.lexists(root / operation.source) and not os.path.lexists(root / operation.target):
+        if not any(os.path.lexists(journal.file_at(path)) for path in (operation.source, operation.target)):
             reason = f"neither it nor {operation.target!r}, to where it was being moved, is there"
             yield Conflict(operation.source, operation.action, reason)
 
 
-def remove_halves(operations: Iterable[Operation], root: Path) -> tuple[str, ...]:
+def remove_halves(operations: Iterable[Operation], journal: Journal) -> tuple[str, ...]:
     """Remove what half-done moves left; return notes on files at their targets that may be the user's."""
-    paths = RealPaths(root)
+    paths, at = RealPaths(journal.data, journal.trash), journal.file_at
     inside = [o for o in operations if paths.contains(o.source) and paths.contains(o.target)]
-    for folder in {(root / operation.target).parent for operation in inside}:
+    for folder in {at(operation.target).parent for operation in inside}:
         remove_leftovers(folder)
-    halves = [o for o in inside if o.file.is_at(root / o.source)]
-    stuck = [o.target for o in halves if not moves.take_back_half(root / o.source, root / o.target)]
+    halves = [o for o in inside if o.file.is_at(at(o.source))]
+    stuck = [o.target for o in halves if not moves.take_back_half(at(o.source), at(o.target))]
     if not stuck:
         return ()
     return (
@@ -281,14 +318,13 @@ def remove_halves(operations: Iterable[Operation], root: Path) -> tuple[str, ...
 
 def _move_all(journal: Journal, todo: tuple[Operation, ...], shared_folders: set[str]) -> Outcome:
     """Move the files of an apply; if nothing was moved, remove its journal and folders that no other apply created."""
-    root = journal.data
-    done, conflicts = try_each(todo, partial(_carry_out, root=root))
+    done, conflicts = try_each(todo, partial(_carry_out, journal=journal))
     notes = sync_moves(journal)
     failed = {conflict.path for conflict in conflicts}
-    left = tuple(o.target for o in todo if o.source in failed and not o.file.is_at(root / o.target))
+    left = tuple(o.target for o in todo if o.source in failed and not o.file.is_at(journal.file_at(o.target)))
     if len(left) < len(journal.operations):
         return Outcome(done, conflicts, notes, left)
-    notes = (*notes, *remove_empty_folders({*journal.folders} - shared_folders, root))
+    notes = (*notes, *remove_empty_folders({*journal.folders} - shared_folders, journal))
     try:
         journal.path.unlink()
     except OSError:
@@ -296,19 +332,19 @@ def _move_all(journal: Journal, todo: tuple[Operation, ...], shared_folders: set
     return Outcome(done, conflicts, notes, left=None, has_journal=False)
 
 
-def _carry_out(operation: Operation, root: Path) -> Operation:
-    if not operation.file.is_at(root / operation.source):
+def _carry_out(operation: Operation, journal: Journal) -> Operation:
+    if not operation.file.is_at(journal.file_at(operation.source)):
         raise Refusal("it is gone or its bytes changed since this began; look at it again")
-    return move_file(operation, root)
+    return move_file(operation, journal)
 
 
-def move_file(operation: Operation, root: Path) -> Operation:
+def move_file(operation: Operation, journal: Journal) -> Operation:
     """Move a file and return the operation; refuse it if that fails."""
-    target = root / operation.target
+    target = journal.file_at(operation.target)
     try:
         if not target.parent.is_dir():
             target.parent.mkdir(parents=True, exist_ok=True)
-        moves.move(root / operation.source, target)
+        moves.move(journal.file_at(operation.source), target)
     except OSError as error:
         raise Refusal(f"it could not be moved to {operation.target!r}: {error.strerror}") from error
     return operation
@@ -317,4 +353,4 @@ def move_file(operation: Operation, root: Path) -> Operation:
 def sync_moves(journal: Journal) -> tuple[str, ...]:
     """Sync the folders of all operations: moves before an interruption may not be on the disk yet."""
     paths = (*(path for o in journal.operations for path in (o.source, o.target)), *journal.folders)
-    return sync_folders({path.rpartition("/")[0] for path in paths}, journal.data, "moves")
+    return sync_folders({path.rpartition("/")[0] for path in paths}, journal, "moves")

@@ -10,7 +10,7 @@ from cleaner.apply.dataset_paths import RealPaths, remove_empty_folders, trash_f
 from cleaner.apply.file_moves import move_file, remove_halves, settled, sync_moves
 from cleaner.apply.plan import Outcome, Plan, Refusal, Run, try_each
 from cleaner.core.errors import CleanerError
-from cleaner.core.journal import Journal, Operation, State
+from cleaner.core.journal import Journal, Operation, State, trash_path
 
 __all__ = ["plan_file_undo", "reversed_move"]
 
@@ -23,10 +23,10 @@ def plan_file_undo(journal: Journal) -> Run:
     done = journal.carried_out
     notes: tuple[str, ...] = ()
     if journal.state is State.APPLYING:
-        notes = remove_halves(journal.operations, root)
-        done = settled(journal, root).operations
+        notes = remove_halves(journal.operations, journal)
+        done = settled(journal).operations
     elif journal.state is State.UNDOING:
-        notes = remove_halves(map(reversed_move, done), root)
+        notes = remove_halves(map(reversed_move, done), journal)
     todo = tuple(map(reversed_move, reversed(done)))
     not_done = {operation.target for operation in journal.operations} - {operation.source for operation in todo}
     return Run(
@@ -41,8 +41,10 @@ def plan_file_undo(journal: Journal) -> Run:
 
 
 def _move_all_back(journal: Journal, todo: tuple[Operation, ...]) -> Outcome:
-    done, conflicts = try_each(todo, partial(_take_back, journal=journal, paths=RealPaths(journal.data)))
-    notes = (*sync_moves(journal), *remove_empty_folders({*journal.folders, *trash_folders(journal)}, journal.data))
+    # A journal that may not be the user's says nothing about a trash outside of the dataset.
+    paths = RealPaths(journal.data, None if journal.doubt else journal.trash)
+    done, conflicts = try_each(todo, partial(_take_back, journal=journal, paths=paths))
+    notes = (*sync_moves(journal), *remove_empty_folders({*journal.folders, *trash_folders(journal)}, journal))
     return Outcome(done, conflicts, notes, tuple(conflict.path for conflict in conflicts))
 
 
@@ -52,11 +54,13 @@ def _take_back(operation: Operation, journal: Journal, paths: RealPaths) -> Oper
     # Users may keep their trash on another disk, behind a link. Their own journal identifies the files there.
     if journal.doubt or operation.action != "delete":
         paths.check(operation.source)
-    source, target = journal.data / operation.source, journal.data / operation.target
+    if journal.doubt and trash_path(journal.trash, operation.source):
+        raise Refusal("its trash lies outside of the dataset, and the journal may not be yours; put it back by hand")
+    source, target = journal.file_at(operation.source), journal.file_at(operation.target)
     if not operation.file.is_exactly_at(source) and operation.file.is_exactly_at(target):
         return None  # put back by an interrupted undo, or by hand
     if operation.file.is_at(source):
-        return move_file(operation, journal.data)
+        return move_file(operation, journal)
     if operation.file.is_at(target):
         return None
     if os.path.lexists(source):

@@ -118,7 +118,7 @@ def labels_of_cells(header: ScanHeader | None, label_delim: str | None) -> ItemL
     if is_multi and not label_delim:
         raise CleanerError(
             "the decisions are about images with several labels; give the delimiter of labels in a cell of the "
-            "table with label_delim (--label-delim), such as ' ' or ','"
+            "table with label_delim, such as ' ' or ','"
         )
     if label_delim is None:
         return ItemLabels()

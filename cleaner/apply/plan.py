@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ __all__ = [
     "AppliedChange",
     "Changes",
     "Conflict",
+    "LabelChange",
     "Outcome",
     "Plan",
     "PlanContext",
@@ -29,6 +31,7 @@ __all__ = [
     "asks_for_change",
     "identify",
     "interrupted_undo",
+    "label_changes",
     "manifest_warnings",
     "try_each",
 ]
@@ -68,6 +71,15 @@ class Plan:
     folders: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LabelChange:
+    """How many images go from one label to another; an empty `new_label` stands for deleted."""
+
+    label: str
+    new_label: str
+    count: int
 
 
 @dataclass(frozen=True)
@@ -143,7 +155,7 @@ class AppliedChange:
     Attributes:
         change: the move or row change.
         journal: path of the journal that records it.
-        emptied: whether its file was, or was about to be, removed from the trash for good.
+        emptied: whether its file is gone, and was, or was about to be, removed from the trash for good.
     """
 
     change: Change
@@ -174,6 +186,14 @@ def interrupted_undo(journal: AnyJournal) -> CleanerError:
 def manifest_warnings(manifest: Manifest) -> tuple[str, ...]:
     """Return the faults of a manifest: rows left out, and acknowledged decisions removed or reordered."""
     return tuple(text for text in (*manifest.warnings, manifest.edited) if text)
+
+
+def label_changes(changes: Changes, labels: Mapping[str, str]) -> tuple[LabelChange, ...]:
+    """Sum changes up by label and new label, in the order of both; `labels` has the label of each path."""
+    pairs = Counter(
+        (labels.get(change.path, ""), "" if change.action == "delete" else change.new_label) for change in changes
+    )
+    return tuple(LabelChange(*pair, count) for pair, count in sorted(pairs.items()))
 
 
 def asks_for_change(decision: Decision) -> bool:

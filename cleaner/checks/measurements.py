@@ -134,7 +134,7 @@ class Measurements:
         if changed:
             raise CleanerError(
                 f"{str(self.folder)!r} holds an unfinished check with another {changed[0]}; start over with "
-                "resume=False (--no-resume), or give another folder"
+                "resume=False, or give another folder"
             )
 
     def _recover(self) -> npt.NDArray[np.uint64]:

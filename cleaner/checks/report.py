@@ -91,9 +91,7 @@ class CheckReport:
 
     def notes(self) -> list[str]:
         """Return what else a person should know, as sentences."""
-        without = (
-            "Outliers were not looked for: that needs a scan with features (cleaner scan --features) in this folder"
-        )
+        without = "Outliers were not looked for: that needs a scan with features=True in this folder"
         return [*self.telling, *([] if self.has_features else [without])]
 
     def __repr__(self) -> str:

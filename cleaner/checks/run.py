@@ -23,6 +23,7 @@ from cleaner.checks.quality import find_quality
 from cleaner.checks.records import CopyGroup
 from cleaner.checks.report import CheckReport
 from cleaner.checks.similar import find_copies
+from cleaner.core.arguments import as_path, is_learner, unexpected
 from cleaner.core.errors import CleanerError
 from cleaner.core.images import read_image
 from cleaner.core.issues import COPIES, ISSUE_NAMES, ISSUES, Issue
@@ -31,10 +32,11 @@ from cleaner.core.labelled_files import SPLIT_FOLDERS, LabelledFiles
 from cleaner.core.records import Unreadable, now
 from cleaner.core.scan import Scan, load
 from cleaner.core.scan_files import DESCRIPTION, ScanFiles, writing
-from cleaner.core.scan_guard import check_out
+from cleaner.core.scan_guard import check_out, inside_dataset
 from cleaner.core.scan_tables import UNREADABLE
 from cleaner.core.suffixes import SuffixCounts, as_text
 from cleaner.core.tasks import ALL_IMAGES, OTHER, SINGLE_LABEL
+from cleaner.core.terminal import printable
 
 __all__ = ["check"]
 
@@ -46,7 +48,7 @@ _log = logging.getLogger(__name__)
 
 def check(
     data: str | Path,
-    out: str | Path,
+    out: str | Path | None = None,
     *,
     labels: str | Path | None = None,
     path_column: str | None = None,
@@ -85,9 +87,12 @@ def check(
         >>> report.frame("copy").empty
         True
     """
-    root, out = _folder(data), Path(out)
+    root = _folder(data)
+    if out is None:
+        raise CleanerError("check() got no scan folder to write; pass out='scan', a new one or one of the same dataset")
+    out = as_path("out", out, "the path of a scan folder")
     if labels is None and (path_column or label_column):
-        raise CleanerError("a path column or a label column needs a label table; pass labels=FILE (--labels FILE)")
+        raise CleanerError("a path column or a label column needs a label table; pass labels=FILE")
     for name, value in (("input_size", input_size), ("workers", workers)):
         least = 0 if name == "workers" else 1
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
@@ -95,6 +100,8 @@ def check(
     left_out = SuffixCounts()
     listing, table = _listing(root, left_out, labels, path_column, label_column)
     _check_folder(out, root)
+    if inside := inside_dataset(out, root):
+        _log.warning("%s", printable(inside))
     identity = {"dataset": root.as_posix(), "label table": table}
     with writing(out) as files:
         scan = load(out) if (out / DESCRIPTION).exists() else None
@@ -126,6 +133,9 @@ def _listing(
 
 
 def _folder(data: str | Path) -> Path:
+    if is_learner(data) or hasattr(data, "dls"):
+        raise unexpected("the dataset's folder", data, "a check needs no learner; pass the folder: learn.dls.path")
+    as_path("data", data, "the dataset's folder")
     if "://" in str(data):
         raise CleanerError(f"{str(data)!r} is an address, and a check opens files; pass a copy or mount of the images")
     root = Path(data).absolute()

@@ -62,7 +62,7 @@ class FeatureWriter:
             if end is None or rows.stat().st_size < _size(n, width):
                 raise CleanerError(
                     f"the features of the unfinished scan in {str(self._folder)!r} are damaged; start over with "
-                    "resume=False (--no-resume)"
+                    "resume=False"
                 )
             os.truncate(paths, end)
             os.truncate(rows, _size(n, width))

@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 
 from cleaner.core.errors import CleanerError, FieldError
 from cleaner.core.fields import check_absolute, check_sha256, check_text, check_whole
-from cleaner.core.files import check_path
+from cleaner.core.files import TRASH, check_path
 from cleaner.core.identity import Identity, version_of
 from cleaner.core.journal_lines import append_line, doubt_of, parse_lines, read_content, write_lines
 from cleaner.core.label_table import TABLE_SUFFIXES
@@ -39,6 +39,7 @@ __all__ = [
     "journals_in",
     "new_journal_path",
     "read",
+    "trash_path",
 ]
 
 _FORMAT = 2
@@ -198,13 +199,17 @@ class Journal(_JournalBase[Operation]):
     Attributes:
         folders: folders that the apply creates, deepest last; undo removes them.
         removed: files of the trash that were, or were about to be, removed for good.
+        trash: the folder that stands for `.cleaner-trash` in the paths; None for that in the dataset's folder.
     """
 
     folders: tuple[str, ...] = ()
     removed: frozenset[str] = frozenset()
+    trash: Path | None = None
 
     def __post_init__(self) -> None:
         _JournalBase.__post_init__(self)
+        if self.trash is not None:
+            check_absolute("trash", str(self.trash))
         for folder in self.folders:
             check_path(folder, "folders")
         targets = {operation.target for operation in self.operations}
@@ -212,7 +217,11 @@ class Journal(_JournalBase[Operation]):
             raise FieldError("target", sorted(targets), "each operation of a journal has another target")
 
     def _header(self) -> dict[str, object]:
-        return {"folders": self.folders}
+        return {"folders": self.folders, **({} if self.trash is None else {"trash": self.trash.as_posix()})}
+
+    def file_at(self, path: str) -> Path:
+        """Return the file or folder that a path of this journal means."""
+        return trash_path(self.trash, path) or self.data / path
 
     def mark_removed(self, targets: Iterable[str]) -> None:
         """Record which files of the trash are about to be removed for good."""
@@ -270,6 +279,12 @@ class TableJournal(_JournalBase[RowChange]):
 
 AnyJournal = Journal | TableJournal
 _JournalT = TypeVar("_JournalT", bound=Journal | TableJournal)
+
+
+def trash_path(trash: Path | None, path: str) -> Path | None:
+    """Return what a path means in a trash outside of the dataset; None for a path that is not of such a trash."""
+    first, _, rest = path.partition("/")
+    return trash / rest if trash is not None and first == TRASH else None
 
 
 def new_journal_path(folder: Path) -> Path:
@@ -336,7 +351,9 @@ _Lines = list[dict[str, Any]]
 
 def _file_journal(header: Mapping[str, Any], lines: _Lines, common: Mapping[str, Any]) -> Journal:
     removed = (target for line in lines if "removed" in line for target in _texts("removed", line["removed"]))
+    trash = header.get("trash")
     return Journal(
+        trash=None if trash is None else Path(check_absolute("trash", trash)),
         operations=tuple(_operation(line) for line in lines if not {"state", "removed"} & line.keys()),
         folders=tuple(_texts("folders", header["folders"])),
         removed=frozenset(removed),

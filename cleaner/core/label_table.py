@@ -38,7 +38,7 @@ _PATH_COLUMNS = """
     fname file files filename file_name filenames file_path filepath image image_id image_name image_path images img
     img_path name path paths
 """
-_LABEL_COLUMNS = "label labels class class_name category target y"
+_LABEL_COLUMNS = "label labels tags class class_name category target y"
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def choose_columns(
         CleanerError: a column is missing or ambiguous.
     """
     path = choose_path_column(name, columns, path_column)
-    label = label_column or _guessed(name, columns, _LABEL_COLUMNS, "--label-column")
+    label = label_column or _guessed(name, columns, _LABEL_COLUMNS, "label")
     _check_is_one(name, columns, label)
     if path == label:
         raise CleanerError(f"the column {path!r} cannot have both the paths and the labels; name two columns")
@@ -135,7 +135,7 @@ def choose_path_column(name: str, columns: Sequence[str], path_column: str | Non
     Raises:
         CleanerError: the column is missing or ambiguous.
     """
-    path = path_column or _guessed(name, columns, _PATH_COLUMNS, "--path-column")
+    path = path_column or _guessed(name, columns, _PATH_COLUMNS, "path")
     _check_is_one(name, columns, path)
     return path
 
@@ -146,11 +146,13 @@ def _check_is_one(name: str, columns: Sequence[str], column: str) -> None:
         raise CleanerError(f"{name!r} has {times} {column!r}; its columns are {list(columns)}")
 
 
-def _guessed(name: str, columns: Sequence[str], usual: str, option: str) -> str:
+def _guessed(name: str, columns: Sequence[str], usual: str, kind: str) -> str:
     candidates = [column for column in columns if column.strip().lower().replace(" ", "_") in usual.split()]
     if len(candidates) != 1:
-        which = f"{candidates} could be meant" if candidates else "none has a usual name"
-        raise CleanerError(f"{name!r} has the columns {list(columns)}; {which}. Name the column with {option}")
+        which = f"{candidates} could be the {kind}s"
+        if not candidates:
+            which = f"none has a usual name for {kind}s ({', '.join(usual.split())})"
+        raise CleanerError(f"{name!r} has the columns {list(columns)}; {which}. Name the column: {kind}_column=NAME")
     return candidates[0]
 
 

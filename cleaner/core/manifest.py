@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock
 
+from cleaner.core.arguments import manifest_path
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import cell_to_csv, number_to_csv, path_to_csv, remove_leftovers, sync_folder, write_whole
 from cleaner.core.ledger import Edits, Ledger
@@ -62,7 +63,7 @@ class Manifest:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = manifest_path(path)
         self.warnings: list[str] = []
         """Parts of the file that were ignored, for people to read."""
         self._lock = FileLock(f"{self.path}.lock", thread_local=False)
@@ -88,7 +89,7 @@ class Manifest:
         Raises:
             CleanerError: the file does not exist or is invalid.
         """
-        if not Path(path).is_file():
+        if not manifest_path(path).is_file():
             raise CleanerError(f"there is no manifest {str(path)!r}; give the decisions.csv of a scan folder")
         return cls(path)
 
@@ -139,7 +140,7 @@ class Manifest:
     def edited(self) -> str:
         """Describe lost and reordered decisions, and what to do; empty if there are none."""
         message = self.edits.message(str(self.path))
-        todo = "On the review page restore them, or accept the file as it is; `apply --accept-edited` accepts it too"
+        todo = "On the review page restore them, or accept the file as it is; so does apply with accept_edited=True"
         return f"{message}. {todo}" if message else ""
 
     def accept_edits(self) -> None:

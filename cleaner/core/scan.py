@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cleaner.core.arguments import check_scan_folder
 from cleaner.core.errors import CleanerError
 from cleaner.core.features import FEATURE_FILES, Features
 from cleaner.core.issues import ISSUES, Issue
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from cleaner.core.agreement import Agreement
     from cleaner.core.estimate import Estimate
+    from cleaner.core.records import Decision
 
 __all__ = ["LazyRecords", "Scan", "load", "scan_at"]
 
@@ -125,6 +127,8 @@ class Scan:
         True
         >>> scan.top("train", "cat").columns.tolist()[:3]
         ['split', 'label', 'rank']
+        >>> scan.decide("cat/cat_2.png", "relabel", "dog", reviewer="anna").new_label
+        'dog'
     """
 
     root: Path
@@ -303,6 +307,36 @@ class Scan:
 
         return agreement(Manifest(self.manifest_path).standing())
 
+    def decide(
+        self,
+        path: str | Path,
+        action: str,
+        new_label: str | Sequence[str] | None = None,
+        *,
+        reviewer: str | None = None,
+    ) -> Decision:
+        """Write a decision about an image to the manifest, as the page does; on return it is on the disk.
+
+        A later decision about the same image replaces it. `cleaner.apply` carries the decisions out.
+
+        Args:
+            path: an image of the dataset, also one that the scan did not keep: relative to the dataset's folder, or an
+                existing file below it.
+            action: `keep`, `delete`, `relabel`, `unsure`, or `undo` for back to undecided.
+            new_label: with `relabel` a label of the vocabulary; in a multi-label scan all labels of the image.
+            reviewer: who decides; by default the name of the user.
+
+        Returns:
+            the row that was added.
+
+        Raises:
+            CleanerError: there is no such image, action or label, or the scan has no folder; nothing was written.
+            OSError: the manifest cannot be written.
+        """
+        from cleaner.core.decision_rules import decide
+
+        return decide(self, path, action, new_label, reviewer)
+
     def __repr__(self) -> str:
         from cleaner.core.scan_markup import scan_text
 
@@ -428,7 +462,7 @@ def load(folder: str | Path) -> Scan:
         >>> sum(cleaner.load("scan").scored.values())
         21
     """
-    folder = Path(folder)
+    folder = check_scan_folder(folder)
     for _ in range(_MAX_ATTEMPTS):
         try:
             return _load(folder, read_description(folder))

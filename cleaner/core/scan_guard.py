@@ -13,7 +13,7 @@ from cleaner.core.scan_json import read_description
 from cleaner.core.tasks import SINGLE_LABEL
 from cleaner.core.terminal import abbreviate
 
-__all__ = ["check_out", "vocab_change"]
+__all__ = ["check_out", "inside_dataset", "vocab_change"]
 
 # Without `scan.json`, a scan that was stopped can have left these.
 _SCAN_FILES = frozenset(
@@ -63,6 +63,16 @@ def vocab_change(folder: Path, vocab: Iterable[str]) -> str:
     changes = (("lost", before - now), ("gained", now - before))
     parts = [f"{verb} {abbreviate(map(repr, sorted(labels)))}" for verb, labels in changes if labels]
     return f"since the last scan in {str(folder)!r} the vocabulary {' and '.join(parts)}" if parts else ""
+
+
+def inside_dataset(folder: Path, root: str | Path) -> str:
+    """Say if a scan folder lies in the dataset's folder; empty if not."""
+    if not os.path.realpath(folder).startswith(os.path.join(os.path.realpath(root), "")):
+        return ""
+    return (
+        f"the scan folder {str(folder)!r} lies in the dataset {str(root)!r}: torchvision's ImageFolder takes it for a "
+        "class, and its images may be listed as the dataset's; put it elsewhere"
+    )
 
 
 def _check_is_same_dataset(folder: Path, root: str | Path, vocab: Iterable[str], task: str) -> None:

@@ -22,6 +22,8 @@ class ScanHeader:
     label_delim: str
     address: str
     generation: str
+    source: str = ""
+    """How it was scanned, such as `fastai` or `torch`; empty in early versions."""
 
     @property
     def location(self) -> str:
@@ -43,4 +45,5 @@ def read_scan_header(folder: Path) -> ScanHeader | None:
         label_delim=description["label_delim"],
         address=root if "://" in root else "",
         generation=description["generation"],
+        source=str(description["settings"].get("source", "")),
     )

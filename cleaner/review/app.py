@@ -10,6 +10,7 @@ from typing import Any
 import anywidget
 import traitlets
 
+from cleaner.core.dataset_check import check_has_images
 from cleaner.core.errors import CleanerError
 from cleaner.core.scan import Scan, scan_at
 from cleaner.core.tasks import OTHER
@@ -94,7 +95,10 @@ class Review(Channel):
         root: str | Path | None = None,
         blind: bool = False,
     ) -> None:
-        session = Session(scan_at(scan, root), reviewer, page_size, blind)
+        placed = scan_at(scan, root)
+        if root is not None and placed.root.is_dir():
+            check_has_images(placed, placed.root)
+        session = Session(placed, reviewer, page_size, blind)
         traits = {"vocab": list(session.scan.vocab), "task": session.scan.task, "page_size": page_size or 0}
         super().__init__(session, **traits)
         self._pixels = _THUMBNAIL_SIZES[0]

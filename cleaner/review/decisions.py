@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cleaner.core.decision_rules import DecisionRules
 from cleaner.core.errors import CleanerError
-from cleaner.core.files import sha256_of
 from cleaner.core.issues import Issue
-from cleaner.core.records import Action, Decision, Sample, decision_revision, now, parse_action
-from cleaner.core.scan import Scan
-from cleaner.core.tasks import MULTI_LABEL, OTHER, join_labels, split_labels
+from cleaner.core.records import Action, Decision, Sample, decision_revision, parse_action
+from cleaner.core.tasks import MULTI_LABEL, split_labels
 from cleaner.review.view import check_one_of
 
-__all__ = ["PREDICTED", "TOGGLE", "Card", "DecisionMaker", "check_reviewer"]
+__all__ = ["PREDICTED", "TOGGLE", "Card", "DecisionMaker"]
 
 PREDICTED = "predicted"
 """Action that gives an image its predicted label, or keeps it if it has that label."""
 
 TOGGLE = "toggle"
 """Action that adds one label to an image's label set, or removes it."""
-
-_MAX_NAME = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +54,8 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
-class DecisionMaker:
-    """Make the manifest rows of one reviewer, and refuse invalid decisions.
-
-    Attributes:
-        scan: the scan under review.
-        reviewer: name for the rows.
-    """
-
-    scan: Scan
-    reviewer: str
+class DecisionMaker(DecisionRules):
+    """Makes the manifest rows of one reviewer from cards, and refuses invalid decisions."""
 
     def make(self, card: Card, action: str, new_label: str = "") -> Decision:
         """Return the decision about a file as it is now.
@@ -85,28 +74,13 @@ class DecisionMaker:
             action, new_label = self._toggled_labels(card, new_label)
         action, path = parse_action(action), card.sample.path
         if action is Action.RELABEL:
-            new_label = self._checked_label(card, new_label)
+            new_label = self.checked_label(card.sample, new_label, is_unreadable=bool(card.error))
         elif action is Action.UNDO and card.decision is None:
             raise CleanerError(f"{path!r} is not decided, so there is nothing to undo")
         elif action is Action.KEEP and card.decision and self.labels_after(card.decision) is not None:
             # The reviewer confirms the label set on the card, which includes changes made in other classes.
             action, new_label = Action.RELABEL, card.decision.new_label
         return self.row(card.sample, action, new_label)
-
-    def row(self, sample: Sample, action: Action, new_label: str = "") -> Decision:
-        """Return a manifest row with the time and the file's hash of now, without checking the action."""
-        return Decision(
-            path=sample.path,
-            action=action,
-            label=self._label_of(sample),
-            new_label=new_label,
-            split=sample.split,
-            loss=sample.loss,
-            predicted=sample.predicted,
-            sha256=self._sha256(sample.path),
-            reviewer=self.reviewer,
-            decided_at=now(),
-        )
 
     def labels_after(self, decision: Decision) -> tuple[str, ...] | None:
         """Return the label set that a decision gives its file; None if it changes no label set."""
@@ -116,7 +90,7 @@ class DecisionMaker:
 
     def _predicted_label(self, card: Card) -> tuple[Action, str]:
         """Return the action, with its new label, that gives an image its predicted label."""
-        self._check_has_labels()
+        self.check_has_labels()
         if self.scan.task == MULTI_LABEL:
             raise CleanerError("images with several labels have no predicted one; add or remove labels")
         if card.is_blinded:
@@ -134,60 +108,7 @@ class DecisionMaker:
             raise CleanerError("labels are added or removed only where images carry several labels")
         check_one_of("label", label, self.scan.vocab)
         changed = self.labels_after(card.decision) if card.decision else None
-        toggled = self._join(set(card.sample.given if changed is None else changed) ^ {label})
+        toggled = self.join(set(card.sample.given if changed is None else changed) ^ {label})
         # With its original labels again, the image is undecided.
-        is_original = changed is not None and toggled == self._label_of(card.sample)
+        is_original = changed is not None and toggled == self.label_of(card.sample)
         return (Action.UNDO, "") if is_original else (Action.RELABEL, toggled)
-
-    def _checked_label(self, card: Card, new_label: str) -> str:
-        """Return the new label; a label set in the order of the vocabulary."""
-        self._check_has_labels()
-        if card.error:
-            raise CleanerError(
-                f"{card.sample.path!r} could not be read, so it gets no label; decide keep, delete or unsure"
-            )
-        is_set = self.scan.task == MULTI_LABEL
-        labels = split_labels(new_label, self.scan.label_delim) if is_set else (new_label,)
-        unknown = [label for label in labels if label not in self.scan.vocab]
-        if unknown or not new_label:
-            wrong = unknown[0] if unknown else new_label
-            raise CleanerError(f"there is no label {wrong!r} in this scan; pick one of its {len(self.scan.vocab)}")
-        ordered = self._join(labels) if is_set else new_label
-        if ordered == self._label_of(card.sample):
-            raise CleanerError(f"{card.sample.path!r} has the label {ordered!r} already; decide 'keep' to confirm it")
-        return ordered
-
-    def _check_has_labels(self) -> None:
-        if self.scan.task == OTHER:
-            raise CleanerError("the images of this scan carry no labels; decide keep, delete or unsure")
-
-    def _join(self, labels: Collection[str]) -> str:
-        return join_labels([label for label in self.scan.vocab if label in labels], self.scan.label_delim)
-
-    def _label_of(self, sample: Sample) -> str:
-        """Return what a sample carries today, as the manifest writes it."""
-        if self.scan.task == MULTI_LABEL:
-            return self._join(sample.given)
-        return "" if self.scan.task == OTHER else sample.label
-
-    def _sha256(self, path: str) -> str:
-        """Return the file's hash; empty for an unreadable file, which may be the reason to delete it."""
-        try:
-            return sha256_of(self.scan.root / path)
-        except OSError:
-            return ""
-
-
-def check_reviewer(name: object) -> str:
-    """Return a reviewer's name without spaces around it.
-
-    Raises:
-        CleanerError: it is not a printable text of 1 to 80 characters, or a spreadsheet would take it for a formula.
-    """
-    text = name.strip() if isinstance(name, str) else ""
-    if not text or len(text) > _MAX_NAME or not text.isprintable() or text[0] in "=+-@":
-        raise CleanerError(
-            f"the reviewer's name is {str(name)[:_MAX_NAME]!r}; expected a text of 1 to {_MAX_NAME} characters "
-            "that does not begin with '=', '+', '-' or '@'"
-        )
-    return text

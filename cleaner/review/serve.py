@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote
 
+from cleaner.core.dataset_check import check_has_images
 from cleaner.core.errors import CleanerError
 from cleaner.core.scan import scan_at
 from cleaner.core.terminal import printable
@@ -74,7 +75,10 @@ def serve(
     from cleaner.review.visitors import default_max_visitors
 
     # Opening a session here reports on the terminal what would otherwise fail on the page.
-    session = Session(scan_at(scan, data))
+    placed = scan_at(scan, data)
+    if data is not None and placed.root.is_dir():
+        check_has_images(placed, placed.root)
+    session = Session(placed)
     for warning in session.manifest.warnings:
         print(f"cleaner: {printable(warning)}", file=sys.stderr)
     _check_token(token)
@@ -225,7 +229,7 @@ def _check_address(ip: str, port: int) -> None:
         try:
             probe.bind((ip, port))
         except OSError as error:
-            raise CleanerError(f"cannot listen on {ip}:{port}: {error.strerror}; give another --port") from error
+            raise CleanerError(f"cannot listen on {ip}:{port}: {error.strerror}; give another port=N") from error
 
 
 def _host(ip: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
+from cleaner.core.decision_rules import check_reviewer, default_reviewer
 from cleaner.core.errors import CleanerError
 from cleaner.core.manifest import Manifest
 from cleaner.core.manifest_rows import ManifestRows
@@ -18,7 +18,7 @@ from cleaner.core.records import Action, Decision, Sample
 from cleaner.core.scan import Scan
 from cleaner.core.standing import Standing
 from cleaner.core.tasks import MULTI_LABEL
-from cleaner.review.decisions import TOGGLE, Card, DecisionMaker, check_reviewer
+from cleaner.review.decisions import TOGGLE, Card, DecisionMaker
 from cleaner.review.issue_lists import IssueLists
 from cleaner.review.own_rows import OwnRows
 from cleaner.review.pace import Pace
@@ -88,10 +88,10 @@ class Session:
         self, scan: Scan, reviewer: str | None = None, page_size: int | None = None, is_blind: bool = False
     ) -> None:
         if not scan.root.is_dir():
-            raise CleanerError(f"{_missing_images(scan)}: cleaner serve SCAN --data DIR, or Review(scan, root=DIR)")
+            raise CleanerError(f"{_missing_images(scan)}: pass root=DIR")
         self.scan = scan
         self.manifest = Manifest(scan.manifest_path)
-        self.maker = DecisionMaker(scan, _user() if reviewer is None else check_reviewer(reviewer))
+        self.maker = DecisionMaker(scan, default_reviewer() if reviewer is None else check_reviewer(reviewer))
         self._own = OwnRows(self.maker.reviewer) if is_blind else None
         self._audit = [_blinded(sample) for sample in scan.audit]
         kept = {sample.path for sample in scan.samples} if self._audit else set()
@@ -605,10 +605,3 @@ def _missing_images(scan: Scan) -> str:
             "mount of them"
         )
     return f"there is no folder {str(scan.root)!r} with the images; say where they are now"
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):
-        return ""  # the user has no name, as in some containers

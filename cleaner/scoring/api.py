@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cleaner.core.arguments import as_path, described, is_learner, table_path, unexpected
 from cleaner.core.errors import CleanerError
+from cleaner.core.files import image_files
 from cleaner.core.label_table import label_rows
 from cleaner.core.scan import Scan
+from cleaner.core.scan_files import DESCRIPTION
 from cleaner.scoring.data.checks import check_number
 from cleaner.scoring.data.remote import is_address, local
 from cleaner.scoring.engine import AUTO, ScanOptions, run
@@ -91,12 +95,13 @@ def scan(
     from cleaner.scoring.data.fastai_data import from_learner
     from cleaner.scoring.model.fastai_model import fastai_job
 
+    out = _out_path("cleaner.scan(learn, out)", learn, out)
     options = _options(k, views, fast, resume, progress, decisions_from, features)
     check_number("batch_size", batch_size, min_value=1)
     _check_splits(splits)
     open_data = partial(from_learner, splits=splits, root=root, batch_size=batch_size)
     job = fastai_job(learn, open_data, workers, views=views)
-    return run(job, Path(out), options, engine)
+    return run(job, out, options, engine)
 
 
 def scan_folder(
@@ -141,16 +146,19 @@ def scan_folder(
     from cleaner.scoring.data.fastai_data import from_address, from_folder
     from cleaner.scoring.model.fastai_model import fastai_job
 
+    data, out = _data_path(learn, data), _out_path("cleaner.scan_folder(learn, data, out)", learn, out)
     options = _options(k, views, fast, resume, progress, decisions_from, features)
     check_number("batch_size", batch_size, min_value=1)
     data = local(data)
+    if not is_address(data):
+        _check_order(data, out)
     open_data: Callable[[Learner, Targets], FastaiData] = (
         partial(from_address, data=str(data), batch_size=batch_size)
         if is_address(data)
         else partial(from_folder, data=Path(data), batch_size=batch_size)
     )
     job = fastai_job(learn, open_data, workers, _own_device(device, engine), views)
-    return run(job, Path(out), options, engine)
+    return run(job, out, options, engine)
 
 
 def scan_table(
@@ -198,6 +206,8 @@ def scan_table(
     from cleaner.scoring.data.fastai_table import from_table
     from cleaner.scoring.model.fastai_model import fastai_job
 
+    data, out = _data_path(learn, data), _out_path("cleaner.scan_table(learn, data, labels, out)", learn, out)
+    labels = table_path(labels)
     options = _options(k, views, fast, resume, progress, decisions_from, features)
     check_number("batch_size", batch_size, min_value=1)
     data = local(data)
@@ -205,10 +215,10 @@ def scan_table(
         raise CleanerError(
             f"{str(data)!r} is an address, and a label table needs a folder; pass a copy or mount of the images"
         )
-    rows = label_rows(Path(labels), path_column, label_column)
+    rows = label_rows(labels, path_column, label_column)
     open_data = partial(from_table, data=Path(data), rows=rows, batch_size=batch_size)
     job = fastai_job(learn, open_data, workers, _own_device(device, engine), views)
-    return run(job, Path(out), options, engine)
+    return run(job, out, options, engine)
 
 
 def scan_model(
@@ -268,6 +278,10 @@ def scan_model(
     """
     from cleaner.scoring.model.torch_model import torch_job
 
+    out = _out_path("cleaner.scan_model(model, dataset, out)", model, out)
+    if not is_learner(model) and (hasattr(dataset, "state_dict") or isinstance(dataset, str)):
+        advice = "the order is cleaner.scan_model(model, dataset, out)"
+        raise unexpected("a map-style dataset of (image, label), or one per split, as dataset", dataset, advice)
     options = _options(k, views, fast, resume, progress, decisions_from, features)
     datasets = dict(dataset) if isinstance(dataset, Mapping) else {split: dataset}
     _check_splits(tuple(datasets))
@@ -283,7 +297,32 @@ def scan_model(
         device=_own_device(device, engine),
         views=views,
     )
-    return run(job, Path(out), options, engine)
+    return run(job, out, options, engine)
+
+
+def _out_path(call: str, first: Any, out: Any) -> Path:
+    """Return the path of the scan folder; say where arguments are in another order than in `call`."""
+    if isinstance(first, (str, Path)) and (is_learner(out) or hasattr(out, "state_dict")):
+        raise CleanerError(f"expected the model first, got {described(first)}; the order is {call}")
+    return as_path("out", out, "the path of a scan folder")
+
+
+def _data_path(learn: Any, data: Any) -> str | Path:
+    if is_learner(data):
+        raise CleanerError(f"expected the learner first, got {described(learn)}; the order is learn, data, …, out")
+    if not isinstance(data, (str, os.PathLike)):
+        raise unexpected("the path of the dataset's folder as data", data, "pass the folder that holds the images")
+    return data if isinstance(data, str) else Path(data)
+
+
+def _check_order(data: str | Path, out: Path) -> None:
+    """Refuse a scan folder and a dataset's folder that were given for each other."""
+    holds_images = out.is_dir() and next(image_files(out), None) is not None
+    if holds_images and not (out / DESCRIPTION).exists() and not os.path.isdir(data):
+        raise CleanerError(
+            f"there is no folder {str(data)!r}, and {str(out)!r} holds images; data comes before out: "
+            "cleaner.scan_folder(learn, data, out)"
+        )
 
 
 def _options(

@@ -25,7 +25,7 @@ from cleaner.core.records import ClassLosses, Sample, Typical, now
 from cleaner.core.rounds import check_decisions_from, remember, take_over
 from cleaner.core.scan import LazyRecords, Scan
 from cleaner.core.scan_files import ScanFiles, writing
-from cleaner.core.scan_guard import check_out, vocab_change
+from cleaner.core.scan_guard import check_out, inside_dataset, vocab_change
 from cleaner.core.scan_tables import alternatives_to_json, label_to_json
 from cleaner.core.suffixes import as_text
 from cleaner.core.tasks import MULTI_LABEL, OTHER, SINGLE_LABEL, drawn_file, split_labels
@@ -124,8 +124,7 @@ class ScanOptions:
             raise CleanerError(f"k is {self.k!r}; pass a whole number of at least 1, or {AUTO!r}")
         if self.fast and self.features:
             raise CleanerError(
-                "a fast scan runs variants of the model that show no features; leave out fast (--fast), or features "
-                "(--features)"
+                "a fast scan runs variants of the model that show no features; leave out fast=True or features=True"
             )
 
     def samples_per_class(self, info: DatasetInfo) -> int:
@@ -309,7 +308,7 @@ def run(job: ScanJob, out: Path, options: ScanOptions, engine: str | Cluster = "
         with held_folder(out, job.info, options) as files:
             return _run(Engine(job, _feature_keeper(files, options)), files, options)
     if options.features:
-        raise CleanerError("features are kept by a scan in this process only; leave out engine (--ray), or features")
+        raise CleanerError("features are kept by a scan in this process only; leave out engine= or features=True")
     from cleaner.scoring import ray_cluster
 
     if engine != "ray" and not isinstance(engine, ray_cluster.Cluster):
@@ -347,8 +346,9 @@ def held_folder(out: Path, info: DatasetInfo, options: ScanOptions) -> Iterator[
         check_decisions_from(options.decisions_from, out, info.task)
     with writing(out) as files:
         check_out(*subject)  # another scan may have ended before the lock was taken
-        if change := vocab_change(out, info.vocab):
-            _log.warning("%s", printable(change))
+        inside = "" if info.address else inside_dataset(out, info.root)
+        for text in filter(None, (vocab_change(out, info.vocab), inside)):
+            _log.warning("%s", printable(text))
         try:
             remember(out)
         except CleanerError as error:

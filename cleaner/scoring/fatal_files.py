@@ -90,7 +90,7 @@ class FatalFiles:
         if n and not n_fatal:
             _log.warning(
                 "Each of them can be read alone. If the scan is ended here again, its memory is too small for a whole "
-                "batch: use a smaller --batch-size or fewer --workers."
+                "batch: use a smaller batch_size=N or fewer workers=N."
             )
 
     @contextmanager

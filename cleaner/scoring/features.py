@@ -61,7 +61,7 @@ class FeatureTap:
         if found is None:
             raise CleanerError(
                 "no layer of the model returns a feature map [n, channels, height, width], so there are no features to "
-                "keep; leave out features (--features)"
+                "keep; leave out features=True"
             )
         height, width = (min(_SIDE, length) for length in found.shape[2:])
         return functional.adaptive_avg_pool2d(found.float(), (height, width)).flatten(1)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cleaner.core.arguments import is_learner
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import write_whole
 from cleaner.core.scan import Scan
@@ -89,7 +90,7 @@ def scan_folds(
     """
     for name, value, least in (("folds", folds, 2), ("workers", workers, 0), ("batch_size", batch_size, 1)):
         check_number(name, value, least)
-    if not callable(train):
+    if not callable(train) or is_learner(train):
         raise CleanerError(f"train is a {type(train).__name__}; pass a function that returns a trained learner")
     options = ScanOptions(k=k, resume=resume, progress=progress, ranked_by="out-of-fold loss")
     if getattr(data, "loaders", None):

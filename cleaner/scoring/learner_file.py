@@ -52,7 +52,7 @@ def scan_file(
         data, out, labels, path_column, label_column, options: as in `scan_table`, or without `labels` `scan_folder`.
     """
     if labels is None and (path_column or label_column):
-        raise CleanerError("a path column or a label column needs a label table; name the table too: --labels")
+        raise CleanerError("a path column or a label column needs a label table; name the table too: labels=FILE")
     learn = load_learner(learner, trust)
     if labels is None:
         return scan_folder(learn, data, out, **options)
@@ -75,7 +75,7 @@ def load_learner(file: str | Path, trust: bool) -> Learner:
     if not (trust or is_trusted(sha256)):
         raise CleanerError(
             f"{str(file)!r} is a learner file, and loading it runs whatever code is in it. Its sha256 is {sha256}. "
-            "If you made it, or trust its author and the way it came to you, add --trust; you are asked only once "
+            "If you made it, or trust its author and the way it came to you, add trust=True; you are asked only once "
             "about a file with these bytes"
         )
     with warnings.catch_warnings():

@@ -27,7 +27,7 @@ def memorised_advice(splits: Sequence[SplitProgress], task: str, views: int) -> 
     (loss, agreement), (valid_loss, _) = found["train"], found["valid"]
     if agreement < _PREDICTED_AS_LABELLED or not loss < _LOSS_SHARE * valid_loss:
         return ""
-    now = "" if views > 1 else "views=4 (--views 4) ranks many of them high now; "
+    now = "" if views > 1 else "views=4 ranks many of them high now; "
     return (
         f"'train' looks memorised: its mean loss is {loss:.2g}, that of 'valid' is {valid_loss:.2g}, and "
         f"{agreement:.1%} of its images are predicted as labelled. Wrong labels that were memorised have low losses. "

@@ -221,7 +221,7 @@ def _sorted_vocab(labels: set[str], n_classes: int) -> list[str]:
         problem = f"labels that are numbers may be sorted as text ({quoted(names)}) or by value ({quoted(by_value)})"
     else:
         return names
-    raise CleanerError(f"{problem}; list the labels in the order of the columns in a file, with --vocab FILE")
+    raise CleanerError(f"{problem}; list the labels in the order of the columns in a file, with vocab=FILE")
 
 
 def _read_vocab(file: Path, labels: set[str]) -> tuple[str, ...]:

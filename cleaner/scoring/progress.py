@@ -207,7 +207,7 @@ def resume_from(checkpoint: Checkpoint, job: ScanJob, resume: bool) -> ScanProgr
         if names != split.names:
             raise CleanerError(
                 f"the files of {split.split!r} are not those with which the unfinished scan began; "
-                "start over with resume=False (--no-resume)"
+                "start over with resume=False"
             )
     return progress
 
@@ -267,7 +267,7 @@ class Checkpoint:
             if self._features:
                 self._features.resume((0, 0))
             return None
-        advice = "start over with resume=False (--no-resume), or give another folder"
+        advice = "start over with resume=False, or give another folder"
         try:
             with np.load(self._path, allow_pickle=False) as arrays:
                 state = json.loads(arrays["state"].tobytes().decode("utf-8"))

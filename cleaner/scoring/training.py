@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from cleaner.core.arguments import as_path
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import write_whole
 from cleaner.core.records import ALTERNATIVES, now
@@ -367,7 +368,8 @@ class LossRecorder:
         datasets = dict(dataset) if isinstance(dataset, Mapping) else {split: dataset}
         by_split = paths if isinstance(dataset, Mapping) or paths is None else {split: paths}
         info, samples = torch_data(datasets, vocab=vocab, paths=by_split, root=root, batch_size=1)
-        self._record = TrainingRecord(Path(out), info, samples, ranked_by, k, reset, scored_batch)
+        folder = as_path("out", out, "the path of a scan folder")
+        self._record = TrainingRecord(folder, info, samples, ranked_by, k, reset, scored_batch)
         self._counts = {name: dataset.count for name, dataset in samples.items()}
         self._n_classes = len(info.vocab)
 

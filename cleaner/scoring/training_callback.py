@@ -18,6 +18,7 @@ from fastai.data.core import TfmdDL
 from fastcore import basics
 from fastcore.foundation import L
 
+from cleaner.core.arguments import as_path
 from cleaner.core.errors import CleanerError
 from cleaner.core.scan import Scan
 from cleaner.core.tasks import OTHER
@@ -91,9 +92,10 @@ class ScanCallback(Callback):  # type: ignore[misc]
     ) -> None:
         if ranked_by not in RANKINGS:
             raise CleanerError(f"ranked_by is {ranked_by!r}; pass one of {', '.join(map(repr, RANKINGS))}")
+        folder = as_path("out", out, "the path of a scan folder")
         super().__init__()
         ScanOptions(k=k)  # refuses an invalid number before anything is trained
-        self.out, self.ranked_by, self.k, self.root, self.reset = Path(out), ranked_by, k, root, reset
+        self.out, self.ranked_by, self.k, self.root, self.reset = folder, ranked_by, k, root, reset
         self.result: Scan | None = None
         self.run = True
         self._record: TrainingRecord | None = None

@@ -308,7 +308,7 @@ def test_a_long_list_of_decisions_left_alone_is_shortened(place: Place) -> None:
         (["cat/1.png"], {"label_column": "label"}, "are for a DataFrame"),
         (pd.DataFrame({"fname": ["cat/1.png"], "label": ["cat"]}), {"labels": ["cat"]}, "has its own"),
         (pd.DataFrame({"fname": ["cat/1.png"]}), {}, "none has a usual name"),
-        (pd.DataFrame({"fname": ["a"], "path": ["b"], "label": ["cat"]}), {}, "could be meant"),
+        (pd.DataFrame({"fname": ["a"], "path": ["b"], "label": ["cat"]}), {}, "could be the paths"),
         (pd.DataFrame({"fname": [7], "label": ["cat"]}), {}, "an item is 7"),
         (pd.DataFrame([["cat/1.png", "cat"]]), {}, "none has a usual name"),
     ],

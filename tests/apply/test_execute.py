@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 import cleaner
 from cleaner.apply import apply, dataset_paths, locks, moves
-from cleaner.apply.execute import Report, plan, undo
+from cleaner.apply.execute import Report, undo
 from cleaner.core import journal, journal_lines
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, sha256_of
@@ -29,6 +30,8 @@ from cleaner.core.records import Action, Decision
 from tests.support.crashes import by_links, by_placeholders, in_a_process_that_dies, interrupted, one_step
 from tests.support.folders import TIME, Place, Tree, delete, make, make_scan, relabel, tree
 from tests.support.light_process import in_a_light_process
+
+preview = partial(apply, dry_run=True)
 
 
 @pytest.fixture
@@ -86,12 +89,12 @@ def test_the_public_functions_apply_and_undo(place: Place) -> None:
 def test_a_dry_run_says_what_would_be_done_and_changes_nothing(place: Place) -> None:
     place.decide_all()
     scan = tree(place.manifest.parent)
-    planned = plan(place.manifest, place.root)
+    planned = apply(place.manifest, place.root, dry_run=True)
     assert tree(place.root) == place.before
     assert tree(place.manifest.parent).keys() - scan.keys() == set()
     report = place.apply()
-    assert [o.source for o in planned.operations] == [o.source for o in report.done]
-    assert [o.target for o in planned.operations if TRASH not in o.target] == ["cat/1_1.png", "cow/2.png", "dog/5.png"]
+    assert [o.source for o in planned.planned] == [o.source for o in report.done]
+    assert [o.target for o in planned.planned if TRASH not in o.target] == ["cat/1_1.png", "cow/2.png", "dog/5.png"]
     assert planned.conflicts == report.conflicts
 
 
@@ -102,7 +105,7 @@ def test_a_damaged_table_of_the_scan_stops_neither_apply_nor_undo_nor_cleaned(pl
         ["fox/5.png"],
         ["dog"],
     )
-    assert len(plan(place.manifest, place.root).operations) == 5
+    assert len(apply(place.manifest, place.root, dry_run=True).planned) == 5
     done = place.apply().journal
     assert tree(place.root) == applied(place.before)
     undo(done)
@@ -227,8 +230,8 @@ def undo_after_apply_changes_nothing(paths: list[str], data: Any) -> None:
         before = tree(root)
         manifest = make_scan(root, *CLASSES)
         Manifest(manifest).append(*data.draw(random_decisions(root, paths)))
-        planned = plan(manifest, root)
-        for places in ([o.source for o in planned.operations], [o.target for o in planned.operations]):
+        planned = apply(manifest, root, dry_run=True)
+        for places in ([o.source for o in planned.planned], [o.target for o in planned.planned]):
             assert len(set(places)) == len(places)
         with suppress(KeyboardInterrupt), interrupted(monkeypatch, at=data.draw(st.integers(1, 9))):
             apply(manifest, root)
@@ -237,10 +240,10 @@ def undo_after_apply_changes_nothing(paths: list[str], data: Any) -> None:
         assert contents == sorted(value[0] for value in before.values() if value)
         # The reason may be another one: where a file was gone, one may have been moved to.
         assert [(c.path, c.action) for c in report.conflicts] == [(c.path, c.action) for c in planned.conflicts]
-        for operation in planned.operations:
-            assert (operation.source in tree(root)) == (operation.source in {o.target for o in planned.operations})
+        for operation in planned.planned:
+            assert (operation.source in tree(root)) == (operation.source in {o.target for o in planned.planned})
         journals = list(manifest.parent.glob("journal-*"))
-        assert len(journals) == (1 if planned.operations else 0)
+        assert len(journals) == (1 if planned.planned else 0)
         for done in journals:
             with suppress(KeyboardInterrupt), interrupted(monkeypatch, at=data.draw(st.integers(1, 9))):
                 undo(done)
@@ -277,7 +280,7 @@ def test_an_undo_that_is_interrupted_at_any_move_is_finished_by_the_same_call(
     done = place.apply().journal
     with interrupted(monkeypatch, at, after), pytest.raises(KeyboardInterrupt):
         undo(done)
-    for ask in (plan, apply):  # which do not begin again what is being taken back
+    for ask in (preview, apply):  # which do not begin again what is being taken back
         with pytest.raises(CleanerError, match=f"cleaner undo .*{done.name}"):
             ask(place.manifest, place.root)
     assert undo(done).conflicts == ()
@@ -343,9 +346,9 @@ def test_a_dry_run_after_an_interruption_says_what_is_left_to_do(place: Place, m
         place.apply()
     make(place.root / "fox/2.png")
     place.decide(relabel("fox/2.png", "dog"))
-    planned = plan(place.manifest, place.root)
+    planned = apply(place.manifest, place.root, dry_run=True)
     report = place.apply()
-    assert planned.operations == report.done
+    assert planned.planned == report.done
     assert [o.target for o in report.done] == ["dog/2.png", "dog/3.png", "dog/2_1.png"]
 
 
@@ -540,7 +543,7 @@ def test_two_datasets_with_one_manifest_do_not_share_what_is_done(place: Place, 
 
 def test_a_torn_row_of_the_manifest_is_reported(place: Place) -> None:
     place.decide(delete("cat/1.png"))
-    for ask in (plan, apply):
+    for ask in (preview, apply):
         with open(place.manifest, "ab") as file:
             file.write(b"cat/2.png,del")
         report = ask(place.manifest, place.root)
@@ -730,18 +733,20 @@ def test_a_dataset_that_is_reached_through_a_link_is_the_same(place: Place) -> N
     assert tree(place.root) == place.before
 
 
-def test_another_folder_than_was_scanned_is_noted_where_files_are_known_by_name_alone(
+def test_another_folder_than_was_scanned_is_noted_and_files_that_are_known_by_name_alone(
     place: Place, tmp_path: Path
 ) -> None:
     other = Place(tmp_path / "other")
     make_scan(other.root, "cat", "dog")
     scanned = other.manifest
     Manifest(scanned).append(place.with_hash(delete("cat/1.png")))
-    assert plan(scanned, place.root).notes == ()
+    (note,) = apply(scanned, place.root, dry_run=True).notes
+    assert note.endswith(f"is not the folder that was scanned, {str(other.root)!r}; is it the same dataset?")
     Manifest(scanned).append(delete("cat/2.png", decided_at=""))
-    assert plan(scanned, other.root).notes == ()
-    for report in (plan(scanned, place.root), apply(scanned, place.root)):
+    assert apply(scanned, other.root, dry_run=True).notes == ()
+    for report in (apply(scanned, place.root, dry_run=True), apply(scanned, place.root)):
         assert len(report.notes) == 1
+        assert "known by name alone" in report.notes[0]
         assert str(other.root) in report.notes[0]
         assert "'cat/2.png'" in report.notes[0]
         assert report.warnings == ()
@@ -930,7 +935,7 @@ def test_images_on_which_reviewers_disagree_are_noted(place: Place) -> None:
         relabel("cat/2.png", "dog", reviewer="bob"),
     )
     expected = "reviewers disagree on 1 image, 'cat/1.png' (anna: delete, bob: keep); the last decision stands"
-    assert plan(place.manifest, place.root).notes == (expected,)
+    assert apply(place.manifest, place.root, dry_run=True).notes == (expected,)
     assert apply(place.manifest, place.root).notes == (expected,)
     place.decide(
         relabel("cat/3.png", "fox", reviewer=""),
@@ -939,10 +944,10 @@ def test_images_on_which_reviewers_disagree_are_noted(place: Place) -> None:
         delete("dog/1.png", reviewer="anna"),
         Decision("dog/1.png", Action.UNDO, reviewer="bob", decided_at=TIME),
     )
-    note, _ = plan(place.manifest, place.root).notes
+    note, _ = apply(place.manifest, place.root, dry_run=True).notes
     assert note.startswith("reviewers disagree on 2 images, such as 'cat/1.png' (")
     place.decide(Decision("cat/1.png", Action.UNDO, reviewer="bob", decided_at=TIME))
-    note, _ = plan(place.manifest, place.root).notes
+    note, _ = apply(place.manifest, place.root, dry_run=True).notes
     assert "'cat/3.png' (somebody: relabel to 'fox', 'an\\x1b[31mna': relabel to 'dog')" in note
 
 
@@ -1007,7 +1012,7 @@ def test_a_damaged_journal_is_an_error_that_names_it_and_nothing_moves(damage: s
     place.decide_all()
     path = place.manifest.with_name("journal-20260131T120000Z.jsonl")
     path.write_text(damage)
-    for call in (lambda: undo(path), place.apply, lambda: plan(place.manifest, place.root)):
+    for call in (lambda: undo(path), place.apply, lambda: apply(place.manifest, place.root, dry_run=True)):
         with pytest.raises(CleanerError, match=r"journal-20260131T120000Z\.jsonl"):
             call()
     assert tree(place.root) == place.before
@@ -1029,7 +1034,7 @@ def test_a_dataset_or_a_manifest_that_is_not_there_is_an_error(place: Place) -> 
     place.decide_all()
     report = place.apply()
     for manifest, root in [(place.manifest, place.root / "none"), (place.root / "none", place.root)]:
-        for call in (apply, plan):
+        for call in (apply, preview):
             with pytest.raises(CleanerError, match="none"):
                 call(manifest, root)
     place.root.rename(place.root.with_name("elsewhere"))

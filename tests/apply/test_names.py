@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 import cleaner
 from cleaner.apply import apply
-from cleaner.apply.execute import Report, plan, undo
+from cleaner.apply.execute import Report, undo
 from cleaner.apply.names import NameLabels
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH, sha256_of
@@ -87,11 +88,11 @@ def targets(done: Iterable[Operation]) -> dict[str, str]:
 def test_relabelled_files_are_renamed_and_undo_renames_them_back(tmp_path: Path) -> None:
     pets = Pets(tmp_path)
     pets.decide_some()
-    planned = plan(pets.manifest, pets.root, name_pattern=PETS)
+    planned = apply(pets.manifest, pets.root, name_pattern=PETS, dry_run=True)
     assert tree(pets.root) == pets.before
     report = cleaner.apply(pets.manifest, pets.root, name_pattern=PETS)
     assert (report.conflicts, len(report.done)) == ((), 5)
-    assert [o.source for o in planned.operations] == [o.source for o in report.done]
+    assert [o.source for o in planned.planned] == [o.source for o in report.done]
     assert tree(pets.root) == applied(pets.before)
     again = pets.apply()
     assert (again.done, again.conflicts) == ((), ())
@@ -106,7 +107,7 @@ def test_without_the_pattern_nothing_is_relabelled(tmp_path: Path) -> None:
     pets.decide(relabel("images/Abyssinian_1.jpg", "Bengal", label="Abyssinian"))
     report = apply(pets.manifest, pets.root)
     assert report.done == ()
-    assert "--name-pattern" in report.conflicts[0].reason
+    assert "name_pattern=REGEX" in report.conflicts[0].reason
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ def test_without_a_scan_the_labels_are_those_that_the_pattern_finds(tmp_path: Pa
         ({"name_pattern": PETS, "labels": "labels.csv"}, "got both"),
     ],
 )
-@pytest.mark.parametrize("ask", [apply, plan])
+@pytest.mark.parametrize("ask", [apply, partial(apply, dry_run=True)])
 def test_a_pattern_that_cannot_be_used_is_an_error_and_nothing_moves(
     ask: Callable[..., Any], options: dict[str, Any], match: str, tmp_path: Path
 ) -> None:

@@ -268,7 +268,7 @@ def test_a_label_that_is_not_the_folder_is_left_alone_with_the_ways_that_there_a
     decisions = [relabel("images/Abyssinian_1.png", "Bengal", label="Abyssinian"), relabel("cat_dog_1.png", "dog")]
     plan = plan_of(root, *decisions, known=("Abyssinian", "Bengal", "dog"))
     assert plan.operations == ()
-    assert all(way in plan.conflicts[0].reason for way in ("--name-pattern", "--labels", "cleaner.cleaned"))
+    assert all(way in plan.conflicts[0].reason for way in ("name_pattern=REGEX", "labels=FILE", "cleaner.cleaned"))
     assert "lies in the dataset's folder itself" in plan.conflicts[1].reason
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from cleaner.apply.execute import plan, undo
+from cleaner.apply import apply
+from cleaner.apply.execute import undo
 from cleaner.apply.trash import empty, trash
 from cleaner.core import journal, journal_lines
 from cleaner.core.errors import CleanerError
@@ -148,7 +149,7 @@ def test_apply_after_it_changes_nothing_and_another_decision_is_told_what_happen
     empty(done)
     assert (place.apply().done, place.apply().conflicts) == ((), ())
     place.decide(Decision("cat/1.png", Action.KEEP, decided_at=TIME))
-    (conflict,) = plan(place.manifest, place.root).conflicts
+    (conflict,) = apply(place.manifest, place.root, dry_run=True).conflicts
     assert "gone for good" in conflict.reason
 
 

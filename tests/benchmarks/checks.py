@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -200,16 +200,33 @@ def recall_section(folder: Path, options: argparse.Namespace) -> None:
         for queries, vectors, floor in searches:
             of = [partial(unit_blocks, records, np.arange(size), name) for name in (queries, vectors)]
             start = time.perf_counter()
-            indexed = {tuple(pair) for pairs in nearest_by_index(*of, size, 3, floor) for pair in pairs.tolist()}
+            indexed = np.concatenate(list(nearest_by_index(*of, size, 3, floor)))
             seconds = time.perf_counter() - start
             exact = brute_force(*of, asked, size, floor)
-            close = [pair for pair, cosine in exact.items() if cosine > 0.9]
-            shares = (f"{share(indexed, pairs):.4f} of {len(pairs):,}" for pairs in (exact, close))
+            found = cosines_of(*of, indexed[np.isin(indexed[:, 0], asked)])
+            shares = (recall(found, exact, least) for least in (floor, 0.9))
             print(f"  {queries:9} {', of a cosine above .9 '.join(shares)}; {seconds:.0f} s", flush=True)
 
 
-def share(found: set[tuple[int, int]], of: Collection[tuple[int, int]]) -> float:
-    return sum(pair in found for pair in of) / max(1, len(of))
+def recall(found: dict[int, list[float]], exact: dict[int, list[float]], least: float) -> str:
+    """Return for how many exact neighbours with such a cosine one as near was found; of equal ones any counts."""
+    wanted = got = 0
+    for at, cosines in exact.items():
+        near = [*sorted(found.get(at, []), reverse=True), *[-1.0] * 3]
+        pairs = [
+            (cosine, one) for cosine, one in zip(sorted(cosines, reverse=True), near, strict=False) if cosine > least
+        ]
+        wanted += len(pairs)
+        got += sum(one > cosine - 1e-4 for cosine, one in pairs)
+    return f"{got / max(1, wanted):.4f} of {wanted:,}"
+
+
+def cosines_of(queries: Vectors, vectors: Vectors, pairs: np.ndarray) -> dict[int, list[float]]:
+    """Return the cosines of pairs by their first image."""
+    found: dict[int, list[float]] = {}
+    for one, other in pairs.tolist():
+        found.setdefault(one, []).append(float(queries(one, one + 1)[0] @ vectors(other, other + 1)[0]))
+    return found
 
 
 def described_records(folder: Path, n: int) -> np.ndarray:
@@ -224,18 +241,15 @@ def described_records(folder: Path, n: int) -> np.ndarray:
     return records
 
 
-def brute_force(
-    queries: Vectors, vectors: Vectors, asked: np.ndarray, n: int, floor: float
-) -> dict[tuple[int, int], float]:
-    """Return the pairs of some queries and their three nearest vectors, by a full sort, with their cosines."""
-    pairs = {}
+def brute_force(queries: Vectors, vectors: Vectors, asked: np.ndarray, n: int, floor: float) -> dict[int, list[float]]:
+    """Return the cosines of some queries to their three nearest vectors, by a full sort."""
+    found = {}
     everything = vectors(0, n)
     for at in asked.tolist():
         cosines = everything @ queries(at, at + 1)[0]
         cosines[at] = -1
-        nearest = np.argpartition(-cosines, 3)[:3]
-        pairs |= {(at, int(other)): float(cosines[other]) for other in nearest if cosines[other] > floor}
-    return pairs
+        found[at] = [float(cosine) for cosine in np.partition(cosines, -3)[-3:] if cosine > floor]
+    return found
 
 
 def scan_section(folder: Path, _options: argparse.Namespace) -> None:

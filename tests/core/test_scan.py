@@ -21,7 +21,7 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import LOSS_EDGES, Action, ClassLosses, Decision, Sample, Typical, Unreadable
 from cleaner.core.scan import Scan, load
-from cleaner.core.scan_guard import check_out, vocab_change
+from cleaner.core.scan_guard import check_out, inside_dataset, vocab_change
 from cleaner.core.scan_tables import alternatives_to_json, label_to_json
 from cleaner.core.tasks import MULTI_LABEL, SINGLE_LABEL
 from tests.support.scan_records import as_text, make
@@ -628,3 +628,15 @@ def test_the_audit_sample_is_loaded_in_its_order(tmp_path: Path) -> None:
     assert list(scan.audit) == random
     assert scan.by_path()["dog2.png"] == random[4]
     assert all(sample.path not in {each.path for each in random} for sample in scan.samples)
+
+
+@pytest.mark.parametrize(
+    ("folder", "is_inside"),
+    [("data/scan", True), ("link/scan", True), ("scan", False), ("data-2", False), ("data", False)],
+)
+def test_a_scan_folder_in_the_dataset_is_told(folder: str, is_inside: bool, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to("data")
+    text = inside_dataset(tmp_path / folder, tmp_path / "data")
+    assert bool(text) is is_inside
+    assert not text or "ImageFolder takes it for a class" in text

@@ -115,7 +115,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_told_and_a_smaller_one_resumes
     ):
         scan(8)
     assert "8" in str(told.value)
-    assert "--batch-size" in str(told.value)
+    assert "batch_size=N" in str(told.value)
     monkeypatch.setattr(Greedy, "active", True)
     seen: list[int] = []
     with after_each_batch(lambda progress: seen.append(progress.splits[-1].seen)):

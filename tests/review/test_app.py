@@ -315,7 +315,7 @@ def test_the_dataset_may_have_moved(scan: Scan, tmp_path: Path, monkeypatch: pyt
     scan.root.rename(tmp_path / "moved")
     monkeypatch.chdir(tmp_path)
     for missing in (None, "nowhere", scan.folder / "scan.json"):
-        with pytest.raises(CleanerError, match=r"no folder .* --data DIR"):
+        with pytest.raises(CleanerError, match=r"no folder .* root=DIR"):
             Review(scan.folder, root=missing)
     review = Review(scan.folder, root="moved")
     assert review.session.scan.root == tmp_path / "moved"

@@ -132,7 +132,7 @@ def test_a_decision_that_another_takes_during_a_write_is_not_overridden(
         by_ben(scan, ONE, Action.DELETE)
         return ""
 
-    monkeypatch.setattr("cleaner.review.decisions.sha256_of", hashed)
+    monkeypatch.setattr("cleaner.core.decision_rules.sha256_of", hashed)
     reply = page.ask("decide", paths=[ONE], action="keep")
     assert reply["message"] == f"Not saved: ben decided 'delete' for {ONE!r} meanwhile; decide again if you wish"
     assert [(card["action"], card["reviewer"]) for card in reply["changed"]] == [("delete", "ben")]

@@ -102,7 +102,7 @@ def test_invalid_arguments_of_serve_are_refused(scan: Scan, tmp_path: Path) -> N
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        with pytest.raises(CleanerError, match="another --port"):
+        with pytest.raises(CleanerError, match="another port=N"):
             serve(scan.folder, port=other.getsockname()[1])
 
 

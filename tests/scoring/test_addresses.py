@@ -122,7 +122,7 @@ def test_the_address_stands_in_the_scan_as_it_was_given(learn: Any, data: Path, 
 @pytest.mark.usefixtures("memory")
 def test_review_and_apply_take_a_copy_of_the_images_and_say_so(learn: Any, data: Path, tmp_path: Path) -> None:
     found = scan(learn, MEMORY, tmp_path / "out")
-    with pytest.raises(CleanerError, match=f"scanned at '{MEMORY}', and the review needs files; give .* --data DIR"):
+    with pytest.raises(CleanerError, match=f"scanned at '{MEMORY}', and the review needs files; give .* root=DIR"):
         Session(found)
     with pytest.raises(CleanerError, match=f"scanned at '{MEMORY}'; pass root="):
         cleaner.Interpretation(found)[0]

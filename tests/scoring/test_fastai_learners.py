@@ -306,7 +306,7 @@ def test_a_process_that_the_system_ends_is_told_and_the_scan_goes_on(tmp_path: P
     (data / "cat" / "cat_0.png").unlink()
     make_image(data / "cat" / "cat_0.png", size=(21, 20))
     learn.dls.valid.after_item.fs.insert(0, fastai.Transform(ends_its_process))
-    with pytest.raises(CleanerError, match=r"ended a process that reads images .* fewer --workers"):
+    with pytest.raises(CleanerError, match=r"ended a process that reads images .* fewer workers=N"):
         cleaner.scan_folder(learn, data, tmp_path / "scan", progress=False, workers=1)
     scan = cleaner.scan_folder(learn, data, tmp_path / "scan", progress=False, workers=0)
     assert (scan.scored, scan.unreadable) == ({"all": 21}, ())

@@ -198,7 +198,7 @@ def test_where_no_file_is_at_fault_the_lost_worker_is_told(data: Path, tmp_path:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     make_fatal(data, FATAL[-1:])
-    with pytest.raises(CleanerError, match=r"fewer --workers.*Each of the \d+ images that were being read can be read"):
+    with pytest.raises(CleanerError, match=r"fewer workers=N.*Each of the \d+ images that were being read can be read"):
         SCANS["torch"](InWorkers("", tmp_path), data, tmp_path / "scan", workers=1)
     scan = SCANS["torch"](InWorkers("", tmp_path), data, tmp_path / "scan", workers=0)
     assert (scan.scored, scan.unreadable) == ({"all": 21}, ())

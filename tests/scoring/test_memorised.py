@@ -54,7 +54,7 @@ def test_a_split_is_memorised_beside_another_one(splits: list[SplitProgress], ta
 def test_the_advice_names_views_only_where_there_are_none() -> None:
     one, four = (memorised_advice([MEMORISED, HONEST], SINGLE_LABEL, views) for views in (1, 4))
     assert "mean loss is 0.01, that of 'valid' is 0.9, and 99.5% of its images" in one
-    assert "views=4 (--views 4)" in one
+    assert "views=4 ranks" in one
     assert "views" not in four
     assert "cleaner.ScanCallback" in four
 

@@ -287,7 +287,7 @@ def test_a_checkpoint_of_something_else_is_refused(data: Path, tmp_path: Path, m
     learn = make_learner(data / "train")
     stopped(learn, data, out, monkeypatch)
     saved = (out / "checkpoint/progress.npz").read_bytes()
-    with pytest.raises(CleanerError, match=r"another k \(5, this one has 6\).*--no-resume"):
+    with pytest.raises(CleanerError, match=r"another k \(5, this one has 6\).*resume=False"):
         run(learn, data, out, k=6)
     other = make_learner(data / "train")
     other.model[0].weight.data += 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cleaner.apply import apply
-from cleaner.apply.execute import Report, plan
+from cleaner.apply.execute import Report
 from cleaner.core.files import sha256_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Decision
@@ -60,7 +60,7 @@ class Place:
         return apply(self.manifest, self.root, labels=self.table, **columns)
 
     def reasons(self) -> dict[str, str]:
-        planned = plan(self.manifest, self.root, labels=self.table)
+        planned = apply(self.manifest, self.root, labels=self.table, dry_run=True)
         assert tree(self.root) == self.before
-        assert planned.operations == ()
+        assert planned.planned == ()
         return {conflict.path: conflict.reason for conflict in planned.conflicts}

@@ -377,7 +377,7 @@ def _test_loader(learn: Learner, items: Any, options: Mapping[str, Any]) -> Any:
         kind = type(items[0]).__name__ if isinstance(items, list) else type(items).__name__
         raise CleanerError(
             f"the learner's transforms do not take a {kind} ({type(error).__name__}: {error}). A learner that was made "
-            "from a table reads labels from its rows, not from paths; pass the table: cleaner.scan_table or --labels"
+            "from a table reads labels from its rows, not from paths; pass the table: cleaner.scan_table"
         ) from error
 
 
@@ -391,5 +391,5 @@ def _items_of(learn: Learner, split: str) -> Any:
         raise CleanerError(f"the learner has no items in {split!r}; name the splits that it has: splits=('train',)")
     raise CleanerError(
         f"the learner has no items in {split!r}; a learner that was loaded from a file holds none. "
-        "Use cleaner.scan_folder(learn, data, out), or `cleaner scan --learner FILE --data DIR`"
+        "Use cleaner.scan_folder(learn, data, out)"
     )

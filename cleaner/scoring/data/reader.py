@@ -420,7 +420,7 @@ def _lost_reader(error: Exception) -> LostReaderError:
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     return LostReaderError(
         f"the system ended a process that reads images ({reason}), as it does where memory runs out or where a file "
-        "gets shorter while it is read. Run the same command again to resume; fewer --workers need less memory"
+        "gets shorter while it is read. Run the same command again to resume; fewer workers=N need less memory"
     )
 
 

@@ -127,7 +127,7 @@ def memory_explained(device: torch.device, batch_size: int) -> Iterator[None]:
         torch.cuda.empty_cache()
     raise CleanerError(
         f"{describe(device)} has too little memory for a batch of {batch_size} images ({reason}). Run the same scan "
-        "again with smaller batches: batch_size=N (--batch-size N). It resumes where it stopped"
+        "again with smaller batches: batch_size=N. It resumes where it stopped"
     )
 
 

@@ -12,9 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["loss_name", "per_sample", "unreduced", "warn_if_reduced"]
+__all__ = ["loss_name", "per_sample", "unreduced", "warn_if_probabilities", "warn_if_reduced"]
 
 _log = logging.getLogger("cleaner")
+
+# Parts of the names of losses that take logits.
+_WITH_SOFTMAX = ("crossentropy", "focal")
+_TOLERANCE = 1e-3
 
 
 def loss_name(loss_func: Any) -> str:
@@ -68,4 +72,24 @@ def warn_if_reduced(loss: Tensor, n: int, settings: dict[str, Any]) -> None:
             "the loss %s returns one number per batch, even with reduction='none', so it is evaluated one sample at a "
             "time; one that takes `reduction` is faster",
             settings["loss"],
+        )
+
+
+def warn_if_probabilities(output: Tensor, loss: str) -> None:
+    """Warn if the outputs [n, c] of a model for cross-entropy are probabilities already, as after a softmax layer.
+
+    Args:
+        output: the model's outputs for a batch.
+        loss: name of the loss function.
+    """
+    if not any(name in loss.lower().replace("_", "") for name in _WITH_SOFTMAX) or output.shape[-1] < 2:
+        return
+    values = output.detach().float()
+    is_probability = (values >= 0).all() & (values <= 1 + _TOLERANCE).all()
+    if bool(is_probability & ((values.sum(dim=-1) - 1).abs() <= _TOLERANCE).all()):
+        _log.warning(
+            "the model's outputs are probabilities, as after a softmax layer, and %s applies a softmax itself: losses "
+            "and confidences are too flat, and the ranking is worse. Remove the last layer, or pass a model that "
+            "returns logits",
+            loss,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,12 +15,13 @@ from fastai.data.transforms import Categorize, EncodedMultiCategorize, MultiCate
 from fastai.learner import Learner
 from fastai.torch_core import apply
 from fastai.vision.core import AddMaskCodes
-from torch import Tensor
+from torch import Tensor, nn
 
+from cleaner.core.arguments import described
 from cleaner.core.errors import CleanerError
 from cleaner.core.records import ScoredLabels, Unreadable
 from cleaner.core.tasks import ALL_IMAGES, MULTI_LABEL, OTHER, SINGLE_LABEL, check_vocab, delimiter_for, join_labels
-from cleaner.scoring.model.losses import per_sample
+from cleaner.scoring.model.losses import loss_name, per_sample, warn_if_probabilities
 from cleaner.scoring.model.scorer import Arrays, Scored, most_probable, scored_batch
 from cleaner.scoring.model.views import mean
 
@@ -79,6 +81,10 @@ class SingleLabelTargets(Targets):
 
     task = SINGLE_LABEL
 
+    def __init__(self, vocab: tuple[str, ...]) -> None:
+        super().__init__(vocab)
+        self._has_scored = False
+
     def label_of(self, target: Any) -> str:
         return self.vocab[int(target)]
 
@@ -86,6 +92,9 @@ class SingleLabelTargets(Targets):
         _check_shapes(prediction, targets[0], [(n, len(self.vocab)), (n,)], "one label per image")
 
     def results(self, views: Sequence[BatchOutput]) -> list[Tensor]:
+        if not self._has_scored:
+            warn_if_probabilities(views[0].prediction, loss_name(views[0].loss_func))
+            self._has_scored = True
         softmax = partial(torch.softmax, dim=-1)
         probabilities = mean([_probabilities(view, softmax).as_subclass(Tensor) for view in views])
         return [views[0].targets[0], mean(map(self.losses, views)), *most_probable(probabilities)]
@@ -152,9 +161,7 @@ class OtherTargets(Targets):
 def targets_of(learn: Any) -> Targets:
     """Return what the targets of a learner mean; its data must have images and targets."""
     if not isinstance(learn, Learner):
-        raise CleanerError(
-            f"expected a fastai Learner, got {type(learn).__name__}; pass the object that `vision_learner` returned"
-        )
+        raise CleanerError(f"expected a fastai Learner, got {described(learn)}; {_advice_for(learn)}")
     dls: Any = getattr(learn, "dls", None)
     dataset = getattr(dls, "valid_ds", None)
     if not isinstance(dataset, Datasets) or len(dataset.tls) < 2 or dls.n_inp != 1:
@@ -176,6 +183,15 @@ def targets_of(learn: Any) -> Targets:
     if any(isinstance(step, Categorize) for step in steps):
         raise CleanerError("the learner has no single vocabulary; pass a learner that classifies images")
     return OtherTargets((ALL_IMAGES,))
+
+
+def _advice_for(value: Any) -> str:
+    """Say what to pass instead of a value that is no learner."""
+    if isinstance(value, (str, os.PathLike)):
+        return "load the learner first: learn = load_learner(file)"
+    if isinstance(value, nn.Module):
+        return "scan a torch model with cleaner.scan_model(model, dataset, out)"
+    return "pass the object that `vision_learner` returned"
 
 
 def _probabilities(output: BatchOutput, default: Callable[[Tensor], Any]) -> Any:

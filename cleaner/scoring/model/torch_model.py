@@ -20,7 +20,7 @@ from cleaner.scoring.data.reader import Dataset, PathBatch
 from cleaner.scoring.data.torch_data import Paths, TorchDataset, check_dataset, common_vocab
 from cleaner.scoring.engine import DatasetInfo, ScanJob
 from cleaner.scoring.model.devices import copied_to, find_device, is_out_of_memory, kept_autocast
-from cleaner.scoring.model.losses import loss_name, per_sample, unreduced, warn_if_reduced
+from cleaner.scoring.model.losses import loss_name, per_sample, unreduced, warn_if_probabilities, warn_if_reduced
 from cleaner.scoring.model.scorer import Scorer, Started, kept_modes, most_probable, scored_batch, weights_digest
 from cleaner.scoring.model.views import check_views, mean, shifted
 
@@ -99,6 +99,7 @@ class TorchScorer(Scorer):
         self._model, self._device = _placed(model, device)
         self._dtype = next((p.dtype for p in self._model.parameters() if p.is_floating_point()), None)
         self._loss_func = _own_loss(loss_fn, self._device)
+        self._has_scored = False
         super().__init__(vocab, {"loss": loss_name(self._loss_func), "model": type(model).__name__}, views)
 
     @property
@@ -140,6 +141,9 @@ class TorchScorer(Scorer):
         backend = self.selector.select(self._model, [inputs], losses, dataset, self._to_device, fast, reading)
         outputs = (backend(shifted(inputs, view)) for view in range(self.views))
         logits = [self._logits(output, len(targets)) for output in outputs]
+        if not self._has_scored:
+            warn_if_probabilities(logits[0], self.settings["loss"])
+            self._has_scored = True
         probabilities = mean(torch.softmax(view, dim=-1) for view in logits)
         losses_of_all = mean(self._losses(loss_func, view, targets) for view in logits)
         results = [targets, losses_of_all, *most_probable(probabilities)]

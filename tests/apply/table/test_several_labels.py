@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cleaner.apply import apply
-from cleaner.apply.execute import Report, plan, undo
+from cleaner.apply.execute import Report, undo
 from cleaner.apply.item_labels import SeveralLabels
 from cleaner.cli import main
 from cleaner.core.errors import CleanerError
@@ -167,8 +167,8 @@ def test_without_a_scan_the_manifest_joins_as_the_table_does(scan: Scan, tmp_pat
 def test_on_folders_a_set_is_a_conflict_and_delete_moves(scan: Scan) -> None:
     decide(scan, "1.png", Action.RELABEL, ("cat",), ("dog",))
     decide(scan, "2.png", Action.DELETE, ("dog",))
-    todo = plan(scan.manifest_path, scan.root)
-    assert [operation.source for operation in todo.operations] == ["2.png"]
+    todo = apply(scan.manifest_path, scan.root, dry_run=True)
+    assert [operation.source for operation in todo.planned] == ["2.png"]
     report = apply(scan.manifest_path, scan.root)
     assert [done.source for done in report.done] == ["2.png"]
     assert "several labels, a folder name holds one" in report.conflicts[0].reason

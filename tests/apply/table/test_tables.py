@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import cleaner
 from cleaner.apply import apply
-from cleaner.apply.execute import Report, plan, undo
+from cleaner.apply.execute import Report, undo
 from cleaner.apply.table import rewrite
 from cleaner.apply.trash import trash
 from cleaner.core import journal_lines
@@ -46,12 +46,12 @@ def place(tmp_path: Path) -> Place:
 
 def test_apply_changes_rows_as_decided_and_undo_restores_the_table_with_its_time(place: Place) -> None:
     place.decide_all()
-    planned = plan(place.manifest, place.root, labels=place.table)
+    planned = apply(place.manifest, place.root, labels=place.table, dry_run=True)
     assert tree(place.root) == place.before
     report = place.apply()
     assert place.table.read_bytes() == APPLIED
     assert (place.table.stat().st_mode & 0o777) == 0o640
-    assert (planned.operations, planned.conflicts) == (report.done, report.conflicts)
+    assert (planned.planned, planned.conflicts) == (report.done, report.conflicts)
     assert [(c.action, c.path, c.label, c.new_label) for c in report.done] == [
         ("delete", "train/1.png", "cat", ""),
         ("relabel", "train/2.png", "dog", "fox"),
@@ -177,7 +177,7 @@ def test_row_conflicts_are_left_alone_with_a_reason(place: Place) -> None:
     assert place.reasons()["=5.png"] == "there is no class 'cow'"
     (place.manifest.parent / "scan.json").unlink()
     place.decide(relabel("=5.png", "fox"))
-    assert plan(place.manifest, place.root, labels=place.table).operations[0].new_label == "fox"
+    assert apply(place.manifest, place.root, labels=place.table, dry_run=True).planned[0].new_label == "fox"
     place.decide(relabel("=5.png", "cow"))
     assert place.reasons()["=5.png"] == "there is no class 'cow'"
 
@@ -361,7 +361,7 @@ def test_a_table_on_which_reviewers_disagree_is_noted(place: Place) -> None:
     place.decide(
         delete("train/1.png", reviewer="anna"), Decision("train/1.png", Action.KEEP, reviewer="bob", decided_at=TIME)
     )
-    (note,) = plan(place.manifest, place.root, labels=place.table).notes
+    (note,) = apply(place.manifest, place.root, labels=place.table, dry_run=True).notes
     assert "'train/1.png' (anna: delete, bob: keep)" in note
 
 
@@ -371,7 +371,7 @@ def test_an_undo_that_was_interrupted_comes_first(place: Place, monkeypatch: pyt
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt(patch, "_rewrite", after=False)
         undo(done)
-    for call in (place.apply, lambda: plan(place.manifest, place.root, labels=place.table)):
+    for call in (place.apply, lambda: apply(place.manifest, place.root, labels=place.table, dry_run=True)):
         with pytest.raises(CleanerError, match=f"cleaner undo {done}"):
             call()
     undo(done)
@@ -405,10 +405,10 @@ def test_undo_after_apply_changes_nothing_whatever_the_table_and_the_decisions(d
             new = data.draw(st.sampled_from([*LABELS, "no class"])) if action is Action.RELABEL else ""
             label = data.draw(st.sampled_from(["", *LABELS]))
             Manifest(manifest).append(Decision(path, action, label=label, new_label=new))
-        planned = plan(manifest, folder / "data", labels=table)
-        assert len({change.place for change in planned.operations}) == len(planned.operations)
+        planned = apply(manifest, folder / "data", labels=table, dry_run=True)
+        assert len({change.place for change in planned.planned}) == len(planned.planned)
         report = apply(manifest, folder / "data", labels=table)
-        assert report.done == planned.operations
+        assert report.done == planned.planned
         assert {k: v for k, v in tree(folder / "data").items() if k != "labels.csv"} == {
             k: v for k, v in before.items() if k != "labels.csv"
         }
