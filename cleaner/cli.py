@@ -467,6 +467,8 @@ def _add_apply(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name-pattern", metavar="REGEX", help=pattern_help)
     trash_help = "folder for deleted files, on the dataset's file system (default: .cleaner-trash in the dataset)"
     parser.add_argument("--trash", metavar="DIR", help=trash_help)
+    rule_help = "which decision stands where several reviewers decided (default: last)"
+    parser.add_argument("--rule", choices=("last", "majority", "unanimous"), help=rule_help)
     parser.add_argument("--dry-run", action="store_true", help="print the changes without making them")
     accept_help = "apply a manifest from which other programs removed decisions, or whose rows they reordered"
     parser.add_argument("--accept-edited", action="store_true", help=accept_help)
@@ -493,7 +495,7 @@ def _apply(options: argparse.Namespace) -> int:
     report = apply(
         options.manifest,
         dry_run=options.dry_run or is_doubtful,
-        **_chosen(options, ("data", *_OF_LABELS, "trash", "accept_edited")),
+        **_chosen(options, ("data", *_OF_LABELS, "trash", "rule", "accept_edited")),
     )
     _warn(options.command, (*report.warnings, *report.notes))
     if options.json:

@@ -28,6 +28,7 @@ def apply(
     *,
     dry_run: bool = False,
     trash: str | Path | None = None,
+    rule: str | None = None,
 ) -> Report:
     """Carry out the decisions about a scan on its dataset, with labels in folder names, file names or a table.
 
@@ -59,6 +60,8 @@ def apply(
         trash: folder for deleted files, outside of the dataset and on the same file system. By default it is the hidden
             `.cleaner-trash` in the dataset's folder, which fastai skips and torchvision's `ImageFolder` takes for a
             class.
+        rule: which decision stands where several reviewers decided: `last`, the default; `majority`, what more than
+            half of them decided; `unanimous`, what all of them decided. Where none does, the image is left alone.
 
     Raises:
         CleanerError: the manifest, the folder, the table, the pattern or the trash cannot be used, an undo was
@@ -85,5 +88,6 @@ def apply(
         "name_pattern": name_pattern,
         "label_delim": label_delim,
         "trash": trash,
+        "rule": rule,
     }
     return run_apply(manifest, given, accept_edited, dry_run)

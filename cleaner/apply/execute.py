@@ -21,6 +21,7 @@ from cleaner.apply.plan import Changes, PlanContext, Run, label_changes, manifes
 from cleaner.apply.report import Report
 from cleaner.apply.sources import journal_of
 from cleaner.apply.table.rewrite import plan_table_undo
+from cleaner.core.agreement import ruled
 from cleaner.core.carried_out import carried_out_note, from_journal
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import TRASH
@@ -36,10 +37,12 @@ from cleaner.core.journal import (
     read,
 )
 from cleaner.core.manifest import Manifest
+from cleaner.core.manifest_rows import ManifestRows
 from cleaner.core.opinions import note_on_disagreement
 from cleaner.core.records import Decision
 from cleaner.core.scan_header import ScanHeader, read_scan_header
 from cleaner.core.settings import journal_key
+from cleaner.core.terminal import abbreviate
 
 __all__ = ["LabelOptions", "Report", "carry_out", "check_trust", "doubt", "doubt_text", "dry_run", "undo"]
 
@@ -81,7 +84,7 @@ def carry_out(
     with locked(decisions.path, store.folder):
         decisions.refresh()
         _check_edits(decisions, accept_edited)
-        context = _read_context(decisions, store)
+        context = _read_context(decisions, store, options.rule)
         notes = store.clean_up(context) if isinstance(store, FileStore) else ()
         planned = _planned(store, context, options)
         if shown is not None:
@@ -96,7 +99,7 @@ def carry_out(
 def dry_run(manifest: Path, options: LabelOptions) -> Report:
     """Return what `carry_out` would do, also after an interrupted run; change nothing."""
     decisions, store = Manifest.existing(os.path.abspath(manifest)), options.store()
-    planned = _planned(store, _read_context(decisions, store), options)
+    planned = _planned(store, _read_context(decisions, store, options.rule), options)
     plan = planned.run.plan
     about = {"conflicts": plan.conflicts, "warnings": plan.warnings, "notes": plan.notes}
     return planned.report(plan.operations, journal=None, done=(), planned=plan.operations, is_dry_run=True, **about)
@@ -173,10 +176,11 @@ def _check_was_shown(operations: Changes, shown: Report) -> None:
         )
 
 
-def _read_context(manifest: Manifest, store: Store) -> PlanContext:
+def _read_context(manifest: Manifest, store: Store, rule: str) -> PlanContext:
     folder = manifest.path.parent
     kind: type[AnyJournal] = Journal if isinstance(store, FileStore) else TableJournal
-    return PlanContext(manifest, manifest.latest(), read_scan_header(folder), journals_in(folder, kind))
+    decisions, _ = ruled(manifest.standing(), rule)
+    return PlanContext(manifest, decisions, read_scan_header(folder), journals_in(folder, kind))
 
 
 def _planned(store: Store, context: PlanContext, options: LabelOptions) -> _Planned:
@@ -186,12 +190,22 @@ def _planned(store: Store, context: PlanContext, options: LabelOptions) -> _Plan
     unchecked = [change.path for change in run.plan.operations if not context.decisions[change.path].sha256]
     notes = (
         *_notes_on_root(context.header, store.root, unchecked),
-        *note_on_disagreement(context.manifest.standing()),
+        *_notes_on_rule(context.manifest.standing(), options.rule),
         *_note_on_history(run.earlier, context),
         *_notes_on_trash(run, context.header),
     )
     run = replace(run, plan=replace(run.plan, warnings=manifest_warnings(context.manifest), notes=notes))
     return _Planned(run, context, options, store)
+
+
+def _notes_on_rule(rows: ManifestRows, rule: str) -> tuple[str, ...]:
+    """Say on which images reviewers disagree, or about which the rule lets nothing stand."""
+    if rule == "last":
+        return note_on_disagreement(rows)
+    _, left_out = ruled(rows, rule)
+    if not left_out:
+        return ()
+    return (f"rule {rule!r}: no decision stands about {len(left_out):,} images, {abbreviate(map(repr, left_out))}",)
 
 
 def _run(run: Run) -> Report:
@@ -231,8 +245,8 @@ def _notes_on_key() -> tuple[str, ...]:
 
 
 def _notes_on_root(header: ScanHeader | None, root: Path, unchecked: Sequence[str]) -> tuple[str, ...]:
-    """Say if another folder than the scanned one is changed."""
-    if header is None or header.address or os.path.realpath(header.root) == str(root):
+    """Say if another folder than the scanned one is changed; images at an address have a copy in any folder."""
+    if header is None or os.path.realpath(header.root) == str(root) or (header.address and not unchecked):
         return ()
     by_name = ""
     if unchecked:

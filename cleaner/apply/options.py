@@ -8,8 +8,10 @@ from pathlib import Path
 
 from cleaner.apply.file_moves import FileStore
 from cleaner.apply.table.rewrite import TableStore
+from cleaner.core.agreement import RULES
 from cleaner.core.arguments import as_path, table_path
 from cleaner.core.errors import CleanerError
+from cleaner.core.fields import check_one_of
 from cleaner.core.files import TRASH
 
 __all__ = ["LabelOptions", "Store"]
@@ -28,8 +30,10 @@ class LabelOptions:
     name_pattern: str | None = None
     label_delim: str | None = None
     trash: str | Path | None = None
+    rule: str = "last"
 
     def __post_init__(self) -> None:
+        check_one_of("rule", self.rule, tuple(RULES))
         if self.labels is not None and self.name_pattern is not None:
             raise CleanerError("Expected a label table or a name pattern, got both; labels are in one of them")
         if self.labels is None and (self.path_column or self.label_column or self.label_delim is not None):

@@ -23,7 +23,8 @@ def run_apply(source: Any, given: Mapping[str, Any], accept_edited: bool, is_dry
         options = _options_of(source, given)
     else:
         data = data_of(source, given["data"])
-        options = LabelOptions(**{**given, "data": _scanned_folder(manifest) if data is None else data})
+        known = {name: value for name, value in given.items() if value is not None}
+        options = LabelOptions(**{**known, "data": _scanned_folder(manifest) if data is None else data})
     if is_dry_run:
         return dry_run(manifest, options)
     shown = source if isinstance(source, Report) and source.is_dry_run else None

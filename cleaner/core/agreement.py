@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from cleaner.core.errors import CleanerError
 from cleaner.core.manifest_rows import ManifestRows
 from cleaner.core.markup import lines, table
 from cleaner.core.opinions import last_by_reviewer
-from cleaner.core.records import Decision
+from cleaner.core.records import Action, Decision
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,6 +136,8 @@ def krippendorff_alpha(units: Iterable[Sequence[str]]) -> float:
 def ruled(rows: ManifestRows, rule: str) -> tuple[dict[str, Decision], tuple[str, ...]]:
     """Return the last row of each path as a rule sees it, and the paths about which it lets no decision stand.
 
+    These are undecided then, as if their last row were `undo`.
+
     Args:
         rows: the decisions.
         rule: a key of `RULES`.
@@ -155,7 +157,7 @@ def ruled(rows: ManifestRows, rule: str) -> tuple[dict[str, Decision], tuple[str
             continue
         standing = _winner(list(last.values()), rule)
         if standing is None:
-            del latest[path]
+            latest[path] = replace(latest[path], action=Action.UNDO, new_label="")
             left_out.append(path)
         else:
             latest[path] = standing

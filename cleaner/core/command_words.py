@@ -9,7 +9,7 @@ __all__ = ["in_flags"]
 _NAMES = """
     accept_edited address batch_size data decisions_from device engine fast features gpus_per_worker input_size ip
     label_column label_delim labels max_visitors name_pattern num_workers out path_column port pred_probs ranked_by
-    split theme token trash views vocab workers
+    rule split theme token trash views vocab workers
 """
 _FLAGS = {name: f"--{name.replace('_', '-')}" for name in _NAMES.split()}
 _FLAGS |= {"k": "-k", "n": "-n", "resume": "--no-resume", "root": "--data", "folder": "--dir"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 
-from cleaner.core.errors import FieldError
+from cleaner.core.errors import CleanerError, FieldError
 
-__all__ = ["check_absolute", "check_sha256", "check_text", "check_whole"]
+__all__ = ["check_absolute", "check_one_of", "check_sha256", "check_text", "check_whole"]
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -61,3 +61,14 @@ def check_absolute(name: str, value: object) -> str:
     except UnicodeEncodeError as error:
         raise FieldError(name, value, "expected an absolute path") from error
     return value
+
+
+def check_one_of(name: str, value: object, expected: tuple[str, ...]) -> None:
+    """Check that an argument has one of the expected values.
+
+    Raises:
+        CleanerError: it has another value.
+    """
+    if value not in expected:
+        listed = ", ".join(expected[:10]) + (", …" if len(expected) > 10 else "")
+        raise CleanerError(f"{name} is {value!r}; expected one of {listed}")

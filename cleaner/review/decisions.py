@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from cleaner.core.decision_rules import DecisionRules
 from cleaner.core.errors import CleanerError
+from cleaner.core.fields import check_one_of
 from cleaner.core.issues import Issue
 from cleaner.core.records import Action, Decision, Sample, decision_revision, parse_action
 from cleaner.core.tasks import MULTI_LABEL, split_labels
-from cleaner.review.view import check_one_of
 
 __all__ = ["PREDICTED", "TOGGLE", "Card", "DecisionMaker"]
 

@@ -13,10 +13,10 @@ from urllib.parse import parse_qs, quote
 
 from cleaner.core.dataset_check import check_has_images
 from cleaner.core.errors import CleanerError
+from cleaner.core.fields import check_one_of
 from cleaner.core.scan import scan_at
 from cleaner.core.terminal import printable
 from cleaner.review.session import Session
-from cleaner.review.view import check_one_of
 
 if TYPE_CHECKING:
     from traitlets.config import Config

@@ -11,6 +11,7 @@ from typing import Any
 
 from cleaner.core.decision_rules import check_reviewer, default_reviewer
 from cleaner.core.errors import CleanerError
+from cleaner.core.fields import check_one_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.manifest_rows import ManifestRows
 from cleaner.core.opinions import other_opinions
@@ -36,7 +37,6 @@ from cleaner.review.view import (
     UNREADABLE,
     UNSURE,
     View,
-    check_one_of,
 )
 
 __all__ = ["Counts", "Session"]

@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.fields import check_whole
+from cleaner.core.fields import check_one_of, check_whole
 from cleaner.core.issues import COPIES, ISSUE_NAMES
 from cleaner.core.records import Decision, Sample
 
@@ -27,7 +27,6 @@ __all__ = [
     "UNREADABLE",
     "UNSURE",
     "View",
-    "check_one_of",
     "issue_list",
 ]
 
@@ -160,14 +159,3 @@ class View:
 
     def _shows(self, action: str) -> bool:
         return self.show in ("all", action) or self.show == ("decided" if action else "undecided")
-
-
-def check_one_of(name: str, value: object, expected: tuple[str, ...]) -> None:
-    """Check that an argument has one of the expected values.
-
-    Raises:
-        CleanerError: it has another value.
-    """
-    if value not in expected:
-        listed = ", ".join(expected[:10]) + (", …" if len(expected) > 10 else "")
-        raise CleanerError(f"{name} is {value!r}; expected one of {listed}")

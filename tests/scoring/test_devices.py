@@ -115,7 +115,7 @@ def test_files_are_read_by_workers_whatever_the_learner_has(
 ) -> None:
     loader, workers = reader._loader, list[int]()
     monkeypatch.setattr(reader, "_loader", lambda *args: workers.append(args[-1]) or loader(*args))
-    monkeypatch.setattr(reader, "_cores", lambda: 3)
+    monkeypatch.setattr(reader, "cores", lambda: 3)
     learn = make_learner(data, num_workers=0)
     cleaner.scan(learn, tmp_path / "scan", splits=["valid"], progress=False)
     cleaner.scan(learn, tmp_path / "scan", splits=["valid"], progress=False, workers=0)
@@ -142,7 +142,7 @@ def test_a_script_that_would_run_again_in_each_worker_reads_in_its_own_process(
 ) -> None:
     file = tmp_path / "script.py"
     file.write_text(script or "")
-    monkeypatch.setattr(reader, "_cores", lambda: 2)
+    monkeypatch.setattr(reader, "cores", lambda: 2)
     monkeypatch.setattr("multiprocessing.get_start_method", lambda allow_none: method)
     monkeypatch.setitem(
         reader.sys.modules, "__main__", SimpleNamespace(**({} if script is None else {"__file__": file}))

@@ -446,7 +446,9 @@ class TestBadInput:
 
     def test_no_learner(self, tmp_path: Path) -> None:
         self.refuse(
-            "expected a fastai Learner, got str", tmp_path, lambda: cleaner.scan("learner.pkl", tmp_path / "scan")
+            "expected a fastai Learner, got 'learner.pkl'; load the learner first",
+            tmp_path,
+            lambda: cleaner.scan("learner.pkl", tmp_path / "scan"),
         )
 
     def test_images_outside_the_root(self, data: Path, tmp_path: Path) -> None:

@@ -60,11 +60,12 @@ def test_a_trusted_learner_scans_a_folder(learner: Path, data: Path, tmp_path: P
 def test_a_learner_file_scans_an_address_and_the_review_is_told_to_need_a_folder(
     learner: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--learner", str(learner), "--data", f"file://{data}", "--out", str(tmp_path / "scan")]
+    address = f"zip://::{shutil.make_archive(str(tmp_path / 'images'), 'zip', data)}"
+    arguments = ["--learner", str(learner), "--data", address, "--out", str(tmp_path / "scan")]
     assert main(["scan", *arguments, "--trust", "--workers", "0"]) == 0
     assert "scan --data DIR" in capsys.readouterr().out
     assert main(["serve", str(tmp_path / "scan"), "--no-browser"]) == 2
-    assert f"scanned at 'file://{data}'" in capsys.readouterr().err
+    assert f"scanned at '{address}'" in capsys.readouterr().err
 
 
 def test_images_of_every_suffix_are_scored_and_what_is_left_out_is_told(

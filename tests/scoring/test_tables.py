@@ -214,7 +214,7 @@ def test_a_scan_does_not_go_on_with_other_labels(data: Path, tmp_path: Path) -> 
         ("file,label\nbear/bear_0.png,bear\ncat/cat_0.png,cat\nbear/bear_0.png,bear\n",
          "two rows for .* with the label 'bear';"),
         ("file,label\nbear/bear_0.png,bear,3\n", "line 2: 3 cells"),
-        ("a,b\nbear/bear_0.png,bear\n", "--path-column"),
+        ("a,b\nbear/bear_0.png,bear\n", "path_column=NAME"),
     ],
 )  # fmt: skip
 def test_a_table_that_makes_no_sense_is_an_error_and_nothing_is_written(
