@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,3 +133,29 @@ def test_too_many_boxes_are_refused(n: int, tmp_path: Path) -> None:
 
 def test_the_formats_are_known_once_the_package_is_there() -> None:
     assert heif_formats()[0] == "HEIF"
+
+
+SPAWNED = """
+import multiprocessing
+from pathlib import Path
+
+import cleaner
+from tests.support.learners import make_folder, make_learner
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method("spawn")
+    learn = make_learner(make_folder(Path("trained")))
+    scan = cleaner.scan_folder(learn, "data", "scan", workers=1, progress=False)
+    print(scan.scored, [item.error for item in scan.unreadable])
+"""
+
+
+def test_processes_that_are_not_forked_read_them_too(tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "data")
+    for kind, suffix in KINDS.items():
+        write(kind, data / "dog" / f"other.{suffix}")
+    (tmp_path / "script.py").write_text(SPAWNED)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert f"{{'all': {21 + len(KINDS)}}} []" in done.stdout
