@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import math
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path, PurePath
@@ -21,7 +21,7 @@ from cleaner.core.scan import Scan
 from cleaner.core.tasks import MULTI_LABEL, OTHER, join_labels, split_labels
 from cleaner.core.terminal import abbreviate
 
-__all__ = ["DecisionRules", "check_reviewer", "decide", "default_reviewer"]
+__all__ = ["Deciding", "DecisionRules", "check_reviewer", "decide", "default_reviewer"]
 
 _MAX_NAME = 80
 
@@ -98,12 +98,26 @@ class DecisionRules:
             return ""
 
 
-def decide(scan: Scan, path: Any, action: Any, new_label: Any, reviewer: str | None) -> Decision:
+@dataclass(frozen=True)
+class Deciding:
+    """What each of many decisions in code needs again: the manifest, and the kept and audited samples by path."""
+
+    manifest: Manifest
+    samples: Mapping[str, Sample]
+
+    @classmethod
+    def about(cls, scan: Scan) -> Deciding:
+        """Read them once."""
+        return cls(Manifest(scan.manifest_path), {s.path: s for s in reversed([*scan.samples, *scan.audit])})
+
+
+def decide(scan: Scan, known: Deciding, path: Any, action: Any, new_label: Any, reviewer: str | None) -> Decision:
     """Write a decision to the manifest; arguments and errors are those of `Scan.decide`."""
     rules = DecisionRules(scan, default_reviewer() if reviewer is None else check_reviewer(reviewer))
-    manifest = Manifest(scan.manifest_path)
+    manifest = known.manifest
+    manifest.refresh()
     file = _path_in(scan, path)
-    kept = next((s for s in chain(scan.samples, scan.audit) if s.path == file), None)
+    kept = known.samples.get(file)
     sample = kept or _listed(scan, file) or _unlisted(scan, file)
     label, wanted = _label_text(scan, new_label), _checked_action(scan, action)
     if wanted is Action.RELABEL and not label:
@@ -139,9 +153,9 @@ def check_reviewer(name: object) -> str:
 
 
 def default_reviewer() -> str:
-    """Return the name of the user; empty for one without a name, as in some containers."""
+    """Return the name of the user, on JupyterHub of who logged in; empty without one, as in some containers."""
     try:
-        return getpass.getuser()
+        return os.environ.get("JUPYTERHUB_USER") or getpass.getuser()
     except (KeyError, OSError, ImportError):
         return ""
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cleaner.core.agreement import Agreement
+    from cleaner.core.decision_rules import Deciding
     from cleaner.core.estimate import Estimate
     from cleaner.core.records import Decision
 
@@ -335,7 +336,13 @@ class Scan:
         """
         from cleaner.core.decision_rules import decide
 
-        return decide(self, path, action, new_label, reviewer)
+        return decide(self, self._deciding, path, action, new_label, reviewer)
+
+    @cached_property
+    def _deciding(self) -> Deciding:
+        from cleaner.core.decision_rules import Deciding
+
+        return Deciding.about(self)
 
     def __repr__(self) -> str:
         from cleaner.core.scan_markup import scan_text

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cleaner.core import decision_rules
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.issues import Issue
@@ -16,7 +17,7 @@ from cleaner.core.records import Action, Decision, Unreadable
 from cleaner.core.scan import Scan, load
 from cleaner.review.session import Session
 from tests.support.images import make_image
-from tests.support.scans import make_label_scan
+from tests.support.scans import make_label_scan, make_scan
 
 KEPT = "train/cat/cat_01.png"
 
@@ -118,3 +119,21 @@ def test_a_scan_that_is_loaded_again_shows_the_decisions_on_its_page(scan: Scan)
     scan.decide(KEPT, "delete", reviewer="anna")
     card = Session(load(scan.folder), "ben").card(KEPT)
     assert (card.decision.action, card.decision.reviewer) == (Action.DELETE, "anna")
+
+
+def test_many_decisions_in_code_read_the_scan_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = make_scan(tmp_path / "data", tmp_path / "scan")
+    reads = []
+    monkeypatch.setattr(decision_rules, "Manifest", lambda path: reads.append(path) or Manifest(path))
+    for sample in scan.worst(10):
+        scan.decide(sample.path, "keep", reviewer="ann")
+    assert len(reads) == 1
+    other = Manifest(scan.manifest_path)
+    other.append(Decision(scan.worst(1)[0].path, Action.UNDO, "cat", reviewer="ben"))
+    with pytest.raises(CleanerError, match="is not decided, so there is nothing to undo"):
+        scan.decide(scan.worst(1)[0].path, "undo")
+
+
+def test_on_a_hub_who_logged_in_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTERHUB_USER", "ann")
+    assert decision_rules.default_reviewer() == "ann"

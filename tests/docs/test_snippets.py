@@ -29,7 +29,7 @@ PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NOT_RUN = {
     "lightning.": "needs Lightning",
     "Trainer": "needs Hugging Face",
-    "JUPYTERHUB_USER": "runs on JupyterHub",
+    "/data/scan": "the folders of a server",
     "c.Spawner": "the settings of JupyterHub",
     "torch.distributed": "needs several processes",
     "label_delim": "needs a dataset with several labels, which tests/apply/table has",
