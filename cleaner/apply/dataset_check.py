@@ -1,4 +1,4 @@
-"""Whether a manifest can be about a folder: otherwise each of its decisions would be a conflict."""
+"""The check that a manifest can be about a folder: otherwise each of its decisions would be a conflict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the labels of a dataset are, and where its deleted files go."""
+"""The places of a dataset's labels and of its deleted files."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class LabelChange:
-    """How many images go from one label to another; an empty `new_label` stands for deleted."""
+    """The number of images that go from one label to another; an empty `new_label` stands for deleted."""
 
     label: str
     new_label: str

@@ -1,4 +1,4 @@
-"""What `apply`, `undo` and `cleaned` accept for a manifest or a journal."""
+"""The objects that `apply`, `undo` and `cleaned` accept for a manifest or a journal."""
 
 from __future__ import annotations
 

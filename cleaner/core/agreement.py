@@ -1,4 +1,4 @@
-"""How far reviewers agree, and which decision stands where several decided differently.
+"""Agreement of reviewers, and rules for images that several decided differently.
 
 Cohen, "A Coefficient of Agreement for Nominal Scales" (1960), for two reviewers; Krippendorff, "Computing
 Krippendorff's Alpha-Reliability" (2011), nominal data, for any number who need not have seen the same images.
@@ -34,7 +34,7 @@ RULES = {
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far the reviewers of a scan agree. An image is compared where at least two decided about the same bytes.
+    """The agreement of the reviewers of a scan. An image is compared where at least two decided about the same bytes.
 
     `keep`, `delete`, `unsure` and each new label are different judgements.
 

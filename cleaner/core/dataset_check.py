@@ -1,4 +1,4 @@
-"""Whether a folder can be the dataset of a scan: at least one of its images is there."""
+"""The check that a folder can be the dataset of a scan: at least one of its images is there."""
 
 from __future__ import annotations
 

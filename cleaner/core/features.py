@@ -173,7 +173,7 @@ class Features:
 
     @cached_property
     def _begins(self) -> npt.NDArray[np.int64]:
-        """Where the line of each path begins, and the end of the file."""
+        """The positions of the lines with the paths, and the end of the file."""
         with open(self._paths, "rb") as file:
             lengths = np.fromiter(map(len, file), np.int64)
         return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])

@@ -23,7 +23,7 @@ class ScanHeader:
     address: str
     generation: str
     source: str = ""
-    """How it was scanned, such as `fastai` or `torch`; empty in early versions."""
+    """The kind of the scan, such as `fastai` or `torch`; empty in early versions."""
 
     @property
     def location(self) -> str:

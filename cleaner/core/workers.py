@@ -1,4 +1,4 @@
-"""How many worker processes a machine can run, and how they start."""
+"""The number of worker processes that a machine can run, and the way they start."""
 
 from __future__ import annotations
 
