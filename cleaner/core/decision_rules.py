@@ -100,7 +100,7 @@ class DecisionRules:
 
 @dataclass(frozen=True)
 class Deciding:
-    """The parts that each of many decisions in code needs again: the manifest, and the kept and audited samples by path."""
+    """The parts that each decision in code needs again: the manifest, and the kept and audited samples by path."""
 
     manifest: Manifest
     samples: Mapping[str, Sample]

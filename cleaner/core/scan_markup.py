@@ -1,4 +1,4 @@
-"""The summary of a scan for a notebook: its counts, the classes with the most errors, the worst images, the next step."""
+"""The summary of a scan for a notebook: counts, the classes with the most errors, the worst images, the next step."""
 
 from __future__ import annotations
 
