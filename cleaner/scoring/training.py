@@ -315,7 +315,7 @@ def listed_labels(dataset: Dataset, info: DatasetInfo) -> tuple[npt.NDArray[np.i
 
 
 class LossRecorder:
-    """Collects losses in any training loop, and makes a scan of them.
+    """A collector of losses for any training loop, which makes a scan of them.
 
     Call `update` once a batch, also of the validation split if there is one, `end_epoch` after each epoch, and `finish`
     at the end. Losses of later trainings with the same folder are added to the earlier ones. In a training by several

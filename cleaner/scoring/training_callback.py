@@ -51,7 +51,7 @@ _UNFOLLOWED = _Pass("", None, deque())
 
 
 class ScanCallback(Callback):  # type: ignore[misc]
-    """Collects the losses of a learner's images in each epoch, and writes a scan of them when the training ends.
+    """A callback that collects the losses of each epoch, and writes a scan of them when the training ends.
 
     A label that the model memorised has a low loss in the end, but had a high one in early epochs. Each sample is
     ranked by how much of the training another label won, seen in the batches that are trained on, with their
