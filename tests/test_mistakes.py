@@ -548,7 +548,8 @@ COMMANDS = [
     ),
     (
         "scan --learner nowhere.pkl --data images --out new --trust",
-        "there is no learner file 'nowhere.pkl'. Pass the file that learn.export() wrote",
+        "there is no learner file 'nowhere.pkl'. Pass the file that learn.export() wrote: it is in learn.path, often "
+        "the folder of the images",
     ),
     (
         "scan --learner labels.csv --data images --out new --trust",

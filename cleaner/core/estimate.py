@@ -219,7 +219,7 @@ def estimate(scan: Scan) -> Estimate:
         for losses in scan.of_classes(split):
             place = (split, losses.label)
             classes.append(_of_class(scan, losses.scored, place, audit.get(place, []), standing))
-    by_loss = scan.worst(max(1, len(scan.samples)))
+    by_loss = _reviewed(scan, scan.worst(max(1, len(scan.samples))), standing)
     unit = "label" if scan.task == MULTI_LABEL else "image"
     return Estimate(tuple(classes), _recent(_verdicts(scan, by_loss, standing)), bool(audit), unit)
 
@@ -313,7 +313,7 @@ def _of_class(
         decided=len(changes),
         changed=sum(changes),
         unsure=unsure,
-        recent=_recent(changes),
+        recent=_recent(_verdicts(scan, _reviewed(scan, kept, standing), standing)),
         audit_sample=len(audit),
         audited=len(audited),
         audited_wrong=sum(audited),
@@ -332,7 +332,20 @@ def _is_blind(decision: Decision | None, started: datetime | None) -> bool:
     """Return whether a decision was taken since the scan, without its prediction and loss."""
     if decision is None or decision.predicted or not math.isnan(decision.loss):
         return False
+    return _is_since(decision, started)
+
+
+def _is_since(decision: Decision, started: datetime | None) -> bool:
     return started is None or not decision.decided_at or parse_time(decision.decided_at) >= started
+
+
+def _reviewed(scan: Scan, samples: Iterable[Sample], standing: Mapping[str, Decision]) -> Iterable[Sample]:
+    """Yield the samples that were decided since the scan: those of an earlier round tell nothing about this one."""
+    started = parse_time(scan.started) if scan.started else None
+    for sample in samples:
+        decision = standing.get(sample.path)
+        if decision is not None and _is_since(decision, started):
+            yield sample
 
 
 def _is_wrong(scan: Scan, sample: Sample, decision: Decision) -> bool:

@@ -141,7 +141,10 @@ def _say(text: str) -> None:
 
 def _read(file: Path) -> bytes:
     if not file.is_file():
-        raise CleanerError(f"there is no learner file {str(file)!r}. Pass the file that learn.export() wrote")
+        raise CleanerError(
+            f"there is no learner file {str(file)!r}. Pass the file that learn.export() wrote: "
+            "it is in learn.path, often the folder of the images"
+        )
     try:
         data = file.read_bytes()
     except (OSError, MemoryError) as error:

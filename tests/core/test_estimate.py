@@ -219,3 +219,11 @@ def test_an_error_of_a_label_set_counts_for_the_labels_that_change(tmp_path: Pat
 def test_a_scan_without_a_folder_is_refused(scan: Scan) -> None:
     with pytest.raises(CleanerError, match="no folder"):
         replace(scan, folder=None).estimate()
+
+
+def test_decisions_of_an_earlier_round_do_not_say_that_nothing_is_left(scan: Scan) -> None:
+    decide(scan, Action.KEEP, *(f"top_{rank:02d}.png" for rank in range(1, 31)))
+    assert len(load(scan.folder).estimate().recent) == 30
+    later = replace(scan, started="2999-01-01T00:00:00Z").write(scan.folder)
+    assert later.estimate().recent == ()
+    assert "The next" not in later.estimate().summary()
