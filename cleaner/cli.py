@@ -159,7 +159,8 @@ def _check(options: argparse.Namespace) -> int:
     report = check(options.data, options.out, resume=not options.no_resume, **chosen)
     if rows := report.table():
         _say(_table(("issue", "images", "groups"), rows))
-    _say("\n".join([*report.notes(), f"{report.summary()}: {options.out}"]))
+    notes = [in_flags(note, options.command) for note in report.notes()]
+    _say("\n".join([*notes, f"{report.summary()}: {options.out}"]))
     _say(f"Review them: {shlex.join(['cleaner', 'serve', options.out])}")
     return 0
 

@@ -87,7 +87,8 @@ class CheckReport:
         """Return what was checked, in a line."""
         kinds = sum(map(bool, self.counts.values()))
         found = f"{kinds} {'kind' if kinds == 1 else 'kinds'} of issues" if kinds else "no issue"
-        return f"{self.images:,} images checked, {self.unreadable:,} unreadable: {found}"
+        images = f"{self.images:,} {'image' if self.images == 1 else 'images'}"
+        return f"{images} checked, {self.unreadable:,} unreadable: {found}"
 
     def notes(self) -> list[str]:
         """Return what else a person should know, as sentences."""

@@ -120,4 +120,4 @@ def test_without_features_it_is_said_that_there_are_no_outliers(
     striped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["check", "--data", str(striped), "--out", str(tmp_path / "scan"), "--workers", "0"]) == 0
-    assert "Outliers were not looked for: that needs a scan with features" in capsys.readouterr().out
+    assert "Outliers were not looked for: that needs a scan with --features in this folder" in capsys.readouterr().out
