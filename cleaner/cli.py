@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from cleaner import __version__
 from cleaner.core.command_words import in_flags
 from cleaner.core.errors import CleanerError
-from cleaner.core.terminal import printable
+from cleaner.core.terminal import printable, text_table
 
 if TYPE_CHECKING:
     from cleaner.apply.plan import Changes
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cleaner.apply.trash import Trash
     from cleaner.core.records import Sample
     from cleaner.core.scan import Scan
+    from cleaner.core.standing import Standing
 
 __all__ = ["main"]
 
@@ -40,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # The terminal's encoding may lack a character of a file name.
             stream.reconfigure(errors="backslashreplace")
-    options = _parser().parse_args(arguments)
+    options, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")  # with the usage of the command
     run: Callable[[argparse.Namespace], int] = options.run
     with _logged_as(options.command):
         try:
@@ -115,6 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_apply(commands.add_parser("apply", help="apply the decisions to class folders, file names or a label table"))
     _add_undo(commands.add_parser("undo", help="undo an apply: move files back and restore the label table"))
     _add_trash(commands.add_parser("trash", help="list the files that an apply deleted, or remove them for good"))
+    for command in commands.choices.values():
+        command.set_defaults(parser=command)
     return parser
 
 
@@ -158,7 +163,7 @@ def _check(options: argparse.Namespace) -> int:
     chosen = _chosen(options, (*_OF_TABLE, "input_size", "workers"))
     report = check(options.data, options.out, resume=not options.no_resume, **chosen)
     if rows := report.table():
-        _say(_table(("issue", "images", "groups"), rows))
+        _say(text_table(("issue", "images", "groups"), rows))
     notes = [in_flags(note, options.command) for note in report.notes()]
     _say("\n".join([*notes, f"{report.summary()}: {options.out}"]))
     _say(f"Review them: {shlex.join(['cleaner', 'serve', options.out])}")
@@ -306,6 +311,7 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", help="only this split")
     parser.add_argument("--label", help="only this label")
     parser.add_argument("-n", type=int, default=20, help="number of samples (default: %(default)s)")
+    parser.add_argument("--undecided", action="store_true", help="only samples without a decision")
     parser.add_argument(
         "--estimate", action="store_true", help="print how many errors are found, and how many are left"
     )
@@ -326,10 +332,26 @@ def _show(options: argparse.Namespace) -> int:
     if options.issues:
         _print_issues(scan, options)
         return 0
-    columns = _columns_of(scan)
-    samples = scan.worst(options.n, options.split, options.label)
-    _say(_table(tuple(columns), [tuple(cell(sample) for cell in columns.values()) for sample in samples]))
+    _print_worst(scan, options)
     return 0
+
+
+def _print_worst(scan: Scan, options: argparse.Namespace) -> None:
+    from cleaner.core.standing import standing_of
+
+    scan.worst(options.n, options.split, options.label)  # refuses a number, split or label that cannot be
+    standing = standing_of(scan)
+    columns = _columns_of(scan, standing)
+    ranked = scan.worst(None, options.split, options.label)
+    samples = [each for each in ranked if not options.undecided or each.path not in standing][: options.n]
+    _say(text_table(tuple(columns), [tuple(cell(sample) for cell in columns.values()) for sample in samples]))
+
+
+def _decision_text(standing: Standing, path: str) -> str:
+    """Return what stands about a file, and why an earlier decision does not, or when it was carried out."""
+    decision = standing.get(path)
+    what = f"{decision.action} {decision.new_label}".strip() if decision else ""
+    return ", ".join(filter(None, [what, standing.note(path)]))
 
 
 def _print_issues(scan: Scan, options: argparse.Namespace) -> None:
@@ -339,7 +361,7 @@ def _print_issues(scan: Scan, options: argparse.Namespace) -> None:
     cells = [
         (row.issue, row.group or "", f"{row.score:.3f}", row.split, row.label, row.path, row.detail) for row in rows
     ]
-    _say(_table(header, cells))
+    _say(text_table(header, cells))
     _say(f"{len(rows)} of {len(scan.issues)} rows" if scan.issues else "no issue; `cleaner check` finds them")
 
 
@@ -347,7 +369,7 @@ def _print_estimate(scan: Scan, split: str | None, label: str | None) -> None:
     scan.worst(1, split, label)  # refuses a split or label that the scan does not have
     found = scan.estimate()
     header, *rows = found.table(split, label)
-    _say(_table(tuple(map(str, header)), rows))
+    _say(text_table(tuple(map(str, header)), rows))
     _say(found.summary() if (split, label) == (None, None) else f"The whole scan: {found.summary()}")
 
 
@@ -366,11 +388,11 @@ def _history(options: argparse.Namespace) -> int:
         shares = (f"{item.mean_loss:.4f}", f"{item.predicted_otherwise:.1%}")
         rows.append((item.finished[:16].replace("T", " "), *counts, *shares))
     header = ("scanned on", "images", "unreadable", "found", "changed", "mean loss", "predicted otherwise")
-    _say(_table(header, rows))
+    _say(text_table(header, rows))
     return 0
 
 
-def _columns_of(scan: Scan) -> dict[str, Callable[[Sample], object]]:
+def _columns_of(scan: Scan, standing: Standing) -> dict[str, Callable[[Sample], object]]:
     """Return the columns that `show` prints, by name, each as a function of a sample."""
     from cleaner.core.tasks import MULTI_LABEL, OTHER
 
@@ -382,6 +404,7 @@ def _columns_of(scan: Scan) -> dict[str, Callable[[Sample], object]]:
         "given": lambda sample: ", ".join(sample.given) or "none",
         "predicted": lambda sample: sample.predicted or f"not {sample.label}",
         "confidence": lambda sample: f"{sample.confidence:.3f}",
+        "decision": lambda sample: _decision_text(standing, sample.path),
         "path": lambda sample: sample.path,
     }
     hidden = {MULTI_LABEL: (), OTHER: ("label", "given", "predicted", "confidence")}.get(scan.task, ("given",))
@@ -436,7 +459,7 @@ def _agreement(options: argparse.Namespace) -> int:
     found = load(options.scan).agreement()
     if found.differing and options.n > 0:
         rows = [(path, *(said.get(name, "") for name in found.images)) for path, said in found.differing.items()]
-        _say(_table(("image", *(name or "somebody" for name in found.images)), rows[: options.n]))
+        _say(text_table(("image", *(name or "somebody" for name in found.images)), rows[: options.n]))
     _say(found.summary())
     return 0
 
@@ -509,8 +532,11 @@ def _apply(options: argparse.Namespace) -> int:
     return 1 if report.conflicts or report.warnings else 0
 
 
+_JOURNAL_HELP = "the journal that `cleaner apply` printed, or the scan folder if it has one apply that is not undone"
+
+
 def _add_undo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("journal", metavar="JOURNAL", help="the journal that `cleaner apply` printed")
+    parser.add_argument("journal", metavar="JOURNAL", help=_JOURNAL_HELP)
     parser.add_argument("--yes", action="store_true", help="do not ask, even if another user wrote the journal")
     parser.set_defaults(run=_undo)
 
@@ -534,7 +560,7 @@ def _undo(options: argparse.Namespace) -> int:
 
 
 def _add_trash(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("journal", metavar="JOURNAL", help="the journal that `cleaner apply` printed")
+    parser.add_argument("journal", metavar="JOURNAL", help=_JOURNAL_HELP)
     parser.add_argument("--empty", action="store_true", help="remove the files for good, after a question")
     parser.add_argument("--yes", action="store_true", help="with --empty: do not ask")
     parser.set_defaults(run=_trash)
@@ -569,10 +595,10 @@ def _confirmed(question: str) -> bool:
 def _print_trash(trash: Trash, verb: str) -> None:
     if trash.files:
         rows = [(move.file.size, move.target, trash.shown_path(move.source)) for move in trash.files]
-        _say(_table(("bytes", "from", "in the trash"), rows))
+        _say(text_table(("bytes", "from", "in the trash"), rows))
     _say(f"{len(trash.files)} files with {trash.size} bytes {verb}, {len(trash.left)} left alone")
     if trash.left:
-        _say(_table(("path", "left alone because"), [(item.path, item.reason) for item in trash.left]))
+        _say(text_table(("path", "left alone because"), [(item.path, item.reason) for item in trash.left]))
 
 
 def _warn(command: str, warnings: Iterable[str]) -> None:
@@ -594,17 +620,18 @@ def _mute() -> None:
 
 
 def _print_report(command: str, report: Report, verb: str) -> None:
+    from cleaner.apply.report import LABEL_PAIRS
+
     changes = report.planned if report.is_dry_run else report.done
     if shown := _shown(report, changes):
         columns = _ROWS if "path" in shown[0] else _FILES
-        _say(_table(tuple(columns.values()), [tuple(change[name] for name in columns) for change in shown]))
+        _say(text_table(tuple(columns.values()), [tuple(change[name] for name in columns) for change in shown]))
     if report.is_dry_run and report.label_changes:
-        pairs = [(each.label or "?", each.new_label or "(deleted)", each.count) for each in report.label_changes]
-        _say(_table(("label", "new label", "images"), pairs))
+        _say(text_table(LABEL_PAIRS, report.label_pairs()))
     _say(f"{len(shown)} {verb}, {len(report.conflicts)} in conflict")
     if report.conflicts:
         refused = [(each.action, each.path, in_flags(each.reason, command)) for each in report.conflicts]
-        _say(_table(("action", "path", "left alone because"), refused))
+        _say(text_table(("action", "path", "left alone because"), refused))
 
 
 def _as_json(command: str, report: Report) -> dict[str, Any]:
@@ -629,12 +656,3 @@ def _shown(report: Report, changes: Changes) -> list[dict[str, str]]:
         paths = {name: report.shown_path(fields[name]) for name in ("source", "target") if name in fields}
         shown.append(fields | paths)
     return shown
-
-
-def _table(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
-    """Return a table as text; control characters in its cells, such as line ends, are escaped."""
-    lines = [tuple(printable(str(cell)) for cell in row) for row in (header, *rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )

@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -71,11 +72,30 @@ def test_show_prints_the_highest_losses(capsys: pytest.CaptureFixture[str]) -> N
     status, out, err = run(capsys, "show", "scan")
     assert (status, err) == (0, "")
     assert out == (
-        "split  label  rank  loss     predicted  confidence  path\n"
-        "train  cat    1     nan      dog        0.500       cat/two\\nlines 😀 <b>.png\n"
-        "valid  dog    1     12.0000  cat        1.000       dog/2.png\n"
-        "train  cat    2     3.2500   dog        0.988       cat/1.png\n"
+        "split  label  rank  loss     predicted  confidence  decision  path\n"
+        "train  cat    1     nan      dog        0.500                 cat/two\\nlines 😀 <b>.png\n"
+        "valid  dog    1     12.0000  cat        1.000                 dog/2.png\n"
+        "train  cat    2     3.2500   dog        0.988                 cat/1.png\n"
     )
+
+
+@pytest.mark.usefixtures("folder")
+def test_show_prints_what_is_decided_and_carried_out(capsys: pytest.CaptureFixture[str]) -> None:
+    decide("dog/2.png", Action.RELABEL, "cat")
+    decide("cat/1.png", Action.DELETE)
+    run(capsys, *APPLY)
+    decide(ODD, Action.UNSURE)
+    shown = run(capsys, "show", "scan")[1].splitlines()[1:]
+    decided = [re.search(r"(unsure|(relabel cat|delete), carried out on \d{4}-\d\d-\d\d)  ", line) for line in shown]
+    assert all(decided), shown
+    assert run(capsys, "show", "scan", "--undecided")[1].count("\n") == 1  # the header
+
+
+@pytest.mark.usefixtures("folder")
+def test_show_undecided_goes_on_below_the_decided_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    decide(ODD, Action.KEEP)
+    out = run(capsys, "show", "scan", "-n", "1", "--undecided")[1]
+    assert [line.split()[-1] for line in out.splitlines()[1:]] == ["dog/2.png"]
 
 
 @pytest.mark.usefixtures("folder")
@@ -304,6 +324,14 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFi
         main(arguments)
     assert caught.value.code == 2
     assert "usage: cleaner" in capsys.readouterr().err
+
+
+def test_an_unknown_flag_shows_the_usage_of_its_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["apply", "scan", "--tabel", "labels.csv"])
+    err = capsys.readouterr().err
+    assert err.startswith("usage: cleaner apply ")
+    assert err.endswith("cleaner apply: error: unrecognized arguments: --tabel labels.csv\n")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["apply", "--help"]])

@@ -21,6 +21,9 @@ from cleaner.cli import main
 from tests.support.learners import make_folder, make_learner
 from tests.support.torch_models import TRANSFORM, VOCAB, make_model
 
+NO_SCAN = "is not the folder of a finished scan: it has no scan.json; cleaner.scan or cleaner.check makes one"
+NO_SCAN_IN_WORDS = NO_SCAN.replace("cleaner.scan or cleaner.check", "`cleaner scan` or `cleaner check`")
+
 # What people write in Python, and the sentence that they get; `…` stands for any text.
 CALLS = [
     (
@@ -33,7 +36,7 @@ CALLS = [
         "expected a scan or the path of a scan folder, got DataLoaders; pass the learner that was "
         "trained on them: scan = cleaner.scan(learn, out='scan')",
     ),
-    ('cleaner.Review("images")', "'images' is not the folder of a finished scan: it has no scan.json"),
+    ('cleaner.Review("images")', f"'images' {NO_SCAN}"),
     (
         'cleaner.Review("scan/decisions.csv")',
         "'scan/decisions.csv' is not the folder of a finished scan; pass the folder itself: 'scan'",
@@ -170,7 +173,7 @@ CALLS = [
     ('cleaner.scan(learn, "labels.csv")', "'labels.csv' is a file; the scan needs a folder of its own"),
     (
         'cleaner.scan(learn, "new", decisions_from="elsewhere")',
-        "'elsewhere' is not the folder of a finished scan: it has no scan.json",
+        f"'elsewhere' {NO_SCAN}",
     ),
     (
         'cleaner.scan_model(learn, dataset, "new")',
@@ -228,8 +231,8 @@ CALLS = [
         'cleaner.load("scan/scan.json")',
         "'scan/scan.json' is not the folder of a finished scan; pass the folder itself: 'scan'",
     ),
-    ('cleaner.load("images")', "'images' is not the folder of a finished scan: it has no scan.json"),
-    ('cleaner.load("nowhere")', "'nowhere' is not the folder of a finished scan: it has no scan.json"),
+    ('cleaner.load("images")', f"'images' {NO_SCAN}"),
+    ('cleaner.load("nowhere")', f"'nowhere' {NO_SCAN}"),
     (
         'cleaner.load("export.pkl")',
         "'export.pkl' is not the folder of a finished scan; a learner file is scanned first: "
@@ -326,7 +329,7 @@ CALLS = [
         "expected a scan or the path of a scan folder, got Learner; scan it first: scan = "
         "cleaner.scan(learn, out='scan')",
     ),
-    ('cleaner.Interpretation("images")', "'images' is not the folder of a finished scan: it has no scan.json"),
+    ('cleaner.Interpretation("images")', f"'images' {NO_SCAN}"),
     ('cleaner.Interpretation(scan, "test")', "there is no split 'test'; the scan has ['train', 'valid']"),
     (
         "cleaner.Interpretation(scan).plot_top_losses(0)",
@@ -450,7 +453,7 @@ COMMANDS = [
         "serve scan/decisions.csv",
         "'scan/decisions.csv' is not the folder of a finished scan; pass the folder itself: 'scan'",
     ),
-    ("serve images", "'images' is not the folder of a finished scan: it has no scan.json"),
+    ("serve images", f"'images' {NO_SCAN_IN_WORDS}"),
     (
         "serve scan --data nowhere",
         "there is no folder '…/nowhere' with the images; say where they are now: pass --data DIR",
@@ -466,7 +469,7 @@ COMMANDS = [
         "'export.pkl' is not the folder of a finished scan; a learner file is scanned first: `cleaner "
         "scan --learner FILE --data DIR`",
     ),
-    ("show images", "'images' is not the folder of a finished scan: it has no scan.json"),
+    ("show images", f"'images' {NO_SCAN_IN_WORDS}"),
     ("show scan --split test", "there is no split 'test'; the scan has ['train', 'valid']"),
     ("show scan --label horse", "there is no label 'horse'; the scan has bear, cat, dog"),
     ("show scan -n 0", "-n is 0; expected at least 1"),
@@ -641,7 +644,7 @@ COMMANDS = [
     ),
     ("check --data images --out new --workers -1", "--workers is -1; expected a whole number of at least 0"),
     ("check images", "error: the following arguments are required: --data, --out"),
-    ("history images", "'images' is not the folder of a finished scan: it has no scan.json"),
+    ("history images", f"'images' {NO_SCAN_IN_WORDS}"),
     ("agreement labels.csv", "'labels.csv' is not the folder of a finished scan; a scan writes one: `cleaner scan`"),
     (
         "frobnicate",

@@ -112,7 +112,7 @@ def undo(journal: Report | str | Path, trust: bool = False) -> Report:
     others alone. A label table is restored byte for byte, unless somebody changed it since.
 
     Args:
-        journal: the report of the apply, or the path of its journal.
+        journal: the report of the apply, the path of its journal, or a scan or scan folder with one apply to undo.
         trust: whether to accept a journal that may not be yours, because somebody else ran the apply, the journal was
             edited, or version 0.1 wrote it. `cleaner undo` shows what it would change, and asks.
 

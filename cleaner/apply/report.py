@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,8 +10,12 @@ from cleaner.apply.options import LabelOptions
 from cleaner.apply.plan import Changes, Conflict, LabelChange
 from cleaner.core.journal import trash_path
 from cleaner.core.markup import lines, table
+from cleaner.core.terminal import text_table
 
-__all__ = ["Report"]
+__all__ = ["LABEL_PAIRS", "Report"]
+
+LABEL_PAIRS = ("label", "new label", "images")
+"""Header of `Report.label_pairs`."""
 
 _MAX_LISTED = 20
 
@@ -55,18 +60,30 @@ class Report:
         about = f", undo with {str(self.journal)!r}" if self.journal and self.done else ""
         return f"<Report: {self._counts()}{about}>"
 
+    def __str__(self) -> str:
+        tables = [text_table(header, rows) for header, rows in self._tables() if rows]
+        return "\n".join([*self._texts(), *tables, *self._next_step()])
+
     def _repr_html_(self) -> str:
-        pairs = [(each.label or "?", each.new_label or "(deleted)", each.count) for each in self.label_changes]
+        tables = [table(header, rows) for header, rows in self._tables()]
+        return "".join([lines(self._texts()), *tables, lines(self._next_step())])
+
+    def label_pairs(self) -> list[tuple[str, str, int]]:
+        """Return a row of `LABEL_PAIRS` for each of the `label_changes`."""
+        return [(each.label or "?", each.new_label or "(deleted)", each.count) for each in self.label_changes]
+
+    def _texts(self) -> list[str]:
+        return [self._counts(), *self.warnings, *self.notes]
+
+    def _tables(self) -> list[tuple[tuple[str, ...], Sequence[tuple[object, ...]]]]:
         refused = [(each.path, each.action, each.reason) for each in self.conflicts[:_MAX_LISTED]]
-        texts = [self._counts(), *self.warnings, *self.notes]
-        what = table(("label", "new label", "images"), pairs) + table(("path", "action", "left alone because"), refused)
-        return lines(texts) + what + lines([self._next_step()] if self._next_step() else [])
+        return [(LABEL_PAIRS, self.label_pairs()), (("path", "action", "left alone because"), refused)]
 
     def _counts(self) -> str:
         done = f"{len(self.planned):,} planned" if self.is_dry_run else f"{len(self.done):,} done"
         return f"{done}, {len(self.conflicts):,} left alone"
 
-    def _next_step(self) -> str:
+    def _next_step(self) -> list[str]:
         if self.is_dry_run:
-            return "Next: cleaner.apply(report) carries this out" if self.planned else ""
-        return "To take it back: cleaner.undo(report)" if self.journal and self.done and self.manifest else ""
+            return ["Next: cleaner.apply(report) carries this out"] if self.planned else []
+        return ["To take it back: cleaner.undo(report)"] if self.journal and self.done and self.manifest else []

@@ -9,6 +9,7 @@ from typing import Any
 from cleaner.apply.report import Report
 from cleaner.core.arguments import MANIFEST, described, manifest_path, unexpected
 from cleaner.core.errors import CleanerError
+from cleaner.core.journal import AnyJournal, Journal, State, TableJournal, journals_in
 from cleaner.core.scan import Scan
 from cleaner.core.scan_files import DESCRIPTION
 
@@ -54,10 +55,10 @@ def data_of(source: Any, data: str | Path | None) -> str | Path | None:
 
 
 def journal_of(source: Any) -> Path:
-    """Return the path of a journal, from a report or that path.
+    """Return the path of a journal, from a report, that path, or a scan or scan folder with one apply to undo.
 
     Raises:
-        CleanerError: it is something else, or the report has no journal.
+        CleanerError: it is something else, the report has no journal, or the folder has none or several.
     """
     if isinstance(source, Report):
         if source.journal is None:
@@ -72,13 +73,21 @@ def journal_of(source: Any) -> Path:
     path = Path(folder)
     if path.name in (MANIFEST, DESCRIPTION):
         path = path.parent
-    if path.is_dir():
-        raise CleanerError(f"{described(folder)} is not a journal of an apply; {_journals_text(path)}")
-    return path
+    return _only_journal(path, described(folder)) if path.is_dir() else path
 
 
-def _journals_text(folder: Path) -> str:
-    journals = sorted(folder.glob("journal-*.jsonl"))
+def _only_journal(folder: Path, name: str) -> Path:
+    """Return the journal of a folder's only apply that is not undone; the user called the folder `name`."""
+    kinds: tuple[type[AnyJournal], ...] = (Journal, TableJournal)
+    journals = [journal for kind in kinds for journal in journals_in(folder, kind)]
     if not journals:
-        return f"no apply left a journal in {str(folder)!r}, so there is nothing to undo"
-    return f"pass one of its {len(journals)} journals; the last is {str(journals[-1])!r}"
+        raise CleanerError(
+            f"{name} is not a journal of an apply; no apply left a journal in {str(folder)!r}, so there is "
+            "nothing to undo"
+        )
+    due = [journal for journal in journals if journal.state is not State.UNDONE]
+    if len(due) == 1:
+        return due[0].path
+    last = max(due or journals, key=lambda journal: journal.written)
+    each = f"{len(due)} applies that can be undone" if due else "no apply that is not undone already"
+    raise CleanerError(f"{name} has {each}; pass the journal of one, such as the last, {str(last.path)!r}")

@@ -116,7 +116,7 @@ def decide(scan: Scan, known: Deciding, path: Any, action: Any, new_label: Any, 
     rules = DecisionRules(scan, default_reviewer() if reviewer is None else check_reviewer(reviewer))
     manifest = known.manifest
     manifest.refresh()
-    file = _path_in(scan, path)
+    file = _path_in(scan, path.path if isinstance(path, Sample) else path)
     kept = known.samples.get(file)
     sample = kept or _listed(scan, file) or _unlisted(scan, file)
     label, wanted = _label_text(scan, new_label), _checked_action(scan, action)

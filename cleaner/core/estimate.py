@@ -10,13 +10,13 @@ from functools import cached_property
 from itertools import chain
 
 from cleaner.core.kept_samples import AUDITED
-from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Sample, parse_time
 from cleaner.core.scan import Scan
-from cleaner.core.standing import Standing
+from cleaner.core.standing import standing_of
 from cleaner.core.tasks import MULTI_LABEL, split_labels
 
 __all__ = [
+    "FEW",
     "PAGE",
     "RECENT",
     "ClassEstimate",
@@ -33,9 +33,12 @@ RECENT = 30
 PAGE = 30
 """Number of samples on a page, for which the next errors are estimated."""
 
+FEW = 10
+"""With fewer decisions, a share of them says nothing about the next samples."""
+
 _Z = 1.959964
 # The means of Poisson distributions of which 95 % of draws are below 1, 2, 3 …, the first one for 0.
-_FEW = (0.0, 0.0513, 0.3554, 0.8177, 1.3663, 1.9701, 2.6130, 3.2853, 3.9808, 4.6952)
+_LOWEST = (0.0, 0.0513, 0.3554, 0.8177, 1.3663, 1.9701, 2.6130, 3.2853, 3.9808, 4.6952)
 _ITERATIONS = 20
 
 
@@ -65,7 +68,8 @@ class ClassEstimate:
         decided: number of kept samples that are decided, apart from `unsure`.
         changed: number of those decided to be wrong.
         unsure: number of kept and audited samples decided as `unsure`.
-        recent: for the last `RECENT` of the decided samples by rank, whether each was changed.
+        recent: for the last `RECENT` of the decided samples by rank, whether each was changed. Only decisions since the
+            scan count, and no deleted image that `cleaner check` lists: a bad image or a copy is no error of a label.
         audit_sample: number of samples in the audit sample.
         audited: number of those that are decided, apart from `unsure`. Only decisions count that were taken since the
             scan and without its prediction and loss: others are about samples that were not chosen at random.
@@ -108,7 +112,10 @@ class ClassEstimate:
         return None if self.wrong is None else self.wrong.rate * (self.rest - self.audited)
 
     def on_next_page(self, page_size: int) -> float:
-        """Return how many errors the next undecided samples by rank are likely to have; NaN if none is decided."""
+        """Return how many errors the next undecided samples by rank are likely to have.
+
+        NaN if fewer than `FEW` decisions tell.
+        """
         return _expected_errors(self.recent, min(page_size, max(0, self.kept - self.decided)))
 
 
@@ -160,7 +167,10 @@ class Estimate:
         return sum(each.left or 0.0 for each in self.audited) if self.audited else None
 
     def on_next_page(self, page_size: int) -> float:
-        """Return how many errors the next undecided samples by loss are likely to have; NaN if none is decided."""
+        """Return how many errors the next undecided samples by loss are likely to have.
+
+        NaN if fewer than `FEW` decisions tell.
+        """
         undecided = sum(each.kept - each.decided for each in self.classes)
         return _expected_errors(self.recent, min(page_size, max(0, undecided)))
 
@@ -168,7 +178,7 @@ class Estimate:
         """Return the estimate in a few sentences."""
         unsure = f", {self.unsure:,} unsure" if self.unsure else ""
         parts = [f"{self.found:,} changed{unsure}."]
-        if self.recent:
+        if len(self.recent) >= FEW:
             parts.append(f"Of the last {len(self.recent)} by rank {sum(self.recent)} were wrong.")
         if (likely := self.on_next_page(PAGE)) >= 0:
             parts.append(f"The next {PAGE} by rank are likely to have about {likely:.0f} more.")
@@ -208,9 +218,7 @@ def estimate(scan: Scan) -> Estimate:
     Raises:
         CleanerError: the scan has no folder, or its manifest is invalid.
     """
-    files = scan.by_path()
-    standing = Standing(files, scan.task, scan.label_delim, scan.root, scan.manifest_path.parent)
-    standing.update(Manifest(scan.manifest_path).standing())
+    standing = standing_of(scan)
     audit: dict[tuple[str, str], list[Sample]] = {}
     for sample in scan.audit:
         audit.setdefault((sample.split, sample.label), []).append(sample)
@@ -219,7 +227,7 @@ def estimate(scan: Scan) -> Estimate:
         for losses in scan.of_classes(split):
             place = (split, losses.label)
             classes.append(_of_class(scan, losses.scored, place, audit.get(place, []), standing))
-    by_loss = _reviewed(scan, scan.worst(max(1, len(scan.samples))), standing)
+    by_loss = _reviewed(scan, scan.worst(), standing)
     unit = "label" if scan.task == MULTI_LABEL else "image"
     return Estimate(tuple(classes), _recent(_verdicts(scan, by_loss, standing)), bool(audit), unit)
 
@@ -237,7 +245,7 @@ def wilson(wrong: int, n: int, population: int) -> Rate:
     """
     size = _effective(n, population)
     centre, half = _wilson(wrong / n, size, _Z)
-    low = min(centre - half, _FEW[wrong] / size) if wrong < len(_FEW) and size < math.inf else centre - half
+    low = min(centre - half, _LOWEST[wrong] / size) if wrong < len(_LOWEST) and size < math.inf else centre - half
     return _rate(wrong / n, low, centre + half)
 
 
@@ -269,10 +277,10 @@ def stratified_wilson(strata: Iterable[tuple[int, int, int]]) -> Rate:
     centre = sum(middle * weight for middle, _, weight in bounds)
     half = sum(each * weight for _, each, weight in bounds)
     low, count = centre - half, sum(wrong for wrong, _, _ in listed)
-    if 0 < count < len(_FEW):
+    if 0 < count < len(_LOWEST):
         of_one = [(wrong, weight / n) for (wrong, _, _), (_, n, weight) in zip(listed, shares, strict=True)]
         spread = math.sqrt(sum(wrong * each**2 for wrong, each in of_one) / count)
-        low = min(low, sum(wrong * each for wrong, each in of_one) + spread * (_FEW[count] - count))
+        low = min(low, sum(wrong * each for wrong, each in of_one) + spread * (_LOWEST[count] - count))
     return _rate(rate, low, centre + half)
 
 
@@ -340,11 +348,17 @@ def _is_since(decision: Decision, started: datetime | None) -> bool:
 
 
 def _reviewed(scan: Scan, samples: Iterable[Sample], standing: Mapping[str, Decision]) -> Iterable[Sample]:
-    """Yield the samples that were decided since the scan: those of an earlier round tell nothing about this one."""
+    """Yield the samples whose decisions tell about the labels of those that follow.
+
+    Decisions of an earlier round do not, nor deleted images that `cleaner check` lists.
+    """
     started = parse_time(scan.started) if scan.started else None
+    listed = {issue.path for issue in scan.issues}
     for sample in samples:
         decision = standing.get(sample.path)
-        if decision is not None and _is_since(decision, started):
+        if decision is None or (decision.action is Action.DELETE and sample.path in listed):
+            continue
+        if _is_since(decision, started):
             yield sample
 
 
@@ -359,8 +373,8 @@ def _recent(changes: Iterable[bool]) -> tuple[bool, ...]:
 
 
 def _expected_errors(recent: Sequence[bool], n: int) -> float:
-    """Return how many of the next `n` samples are likely to be wrong; NaN if nothing is known."""
-    return n * sum(recent) / len(recent) if recent else math.nan
+    """Return how many of the next `n` samples are likely to be wrong; NaN if too little is known."""
+    return n * sum(recent) / len(recent) if len(recent) >= FEW else math.nan
 
 
 def _counted(n: int, what: str) -> str:

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -90,7 +90,7 @@ class Sample:
     predicted: str
     confidence: float
     given: tuple[str, ...] = ()
-    alternatives_json: str = "[]"
+    alternatives_json: str = field(default="[]", repr=False)
 
     def __post_init__(self) -> None:
         check_path(self.path)

@@ -126,10 +126,14 @@ class Scan:
         >>> worst = scan.worst(3)
         >>> [sample.loss for sample in worst] == sorted((sample.loss for sample in worst), reverse=True)
         True
-        >>> scan.top("train", "cat").columns.tolist()[:3]
+        >>> scan.top().columns.tolist()[:3]
         ['split', 'label', 'rank']
+        >>> scan.decide(worst[0], "keep", reviewer="anna").path == worst[0].path
+        True
         >>> scan.decide("cat/cat_2.png", "relabel", "dog", reviewer="anna").new_label
         'dog'
+        >>> scan.decisions()["action"].tolist()[-2:]
+        ['keep', 'relabel']
     """
 
     root: Path
@@ -179,18 +183,18 @@ class Scan:
         self._check_label(label)
         return self._by_class.get((split, label), ())
 
-    def worst(self, n: int, split: str | None = None, label: str | None = None) -> list[Sample]:
+    def worst(self, n: int | None = None, split: str | None = None, label: str | None = None) -> list[Sample]:
         """Return the `n` kept samples with the highest loss; NaN and infinite losses come first.
 
         Args:
-            n: maximum number of samples, at least 1.
+            n: maximum number of samples, at least 1; all by default.
             split: only this split.
             label: only this label.
 
         Raises:
             CleanerError: `n` is below 1, or the scan has no such split or label.
         """
-        if n < 1:
+        if n is not None and n < 1:
             raise CleanerError(f"n is {n}; expected at least 1")
         if split is not None:
             self._check_split(split)
@@ -199,15 +203,17 @@ class Scan:
         samples = [s for s in self.samples if split in (None, s.split) and label in (None, s.label)]
         return sorted(samples, key=lambda s: (-s.loss if math.isfinite(s.loss) else -math.inf, s.path))[:n]
 
-    def top(self, split: str, label: str | None = None) -> pd.DataFrame:
-        """Return the kept samples of a split, or of one of its labels, with the columns of `top_losses.csv`.
+    def top(self, split: str | None = None, label: str | None = None) -> pd.DataFrame:
+        """Return all kept samples as `worst` does, with the columns of `top_losses.csv`.
+
+        Args:
+            split: only this split.
+            label: only this label.
 
         Raises:
             CleanerError: the scan has no such split or label.
         """
-        self._check_split(split)
-        samples = self.kept(split, label) if label is not None else [s for s in self.samples if s.split == split]
-        return _frame(self._table.columns, samples)
+        return _frame(self._table.columns, self.worst(None, split, label))
 
     def confusion(self, split: str) -> pd.DataFrame:
         """Return the non-zero confusion counts of a split, with the columns `label`, `predicted` and `count`.
@@ -261,13 +267,17 @@ class Scan:
             known.setdefault(label, ClassLosses(split, label, scored, otherwise))
         return [known[label] for label in self.vocab if label in known]
 
-    def classes(self, split: str) -> pd.DataFrame:
+    def classes(self, split: str | None = None) -> pd.DataFrame:
         """Return `of_classes` with the columns of `classes.csv`; `histogram` holds a tuple with a count per bin.
+
+        Args:
+            split: only this split.
 
         Raises:
             CleanerError: the scan has no such split.
         """
-        return _frame(CLASSES.columns, self.of_classes(split))
+        splits = self.splits if split is None else (split,)
+        return _frame(CLASSES.columns, [losses for name in splits for losses in self.of_classes(name)])
 
     def by_path(self) -> dict[str, Sample]:
         """Return one sample per path: the first, where the dataset lists a file more than once.
@@ -310,7 +320,7 @@ class Scan:
 
     def decide(
         self,
-        path: str | Path,
+        path: Sample | str | Path,
         action: str,
         new_label: str | Sequence[str] | None = None,
         *,
@@ -321,8 +331,8 @@ class Scan:
         A later decision about the same image replaces it. `cleaner.apply` carries the decisions out.
 
         Args:
-            path: an image of the dataset, also one that the scan did not keep: relative to the dataset's folder, or an
-                existing file below it.
+            path: a sample of this scan, or an image of the dataset, also one that the scan did not keep: relative to
+                the dataset's folder, or an existing file below it.
             action: `keep`, `delete`, `relabel`, `unsure`, or `undo` for back to undecided.
             new_label: with `relabel` a label of the vocabulary; in a multi-label scan all labels of the image.
             reviewer: who decides; by default the name of the user.
@@ -337,6 +347,16 @@ class Scan:
         from cleaner.core.decision_rules import decide
 
         return decide(self, self._deciding, path, action, new_label, reviewer)
+
+    def decisions(self) -> pd.DataFrame:
+        """Return the latest decision of each path, with the columns of `decisions.csv`, as the file is now.
+
+        Raises:
+            CleanerError: the scan has no folder, or its manifest is invalid.
+        """
+        from cleaner.core.manifest import Manifest
+
+        return Manifest(self.manifest_path).decisions()
 
     @cached_property
     def _deciding(self) -> Deciding:

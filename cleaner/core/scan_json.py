@@ -40,6 +40,13 @@ _DEFAULTS: dict[str, Any] = {"task": SINGLE_LABEL, "label_delim": "", "left_out"
 _GENERATION = re.compile("[0-9a-f]{0,64}")
 
 
+def _advice(folder: Path) -> str:
+    """Return what to do about a folder without a scan."""
+    if any((folder / name).exists() for name in ("checkpoint", "checking")):
+        return "a scan or check was stopped there, and goes on when it is called again"
+    return "cleaner.scan or cleaner.check makes one"
+
+
 def read_description(folder: Path) -> dict[str, Any]:
     """Return the content of `scan.json` in a scan folder, with all its fields.
 
@@ -50,7 +57,9 @@ def read_description(folder: Path) -> dict[str, Any]:
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise CleanerError(f"{str(folder)!r} is not the folder of a finished scan: it has no {path.name}") from error
+        raise CleanerError(
+            f"{str(folder)!r} is not the folder of a finished scan: it has no {path.name}; {_advice(folder)}"
+        ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise CleanerError(f"{str(path)!r} cannot be read: {error}") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:

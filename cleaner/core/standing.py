@@ -18,11 +18,13 @@ from cleaner.core.carried_out import CarriedOut, carried_out, carried_out_note
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
 from cleaner.core.journal import decision_key
+from cleaner.core.manifest import Manifest
 from cleaner.core.manifest_rows import ManifestRows
 from cleaner.core.records import Action, Decision, Sample, parse_time
+from cleaner.core.scan import Scan
 from cleaner.core.tasks import MULTI_LABEL, OTHER, join_labels, split_labels
 
-__all__ = ["Standing", "Verdict", "has_bytes_of"]
+__all__ = ["Standing", "Verdict", "has_bytes_of", "standing_of"]
 
 # Maximum difference in seconds between the clocks of the file system and of the reviewer's process.
 _CLOCK_TOLERANCE = 2.0
@@ -189,6 +191,17 @@ class Standing(Mapping[str, Decision]):
         if self._task != MULTI_LABEL:
             return one == other
         return set(split_labels(one, self._label_delim)) == set(split_labels(other, self._label_delim))
+
+
+def standing_of(scan: Scan) -> Standing:
+    """Return the decisions that stand for the kept, audited and unreadable files of a scan.
+
+    Raises:
+        CleanerError: the scan has no folder, or its manifest is invalid.
+    """
+    standing = Standing(scan.by_path(), scan.task, scan.label_delim, scan.root, scan.manifest_path.parent)
+    standing.update(Manifest(scan.manifest_path).standing())
+    return standing
 
 
 def has_bytes_of(decision: Decision, root: Path, path: str) -> bool | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-__all__ = ["abbreviate", "printable"]
+__all__ = ["abbreviate", "printable", "text_table"]
 
 # Control characters (C0, DEL and C1), format characters such as the bidi controls, separators of lines and paragraphs,
 # and surrogates.
@@ -25,6 +25,15 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c.encode("unicode_escape").decode() if _is_escaped(c) else c for c in text)
+
+
+def text_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table as text; control characters in its cells, such as line ends, are escaped."""
+    lines = [tuple(printable(str(cell)) for cell in row) for row in (header, *rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
 
 
 def _is_escaped(character: str) -> bool:

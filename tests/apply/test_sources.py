@@ -131,11 +131,20 @@ def test_after_an_apply_the_moved_dataset_is_still_known(tmp_path: Path) -> None
     assert cleaner.Review(scan, root=moved).session.scan.root == moved
 
 
-def test_undo_of_a_scan_names_its_journals(decided: Scan) -> None:
-    journal = cleaner.apply(decided).journal
+def test_undo_of_a_scan_takes_its_only_apply_that_is_not_undone(decided: Scan) -> None:
     for source in (decided, decided.folder, decided.manifest_path):
-        with pytest.raises(CleanerError, match=f"pass one of its 1 journals; the last is '.*{journal.name}'"):
-            cleaner.undo(source)
+        journal = cleaner.apply(decided).journal
+        assert cleaner.undo(source).journal == journal
+    with pytest.raises(CleanerError, match=f"has no apply that is not undone already; .*{journal.name}'"):
+        cleaner.undo(decided)
+
+
+def test_undo_of_a_scan_with_several_applies_names_the_last(decided: Scan) -> None:
+    cleaner.apply(decided)
+    decided.decide("train/fox/fox_01.png", "delete")
+    last = cleaner.apply(decided).journal
+    with pytest.raises(CleanerError, match=f"has 2 applies that can be undone; .* such as the last, '.*{last.name}'"):
+        cleaner.undo(decided.folder)
 
 
 def test_cleaned_takes_a_scan_or_its_folder(decided: Scan) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from cleaner.core.errors import CleanerError
-from cleaner.core.estimate import stratified_wilson, wilson
+from cleaner.core.estimate import FEW, stratified_wilson, wilson
+from cleaner.core.issues import Issue
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, ClassLosses, Decision, Sample
 from cleaner.core.scan import Scan, load
@@ -149,6 +150,26 @@ def test_what_nobody_audited_has_no_estimate_and_says_so(scan: Scan) -> None:
     assert "no estimate" in found.summary()
     decide(scan, Action.UNSURE, "audit_1.png")  # counts on neither side
     assert scan.estimate().wrong is None
+
+
+def test_few_decisions_say_nothing_about_the_next(scan: Scan) -> None:
+    decide(scan, Action.DELETE, *(f"top_{rank:02d}.png" for rank in range(1, FEW)))
+    assert scan.estimate().summary().startswith("9 changed. Nobody decided about the audit sample")
+    assert math.isnan(scan.estimate().on_next_page(30))
+    decide(scan, Action.KEEP, f"top_{FEW:02d}.png")
+    assert "Of the last 10 by rank 9 were wrong." in scan.estimate().summary()
+
+
+def test_deleted_copies_say_nothing_about_the_labels_of_the_next(scan: Scan) -> None:
+    copies = [f"top_{rank:02d}.png" for rank in range(1, 21)]
+    issues = tuple(Issue("copy", 1, 1.0, "train", "cat", path) for path in copies)
+    checked = replace(scan, issues=issues)
+    decide(scan, Action.DELETE, *copies)
+    decide(scan, Action.KEEP, *(f"top_{rank:02d}.png" for rank in range(21, 31)))
+    cat = checked.estimate().classes[0]
+    assert (cat.changed, cat.recent, cat.on_next_page(10)) == (20, (False,) * 10, 0)
+    decide(scan, Action.RELABEL, copies[-1], new_label="dog")  # an error of a label, copy or not
+    assert checked.estimate().classes[0].recent == (True,) + (False,) * 10
 
 
 def test_some_classes_without_audit_are_named(scan: Scan) -> None:

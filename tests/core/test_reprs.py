@@ -56,6 +56,24 @@ def test_images_that_are_gone_are_left_out(scan: Scan) -> None:
     assert scan._repr_html_().count("<img") == 7
 
 
+def test_a_sample_is_a_line_without_json(scan: Scan) -> None:
+    assert "alternatives" not in repr(scan.worst(1)[0])
+    assert len(repr(scan.worst(1)[0])) < LONGEST
+
+
+def test_a_printed_dry_run_has_the_sums_and_the_next_step(scan: Scan) -> None:
+    first, second = scan.worst(2)
+    scan.decide(first, "relabel", next(label for label in scan.vocab if label != first.label))
+    scan.decide(second, "delete")
+    text = str(cleaner.apply(scan, dry_run=True))
+    lines = text.splitlines()
+    assert lines[0] == "2 planned, 0 left alone"
+    assert lines[1].split() == ["label", "new", "label", "images"]
+    assert lines[-1] == "Next: cleaner.apply(report) carries this out"
+    assert "(deleted)" in text
+    assert "To take it back: cleaner.undo(report)" in str(cleaner.apply(scan))
+
+
 def test_a_manifest_is_a_line_and_a_table(scan: Scan) -> None:
     manifest = Manifest(scan.manifest_path)
     assert "about 0 images" in repr(manifest)

@@ -178,18 +178,20 @@ def test_a_report_of_several_labels_without_counts_is_refused(several: Scan) -> 
 def test_show_prints_given_and_missing_labels(several: Scan, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", str(several.folder), "--label", "cat"]) == 0
     assert capsys.readouterr().out == (
-        "split  label  rank  loss    given     predicted  confidence  path\n"
-        "train  cat    1     2.0000  none      cat        0.900       0.png\n"
-        "train  cat    2     1.9000  cat       not cat    0.900       1.png\n"
-        "train  cat    3     1.8000  dog       cat        0.900       2.png\n"
-        "train  cat    4     1.7000  cat, dog  not cat    0.900       3.png\n"
+        "split  label  rank  loss    given     predicted  confidence  decision  path\n"
+        "train  cat    1     2.0000  none      cat        0.900                 0.png\n"
+        "train  cat    2     1.9000  cat       not cat    0.900                 1.png\n"
+        "train  cat    3     1.8000  dog       cat        0.900                 2.png\n"
+        "train  cat    4     1.7000  cat, dog  not cat    0.900                 3.png\n"
     )
 
 
 def test_show_prints_no_labels_for_a_task_without_them(without: Scan, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", str(without.folder)]) == 0
     assert capsys.readouterr().out == (
-        "split  rank  loss    path\nvalid  1     2.0000  in/0.png\nvalid  2     1.0000  in/1.png\n"
+        "split  rank  loss    decision  path\n"
+        "valid  1     2.0000            in/0.png\n"
+        "valid  2     1.0000            in/1.png\n"
     )
 
 
