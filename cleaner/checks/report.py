@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CheckReport"]
 
+# Share of images in groups of copies from which on they may be no copies.
+_MANY = 0.3
 # Examples of an issue.
 _EXAMPLES = 6
 
@@ -93,7 +95,15 @@ class CheckReport:
     def notes(self) -> list[str]:
         """Return what else a person should know, as sentences."""
         without = "Outliers were not looked for: that needs a scan with features=True in this folder"
-        return [*self.telling, *([] if self.has_features else [without])]
+        return [*self.telling, *self._on_many_copies(), *([] if self.has_features else [without])]
+
+    def _on_many_copies(self) -> list[str]:
+        """Doubt the copies where there are so many that images of this kind may look alike."""
+        copies = sum(self.counts.get(issue, 0) for issue in COPIES)
+        if copies < _MANY * self.images:
+            return []
+        share = f"{min(1, copies / self.images):.0%}"
+        return [f"{share} of the images are in groups of copies: simple drawings and digits look alike; look at some"]
 
     def __repr__(self) -> str:
         found = ", ".join(f"{self.counts[issue]:,} {issue}" for issue in ISSUE_NAMES if self.counts.get(issue))

@@ -100,14 +100,15 @@ class Lists:
 
 
 def figures(session: Session) -> dict[str, Any]:
-    """Return the confused labels of the open split, and the losses of the open list."""
+    """Return the confused labels of the open split, and the losses of its open class; else of all its classes."""
     losses = session.scan.of_classes(session.view.split)
-    if session.view.label != ALL:
-        losses = [each for each in losses if each.label == session.view.label]
+    label = session.view.label if session.view.label in session.scan.vocab else session.all_classes
+    if label != ALL:
+        losses = [each for each in losses if each.label == label]
     histograms = [each.histogram for each in losses if each.histogram]
     return {
         "split": session.view.split,
-        "label": session.view.label,
+        "label": label,
         "matrix": _matrix(session),
         "edges": LOSS_EDGES,
         "histogram": [sum(counts) for counts in zip(*histograms, strict=True)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import secrets
 import socket
@@ -30,11 +31,15 @@ THEMES = ("light", "dark")
 _SCAN_VARIABLE = "CLEANER_SCAN"
 _DATA_VARIABLE = "CLEANER_DATA"
 _BLIND_VARIABLE = "CLEANER_BLIND"
+# An extension of JupyterLab that needs parts that Voila lacks.
+_NOT_IN_VOILA = ["@jupyter-notebook/lab-extension"]
+# Milliseconds between the pings of a web socket, in which they must be answered, too.
+_PING_EVERY = 30_000
 # A closed page ends its kernel. A page that cannot, as on a computer that went to sleep, loses it after this time.
 _CULL_AFTER = 3600
 _CULL_EVERY = 300
 _MIN_TOKEN = 8
-# Voila's page names style sheets on other servers and works without them; the browser must contact no other server.
+# The browser must contact no other server; the server takes the addresses of style sheets out of Voila's page.
 _CONTENT_POLICY = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:; form-action 'self'; frame-ancestors 'self'; "
     "object-src 'none'"
@@ -94,6 +99,7 @@ def serve(
     if not _is_this_machine(ip):
         print(f"cleaner: {_network_warning(ip, port)}", file=sys.stderr)
     app = Server(config=_settings(port, ip, token, theme, max_visitors))
+    app.log.addFilter(_is_for_people)
     app.initialize([str(notebook_path())])
     app.token = Secret(token)
     print(f"cleaner: the review is at\n  {address}\nStop with Ctrl-C.", flush=True)
@@ -165,6 +171,8 @@ def _settings(port: int, ip: str, token: str, theme: str, max_visitors: int) -> 
         tornado_settings={
             "headers": {"Content-Security-Policy": _CONTENT_POLICY},
             "xsrf_cookie_kwargs": {"samesite": "Strict"},
+            "ws_ping_interval": _PING_EVERY,
+            "ws_ping_timeout": _PING_EVERY,
         },
     )
     config.IdentityProvider.cookie_options = {"samesite": "Strict", "httponly": True}
@@ -180,12 +188,18 @@ def _settings(port: int, ip: str, token: str, theme: str, max_visitors: int) -> 
         show_tracebacks=False,
         # Thumbnails travel over the widget's channel, so no file needs to be served.
         file_allowlist=[r"(?!)"],
+        extension_denylist=_NOT_IN_VOILA,
         http_header_envs=[],
         allow_template_override="NO",
         allow_theme_override="NO",
     )
     config.MappingKernelManager.update(cull_idle_timeout=_CULL_AFTER, cull_interval=_CULL_EVERY, cull_connected=False)
     return config
+
+
+def _is_for_people(record: logging.LogRecord) -> bool:
+    """Return whether a message of the server concerns who started it: that its own notebook is unsigned does not."""
+    return record.msg != "Notebook %s is not trusted"
 
 
 def _set_xsrf_cookie(handler: Any, **_: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,8 @@ from cleaner.review.visitors import NoRoomError, started_kernels
 
 __all__ = ["KernelConnection", "Server"]
 
+# Voila's page names style sheets of other servers, which the browser would refuse, and works without them.
+_ELSEWHERE = re.compile(r"""<link\b[^>]*\bhref=["'](?:https?:)?//[^>]*>""")
 _MALFORMED = 1007  # the web socket's code for a malformed message
 _NEEDS_PROTOCOL = (
     f"This socket was opened without the protocol {PROTOCOL}. If a proxy is in front of the server, ask its "
@@ -90,7 +93,8 @@ class ReviewPage(TornadoVoilaHandler):  # type: ignore[misc]
         started_kernels.set(kernels)
         try:
             async for html in self.get_generator(path=path):
-                self.write(html.replace("</head>", f"<script>{_connection_script()}</script></head>", 1))
+                page = _ELSEWHERE.sub("", html)
+                self.write(page.replace("</head>", f"<script>{_connection_script()}</script></head>", 1))
                 self.flush()
         except NoRoomError:
             self.set_header("Retry-After", "60")

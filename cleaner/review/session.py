@@ -127,11 +127,11 @@ class Session:
         """Return split and list to begin with: the first list that has images."""
         listed = self.scan.samples or self._audit or self._unreadable
         split = next((sample.split for sample in listed), self.scan.splits[0])
-        names = (self._all_classes, AUDIT, UNREADABLE, *self.issues.labels)
+        names = (self.all_classes, AUDIT, UNREADABLE, *self.issues.labels)
         return split, next(name for name in names if self.samples_of(split, name))
 
     @property
-    def _all_classes(self) -> str:
+    def all_classes(self) -> str:
         """The list of all classes; the class of a scan that has one."""
         return ALL if len(self.scan.vocab) > 1 else self.scan.vocab[0]
 
@@ -207,8 +207,8 @@ class Session:
         """
         split = self.view.split if split is None else split
         if split != self.view.split and not self.samples_of(split, label):
-            first = (self._all_classes, UNREADABLE)
-            label = next((name for name in first if self.samples_of(split, name)), self._all_classes)
+            first = (self.all_classes, UNREADABLE)
+            label = next((name for name in first if self.samples_of(split, name)), self.all_classes)
         # Another filter than these would leave most lists empty.
         show = self.view.show if self.view.show in ("all", "undecided") else "all"
         self._open(replace(self.view, split=split, label=label, page=0, show=show, predicted=predicted, text="", at=""))

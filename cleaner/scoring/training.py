@@ -91,6 +91,7 @@ class TrainingRecord:
             self._open_splits(*self._noted(reset=False))
         self._pending: dict[str, Callable[[], Any]] = {}
         self._begun = set[str]()  # splits of which this epoch had a batch
+        self._is_checked = self._per_label  # whether the outputs of a batch were looked at
         dropped = [name for name, split in self._splits.items() if split.dropped]
         if dropped and self._rank == 0:
             finished = ", ".join(f"{split.epochs} of {name!r}" for name, split in self._splits.items())
@@ -130,6 +131,11 @@ class TrainingRecord:
             # As plain tensors: each operation on one of fastai's own takes 50 microseconds more.
             plain = logits.detach().as_subclass(torch.Tensor).float(), targets.detach().as_subclass(torch.Tensor)
             results = (_of_labels if self._per_label else _of_samples)(*plain)
+        if not self._is_checked:
+            from cleaner.scoring.model.losses import warn_if_probabilities
+
+            warn_if_probabilities(plain[0], "cross_entropy")
+            self._is_checked = True
         if self._per_label:
             n_classes = logits.shape[1]
             rows = (samples[:, None] * n_classes + np.arange(n_classes)).reshape(-1)

@@ -173,3 +173,18 @@ def test_a_link_with_the_token_opens_the_review_and_another_site_does_not(
             evil.get_by_role("link", name="Open the review").click()
             evil.wait_for_selector(".cleaner-card", timeout=PATIENCE)
         context.close()
+
+
+def test_neither_the_terminal_nor_the_browser_shows_errors_of_jupyter(
+    scan: Scan, chromium: Any, tmp_path: Path
+) -> None:
+    errors: list[str] = []
+    with voila(scan.folder, tmp_path) as host:
+        page = chromium.new_page()
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        host.open(page)
+        page.close()
+        terminal = host.terminal()
+    assert errors == []
+    lines = terminal.strip().splitlines()
+    assert [lines[0], lines[-1], len(lines)] == ["cleaner: the review is at", "Stop with Ctrl-C.", 3], terminal

@@ -227,6 +227,16 @@ def test_the_summary_shows_examples_and_frames(data: Path, tmp_path: Path) -> No
         report.frame("blurry")
 
 
+@pytest.mark.parametrize(("n_drawings", "is_doubted"), [(1, False), (24, True)])
+def test_so_many_copies_that_they_may_be_none_are_doubted(n_drawings: int, is_doubted: bool, tmp_path: Path) -> None:
+    for seed in range(24):
+        save(picture(seed), tmp_path / "data" / "cat" / f"{seed:02d}.png")
+    for number in range(n_drawings):
+        save(picture(99), tmp_path / "data" / "cat" / f"drawing_{number:02d}.png")
+    notes = cleaner.check(tmp_path / "data", tmp_path / "scan", workers=0, progress=False).notes()
+    assert any("of the images are in groups of copies" in note for note in notes) is is_doubted
+
+
 def test_names_of_files_are_escaped_in_the_summary(tmp_path: Path) -> None:
     for name in ("<b>&.png", "b.png"):
         save(picture(0), tmp_path / "data" / name)

@@ -47,6 +47,18 @@ def test_a_learner_whose_model_ends_in_softmax_is_noticed_once(
     assert len(warnings_in(caplog)) == (not isinstance(loss, nn.NLLLoss))
 
 
+@pytest.mark.parametrize("ends_in_softmax", [False, True])
+def test_a_training_of_a_model_that_ends_in_softmax_is_noticed_once(
+    ends_in_softmax: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    learn = make_learner(make_folder(tmp_path / "images"))
+    if ends_in_softmax:
+        learn.model = nn.Sequential(learn.model, nn.Softmax(dim=1))
+    with learn.no_logging():
+        learn.fit(2, cbs=cleaner.ScanCallback(tmp_path / "scan"))
+    assert len(warnings_in(caplog)) == ends_in_softmax
+
+
 @pytest.mark.parametrize(
     ("output", "loss", "is_noticed"),
     [

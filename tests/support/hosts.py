@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -32,12 +32,14 @@ class Host:
         restart: gives the app in that page a new kernel.
         server: the process of the server.
         address: URL of `cleaner serve`, without the token; empty for other servers.
+        terminal: returns what the server printed so far.
     """
 
     open: Callable[[Any], None]
     restart: Callable[[Any], None]
     server: psutil.Process
     address: str = ""
+    terminal: Callable[[], str] = str
 
     def kernels(self) -> list[psutil.Process]:
         """Return the running kernels."""
@@ -65,13 +67,13 @@ def served(scan: Path, *options: str, before: str = "") -> Iterator[Host]:
     code = f"{before}\nimport sys\nfrom cleaner.cli import main\nsys.exit(main())"
     command = [sys.executable, "-c", code, "serve", str(scan), "--port", str(port), "--token", TOKEN, *options]
     address = f"http://127.0.0.1:{port}/?token={TOKEN}"
-    with _server([*command, "--no-browser"], address) as server:
+    with tempfile.TemporaryFile() as log, _server([*command, "--no-browser"], address, log) as server:
 
         def show(page: Any) -> None:
             page.goto(address)
             page.wait_for_selector(".cleaner-card", timeout=PATIENCE)
 
-        yield Host(open=show, restart=show, server=server, address=address.split("?")[0])
+        yield Host(show, show, server, address.split("?")[0], lambda: _content(log))
 
 
 def jupyterlab(scan: Path, folder: Path) -> AbstractContextManager[Host]:
@@ -199,9 +201,10 @@ def _run_from_menu(page: Any, menu: str, item: str) -> None:
 
 
 @contextmanager
-def _server(command: list[str], address: str) -> Iterator[psutil.Process]:
+def _server(command: list[str], address: str, log: IO[bytes] | None = None) -> Iterator[psutil.Process]:
     environment = {**os.environ, "JUPYTER_PLATFORM_DIRS": "1"}
-    with tempfile.TemporaryFile() as log:  # a full pipe that nobody reads would stop the server
+    # A full pipe that nobody reads would stop the server.
+    with nullcontext(log) if log else tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
         try:
             _wait_until_up(process, address, log)
@@ -213,6 +216,10 @@ def _server(command: list[str], address: str) -> Iterator[psutil.Process]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
+
+
+def _content(log: IO[bytes]) -> str:
+    return os.pread(log.fileno(), 1 << 20, 0).decode()  # leaves the place at which the server writes
 
 
 def _wait_until_up(process: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> None:

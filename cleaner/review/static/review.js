@@ -2524,7 +2524,7 @@ function Losses({ state, figures }) {
       notFinite,
       " are not finite."
     ] }),
-    histogram.length === 0 && /* @__PURE__ */ u2("p", { class: "cleaner-faint", children: "This scan says nothing of them; a new scan of the dataset does." })
+    histogram.length === 0 && /* @__PURE__ */ u2("p", { class: "cleaner-faint", children: "This scan has no losses of all images; a new one of the dataset has." })
   ] });
 }
 function range(edges, bin) {

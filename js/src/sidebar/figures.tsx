@@ -129,7 +129,7 @@ function Losses({ state, figures }: { state: State; figures: Figures }): JSX.Ele
       </div>
       {notFinite > 0 && <p class="cleaner-faint">{notFinite} are not finite.</p>}
       {histogram.length === 0 && (
-        <p class="cleaner-faint">This scan says nothing of them; a new scan of the dataset does.</p>
+        <p class="cleaner-faint">This scan has no losses of all images; a new one of the dataset has.</p>
       )}
     </div>
   );
