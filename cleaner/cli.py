@@ -543,15 +543,17 @@ def _add_undo(parser: argparse.ArgumentParser) -> None:
 
 def _undo(options: argparse.Namespace) -> int:
     from cleaner.apply.execute import doubt, undo
+    from cleaner.apply.sources import journal_of
     from cleaner.core.journal import TableJournal, read
 
-    doubts = doubt(options.journal)
+    journal = journal_of(options.journal)
+    doubts = doubt(journal)
     if doubts and not options.yes and not _confirmed(f"{doubts}. Undo it? "):
         _say("nothing was changed")
         return 1
-    report = undo(options.journal, trust=bool(doubts))
+    report = undo(journal, trust=bool(doubts))
     _warn(options.command, (*report.warnings, *report.notes))
-    of_table = isinstance(read(options.journal), TableJournal)
+    of_table = isinstance(read(journal), TableJournal)
     verb = "changed back" if of_table else "moved back"
     if of_table and report.changed:
         _say(f"{printable(str(report.changed))} was restored:")
