@@ -6,7 +6,7 @@ import logging
 import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
@@ -234,8 +234,9 @@ def score(
     from cleaner.scoring.data.reader import lost_workers, read
     from cleaner.scoring.model.devices import made_current
 
-    with lost_workers(), made_current(scorer.device):
-        batches = read(dataset, keys, workers, scorer.device.type)
+    device = scorer.device
+    # Closed, as an error would keep the workers for as long as somebody holds its traceback, such as a notebook.
+    with lost_workers(), made_current(device), closing(read(dataset, keys, workers, device.type)) as batches:
         score_batches(dataset, scorer, through(batches), update, fast, features)
 
 

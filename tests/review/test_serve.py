@@ -156,7 +156,7 @@ def test_the_page_gets_the_folders_that_serve_was_given(
     scan.root.rename(tmp_path / "moved")
     scan.manifest_path.write_text("path,action\ntrain/cat/cat_01.png,keep\ntrain/c")
     monkeypatch.chdir(tmp_path)
-    serve("scan", data="moved", open_browser=False)
+    serve("scan", data="moved", open_browser=False, port=free_port())
     assert "torn" in capsys.readouterr().err
     monkeypatch.chdir("/")
     review = review_of_environment()

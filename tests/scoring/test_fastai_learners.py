@@ -6,8 +6,10 @@ import gc
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from functools import partial
 from itertools import product
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -395,9 +397,12 @@ class TestBadInput:
         return make_folder(tmp_path / "data")
 
     def refuse(self, match: str, tmp_path: Path, scan: Any) -> None:
-        with pytest.raises(CleanerError, match=match):
+        with pytest.raises(CleanerError, match=match) as held:
             scan()
         assert not (tmp_path / "scan").exists()
+        # A notebook holds the traceback of the last error, which then must not hold the workers.
+        assert held.value.__traceback__ is not None
+        assert active_children() == []
 
     def test_no_image(self, data: Path, tmp_path: Path) -> None:
         learn = make_learner(data)
@@ -461,6 +466,15 @@ class TestBadInput:
         learn.model = make_model(5)
         match = r"output has the shape \(\d, 5\)"
         self.refuse(match, tmp_path, lambda: cleaner.scan(learn, tmp_path / "scan", progress=False))
+
+    def test_a_listing_that_fails(self, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def keys(_self: Any) -> Iterator[Any]:
+            raise CleanerError("the disk is gone")
+            yield
+
+        monkeypatch.setattr("cleaner.scoring.data.reader.Dataset.keys", keys)
+        learn = make_learner(data)
+        self.refuse("the disk is gone", tmp_path, lambda: cleaner.scan(learn, tmp_path / "scan", progress=False))
 
     def test_a_learner_without_items(self, data: Path, tmp_path: Path) -> None:
         make_learner(data).export(tmp_path / "learner.pkl")

@@ -25,6 +25,10 @@ def model_of(number: int) -> torch.nn.Module:
     return model
 
 
+# Without workers, which take seconds to start and stop for each fold.
+QUIET: dict[str, Any] = {"progress": False, "workers": 0}
+
+
 class Trainer:
     """Makes learners without training them, and notes the items of each; `fail_at` raises at one of the folds."""
 
@@ -72,7 +76,7 @@ def test_each_sample_is_scored_once_by_a_model_trained_without_it(folds: int, tm
 def test_each_fold_has_samples_of_each_label(tmp_path: Path) -> None:
     dls = make_learner(make_folder(tmp_path / "data", per_class=16)).dls
     train = Trainer()
-    cleaner.scan_folds(train, dls, tmp_path / "scan", progress=False)
+    cleaner.scan_folds(train, dls, tmp_path / "scan", **QUIET)
     for loaders in train.loaders:
         counts = Counter(Path(item).parent.name for item in loaders.valid_ds.items)
         assert counts.keys() == set(VOCAB)
@@ -81,18 +85,18 @@ def test_each_fold_has_samples_of_each_label(tmp_path: Path) -> None:
 
 def test_finished_folds_are_not_trained_again(tmp_path: Path) -> None:
     dls = make_learner(make_folder(tmp_path / "data", per_class=13)).dls
-    whole = cleaner.scan_folds(Trainer(), dls, tmp_path / "whole", progress=False)
+    whole = cleaner.scan_folds(Trainer(), dls, tmp_path / "whole", **QUIET)
     first = Trainer(fail_at=3)
     with pytest.raises(KeyboardInterrupt):
-        cleaner.scan_folds(first, dls, tmp_path / "scan", progress=False)
+        cleaner.scan_folds(first, dls, tmp_path / "scan", **QUIET)
     second = Trainer()
     second.loaders = first.loaders  # their number is the next model's
-    scan = cleaner.scan_folds(second, dls, tmp_path / "scan", progress=False)
+    scan = cleaner.scan_folds(second, dls, tmp_path / "scan", **QUIET)
     assert len(second.loaders) == 4
     assert scan.samples == whole.samples
     assert not (tmp_path / "scan" / "checkpoint").exists()
     anew = Trainer()
-    cleaner.scan_folds(anew, dls, tmp_path / "scan", progress=False, resume=False)
+    cleaner.scan_folds(anew, dls, tmp_path / "scan", **QUIET, resume=False)
     assert len(anew.loaders) == 4
 
 
@@ -118,7 +122,7 @@ def test_arguments_that_make_no_sense_are_refused(options: Any, problem: str, tm
 def test_a_learner_of_other_data_is_refused(tmp_path: Path) -> None:
     learn = make_learner(make_folder(tmp_path / "data"))
     with pytest.raises(CleanerError, match="train returned a learner with other data"):
-        cleaner.scan_folds(lambda _dls: learn, learn.dls, tmp_path / "scan", progress=False)
+        cleaner.scan_folds(lambda _dls: learn, learn.dls, tmp_path / "scan", **QUIET)
 
 
 # Items that only the learners can read.
@@ -157,7 +161,7 @@ def listed(folder: Path, as_table: bool) -> Any:
 def test_items_are_scored_by_learners_that_were_not_given_them(as_table: bool, tmp_path: Path) -> None:
     items = listed(make_folder(tmp_path / "data", per_class=11), as_table)
     train = ItemTrainer(tmp_path / "data")
-    scan = cleaner.scan_folds(train, items, tmp_path / "scan", folds=3, progress=False)
+    scan = cleaner.scan_folds(train, items, tmp_path / "scan", folds=3, **QUIET)
     assert scan.scored == {"all": 33}
     assert [len(given) for given in train.given] == [22, 22, 22]
     files = {sample.path: sample for sample in scan.samples}
@@ -177,15 +181,15 @@ def test_items_are_scored_by_learners_that_were_not_given_them(as_table: bool, t
 
 def test_folds_of_items_are_resumed(tmp_path: Path) -> None:
     items = listed(make_folder(tmp_path / "data", per_class=11), as_table=False)
-    whole = cleaner.scan_folds(ItemTrainer(tmp_path / "data"), items, tmp_path / "whole", progress=False)
+    whole = cleaner.scan_folds(ItemTrainer(tmp_path / "data"), items, tmp_path / "whole", **QUIET)
     first = ItemTrainer(tmp_path / "data", fail_at=3)
     with pytest.raises(KeyboardInterrupt):
-        cleaner.scan_folds(first, items, tmp_path / "scan", progress=False)
+        cleaner.scan_folds(first, items, tmp_path / "scan", **QUIET)
     second = ItemTrainer(tmp_path / "data")
     second.given = first.given  # their number is the next model's
     with pytest.raises(CleanerError, match="unfinished scan with another list of items"):
-        cleaner.scan_folds(second, items[::-1], tmp_path / "scan", progress=False)
-    scan = cleaner.scan_folds(second, items, tmp_path / "scan", progress=False)
+        cleaner.scan_folds(second, items[::-1], tmp_path / "scan", **QUIET)
+    scan = cleaner.scan_folds(second, items, tmp_path / "scan", **QUIET)
     assert len(second.given) == 4
     assert scan.samples == whole.samples
     assert not (tmp_path / "scan" / "checkpoint").exists()
@@ -195,7 +199,7 @@ def test_a_learner_of_all_items_is_refused(tmp_path: Path) -> None:
     items = listed(make_folder(tmp_path / "data", per_class=5), as_table=False)
     train = ItemTrainer(tmp_path / "data")
     with pytest.raises(CleanerError, match="a file of the fold that it is to score; make its data of the items alone"):
-        cleaner.scan_folds(lambda _some: train(items), items, tmp_path / "scan", progress=False)
+        cleaner.scan_folds(lambda _some: train(items), items, tmp_path / "scan", **QUIET)
 
 
 def test_copies_of_a_file_are_in_one_fold(tmp_path: Path) -> None:
@@ -208,12 +212,12 @@ def test_copies_of_a_file_are_in_one_fold(tmp_path: Path) -> None:
         item_tfms=fastai.Resize(16), bs=4, num_workers=0,
     )  # fmt: skip
     train = Trainer()
-    cleaner.scan_folds(train, dls, tmp_path / "scan", progress=False)
+    cleaner.scan_folds(train, dls, tmp_path / "scan", **QUIET)
     for loaders in train.loaders:
         trained, held = ({Path(file).name for file, _ in own.items} for own in (loaders.train_ds, loaders.valid_ds))
         assert not trained & held
     given = ItemTrainer(folder)
-    scan = cleaner.scan_folds(given, listed_twice, tmp_path / "items", progress=False)
+    scan = cleaner.scan_folds(given, listed_twice, tmp_path / "items", **QUIET)
     assert scan.scored == {"all": len(listed_twice)}
 
 
@@ -223,10 +227,10 @@ def test_items_with_another_root_or_a_running_scan_are_refused_before_a_training
     items = listed(make_folder(tmp_path / "data", per_class=5), as_table=False)
     first = ItemTrainer(tmp_path / "data", fail_at=2)
     with pytest.raises(KeyboardInterrupt):
-        cleaner.scan_folds(first, items, tmp_path / "scan", progress=False)
+        cleaner.scan_folds(first, items, tmp_path / "scan", **QUIET)
     train = ItemTrainer(tmp_path / "data")
     with pytest.raises(CleanerError, match="unfinished scan with the root"):
-        cleaner.scan_folds(train, items, tmp_path / "scan", root=tmp_path, progress=False)
+        cleaner.scan_folds(train, items, tmp_path / "scan", root=tmp_path, **QUIET)
     with writing(tmp_path / "scan"), pytest.raises(CleanerError, match="another scan is being written"):
-        cleaner.scan_folds(train, items, tmp_path / "scan", progress=False)
+        cleaner.scan_folds(train, items, tmp_path / "scan", **QUIET)
     assert train.given == []

@@ -12,7 +12,7 @@ import sys
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -268,8 +268,10 @@ def guarded(file: str) -> Iterator[None]:
         yield
 
 
-def read(dataset: Dataset, keys: Iterable[Key], workers: int | None, device_type: str = "cpu") -> Iterator[PathBatch]:
-    """Yield batches of the samples of `keys`, in order. Workers start at once, not with the first batch.
+def read(
+    dataset: Dataset, keys: Iterable[Key], workers: int | None, device_type: str = "cpu"
+) -> Generator[PathBatch, None, None]:
+    """Yield batches of the samples of `keys`, in order. Workers start at once, and end when this is closed.
 
     Args:
         dataset: the samples.
@@ -281,12 +283,13 @@ def read(dataset: Dataset, keys: Iterable[Key], workers: int | None, device_type
         LostReaderError: while iterating: the system ended a worker.
     """
     dataset.prepare_reading()
-    key_batches = _key_batches(iter(keys), dataset.batch_size)
+    failures: list[Exception] = []
+    key_batches = _key_batches(iter(keys), dataset.batch_size, failures)
     copied = dataset.for_readers()
     loader = partial(_loader, copied, key_batches, device_type)
     try:
         with no_collection_in_forks():
-            return _received(iter(loader(default_workers(copied) if workers is None else workers)))
+            return _received(iter(loader(default_workers(copied) if workers is None else workers)), failures)
     except (AttributeError, TypeError, pickle.PicklingError) as error:
         # Spawned workers are sent the dataset; each library says in its own way that this fails.
         if "pickle" not in str(error).lower():
@@ -294,7 +297,7 @@ def read(dataset: Dataset, keys: Iterable[Key], workers: int | None, device_type
         reason = f"the dataset cannot be sent to worker processes ({error})"
         if workers is None:
             _warn_once(f"{reason}, so images are read in this one; functions at module level can be sent")
-            return _received(iter(loader(0)))
+            return _received(iter(loader(0)), failures)
         raise CleanerError(
             f"{reason}. Move functions and classes that are defined inside others to module level, or read without "
             "workers: workers=0"
@@ -398,12 +401,14 @@ def lost_workers() -> Iterator[None]:
         raise _lost_reader(error) from error
 
 
-def _received(batches: Iterator[Any]) -> Iterator[PathBatch]:
-    """Report a worker that dies mid-transfer like any other."""
+def _received(batches: Iterator[Any], failures: Sequence[Exception]) -> Generator[PathBatch, None, None]:
+    """Report a worker that dies mid-transfer like any other, and then what ended the keys."""
+    refused: Sequence[Exception] = failures
     try:
         for batch in batches:
             if isinstance(batch, CleanerError):
-                raise batch
+                refused = [batch]
+                break
             yield batch
     except (ConnectionError, EOFError) as error:
         # A tensor's connection breaks before torch has noticed that the worker ended. Wait for its error here: later
@@ -414,6 +419,9 @@ def _received(batches: Iterator[Any]) -> Iterator[PathBatch]:
         error.with_traceback(None)
         del batches
         raise _lost_reader(error) from error
+    del batches  # as above: the traceback of what is raised would keep the workers
+    if refused:
+        raise refused[0]
 
 
 def _lost_reader(error: Exception) -> LostReaderError:
@@ -445,6 +453,13 @@ def _unchanged(batch: Any) -> Any:
     return batch  # `__getitems__` has collated it
 
 
-def _key_batches(keys: Iterator[Key], size: int) -> Iterator[list[Key]]:
-    while batch := list(islice(keys, size)):
-        yield batch
+def _key_batches(keys: Iterator[Key], size: int, failures: list[Exception]) -> Iterator[list[Key]]:
+    """Yield the keys of each batch; an error that ends them goes to `failures`.
+
+    Raised here, while torch starts its workers, it would keep them for as long as somebody holds its traceback.
+    """
+    try:
+        while batch := list(islice(keys, size)):
+            yield batch
+    except Exception as error:  # noqa: BLE001 - raised again where the batches are taken
+        failures.append(error)
