@@ -33,7 +33,10 @@ _MAX_SHARE_OF_ODD = 0.05
 # An image is odd that is further from the median than this many times the usual distance, which holds for two thirds
 # of the images; and by this factor at least, as all sizes may be nearly equal.
 _USUAL_DISTANCES = 5.0
-_SHAPE_FACTOR, _AREA_FACTOR = 1.8, 10.0
+_SHAPE_FACTOR, _AREA_FACTOR, _SHARPNESS_FACTOR = 1.8, 10.0, 2.0
+# Where more images are blurred than this, as all were scaled up, those are that are far below the others.
+_MAX_SHARE_OF_BLURRED = 0.5
+_LEAST_SHARPNESS = 1e-4
 # Much smaller than the learner's input: stretched to more than twice its side.
 _SMALL = 0.5
 
@@ -88,6 +91,7 @@ class _Limits:
     Attributes:
         shape, area: median of the binary logarithm of width by height, and of the number of pixels.
         max_shape, max_area: distance from it at which an image is odd.
+        sharpness: images below it are blurred.
         grey_is_odd: whether few images are grey.
         min_side: images with a shorter side are small; 0 for none.
     """
@@ -96,6 +100,7 @@ class _Limits:
     max_shape: float
     area: float
     max_area: float
+    sharpness: float
     grey_is_odd: bool
     min_side: float
 
@@ -106,19 +111,28 @@ class _Usual:
 
     n: int = 0
     grey: int = 0
+    blurred: int = 0
     shapes: _Histogram = field(default_factory=lambda: _Histogram(-20, 20))
     areas: _Histogram = field(default_factory=lambda: _Histogram(0, 40))
+    sharpness: _Histogram = field(default_factory=lambda: _Histogram(-20, 2))
 
     def update(self, block: npt.NDArray[Any]) -> None:
         self.n += len(block)
         self.grey += int(np.count_nonzero(_is_grey(block)))
         self.shapes.update(_shape(block))
         self.areas.update(_area(block))
+        self.blurred += int(np.count_nonzero(block["sharpness"] < _SHARPNESS))
+        self.sharpness.update(np.log2(np.maximum(block["sharpness"].astype(np.float64), _LEAST_SHARPNESS)))
 
     def result(self, input_size: int | None) -> _Limits:
+        sharpness = _SHARPNESS
+        if self.blurred > _MAX_SHARE_OF_BLURRED * self.n:
+            middle, distance = self.sharpness.result(_SHARPNESS_FACTOR)
+            sharpness = min(sharpness, 2.0 ** (middle - distance))
         return _Limits(
             *self.shapes.result(_SHAPE_FACTOR),
             *self.areas.result(_AREA_FACTOR),
+            sharpness,
             0 < self.grey <= _MAX_SHARE_OF_ODD * self.n,
             (input_size or 0) * _SMALL,
         )
@@ -182,7 +196,7 @@ def _scores(block: npt.NDArray[Any], limits: _Limits) -> dict[str, npt.NDArray[n
         "low-contrast": _where(
             (value["contrast"] < _CONTRAST) & ~plain & ~is_dark & ~is_bright, 1 - value["contrast"] / _CONTRAST
         ),
-        "blurred": _where((value["sharpness"] < _SHARPNESS) & ~plain, 1 - value["sharpness"] / _SHARPNESS),
+        "blurred": _where((value["sharpness"] < limits.sharpness) & ~plain, 1 - value["sharpness"] / limits.sharpness),
         "one-colour": _where(plain, (value["uniform"] - _UNIFORM) / (1 - _UNIFORM)),
         "odd-shape": _oddness(_shape(block), limits.shape, limits.max_shape),
         "odd-size": _oddness(_area(block), limits.area, limits.max_area),
@@ -224,6 +238,10 @@ def _blocks(records: npt.NDArray[Any]) -> Iterator[tuple[int, npt.NDArray[Any]]]
     return ((start, records[start : start + _BLOCK]) for start in range(0, len(records), _BLOCK))
 
 
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
 def _size(record: Any) -> str:
     return f"{record['width']} x {record['height']} pixels"
 
@@ -240,11 +258,11 @@ def _odd_shape_detail(record: Any, limits: _Limits) -> str:
 
 
 _DETAILS: dict[str, Callable[[Any, _Limits], str]] = {
-    "dark": lambda record, _: f"99 % is below {record['dark']:.0%} of white",
-    "bright": lambda record, _: f"95 % is above {record['bright']:.0%} of white",
-    "low-contrast": lambda record, _: f"98 % lies within {record['contrast']:.0%} of the brightness",
-    "blurred": lambda record, _: f"its edges have {record['sharpness']:.0%} of its contrast",
-    "one-colour": lambda record, _: f"{record['uniform']:.0%} has one colour",
+    "dark": lambda record, _: f"99 % of it is darker than {_percent(record['dark'])} of white",
+    "bright": lambda record, _: f"95 % of it is brighter than {_percent(record['bright'])} of white",
+    "low-contrast": lambda record, _: f"98 % of it lies within {_percent(record['contrast'])} of the brightness",
+    "blurred": lambda record, _: f"its edges have {_percent(record['sharpness'])} of its contrast",
+    "one-colour": lambda record, _: f"{_percent(record['uniform'])} of it has one colour",
     "odd-shape": _odd_shape_detail,
     "odd-size": _odd_size_detail,
     "small": lambda record, limits: f"{_size(record)}; the learner takes {limits.min_side / _SMALL:.0f}",

@@ -80,10 +80,16 @@ class CheckReport:
         """Return name, number of images and number of groups of each issue that was found, for people."""
         groups = Counter(issue for issue, _ in {(row.issue, row.group) for row in self.issues if row.group})
         return [
-            (name, f"{self.counts[issue]:,}", f"{groups[issue]:,}" if issue in COPIES else "")
+            (name, self._count(issue), f"{groups[issue]:,}" if issue in COPIES else "")
             for issue, name in ISSUE_NAMES.items()
             if self.counts.get(issue)
         ]
+
+    def _count(self, issue: str) -> str:
+        """Return the number of images with an issue, and how many of them are listed if not all."""
+        listed = sum(row.issue == issue for row in self.issues)
+        of = f"{self.counts[issue]:,}"
+        return of if listed == self.counts[issue] else f"{of}, the {listed:,} worst listed"
 
     def summary(self) -> str:
         """Return what was checked, in a line."""

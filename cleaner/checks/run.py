@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from PIL import Image
@@ -138,7 +139,7 @@ def _folder(data: str | Path) -> Path:
     as_path("data", data, "the dataset's folder")
     if "://" in str(data):
         raise CleanerError(f"{str(data)!r} is an address, and a check opens files; pass a copy or mount of the images")
-    root = Path(data).absolute()
+    root = Path(os.path.abspath(data))  # as a scan names it: without `..`
     if not root.is_dir():
         raise CleanerError(f"{str(data)!r} is not a folder; pass the folder that holds the images")
     return root
@@ -154,8 +155,10 @@ def _check_folder(out: Path, root: Path) -> None:
         check_out(out, root, ())
         return
     scan = load(out)
-    if scan.root != root:
-        raise CleanerError(f"{str(out)!r} holds a scan of another dataset, {scan.place!r}; give another folder")
+    if os.path.realpath(scan.root) != os.path.realpath(root):
+        raise CleanerError(
+            f"{str(out)!r} holds a scan of another dataset, {scan.place!r}, not of {str(root)!r}; give another folder"
+        )
 
 
 def _measure(measurements: Measurements, listing: Listing, workers: int, progress: bool) -> None:
@@ -197,6 +200,11 @@ class _Names:
     def issue(self, issue: str, at: int, score: float, detail: str, group: int = 0) -> Issue:
         path, split, label = self.finished.name(at)
         return Issue(issue, group, round(score, 4), split, self.known(label), path, detail)
+
+    @cached_property
+    def predicted(self) -> dict[str, str]:
+        """The model's prediction of each image that the scan kept."""
+        return {} if self.scan is None else {sample.path: sample.predicted for sample in self.scan.samples}
 
     def known(self, label: str) -> str:
         """Return a label, or an empty text if the scan does not have it."""
@@ -258,9 +266,26 @@ def _copies(finished: Finished, names: _Names, root: Path, described: Described 
     for kind, groups in kinds.items():
         for group in sorted(groups, key=lambda g: (-max(g.scores[1:]), g.members[0])):
             number += 1
-            members = zip(group.members, group.scores, group.details, strict=True)
+            members = zip(_favoured_first(group, finished, names), group.scores, group.details, strict=True)
             rows += [names.issue(kind, at, score, detail, number) for at, score, detail in members]
     return rows
+
+
+def _favoured_first(group: CopyGroup, finished: Finished, names: _Names) -> list[int]:
+    """Return the members of a group; of those with the same bytes as the one to keep the most likely original first.
+
+    That is one with the label that the model predicts, then the one with the shortest name: `1.jpg`, not `1 (2).jpg`.
+    """
+    equal = [at for at, detail in enumerate(group.details) if at == 0 or detail == "same bytes"]
+
+    def order(at: int) -> tuple[bool, int, str]:
+        path, _, label = finished.name(group.members[at])
+        return names.predicted.get(path, "") != label, len(path.rpartition("/")[2]), path
+
+    members = list(group.members)
+    first = min(equal, key=order)
+    members[0], members[first] = members[first], members[0]
+    return members
 
 
 def _kind(group: CopyGroup, finished: Finished, names: _Names) -> str:

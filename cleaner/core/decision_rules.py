@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any
@@ -67,9 +68,9 @@ class DecisionRules:
         unknown = [label for label in labels if label not in self.scan.vocab]
         if unknown or not new_label:
             wrong, vocab = unknown[0] if unknown else new_label, self.scan.vocab
-            raise CleanerError(
-                f"there is no label {wrong!r} in this scan; pick one of its {len(vocab)}: {abbreviate(vocab)}"
-            )
+            close = get_close_matches(wrong, vocab, 1)
+            advice = f"did you mean {close[0]!r}?" if close else f"pick one of its {len(vocab)}: {abbreviate(vocab)}"
+            raise CleanerError(f"there is no label {wrong!r} in this scan; {advice}")
         ordered = self.join(labels) if is_set else new_label
         if ordered == self.label_of(sample):
             raise CleanerError(f"{sample.path!r} has the label {ordered!r} already; decide 'keep' to confirm it")

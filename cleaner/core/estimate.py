@@ -69,7 +69,8 @@ class ClassEstimate:
         changed: number of those decided to be wrong.
         unsure: number of kept and audited samples decided as `unsure`.
         recent: for the last `RECENT` of the decided samples by rank, whether each was changed. Only decisions since the
-            scan count, and no deleted image that `cleaner check` lists: a bad image or a copy is no error of a label.
+            scan count, no deleted image that `cleaner check` lists (a bad image or a copy is no error of a label), and
+            none of a part of the ranking in which most are undecided: those were not picked by their rank.
         audit_sample: number of samples in the audit sample.
         audited: number of those that are decided, apart from `unsure`. Only decisions count that were taken since the
             scan and without its prediction and loss: others are about samples that were not chosen at random.
@@ -110,6 +111,15 @@ class ClassEstimate:
     def left(self) -> float | None:
         """The number of errors that are left in the rest; None if nobody audited."""
         return None if self.wrong is None else self.wrong.rate * (self.rest - self.audited)
+
+    @property
+    def left_text(self) -> str:
+        """The number of errors that are left with its 95 % interval, such as `12 (3–31)`; empty if nobody audited."""
+        if self.wrong is None:
+            return ""
+        rates = (self.wrong.rate, self.wrong.low, self.wrong.high)
+        left, low, high = (f"{rate * (self.rest - self.audited):.0f}" for rate in rates)
+        return f"{left} ({low}–{high})"
 
     def on_next_page(self, page_size: int) -> float:
         """Return how many errors the next undecided samples by rank are likely to have.
@@ -191,18 +201,18 @@ class Estimate:
         for each in self.classes:
             if split in (None, each.split) and label in (None, each.label):
                 likely = each.on_next_page(PAGE)
-                recent = f"{sum(each.recent)} of {len(each.recent)}", "" if math.isnan(likely) else f"{likely:.0f}"
+                recent = f"{sum(each.recent)} of {len(each.recent)}" if each.recent else ""
                 audited = f"{each.audited_wrong} of {each.audited}"
-                left = (each.wrong, f"{each.left:.0f}") if each.left is not None else ("not audited", "")
-                counts = each.decided, each.changed, each.unsure
-                rows.append((each.split, each.label, *counts, *recent, audited, *left))
+                counts = each.decided, each.changed, each.unsure, recent, "" if math.isnan(likely) else f"{likely:.0f}"
+                rows.append((each.split, each.label, *counts, audited, each.wrong or "not audited", each.left_text))
         return rows
 
     def _about_the_rest(self) -> Iterator[str]:
         if not self.has_audit:
             is_whole = all(each.kept >= each.scored for each in self.classes)
             why = "The lists have every sample" if is_whole else "The scan is of an early version"
-            yield f"{why}, so there is no audit sample of others."
+            how = "; a scan with a smaller k draws one" if is_whole else ""
+            yield f"{why}, so there is no audit sample of others{how}."
         elif self.wrong is None or self.left is None:
             yield "Nobody decided about the audit sample, so there is no estimate of the errors that are left."
         else:
@@ -227,9 +237,8 @@ def estimate(scan: Scan) -> Estimate:
         for losses in scan.of_classes(split):
             place = (split, losses.label)
             classes.append(_of_class(scan, losses.scored, place, audit.get(place, []), standing))
-    by_loss = _reviewed(scan, scan.worst(), standing)
     unit = "label" if scan.task == MULTI_LABEL else "image"
-    return Estimate(tuple(classes), _recent(_verdicts(scan, by_loss, standing)), bool(audit), unit)
+    return Estimate(tuple(classes), _recent(scan, scan.worst(), standing), bool(audit), unit)
 
 
 def wilson(wrong: int, n: int, population: int) -> Rate:
@@ -321,7 +330,7 @@ def _of_class(
         decided=len(changes),
         changed=sum(changes),
         unsure=unsure,
-        recent=_recent(_verdicts(scan, _reviewed(scan, kept, standing), standing)),
+        recent=_recent(scan, kept, standing),
         audit_sample=len(audit),
         audited=len(audited),
         audited_wrong=sum(audited),
@@ -347,29 +356,34 @@ def _is_since(decision: Decision, started: datetime | None) -> bool:
     return started is None or not decision.decided_at or parse_time(decision.decided_at) >= started
 
 
-def _reviewed(scan: Scan, samples: Iterable[Sample], standing: Mapping[str, Decision]) -> Iterable[Sample]:
-    """Yield the samples whose decisions tell about the labels of those that follow.
-
-    Decisions of an earlier round do not, nor deleted images that `cleaner check` lists.
-    """
+def _recent(scan: Scan, ranked: Iterable[Sample], standing: Mapping[str, Decision]) -> tuple[bool, ...]:
+    """Return of the last decided samples by rank whether they are wrong, as `ClassEstimate.recent`."""
     started = parse_time(scan.started) if scan.started else None
     listed = {issue.path for issue in scan.issues}
-    for sample in samples:
+    verdicts: list[bool] = []
+    n_seen = n_reviewed = 0
+    for sample in ranked:
         decision = standing.get(sample.path)
-        if decision is None or (decision.action is Action.DELETE and sample.path in listed):
+        if decision is not None and not _tells(decision, started, sample.path in listed):
             continue
-        if _is_since(decision, started):
-            yield sample
+        n_seen += 1
+        if decision is not None:
+            verdicts.append(_is_wrong(scan, sample, decision))
+            if len(verdicts) >= n_seen / 2:
+                n_reviewed = len(verdicts)
+    return tuple(verdicts[:n_reviewed][-RECENT:])
+
+
+def _tells(decision: Decision, started: datetime | None, is_listed: bool) -> bool:
+    """Return whether a decision tells about the labels of the samples that follow by rank."""
+    is_of_image = decision.action is Action.UNSURE or (decision.action is Action.DELETE and is_listed)
+    return not is_of_image and _is_since(decision, started)
 
 
 def _is_wrong(scan: Scan, sample: Sample, decision: Decision) -> bool:
     if scan.task == MULTI_LABEL and decision.action is Action.RELABEL:
         return (sample.label in sample.given) != (sample.label in split_labels(decision.new_label, scan.label_delim))
     return decision.action in (Action.DELETE, Action.RELABEL)
-
-
-def _recent(changes: Iterable[bool]) -> tuple[bool, ...]:
-    return tuple(list(changes)[-RECENT:])
 
 
 def _expected_errors(recent: Sequence[bool], n: int) -> float:

@@ -62,7 +62,7 @@ def _row(losses: ClassLosses, found: ClassEstimate | None) -> tuple[object, ...]
     share = f"{losses.predicted_otherwise / losses.scored:.1%}"
     decided: tuple[object, ...] = ("", "", "", "")
     if found is not None:
-        left = "not audited" if found.left is None else f"{found.left:.0f}"
+        left = found.left_text or "not audited"
         decided = found.decided, found.changed, f"{found.audited_wrong} of {found.audited}", left
     return losses.split, losses.label, f"{losses.scored:,}", share, *decided
 

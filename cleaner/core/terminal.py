@@ -15,8 +15,9 @@ _JOINERS = frozenset("\u200c\u200d")
 
 
 def abbreviate(names: Iterable[object], shown: int = 5) -> str:
-    """Return the first `shown` names and how many more there are, such as `a, b and 3 more`."""
+    """Return the first `shown` names and how many more there are, such as `a, b and 3 more`; one more is shown too."""
     texts = list(map(str, names))
+    shown += len(texts) == shown + 1
     return ", ".join(texts[:shown]) + (f" and {len(texts) - shown} more" if len(texts) > shown else "")
 
 

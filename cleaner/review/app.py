@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -108,6 +109,11 @@ class Review(Channel):
         self._sent_view = session.view
         self._lists = Lists(session)
         self._sent_progress: dict[str, tuple[int, int]] = {}
+
+    def __repr__(self) -> str:
+        folder = str(self.session.scan.folder)
+        how = f"a notebook shows it as the last line of a cell, a browser by: cleaner serve {shlex.quote(folder)}"
+        return f"<Review of {folder!r} by {self.session.reviewer!r}: {how}>"
 
     # Messages of the page.
 

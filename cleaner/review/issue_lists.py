@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -18,6 +20,8 @@ __all__ = ["IssueLists"]
 class IssueLists:
     """The issues of a scan by list, in the order of `issues.csv`. A list is of all splits.
 
+    Files that an apply has moved since the check are left out, and what remains alone of a group.
+
     Args:
         scan: the scan.
         known: the samples of the scan by path; an issue of one of them keeps its label, prediction and loss.
@@ -31,7 +35,7 @@ class IssueLists:
         self._samples: dict[str, dict[str, Sample]] = {label: {} for label in ISSUE_LISTS}
         self._members: dict[tuple[str, int], list[str]] = {}
         list_of = {issue: label for label, issue in ISSUE_LISTS.items()}
-        for issue in scan.issues:
+        for issue in _present(scan):
             label = list_of[issue.issue]
             if issue.path in self._issues[label]:
                 continue
@@ -76,6 +80,13 @@ class IssueLists:
     def list_of(self, path: str) -> str:
         """Return the first list with an image; empty for none."""
         return next((label for label in self.labels if path in self._issues[label]), "")
+
+
+def _present(scan: Scan) -> list[Issue]:
+    """Return the issues whose file is still there, and is not alone in its group."""
+    present = [issue for issue in scan.issues if os.path.lexists(scan.root / issue.path)]
+    sizes = Counter(issue.group for issue in present)
+    return [issue for issue in present if not issue.group or sizes[issue.group] > 1]
 
 
 def _sample(issue: Issue, rank: int, scan: Scan) -> Sample:

@@ -198,8 +198,8 @@ def _settings(port: int, ip: str, token: str, theme: str, max_visitors: int) -> 
 
 
 def _is_for_people(record: logging.LogRecord) -> bool:
-    """Return whether a message of the server concerns who started it: that its own notebook is unsigned does not."""
-    return record.msg != "Notebook %s is not trusted"
+    """Return whether a message concerns who started the server: its own unsigned notebook and closed pages do not."""
+    return not str(record.msg).startswith(("Notebook %s is not trusted", "WebSocket ping timeout"))
 
 
 def _set_xsrf_cookie(handler: Any, **_: Any) -> None:

@@ -206,11 +206,11 @@ def test_what_is_true_or_not_scores_one(issue: str) -> None:
 
 # An issue, the values of the picture that has it, and its reason.
 DETAILS = {
-    "dark": ({"dark": 0.25}, "99 % is below 25% of white"),
-    "bright": ({"bright": 0.9}, "95 % is above 90% of white"),
-    "low-contrast": ({"contrast": 0.11}, "98 % lies within 11% of the brightness"),
-    "blurred": ({"sharpness": 0.07}, "its edges have 7% of its contrast"),
-    "one-colour": ({"uniform": 0.97}, "97% has one colour"),
+    "dark": ({"dark": 0.25}, "99 % of it is darker than 25 % of white"),
+    "bright": ({"bright": 0.9}, "95 % of it is brighter than 90 % of white"),
+    "low-contrast": ({"contrast": 0.11}, "98 % of it lies within 11 % of the brightness"),
+    "blurred": ({"sharpness": 0.07}, "its edges have 7 % of its contrast"),
+    "one-colour": ({"uniform": 0.97}, "97 % of it has one colour"),
     "odd-shape": ({"width": 512, "height": 128}, "512 x 128 pixels, a ratio of 4; usual here is 1"),
     "odd-size": ({"width": 1024, "height": 1024}, "1024 x 1024 pixels, 16 times the usual number in this dataset"),
     "small": ({"width": 100, "height": 110}, "100 x 110 pixels; the learner takes 224"),
@@ -252,6 +252,20 @@ def test_the_worst_are_kept_and_all_are_counted() -> None:
         "dark": [834, 833, 833, 0],
         "rotated": [834, 833, 833, 0],
     }
+
+
+def test_where_most_were_scaled_up_only_those_far_below_the_others_are_blurred() -> None:
+    random = np.random.default_rng(0)
+    records = good(400)
+    records["sharpness"] = 0.08 * 2 ** random.normal(0, 0.3, 400)
+    records["sharpness"][7] = 0.005
+    assert {at for at, found in issues(records).items() if "blurred" in found} == {7}
+
+
+def test_where_half_are_blurred_all_of_them_are() -> None:
+    records = good(40)
+    records["sharpness"][:20] = 0.05
+    assert {at for at, found in issues(records).items() if "blurred" in found} == set(range(20))
 
 
 def test_issues_are_in_the_order_of_the_page() -> None:

@@ -115,6 +115,35 @@ def test_a_scan_in_the_folder_stays_as_it_is(data: Path, tmp_path: Path) -> None
     assert load(tmp_path / "scan").unreadable == scan.unreadable
 
 
+@pytest.mark.parametrize("name", ["data/../data", "data/", "./data", "linked"])
+def test_the_dataset_of_a_scan_is_known_however_its_folder_is_written(
+    name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("linked").symlink_to(data)
+    Scan(data, ("cat", "dog"), ("train",), 1, {"train": 0}, (), {"train": {}}).write(tmp_path / "scan")
+    assert cleaner.check(name, tmp_path / "scan", progress=False).images == 47
+
+
+def test_of_equal_copies_the_one_with_the_predicted_label_then_the_shortest_name_is_kept(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for seed in range(12):
+        save(picture(seed), root / "dog" / f"{seed:02d}.png")
+    for copied, copy in (("dog/03.png", "dog/03 (2).png"), ("dog/05.png", "cat/05.png")):
+        (root / copy).parent.mkdir(exist_ok=True)
+        shutil.copy(root / copied, root / copy)
+
+    def kept() -> list[str]:
+        report = cleaner.check(root, tmp_path / "scan", workers=0, progress=False)
+        return [row.path for row in report.issues if row.detail == "suggested to be kept"]
+
+    assert kept() == ["cat/05.png", "dog/03.png"]
+    shutil.rmtree(tmp_path / "scan")
+    sample = Sample("all", "dog", 1, "dog/05.png", 2.0, "dog", 0.9)
+    Scan(root, ("cat", "dog"), ("all",), 1, {"all": 1}, (sample,), {"all": {}}).write(tmp_path / "scan")
+    assert kept() == ["dog/05.png", "dog/03.png"]
+
+
 def test_labels_come_from_a_table(data: Path, tmp_path: Path) -> None:
     table = tmp_path / "labels.csv"
     names = [path.relative_to(data).as_posix() for path in sorted(data.rglob("0*.jpg"))]

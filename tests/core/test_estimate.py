@@ -139,7 +139,7 @@ def test_decisions_and_the_audit_are_counted(scan: Scan) -> None:
         "The next 30 by rank are likely to have about 7 more. "
         "About 11.1 % (0.5–42.0 %) of the rest are wrong, some 10 images."
     )
-    assert "<td>35</td><td>26</td><td>1 of 9</td><td>10</td>" in load(scan.folder)._repr_html_()
+    assert "<td>35</td><td>26</td><td>1 of 9</td><td>10 (0–38)</td>" in load(scan.folder)._repr_html_()
     assert "27 changed" in scan._repr_html_()
 
 
@@ -158,6 +158,16 @@ def test_few_decisions_say_nothing_about_the_next(scan: Scan) -> None:
     assert math.isnan(scan.estimate().on_next_page(30))
     decide(scan, Action.KEEP, f"top_{FEW:02d}.png")
     assert "Of the last 10 by rank 9 were wrong." in scan.estimate().summary()
+
+
+def test_images_picked_from_far_down_say_nothing_about_the_next(scan: Scan) -> None:
+    decide(scan, Action.KEEP, *(f"top_{rank:02d}.png" for rank in range(1, 11)))
+    picked = [f"top_{rank:02d}.png" for rank in (32, 34, 36, 38, 40)]
+    decide(scan, Action.RELABEL, *picked, new_label="dog")
+    cat = scan.estimate().classes[0]
+    assert (cat.changed, cat.recent) == (5, (False,) * 10)
+    decide(scan, Action.KEEP, *(f"top_{rank:02d}.png" for rank in range(11, 32)))
+    assert sum(scan.estimate().classes[0].recent) == 5  # now they are part of what was looked through
 
 
 def test_deleted_copies_say_nothing_about_the_labels_of_the_next(scan: Scan) -> None:

@@ -83,6 +83,15 @@ def test_each_issue_with_images_has_a_list_after_the_others_in_the_order_of_the_
     ]
 
 
+def test_files_that_are_gone_since_the_check_are_in_no_list(checked: Scan) -> None:
+    for path in (CATS[5], CATS[2], DOGS[4]):
+        (checked.root / path).unlink()
+    session = Session(checked, "anna", page_size=30)
+    assert opened(session, DARK) == [VALID[1], NEW]
+    assert LEAK not in session.issues.labels  # VALID[0] is alone there
+    assert [session.issues.members(COPY, path) for path in opened(session, COPY)][-1] == DOGS[5:7]
+
+
 def test_a_list_of_issues_is_of_all_splits_whichever_is_open(session: Session) -> None:
     before = opened(session, LEAK)
     session.open(LEAK, "valid")

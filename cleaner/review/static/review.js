@@ -1402,7 +1402,7 @@ function Header({ app, state, page }) {
       }
     ),
     /* @__PURE__ */ u2(Title, { class: "cleaner-title", title: row?.name, children: row?.name ?? page.label }),
-    /* @__PURE__ */ u2("span", { class: "cleaner-meta", children: meta(page, row) }),
+    /* @__PURE__ */ u2("span", { class: "cleaner-meta", title: meta(page, row), children: meta(page, row) }),
     /* @__PURE__ */ u2(
       "button",
       {
@@ -1415,7 +1415,7 @@ function Header({ app, state, page }) {
       }
     ),
     /* @__PURE__ */ u2(Filters, { app, state, page }),
-    /* @__PURE__ */ u2("span", { class: "cleaner-counts", title: timeLeft(state), children: counts(state) }),
+    /* @__PURE__ */ u2("span", { class: "cleaner-counts", title: [counts(state), timeLeft(state)].filter(Boolean).join("\n"), children: counts(state) }),
     /* @__PURE__ */ u2(SizeSlider, { app, state }),
     /* @__PURE__ */ u2(Reviewer, { app, state }),
     /* @__PURE__ */ u2(
@@ -1436,7 +1436,7 @@ function number(count) {
 }
 function meta(page, row) {
   const kept = row?.kept ?? page.shown;
-  let of = row?.scored ? `${number(kept)} worst of ${number(row.scored)}` : `${number(kept)} image${kept === 1 ? "" : "s"}`;
+  let of = row?.scored && row.scored > kept ? `${number(kept)} worst of ${number(row.scored)}` : `${number(kept)} image${kept === 1 ? "" : "s"}`;
   if (isOfIssues(page.list) && page.splits.length > 1) of += " of all splits";
   const shown = page.shown === kept ? of : `${number(page.shown)} shown · ${of}`;
   return row?.otherwise ? `${shown} · ${number(row.otherwise)} predicted otherwise` : shown;
@@ -1623,7 +1623,6 @@ var Help = class extends C {
             /* @__PURE__ */ u2("th", { scope: "row", children: /* @__PURE__ */ u2("kbd", { children: key }) }),
             /* @__PURE__ */ u2("td", { children: help })
           ] }, key)) }) }),
-          state.status?.history && /* @__PURE__ */ u2("p", { class: "cleaner-faint", children: state.status.history }),
           /* @__PURE__ */ u2("button", { ...OURS, type: "button", onClick: () => this.dialog.current?.close(), children: "Close" })
         ]
       }
@@ -1863,34 +1862,49 @@ function Choice2({ card, label, number: number2, digit, isMarked, take: take2 })
 
 // src/grid/end.tsx
 function End({ app, state }) {
-  if (!isAtEnd(state)) return null;
-  const next = nextList(state, 1);
-  const isLast = isLastPage(state);
-  const isOpen = state.rows.some((row) => row.label === state.page?.label && row.decided < row.kept);
-  return /* @__PURE__ */ u2("section", { ...OURS, class: "cleaner-end", tabIndex: -1, "aria-label": isLast ? "End of the list" : "End of the page", children: [
-    isLast ? /* @__PURE__ */ u2(Summary, { lines: state.summary }) : /* @__PURE__ */ u2("p", { children: "This is the end of the page." }),
-    /* @__PURE__ */ u2("p", { children: [
-      !isLast && /* @__PURE__ */ u2("button", { ...OURS, type: "button", onClick: () => turn(app, 1), children: [
-        /* @__PURE__ */ u2("kbd", { children: "→" }),
-        " next page"
-      ] }),
-      isLast && next && /* @__PURE__ */ u2("button", { ...OURS, type: "button", onClick: () => openNext(app, 1), children: [
-        /* @__PURE__ */ u2("kbd", { children: "]" }),
-        " ",
-        next.name
-      ] }),
-      isLast && !next && /* @__PURE__ */ u2("span", { children: [
-        "Every ",
-        isOpen ? "other list" : "image",
-        " of this split is decided."
-      ] }),
-      /* @__PURE__ */ u2("span", { class: "cleaner-faint", children: [
-        /* @__PURE__ */ u2("kbd", { children: "←" }),
-        " back to the last image"
-      ] })
-    ] })
-  ] });
+  return isAtEnd(state) ? /* @__PURE__ */ u2(Panel, { app, state }) : null;
 }
+var Panel = class extends C {
+  componentDidMount() {
+    this.showLastRow();
+  }
+  componentDidUpdate(before) {
+    if (before.state.summary !== this.props.state.summary) this.showLastRow();
+  }
+  showLastRow() {
+    const images = this.props.app.el.querySelector(".cleaner-images");
+    if (images) images.scrollTop = images.scrollHeight;
+  }
+  render({ app, state }) {
+    const next = nextList(state, 1);
+    const isLast = isLastPage(state);
+    const isOpen = state.rows.some((row) => row.label === state.page?.label && row.decided < row.kept);
+    return /* @__PURE__ */ u2("section", { ...OURS, class: "cleaner-end", tabIndex: -1, "aria-label": isLast ? "End of the list" : "End of the page", children: [
+      isLast && /* @__PURE__ */ u2(Summary, { lines: state.summary }),
+      /* @__PURE__ */ u2("p", { children: [
+        !isLast && /* @__PURE__ */ u2("span", { class: "cleaner-end-name", children: "End of the page." }),
+        !isLast && /* @__PURE__ */ u2("button", { ...OURS, type: "button", onClick: () => turn(app, 1), children: [
+          /* @__PURE__ */ u2("kbd", { children: "→" }),
+          " next page"
+        ] }),
+        isLast && next && /* @__PURE__ */ u2("button", { ...OURS, type: "button", onClick: () => openNext(app, 1), children: [
+          /* @__PURE__ */ u2("kbd", { children: "]" }),
+          " ",
+          next.name
+        ] }),
+        isLast && !next && /* @__PURE__ */ u2("span", { children: [
+          "Every ",
+          isOpen ? "other list" : "image",
+          " of this split is decided."
+        ] }),
+        /* @__PURE__ */ u2("span", { class: "cleaner-faint", children: [
+          /* @__PURE__ */ u2("kbd", { children: "←" }),
+          " back to the last image"
+        ] })
+      ] })
+    ] });
+  }
+};
 function Summary({ lines }) {
   return /* @__PURE__ */ u2(S, { children: (lines ?? ["…"]).map((line) => {
     const [before, command] = line.split(/(?=cleaner apply )/);
@@ -2732,6 +2746,7 @@ function Sidebar({ app, state }) {
             /* @__PURE__ */ u2("select", { ...OURS, value: state.page?.split, onChange: (event) => openSplit(app, event.currentTarget), children: splits.map((split) => /* @__PURE__ */ u2("option", { value: split, children: split }, split)) })
           ] }),
           /* @__PURE__ */ u2(Rows, { app, state }),
+          state.status?.history && /* @__PURE__ */ u2("p", { class: "cleaner-history", children: state.status.history }),
           hasOverview(state) && /* @__PURE__ */ u2(
             "button",
             {

@@ -28,7 +28,9 @@ export function Header({ app, state, page }: { app: App; state: State; page: Pag
       <Title class="cleaner-title" title={row?.name}>
         {row?.name ?? page.label}
       </Title>
-      <span class="cleaner-meta">{meta(page, row)}</span>
+      <span class="cleaner-meta" title={meta(page, row)}>
+        {meta(page, row)}
+      </span>
       <button
         {...OURS}
         type="button"
@@ -39,7 +41,7 @@ export function Header({ app, state, page }: { app: App; state: State; page: Pag
         {filters > 0 ? `Filter · ${filters}` : "Filter"}
       </button>
       <Filters app={app} state={state} page={page} />
-      <span class="cleaner-counts" title={timeLeft(state)}>
+      <span class="cleaner-counts" title={[counts(state), timeLeft(state)].filter(Boolean).join("\n")}>
         {counts(state)}
       </span>
       <SizeSlider app={app} state={state} />
@@ -64,9 +66,10 @@ function number(count: number): string {
 /** How many images the list has, of how many. */
 function meta(page: Page, row: Row | undefined): string {
   const kept = row?.kept ?? page.shown;
-  let of = row?.scored
-    ? `${number(kept)} worst of ${number(row.scored)}`
-    : `${number(kept)} image${kept === 1 ? "" : "s"}`;
+  let of =
+    row?.scored && row.scored > kept
+      ? `${number(kept)} worst of ${number(row.scored)}`
+      : `${number(kept)} image${kept === 1 ? "" : "s"}`;
   if (isOfIssues(page.list) && page.splits.length > 1) of += " of all splits";
   const shown = page.shown === kept ? of : `${number(page.shown)} shown · ${of}`;
   return row?.otherwise ? `${shown} · ${number(row.otherwise)} predicted otherwise` : shown;

@@ -45,7 +45,6 @@ export class Help extends Component<{ app: App; state: State }> {
             ))}
           </tbody>
         </table>
-        {state.status?.history && <p class="cleaner-faint">{state.status.history}</p>}
         <button {...OURS} type="button" onClick={() => this.dialog.current?.close()}>
           Close
         </button>

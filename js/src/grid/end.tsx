@@ -8,31 +8,51 @@ import type { Page } from "../protocol";
 import { isAtEnd, isLastPage, nextList, type State } from "../state";
 
 export function End({ app, state }: { app: App; state: State }): JSX.Element | null {
-  if (!isAtEnd(state)) return null;
-  const next = nextList(state, 1);
-  const isLast = isLastPage(state);
-  const isOpen = state.rows.some((row) => row.label === state.page?.label && row.decided < row.kept);
-  return (
-    <section {...OURS} class="cleaner-end" tabIndex={-1} aria-label={isLast ? "End of the list" : "End of the page"}>
-      {isLast ? <Summary lines={state.summary} /> : <p>This is the end of the page.</p>}
-      <p>
-        {!isLast && (
-          <button {...OURS} type="button" onClick={() => turn(app, 1)}>
-            <kbd>→</kbd> next page
-          </button>
-        )}
-        {isLast && next && (
-          <button {...OURS} type="button" onClick={() => openNext(app, 1)}>
-            <kbd>]</kbd> {next.name}
-          </button>
-        )}
-        {isLast && !next && <span>Every {isOpen ? "other list" : "image"} of this split is decided.</span>}
-        <span class="cleaner-faint">
-          <kbd>←</kbd> back to the last image
-        </span>
-      </p>
-    </section>
-  );
+  return isAtEnd(state) ? <Panel app={app} state={state} /> : null;
+}
+
+/** It takes its height from the images, whose last row, just decided, stays in sight. */
+class Panel extends Component<{ app: App; state: State }> {
+  override componentDidMount(): void {
+    this.showLastRow();
+  }
+
+  override componentDidUpdate(before: { state: State }): void {
+    if (before.state.summary !== this.props.state.summary) this.showLastRow(); // it arrives later
+  }
+
+  private showLastRow(): void {
+    const images = this.props.app.el.querySelector(".cleaner-images");
+    if (images) images.scrollTop = images.scrollHeight;
+  }
+
+  render({ app, state }: { app: App; state: State }): JSX.Element {
+    const next = nextList(state, 1);
+    const isLast = isLastPage(state);
+    const isOpen = state.rows.some((row) => row.label === state.page?.label && row.decided < row.kept);
+    return (
+      <section {...OURS} class="cleaner-end" tabIndex={-1} aria-label={isLast ? "End of the list" : "End of the page"}>
+        {isLast && <Summary lines={state.summary} />}
+        <p>
+          {!isLast && <span class="cleaner-end-name">End of the page.</span>}
+          {!isLast && (
+            <button {...OURS} type="button" onClick={() => turn(app, 1)}>
+              <kbd>→</kbd> next page
+            </button>
+          )}
+          {isLast && next && (
+            <button {...OURS} type="button" onClick={() => openNext(app, 1)}>
+              <kbd>]</kbd> {next.name}
+            </button>
+          )}
+          {isLast && !next && <span>Every {isOpen ? "other list" : "image"} of this split is decided.</span>}
+          <span class="cleaner-faint">
+            <kbd>←</kbd> back to the last image
+          </span>
+        </p>
+      </section>
+    );
+  }
 }
 
 function Summary({ lines }: { lines: readonly string[] | null }): JSX.Element {

@@ -31,6 +31,7 @@ export function Sidebar({ app, state }: { app: App; state: State }): JSX.Element
           </label>
         )}
         <Rows app={app} state={state} />
+        {state.status?.history && <p class="cleaner-history">{state.status.history}</p>}
         {hasOverview(state) && (
           <button
             {...OURS}
