@@ -192,6 +192,7 @@ def _planned(store: Store, context: PlanContext, options: LabelOptions) -> _Plan
         *_notes_on_root(context.header, store.root, unchecked),
         *_notes_on_rule(context.manifest.standing(), options.rule),
         *_note_on_history(run.earlier, context),
+        *_note_on_undone(run.plan.operations, context),
         *_notes_on_trash(run, context.header),
     )
     run = replace(run, plan=replace(run.plan, warnings=manifest_warnings(context.manifest), notes=notes))
@@ -276,3 +277,11 @@ def _note_on_history(earlier: Sequence[AnyJournal], context: PlanContext) -> tup
     records = (record for journal in earlier for record in from_journal(journal) if record.decision in keys)
     note = carried_out_note(records)
     return (note,) if note else ()
+
+
+def _note_on_undone(operations: Changes, context: PlanContext) -> tuple[str, ...]:
+    """Say how many of the planned changes an undo took back before."""
+    undone = [journal for journal in context.journals if journal.state is State.UNDONE]
+    taken_back = {decision_key(change) for journal in undone for change in journal.operations}
+    again = sum(decision_key(change) in taken_back for change in operations)
+    return (f"{again:,} of the changes were made before and undone",) if again else ()

@@ -139,6 +139,12 @@ def test_undo_of_a_scan_takes_its_only_apply_that_is_not_undone(decided: Scan) -
         cleaner.undo(decided)
 
 
+def test_changes_that_were_undone_are_noted_when_they_are_planned_again(decided: Scan) -> None:
+    assert cleaner.apply(decided).notes == ()
+    cleaner.undo(decided)
+    assert cleaner.apply(decided, dry_run=True).notes == ("2 of the changes were made before and undone",)
+
+
 def test_undo_of_a_scan_with_several_applies_names_the_last(decided: Scan) -> None:
     cleaner.apply(decided)
     decided.decide("train/fox/fox_01.png", "delete")
