@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.browser_app import App, standing
-from tests.support.hosts import PATIENCE, marimo
+from tests.support.hosts import PATIENCE, marimo, wait_until
 from tests.support.scans import make_scan
 
 
@@ -27,7 +27,7 @@ def test_a_decision_is_taken_in_marimo(mode: str, tmp_path: Path, chromium: Any)
         app.card("cat_03.png").locator(".cleaner-picture").click()
         app.press("k")
         app.card("cat_03.png").filter(has_text="✓ Keep").wait_for(timeout=PATIENCE)
-        assert standing(scan) == {"cat_02.png": "delete", "cat_03.png": "keep"}
+        wait_until(lambda: standing(scan) == {"cat_02.png": "delete", "cat_03.png": "keep"})
         page.reload()
         host.open(page)
         app.card("cat_02.png").filter(has_text="✕ Delete").wait_for(timeout=PATIENCE)

@@ -128,7 +128,8 @@ def marimo(scan: Path, folder: Path, mode: str) -> Iterator[Host]:
         def show(page: Any) -> None:
             page.goto(address)
             if mode == "edit":
-                page.get_by_test_id("run-button").first.wait_for(timeout=PATIENCE)
+                # Hidden where the cell does not have the pointer.
+                page.get_by_test_id("run-button").first.wait_for(timeout=PATIENCE, state="attached")
                 _press_until(page, "Control+Shift+r", ".cleaner-card")  # runs all cells
             page.wait_for_selector(".cleaner-card", timeout=PATIENCE)
 
