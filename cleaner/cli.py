@@ -51,12 +51,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except BrokenPipeError:
             _mute()
             return 1
+        except ModuleNotFoundError as error:
+            if error.name not in _LEFT_OUT:
+                raise
+            _warn(options.command, [f"{error.name} is needed and not installed: pip install image-label-cleaner"])
+            return 2
         except (CleanerError, OSError) as error:
             _warn(options.command, [str(error)])
             return 2 if isinstance(error, CleanerError) else 1
         except KeyboardInterrupt:
             print(f"\ncleaner {options.command}: {_stopped_text(options)}", file=sys.stderr)
             return 130
+
+
+# What an installation for a review server lacks; see docs/guide/review-server.md.
+_LEFT_OUT = frozenset(("fastai", "fastcore", "matplotlib", "sklearn", "torch", "torchvision"))
 
 
 def _stopped_text(options: argparse.Namespace) -> str:
@@ -124,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
-    photos_help = "photos of Imagenette, which fastai downloads (100 MB), instead of handwritten digits"
+    photos_help = "photos of Imagenette, which fastai downloads with a resnet18 (150 MB), instead of handwritten digits"
     parser.add_argument("--photos", action="store_true", help=photos_help)
     parser.add_argument("--dir", default="cleaner-demo", help="folder to make (default: %(default)s)")
     parser.add_argument("--no-serve", action="store_true", help="stop after the scan")
@@ -231,6 +240,8 @@ _WITH_EACH = ("k", "labels", "path_column", "label_column", "decisions_from")
 def _scan(options: argparse.Namespace) -> int:
     if not options.check:
         _check_unused(options, ("input_size",), "--check")
+    elif options.input_size is not None and options.input_size < 1:
+        raise CleanerError(f"--input-size is {options.input_size}; expected a whole number of at least 1")
     elif "://" in options.data:
         raise CleanerError(
             f"--check opens files, and {options.data!r} is an address; give a copy or mount of the images"
@@ -355,6 +366,8 @@ def _decision_text(standing: Standing, path: str) -> str:
 
 
 def _print_issues(scan: Scan, options: argparse.Namespace) -> None:
+    from cleaner.core.issues import ISSUES
+
     wanted = [issue for issue in scan.issues if options.split in (None, issue.split)]
     rows = [issue for issue in wanted if options.label in (None, issue.label)][: options.n]
     header = ("issue", "group", "score", "split", "label", "path", "detail")
@@ -362,7 +375,9 @@ def _print_issues(scan: Scan, options: argparse.Namespace) -> None:
         (row.issue, row.group or "", f"{row.score:.3f}", row.split, row.label, row.path, row.detail) for row in rows
     ]
     _say(text_table(header, cells))
-    _say(f"{len(rows)} of {len(scan.issues)} rows" if scan.issues else "no issue; `cleaner check` finds them")
+    is_checked = (Path(options.scan) / ISSUES.name).exists()
+    none = "no issue was found" if is_checked else "not checked yet; `cleaner check` finds issues"
+    _say(f"{len(rows)} of {len(scan.issues)} rows" if scan.issues else none)
 
 
 def _print_estimate(scan: Scan, split: str | None, label: str | None) -> None:
@@ -457,6 +472,8 @@ def _agreement(options: argparse.Namespace) -> int:
     from cleaner.core.scan import load
 
     found = load(options.scan).agreement()
+    if options.n < 0:
+        raise CleanerError(f"-n is {options.n}; expected at least 0")
     if found.differing and options.n > 0:
         rows = [(path, *(said.get(name, "") for name in found.images)) for path, said in found.differing.items()]
         _say(text_table(("image", *(name or "somebody" for name in found.images)), rows[: options.n]))

@@ -25,6 +25,7 @@ from cleaner import __version__
 from cleaner.cli import main
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import sha256_of
+from cleaner.core.issues import ISSUES
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Sample, Unreadable
 from cleaner.core.scan import Scan
@@ -324,6 +325,25 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFi
         main(arguments)
     assert caught.value.code == 2
     assert "usage: cleaner" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_an_installation_without_torch_lacks_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("No module named 'fastai'", name="fastai")
+
+    monkeypatch.setattr("cleaner.scoring.learner_file.scan_file", lacking)
+    status, _, err = run(capsys, "scan", "--learner", "l.pkl", "--data", "data", "--out", "new")
+    assert (status, err) == (2, "cleaner scan: fastai is needed and not installed: pip install image-label-cleaner\n")
+
+
+@pytest.mark.usefixtures("folder")
+def test_show_says_whether_a_scan_was_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "not checked yet" in run(capsys, "show", "scan", "--issues")[1]
+    ISSUES.write_beside(Path("scan"), ())
+    assert "no issue was found" in run(capsys, "show", "scan", "--issues")[1]
 
 
 def test_an_unknown_flag_shows_the_usage_of_its_command(capsys: pytest.CaptureFixture[str]) -> None:

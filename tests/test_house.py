@@ -130,5 +130,5 @@ def test_apply_is_a_function_whatever_is_imported_before(first: str) -> None:
         "from cleaner import apply\n"
         "assert apply is cleaner.apply and cleaner.undo is undo"
     )
-    assert list(inspect.signature(cleaner.apply).parameters)[:3] == ["manifest", "data", "labels"]
+    assert list(inspect.signature(cleaner.apply).parameters)[:3] == ["scan", "data", "dry_run"]
     assert cleaner.apply.__doc__.startswith("Carry out the decisions about a scan")

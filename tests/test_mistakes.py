@@ -55,7 +55,7 @@ CALLS = [
         "the reviewer's name is '=anna'; expected a text of 1 to 80 characters that does not begin with "
         "'=', '+', '-' or '@'",
     ),
-    ("cleaner.Review(df)", "expected a scan or the path of a scan folder, got DataFrame; make one with cleaner.scan"),
+    ("cleaner.Review(df)", "expected a scan or the path of a scan folder, got DataFrame; pass the scan that it is of"),
     (
         "cleaner.undo(scan)",
         "'scan' is not a journal of an apply; no apply left a journal in 'scan', so there is nothing to undo",
@@ -238,7 +238,27 @@ CALLS = [
         "'export.pkl' is not the folder of a finished scan; a learner file is scanned first: "
         "cleaner.scan_folder(load_learner(file), data, out='scan')",
     ),
-    ("cleaner.load(scan)", "expected a scan or the path of a scan folder, got Scan; it is a scan already"),
+    ("cleaner.load(scan)", "expected the path of a scan folder, got Scan; it is a scan already"),
+    (
+        "cleaner.apply(scan.decisions())",
+        "expected the path of a decisions.csv, got DataFrame; pass the scan that it is of",
+    ),
+    ('scan.worst("dog")', "n is 'dog'; expected a whole number of at least 1"),
+    ('cleaner.Interpretation(scan).most_confused("dog")', "min_val is 'dog'; expected a whole number of at least 1"),
+    ('cleaner.check("images", "checked", labels=["a"])', "expected the path of a label table as labels, got list; …"),
+    ('scan.decide("labels.csv", "delete")', "there is no image 'labels.csv' below …"),
+    (
+        'scan.decide("notes.txt", "delete")',
+        "'notes.txt' is not an image of the dataset, but hidden or a file of another kind",
+    ),
+    (
+        'scan.decide(scan.top().iloc[0], "keep")',
+        'expected a sample of the scan or the path of an image, got Series; of a row of scan.top() pass row["path"]',
+    ),
+    (
+        'scan.decide(scan.worst(1)[0], "relabel", "dgo")',
+        "there is no label 'dgo' in this scan; did you mean 'dog'?",
+    ),
     (
         "cleaner.load(learn)",
         "expected a scan or the path of a scan folder, got Learner; scan it first: scan = "
@@ -428,7 +448,10 @@ CALLS = [
     ),
     ('scan.decide("cat/cat_1.png", "undo")', "'cat/cat_1.png' is not decided, so there is nothing to undo"),
     ('scan.decide("cat/cat_1.png", "relabel", 1)', "new_label is 1; expected text such as 'bear'"),
-    ('scan.decide(3, "keep")', "expected the path of an image as path, got int; pass its path"),
+    (
+        'scan.decide(3, "keep")',
+        'expected a sample of the scan or the path of an image, got int; of a row of scan.top() pass row["path"]',
+    ),
     (
         'scan.decide("/etc/passwd", "keep")',
         "there is no image '/etc/passwd' below '…/images'; pass a path relative to that folder, such as …",
@@ -472,7 +495,24 @@ COMMANDS = [
     ("show images", f"'images' {NO_SCAN_IN_WORDS}"),
     ("show scan --split test", "there is no split 'test'; the scan has ['train', 'valid']"),
     ("show scan --label horse", "there is no label 'horse'; the scan has bear, cat, dog"),
-    ("show scan -n 0", "-n is 0; expected at least 1"),
+    ("show scan -n 0", "-n is 0; expected a whole number of at least 1"),
+    ("agreement scan -n -3", "-n is -3; expected at least 0"),
+    (
+        "serve scan --max-visitors 0",
+        "--max-visitors is 0; expected a whole number from 1, or nothing for as many as fit",
+    ),
+    (
+        "serve scan --data zip://::ds.zip",
+        "--data is 'zip://::ds.zip', an address; give the folder of a copy or mount …",
+    ),
+    (
+        "serve scan --ip 192.0.2.1",
+        "cannot listen on 192.0.2.1:8866: …; give another --ip ADDRESS, one of this machine",
+    ),
+    (
+        "scan --learner export.pkl --data images --out new --check --input-size 0",
+        "--input-size is 0; expected a whole number of at least 1",
+    ),
     (
         "apply scan/scan.json",
         "expected the path of a decisions.csv, got 'scan/scan.json'; pass the manifest of a scan, such "
@@ -652,8 +692,7 @@ COMMANDS = [
     ),
     (
         "demo --dir images",
-        "'images' exists already and may hold your decisions. Give another --dir, or open it again with: "
-        "cleaner serve images/scan",
+        "'images' exists already and is not empty. Give another --dir; one of a demo that was stopped can be deleted",
     ),
 ]
 

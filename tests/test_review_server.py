@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 from cleaner.cli import _parser, main
@@ -67,6 +68,24 @@ def test_a_linter_finds_nothing_in_the_image() -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
     done = subprocess.run([hadolint, "--no-color", ROOT / "docker/Dockerfile"], capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ("", 0)
+
+
+def test_the_documentation_lists_the_requirements() -> None:
+    needed = [Requirement(line).name for line in (ROOT / "docker/requirements.txt").read_text().splitlines()[2:]]
+    page = (ROOT / "docs/guide/review-server.md").read_text()
+    assert f"pip install {' '.join(needed)}\n$ pip install --no-deps image-label-cleaner\n" in page
+
+
+def test_the_compose_file_gives_the_image_its_folders_and_the_secret() -> None:
+    compose = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
+    service = compose["services"]["review"]
+    assert (ROOT / "docker" / service["build"]["context"] / service["build"]["dockerfile"]).samefile(
+        ROOT / "docker/Dockerfile"
+    )
+    folders = [volume.split("}:")[1] for volume in service["volumes"]]
+    assert folders == ["/data:ro", "/scan"]
+    assert service["secrets"] == list(compose["secrets"]) == ["review_token"]
+    assert service["read_only"] is True
 
 
 def test_the_command_of_the_image_is_one_that_cleaner_has() -> None:

@@ -17,18 +17,18 @@ __all__ = ["apply"]
 
 
 def apply(
-    manifest: Scan | Report | str | Path,
+    scan: Scan | Report | str | Path,
     data: str | Path | None = None,
+    *,
+    dry_run: bool = False,
     labels: str | Path | None = None,
     path_column: str | None = None,
     label_column: str | None = None,
     name_pattern: str | None = None,
     label_delim: str | None = None,
-    accept_edited: bool = False,
-    *,
-    dry_run: bool = False,
     trash: str | Path | None = None,
     rule: str | None = None,
+    accept_edited: bool = False,
 ) -> Report:
     """Carry out the decisions about a scan on its dataset, with labels in folder names, file names or a table.
 
@@ -45,23 +45,24 @@ def apply(
     the table is unchanged. A copy of the old table is kept beside the journal.
 
     Args:
-        manifest: whose decisions: a scan, a scan folder, the path of a `decisions.csv`, or the report of a dry run,
-            which brings the other arguments with it; changes that it did not show are refused.
+        scan: whose decisions: a scan, a scan folder, the path of a `decisions.csv`, or the report of a dry run, which
+            brings the other arguments with it; changes that it did not show are refused.
         data: the dataset's folder; by default that of the scan.
+        dry_run: change nothing, and return what would be done, in the `planned` of the report.
         labels: the label table, a `.csv`, `.tsv` or `.parquet` file; None if folders or file names are the labels.
         path_column, label_column: the table's columns of paths and labels; by default those with usual names.
         name_pattern: regular expression whose first group is the label in a file's name, as for fastai's
             `from_name_re` or `from_path_re`; None if file names contain no label.
         label_delim: delimiter of several labels in one cell of the table, such as `" "`; required if the decisions are
             about images with several labels, and only then.
-        accept_edited: carry out a manifest whose acknowledged decisions were removed or reordered; it is acknowledged
-            in its current form.
-        dry_run: change nothing, and return what would be done, in the `planned` of the report.
         trash: folder for deleted files, outside of the dataset and on the same file system. By default it is the hidden
             `.cleaner-trash` in the dataset's folder, which fastai skips and torchvision's `ImageFolder` takes for a
             class.
         rule: which decision stands where several reviewers decided: `last`, the default; `majority`, what more than
-            half of them decided; `unanimous`, what all of them decided. Where none does, the image is left alone.
+            half of them decided; `unanimous`, what all of them decided. Where none does, the image is left alone, and
+            is in the report's conflicts.
+        accept_edited: carry out a manifest whose acknowledged decisions were removed or reordered; it is acknowledged
+            in its current form.
 
     Raises:
         CleanerError: the manifest, the folder, the table, the pattern or the trash cannot be used, an undo was
@@ -90,4 +91,4 @@ def apply(
         "trash": trash,
         "rule": rule,
     }
-    return run_apply(manifest, given, accept_edited, dry_run)
+    return run_apply(scan, given, accept_edited, dry_run)

@@ -17,7 +17,7 @@ from cleaner.apply.file_moves import FileStore
 from cleaner.apply.file_undo import plan_file_undo
 from cleaner.apply.locks import locked
 from cleaner.apply.options import LabelOptions, Store
-from cleaner.apply.plan import Changes, PlanContext, Run, label_changes, manifest_warnings
+from cleaner.apply.plan import Changes, Conflict, PlanContext, Run, label_changes, manifest_warnings
 from cleaner.apply.report import Report
 from cleaner.apply.sources import journal_of
 from cleaner.apply.table.rewrite import plan_table_undo
@@ -37,12 +37,10 @@ from cleaner.core.journal import (
     read,
 )
 from cleaner.core.manifest import Manifest
-from cleaner.core.manifest_rows import ManifestRows
 from cleaner.core.opinions import note_on_disagreement
 from cleaner.core.records import Decision
 from cleaner.core.scan_header import ScanHeader, read_scan_header
 from cleaner.core.settings import journal_key
-from cleaner.core.terminal import abbreviate
 
 __all__ = ["LabelOptions", "Report", "carry_out", "check_trust", "doubt", "doubt_text", "dry_run", "undo"]
 
@@ -179,8 +177,8 @@ def _check_was_shown(operations: Changes, shown: Report) -> None:
 def _read_context(manifest: Manifest, store: Store, rule: str) -> PlanContext:
     folder = manifest.path.parent
     kind: type[AnyJournal] = Journal if isinstance(store, FileStore) else TableJournal
-    decisions, _ = ruled(manifest.standing(), rule)
-    return PlanContext(manifest, decisions, read_scan_header(folder), journals_in(folder, kind))
+    decisions, open_questions = ruled(manifest.standing(), rule)
+    return PlanContext(manifest, decisions, read_scan_header(folder), journals_in(folder, kind), open_questions)
 
 
 def _planned(store: Store, context: PlanContext, options: LabelOptions) -> _Planned:
@@ -190,23 +188,19 @@ def _planned(store: Store, context: PlanContext, options: LabelOptions) -> _Plan
     unchecked = [change.path for change in run.plan.operations if not context.decisions[change.path].sha256]
     notes = (
         *_notes_on_root(context.header, store.root, unchecked),
-        *_notes_on_rule(context.manifest.standing(), options.rule),
+        *(note_on_disagreement(context.manifest.standing()) if options.rule == "last" else ()),
         *_note_on_history(run.earlier, context),
         *_note_on_undone(run.plan.operations, context),
         *_notes_on_trash(run, context.header),
     )
-    run = replace(run, plan=replace(run.plan, warnings=manifest_warnings(context.manifest), notes=notes))
+    differing = (
+        Conflict(path, "", f"no decision stands by the rule {options.rule!r}: {who}")
+        for path, who in context.open_questions.items()
+    )
+    conflicts = (*run.plan.conflicts, *differing)
+    warnings = manifest_warnings(context.manifest)
+    run = replace(run, plan=replace(run.plan, conflicts=conflicts, warnings=warnings, notes=notes))
     return _Planned(run, context, options, store)
-
-
-def _notes_on_rule(rows: ManifestRows, rule: str) -> tuple[str, ...]:
-    """Say on which images reviewers disagree, or about which the rule lets nothing stand."""
-    if rule == "last":
-        return note_on_disagreement(rows)
-    _, left_out = ruled(rows, rule)
-    if not left_out:
-        return ()
-    return (f"rule {rule!r}: no decision stands about {len(left_out):,} images, {abbreviate(map(repr, left_out))}",)
 
 
 def _run(run: Run) -> Report:

@@ -6,7 +6,7 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -91,12 +91,14 @@ class PlanContext:
         decisions: the last row about each path, including `undo`.
         header: header of the scan beside the manifest; None without a scan.
         journals: those beside the manifest about folders, or those about tables, oldest first.
+        open_questions: who decided what, by the path of each image about which the rule lets nothing stand.
     """
 
     manifest: Manifest
     decisions: Mapping[str, Decision]
     header: ScanHeader | None
     journals: Sequence[AnyJournal]
+    open_questions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def vocab(self) -> tuple[str, ...] | None:

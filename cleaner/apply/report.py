@@ -57,7 +57,7 @@ class Report:
         return str(trash_path(self.trash, path) or path)
 
     def __repr__(self) -> str:
-        about = f", undo with {str(self.journal)!r}" if self.journal and self.done else ""
+        about = f", undo with {str(self.journal)!r}" if self._can_be_undone else ""
         return f"<Report: {self._counts()}{about}>"
 
     def __str__(self) -> str:
@@ -86,4 +86,8 @@ class Report:
     def _next_step(self) -> list[str]:
         if self.is_dry_run:
             return ["Next: cleaner.apply(report) carries this out"] if self.planned else []
-        return ["To take it back: cleaner.undo(report)"] if self.journal and self.done and self.manifest else []
+        return ["To take it back: cleaner.undo(report)"] if self._can_be_undone else []
+
+    @property
+    def _can_be_undone(self) -> bool:
+        return bool(self.journal and self.done and self.manifest)

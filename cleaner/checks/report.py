@@ -94,7 +94,7 @@ class CheckReport:
     def summary(self) -> str:
         """Return what was checked, in a line."""
         kinds = sum(map(bool, self.counts.values()))
-        found = f"{kinds} {'kind' if kinds == 1 else 'kinds'} of issues" if kinds else "no issue"
+        found = f"{kinds} {'kind of issue' if kinds == 1 else 'kinds of issues'}" if kinds else "no issue"
         images = f"{self.images:,} {'image' if self.images == 1 else 'images'}"
         return f"{images} checked, {self.unreadable:,} unreadable: {found}"
 

@@ -24,7 +24,7 @@ from cleaner.checks.quality import find_quality
 from cleaner.checks.records import CopyGroup
 from cleaner.checks.report import CheckReport
 from cleaner.checks.similar import find_copies
-from cleaner.core.arguments import as_path, is_learner, unexpected
+from cleaner.core.arguments import as_path, is_learner, table_path, unexpected
 from cleaner.core.errors import CleanerError
 from cleaner.core.images import read_image
 from cleaner.core.issues import COPIES, ISSUE_NAMES, ISSUES, Issue
@@ -128,7 +128,7 @@ def _listing(
     """Return the images of a folder or a label table, and a fingerprint of the table."""
     if labels is None:
         return partial(listed_in_folder, root, left_out.add), ""
-    rows = label_rows(Path(labels), path_column, label_column)
+    rows = label_rows(table_path(labels), path_column, label_column)
     _, fingerprint = LabelledFiles(rows, root, {label: 0 for _, label in rows}).check()
     return partial(listed_in_table, root, rows), fingerprint
 

@@ -133,8 +133,8 @@ def krippendorff_alpha(units: Iterable[Sequence[str]]) -> float:
     return 1 - (n - 1) * disagreement / expected if expected else math.nan
 
 
-def ruled(rows: ManifestRows, rule: str) -> tuple[dict[str, Decision], tuple[str, ...]]:
-    """Return the last row of each path as a rule sees it, and the paths about which it lets no decision stand.
+def ruled(rows: ManifestRows, rule: str) -> tuple[dict[str, Decision], dict[str, str]]:
+    """Return the last row of each path as a rule sees it, and where it lets no decision stand, who decided what.
 
     These are undecided then, as if their last row were `undo`.
 
@@ -149,8 +149,8 @@ def ruled(rows: ManifestRows, rule: str) -> tuple[dict[str, Decision], tuple[str
         raise CleanerError(f"rule is {rule!r}; pass one of {', '.join(map(repr, RULES))}")
     latest = rows.latest()
     if rule == "last":
-        return latest, ()
-    left_out = []
+        return latest, {}
+    left_out = {}
     for path in list(rows.repeated()):
         last = last_by_reviewer(rows.all_for(path))
         if len(last) < 2 or path not in rows:
@@ -158,10 +158,10 @@ def ruled(rows: ManifestRows, rule: str) -> tuple[dict[str, Decision], tuple[str
         standing = _winner(list(last.values()), rule)
         if standing is None:
             latest[path] = replace(latest[path], action=Action.UNDO, new_label="")
-            left_out.append(path)
+            left_out[path] = ", ".join(f"{_named(name)} {_judgement(each)}" for name, each in last.items())
         else:
             latest[path] = standing
-    return latest, tuple(left_out)
+    return latest, left_out
 
 
 def _winner(decisions: Sequence[Decision], rule: str) -> Decision | None:

@@ -38,6 +38,7 @@ _ADVICE = {
     "CheckReport": "pass the scan folder that `cleaner.check` wrote",
     "Report": "pass the scan that was applied",
     "Manifest": "pass the scan folder that holds it",
+    "DataFrame": "pass the scan that it is of",
 }
 
 
@@ -88,8 +89,10 @@ def check_scan_folder(value: Any) -> Path:
     Raises:
         CleanerError: the value is no path, or that of a file or of a folder without a scan.
     """
-    accepted = "a scan or the path of a scan folder"
     if not isinstance(value, (str, os.PathLike)):
+        accepted = (
+            "the path of a scan folder" if "Scan" in _class_names(value) else "a scan or the path of a scan folder"
+        )
         raise unexpected(accepted, value, _advice_for(value))
     path = Path(value)
     if path.is_file() or (path.suffix in _FILE_SUFFIXES and not path.is_dir()):

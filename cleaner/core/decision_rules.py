@@ -12,13 +12,14 @@ from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any
 
-from cleaner.core.arguments import as_path, described
+from cleaner.core.arguments import described, unexpected
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import check_path, sha256_of
 from cleaner.core.labelled_files import split_of
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, Decision, Sample, now, parse_action
 from cleaner.core.scan import Scan
+from cleaner.core.suffixes import IMAGE_SUFFIXES, suffix_of
 from cleaner.core.tasks import MULTI_LABEL, OTHER, join_labels, split_labels
 from cleaner.core.terminal import abbreviate
 
@@ -117,7 +118,7 @@ def decide(scan: Scan, known: Deciding, path: Any, action: Any, new_label: Any, 
     rules = DecisionRules(scan, default_reviewer() if reviewer is None else check_reviewer(reviewer))
     manifest = known.manifest
     manifest.refresh()
-    file = _path_in(scan, path.path if isinstance(path, Sample) else path)
+    file = _path_in(scan, path.path if isinstance(path, Sample) else path, known.samples)
     kept = known.samples.get(file)
     sample = kept or _listed(scan, file) or _unlisted(scan, file)
     label, wanted = _label_text(scan, new_label), _checked_action(scan, action)
@@ -161,10 +162,13 @@ def default_reviewer() -> str:
         return ""
 
 
-def _path_in(scan: Scan, path: Any) -> str:
-    """Return the path of an existing image, relative to the dataset's folder."""
+def _path_in(scan: Scan, path: Any, known: Collection[str]) -> str:
+    """Return the path of an existing image, relative to the dataset's folder; `known` are the scan's own."""
     root = scan.root
-    given = as_path("path", path, "the path of an image")
+    if not isinstance(path, (str, os.PathLike)):
+        advice = 'of a row of scan.top() pass row["path"]'
+        raise unexpected("a sample of the scan or the path of an image", path, advice)
+    given = Path(path)
     if not root.is_dir():
         raise CleanerError(
             f"there is no folder {scan.place!r} with the images, and a decision is about a file's bytes; decide where "
@@ -174,12 +178,20 @@ def _path_in(scan: Scan, path: Any) -> str:
     for place in (os.path.join(beginning, given), os.path.abspath(given)):
         absolute = os.path.normpath(place)
         if absolute.startswith(beginning) and os.path.isfile(absolute):
-            return check_path(PurePath(absolute[len(beginning) :]).as_posix())
+            return _checked_image(check_path(PurePath(absolute[len(beginning) :]).as_posix()), known)
     example = next((sample.path for sample in scan.samples), "cat/1.jpg")
     raise CleanerError(
         f"there is no image {described(path)} below {str(root)!r}; pass a path relative to that folder, such as "
         f"{example!r}"
     )
+
+
+def _checked_image(path: str, known: Collection[str]) -> str:
+    """Return a path that can be an image's: an apply would move any file."""
+    is_hidden = any(part.startswith(".") for part in path.split("/"))
+    if path not in known and (is_hidden or suffix_of(path) not in IMAGE_SUFFIXES):
+        raise CleanerError(f"{path!r} is not an image of the dataset, but hidden or a file of another kind")
+    return path
 
 
 def _listed(scan: Scan, path: str) -> Sample | None:

@@ -10,6 +10,7 @@ from functools import cached_property
 from itertools import chain
 
 from cleaner.core.kept_samples import AUDITED
+from cleaner.core.markup import lines, table
 from cleaner.core.records import Action, Decision, Sample, parse_time
 from cleaner.core.scan import Scan
 from cleaner.core.standing import standing_of
@@ -40,6 +41,8 @@ _Z = 1.959964
 # The means of Poisson distributions of which 95 % of draws are below 1, 2, 3 …, the first one for 0.
 _LOWEST = (0.0, 0.0513, 0.3554, 0.8177, 1.3663, 1.9701, 2.6130, 3.2853, 3.9808, 4.6952)
 _ITERATIONS = 20
+# Classes that a notebook shows, those with the most changes.
+_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,7 @@ class ClassEstimate:
         return _expected_errors(self.recent, min(page_size, max(0, self.kept - self.decided)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Estimate:
     """The errors of a scan.
 
@@ -144,6 +147,15 @@ class Estimate:
     recent: tuple[bool, ...]
     has_audit: bool
     unit: str = "image"
+
+    def __repr__(self) -> str:
+        return f"<Estimate: {self.summary()}>"
+
+    def _repr_html_(self) -> str:
+        header, *rows = self.table()
+        shown = sorted(rows, key=lambda row: -int(str(row[3])))[:_SHOWN]
+        more = [f"and {len(rows) - len(shown):,} more classes: estimate.table()"] if len(rows) > len(shown) else []
+        return lines([self.summary()]) + table(list(map(str, header)), shown) + lines(more)
 
     @property
     def found(self) -> int:

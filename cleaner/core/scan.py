@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -194,8 +195,8 @@ class Scan:
         Raises:
             CleanerError: `n` is below 1, or the scan has no such split or label.
         """
-        if n is not None and n < 1:
-            raise CleanerError(f"n is {n}; expected at least 1")
+        if n is not None and (not isinstance(n, Integral) or n < 1):
+            raise CleanerError(f"n is {n!r}; expected a whole number of at least 1")
         if split is not None:
             self._check_split(split)
         if label is not None:

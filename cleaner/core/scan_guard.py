@@ -79,7 +79,7 @@ def _check_is_same_dataset(folder: Path, root: str | Path, vocab: Iterable[str],
     scan = read_description(folder)
     difference = ""
     if Path(scan["root"]) != Path(root):
-        difference = f"of another dataset, {scan['root']!r}, and its decisions; this one is {str(root)!r}"
+        difference = f"of another dataset, {scan['root']!r}; this one is {str(root)!r}"
     elif not set(scan["vocab"]) & set(vocab):
         difference = f"with other labels ({abbreviate(scan['vocab'])}); this one has {abbreviate(vocab)}"
     elif scan["task"] != task:

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from cleaner.core.errors import CleanerError
 from cleaner.core.files import image_files, write_whole
 from cleaner.core.scan import Scan
+from cleaner.core.scan_files import DESCRIPTION
 from cleaner.core.terminal import printable
 
 if TYPE_CHECKING:
@@ -47,10 +48,12 @@ def demo(folder: str | Path, *, photos: bool = False, serve: bool = True, port: 
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CleanerError(
-            f"{str(folder)!r} exists already and may hold your decisions. Give another --dir, or open it again with: "
-            f"cleaner serve {folder / 'scan'}"
-        )
+        scan = folder / "scan"
+        if (scan / DESCRIPTION).exists():
+            advice = f"and may hold your decisions. Give another --dir, or open it again with: cleaner serve {scan}"
+        else:
+            advice = "and is not empty. Give another --dir; one of a demo that was stopped can be deleted"
+        raise CleanerError(f"{str(folder)!r} exists already {advice}")
     if serve and not 1 <= port <= 65535:
         raise CleanerError(f"the port is {port}; expected a number from 1 to 65535")
     images = folder / "images"

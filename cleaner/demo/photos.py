@@ -18,6 +18,7 @@ __all__ = ["make_photos", "train_photos"]
 
 _PER_CLASS, _SHARE = 200, 0.05
 _SIDE = 128
+_WITHOUT = "Try again with a network, or leave out --photos: the digits need none"
 _CLASSES = {
     "n01440764": "tench",
     "n02102040": "English springer",
@@ -30,11 +31,11 @@ _CLASSES = {
     "n03445777": "golf ball",
     "n03888257": "parachute",
 }
-"""Names by the folders of Imagenette; each class and the next one, from the first, look more alike than others."""
+"""Names by the folders of Imagenette, in pairs: each class and the next one, from the first."""
 
 
 def make_photos(folder: Path) -> dict[str, str]:
-    """Download Imagenette, and copy 200 photos of each class to class folders, 5 % of them to that of a look-alike.
+    """Download Imagenette, and copy 200 photos of each class to class folders, 5 % of them to that of its pair.
 
     Returns:
         the true label of each wrongly labelled file, by path relative to `folder`.
@@ -48,9 +49,9 @@ def make_photos(folder: Path) -> dict[str, str]:
     for number, (identifier, name) in enumerate(_CLASSES.items()):
         photos = sorted(map(Path, image_files(source / identifier)))[:_PER_CLASS]
         swapped = set(random.choice(len(photos), round(_SHARE * len(photos)), replace=False).tolist())
-        look_alike = names[number + (1 if number % 2 == 0 else -1)]
+        other = names[number + (1 if number % 2 == 0 else -1)]
         for at, photo in enumerate(photos):
-            target = folder / (look_alike if at in swapped else name) / photo.name
+            target = folder / (other if at in swapped else name) / photo.name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(photo, target)
             if at in swapped:
@@ -66,7 +67,10 @@ def train_photos(folder: Path) -> Learner:
     loaders = fastai.ImageDataLoaders.from_folder(
         folder, valid_pct=0.2, seed=0, bs=32, item_tfms=fastai.Resize(_SIDE), num_workers=0
     )
-    learn = fastai.vision_learner(loaders, fastai.resnet18, metrics=fastai.accuracy)
+    try:
+        learn = fastai.vision_learner(loaders, fastai.resnet18, metrics=fastai.accuracy)
+    except OSError as error:  # of its download
+        raise CleanerError(f"the weights of the resnet18 cannot be downloaded ({error}). {_WITHOUT}") from error
     learn.remove_cb(fastai.ProgressCallback)
     return learn
 
@@ -77,7 +81,4 @@ def _download() -> Path:
     try:
         return Path(untar_data(URLs.IMAGENETTE_160))
     except Exception as error:  # the library raises what its transport raises
-        raise CleanerError(
-            f"the photos cannot be downloaded ({type(error).__name__}: {error}). Try again with a network, or leave "
-            "out --photos: the digits need none"
-        ) from error
+        raise CleanerError(f"the photos cannot be downloaded ({type(error).__name__}: {error}). {_WITHOUT}") from error

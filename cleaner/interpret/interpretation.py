@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -23,9 +24,10 @@ import numpy.typing as npt
 from cleaner.core.confusion import most_confused_labels
 from cleaner.core.errors import CleanerError
 from cleaner.core.images import read_image
+from cleaner.core.markup import lines, table, thumbnails
 from cleaner.core.records import Sample
 from cleaner.core.scan import Scan, scan_at
-from cleaner.core.tasks import MULTI_LABEL, OTHER, check_has_confusion, drawn_file
+from cleaner.core.tasks import MULTI_LABEL, OTHER, SINGLE_LABEL, check_has_confusion, drawn_file
 from cleaner.interpret.plots import draw_image, draw_matrix, draw_wrong, image_grid, title_of, why_unreadable
 from cleaner.interpret.report import Cells, ratio, report
 
@@ -37,6 +39,8 @@ __all__ = ["Interpretation", "Interpreted"]
 
 # Maximum number of classes in a plot with names and counts, and number of classes in the plot of the most confused.
 _MAX_WITH_COUNTS, _MOST_CONFUSED = 30, 20
+# Number of images and of confused labels in the summary for a notebook.
+_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,13 @@ class Interpretation:
 
     def __repr__(self) -> str:
         return f"<Interpretation of the split {self.split!r}: {len(self):,} kept samples of {self.scan!r}>"
+
+    def _repr_html_(self) -> str:
+        worst = [(self.scan.root / sample.path, f"{sample.path}: {sample.label}") for sample in self._samples[:_SHOWN]]
+        about = [f"{self.split}: {self.scan.scored[self.split]:,} images, {len(self):,} of them kept"]
+        confused = [] if self.scan.task != SINGLE_LABEL else self.most_confused()[:_SHOWN]
+        found = table(("label", "predicted", "images"), confused)
+        return lines(about) + found + thumbnails(worst) + lines(["Next: plot_top_losses(9), plot_confusion_matrix()"])
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -263,8 +274,8 @@ class Interpretation:
             CleanerError: `min_val` is below 1, or the task of the scan is not `single-label`.
         """
         check_has_confusion(self.scan.task)
-        if min_val < 1:
-            raise CleanerError(f"min_val is {min_val!r}; expected at least 1")
+        if not isinstance(min_val, Integral) or min_val < 1:
+            raise CleanerError(f"min_val is {min_val!r}; expected a whole number of at least 1")
         number = {label: n for n, label in enumerate(self.vocab)}
         wrong = (
             (given, other, count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import logging
 import os
@@ -80,6 +81,8 @@ def serve(
     from cleaner.review.visitors import default_max_visitors
 
     # Opening a session here reports on the terminal what would otherwise fail on the page.
+    if data is not None and "://" in str(data):
+        raise CleanerError(f"data is {str(data)!r}, an address; give the folder of a copy or mount of the images")
     placed = scan_at(scan, data)
     if data is not None and placed.root.is_dir():
         check_has_images(placed, placed.root)
@@ -215,7 +218,7 @@ def _check_token(token: str | None) -> None:
 
 def _check_max_visitors(number: int | None) -> None:
     if number is not None and (type(number) is not int or number < 1):
-        raise CleanerError(f"max_visitors is {number!r}; expected a whole number from 1, or None for as many as fit")
+        raise CleanerError(f"max_visitors is {number!r}; expected a whole number from 1, or nothing for as many as fit")
 
 
 def _is_this_machine(ip: str) -> bool:
@@ -243,7 +246,9 @@ def _check_address(ip: str, port: int) -> None:
         try:
             probe.bind((ip, port))
         except OSError as error:
-            raise CleanerError(f"cannot listen on {ip}:{port}: {error.strerror}; give another port=N") from error
+            is_taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
+            advice = "give another port=N" if is_taken else "give another ip=ADDRESS, one of this machine"
+            raise CleanerError(f"cannot listen on {ip}:{port}: {error.strerror}; {advice}") from error
 
 
 def _host(ip: str) -> str:

@@ -39,6 +39,14 @@ def test_the_row_is_that_of_the_page(action: str, new_label: str, scan: Scan) ->
     assert made.sha256 == sha256_of(scan.root / KEPT)
 
 
+@pytest.mark.parametrize("name", ["notes.txt", ".git/1.png", "train/cat/.hidden.png", "train/labels.csv"])
+def test_a_file_that_is_no_image_of_the_dataset_is_refused(name: str, scan: Scan) -> None:
+    (scan.root / name).parent.mkdir(exist_ok=True)
+    (scan.root / name).write_text("mine")
+    with pytest.raises(CleanerError, match="is not an image of the dataset"):
+        scan.decide(name, "delete")
+
+
 def test_the_last_decision_stands_and_can_be_taken_back(scan: Scan) -> None:
     scan.decide(KEPT, "delete")
     scan.decide(KEPT, "relabel", "dog")

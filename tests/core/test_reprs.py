@@ -56,6 +56,36 @@ def test_images_that_are_gone_are_left_out(scan: Scan) -> None:
     assert scan._repr_html_().count("<img") == 7
 
 
+def test_an_estimate_is_a_line_and_a_table_of_few_classes(tmp_path: Path) -> None:
+    vocab = tuple(f"class {number:03d}" for number in range(50))
+    estimate = make_scan(tmp_path / "data", tmp_path / "scan", vocab, per_class=1).estimate()
+    assert len(repr(estimate)) < LONGEST
+    text = estimate._repr_html_()
+    assert text.count("<tr>") == 1 + 20
+    assert "and 80 more classes: estimate.table()" in text
+
+
+def test_an_interpretation_shows_counts_confused_labels_and_images(scan: Scan) -> None:
+    text = cleaner.Interpretation(scan)._repr_html_()
+    assert "valid: 120 images, 120 of them kept" in text
+    assert text.count("<img") == 10
+    assert "plot_top_losses" in text
+
+
+def test_a_review_says_how_it_is_shown(scan: Scan) -> None:
+    text = repr(cleaner.Review(scan, reviewer="anna"))
+    assert (
+        f"by 'anna': a notebook shows it as the last line of a cell, a browser by: cleaner serve {scan.folder}" in text
+    )
+
+
+def test_the_report_of_an_undo_offers_no_undo(scan: Scan) -> None:
+    scan.decide(scan.worst(1)[0], "delete")
+    report = cleaner.apply(scan)
+    assert "undo with" in repr(report)
+    assert "undo" not in repr(cleaner.undo(report))
+
+
 def test_a_sample_is_a_line_without_json(scan: Scan) -> None:
     assert "alternatives" not in repr(scan.worst(1)[0])
     assert len(repr(scan.worst(1)[0])) < LONGEST

@@ -17,6 +17,7 @@ import pytest
 import torch
 import torchvision
 from torchvision.datasets import ImageFolder
+from traitlets.config import Config
 
 import cleaner
 from cleaner.cli import main
@@ -26,22 +27,31 @@ from tests.support.scans import make_label_scan
 from tests.support.torch_models import TRANSFORM, VOCAB, make_model
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/guide").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs/guide").glob("*.md")),
+]
 
 # Python that is not run, by a text in it, and why.
 PYTHON_NOT_RUN = {
     "lightning.": "needs Lightning",
     "Trainer": "needs Hugging Face",
     "/data/scan": "has the folders of a server",
-    "c.Spawner": "is the configuration of JupyterHub",
 }
 # Commands that are not run, by their beginning, and why; their options are checked.
 NOT_RUN = {
     "pip install": "changes the environment",
     "python3 -m venv": "is the test command, which .ci/run runs",
+    "git clone": "needs a network",
+    "python -m venv": "makes an environment; .ci/run does",
+    ".venv/bin/": "is a command of developers; .ci/run runs these",
+    "npm ": "is a command of developers; tests/test_front_end.py runs these",
+    "npx ": "is a command of developers; tests/test_front_end.py runs these",
+    "openssl ": "makes a secret",
     "cleaner serve": "serves until it is stopped; tests/test_review_server.py runs it",
     "cleaner demo": "trains a model; tests/test_demo.py runs it",
-    "head -c": "needs Docker",
     "IMAGES=": "needs Docker",
     "a learner + its images": "is a drawing",
     "(top-k per class)": "is a drawing",
@@ -209,6 +219,7 @@ def names_in(folder: Path) -> dict[str, Any]:
         "DataLoader": torch.utils.data.DataLoader,
         "transform": TRANSFORM,
         "epochs": 1,
+        "c": Config(),
         "torchvision": torchvision,
     }
 

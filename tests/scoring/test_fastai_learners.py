@@ -397,12 +397,13 @@ class TestBadInput:
         return make_folder(tmp_path / "data")
 
     def refuse(self, match: str, tmp_path: Path, scan: Any) -> None:
+        before = active_children()
         with pytest.raises(CleanerError, match=match) as held:
             scan()
         assert not (tmp_path / "scan").exists()
         # A notebook holds the traceback of the last error, which then must not hold the workers.
         assert held.value.__traceback__ is not None
-        assert active_children() == []
+        assert set(active_children()) <= set(before)
 
     def test_no_image(self, data: Path, tmp_path: Path) -> None:
         learn = make_learner(data)

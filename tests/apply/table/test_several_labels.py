@@ -51,7 +51,9 @@ def decide(scan: Scan, path: str, action: Action, old: Sequence[str], new: Seque
 
 
 def carry_out(scan: Scan, delimiter: str | None = " ") -> Report:
-    return apply(scan.manifest_path, scan.root, scan.root / "labels.csv", label_column="tags", label_delim=delimiter)
+    return apply(
+        scan.manifest_path, scan.root, labels=scan.root / "labels.csv", label_column="tags", label_delim=delimiter
+    )
 
 
 def test_cells_change_and_undo_gives_the_bytes_back(scan: Scan) -> None:
@@ -159,7 +161,7 @@ def test_without_a_scan_the_manifest_joins_as_the_table_does(scan: Scan, tmp_pat
     manifest = Manifest(tmp_path / "alone/decisions.csv")
     manifest.append(Decision("3.png", Action.RELABEL, label="cat dog", new_label="cat fox"))
     manifest.append(Decision("1.png", Action.RELABEL, label="cat", new_label="cat;dog"))
-    report = apply(manifest.path, scan.root, scan.root / "labels.csv", label_column="tags", label_delim=" ")
+    report = apply(manifest.path, scan.root, labels=scan.root / "labels.csv", label_column="tags", label_delim=" ")
     assert [(done.path, done.cell) for done in report.done] == [("3.png", "cat fox")]
     assert "there is no class 'cat;dog'" in report.conflicts[0].reason
 
@@ -184,7 +186,7 @@ def test_without_labels_delete_moves_the_file_or_drops_its_row(tmp_path: Path) -
     other = replace(scan, **changes).write(tmp_path / "scan")
     (scan.root / "ages.csv").write_text("fname,label\n0.png,31.5\n1.png,4\n")
     Session(other, reviewer="anna").decide("0.png", Action.DELETE)
-    report = apply(other.manifest_path, scan.root, scan.root / "ages.csv")
+    report = apply(other.manifest_path, scan.root, labels=scan.root / "ages.csv")
     assert report.conflicts == ()
     assert (scan.root / "ages.csv").read_text() == "fname,label\n1.png,4\n"
     assert report.journal is not None
@@ -229,7 +231,7 @@ def test_parquet_cells_hold_sets_too(scan: Scan) -> None:
     before = file.read_bytes()
     decide(scan, "1.png", Action.RELABEL, ("cat",), ())
     decide(scan, "3.png", Action.RELABEL, ("cat", "dog"), ("cat",))
-    report = apply(scan.manifest_path, scan.root, file, label_delim=" ")
+    report = apply(scan.manifest_path, scan.root, labels=file, label_delim=" ")
     assert parquet.read_table(file)["labels"].to_pylist() == ["", "cat"]
     assert report.journal is not None
     undo(report.journal)
