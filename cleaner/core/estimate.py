@@ -14,7 +14,7 @@ from cleaner.core.markup import lines, table
 from cleaner.core.records import Action, Decision, Sample, parse_time
 from cleaner.core.scan import Scan
 from cleaner.core.standing import standing_of
-from cleaner.core.tasks import MULTI_LABEL, split_labels
+from cleaner.core.tasks import ALL_IMAGES, MULTI_LABEL, split_labels
 
 __all__ = [
     "FEW",
@@ -221,10 +221,12 @@ class Estimate:
 
     def _about_the_rest(self) -> Iterator[str]:
         if not self.has_audit:
-            is_whole = all(each.kept >= each.scored for each in self.classes)
-            why = "The lists have every sample" if is_whole else "The scan is of an early version"
-            how = "; a scan with a smaller k draws one" if is_whole else ""
-            yield f"{why}, so there is no audit sample of others{how}."
+            if all(each.label == ALL_IMAGES for each in self.classes):
+                yield "Images without labels have no audit sample."
+            elif all(each.kept >= each.scored for each in self.classes):
+                yield "The lists have every sample, so there is no audit sample of others; a smaller k leaves some."
+            else:
+                yield "The scan is of an early version, so there is no audit sample of others."
         elif self.wrong is None or self.left is None:
             yield "Nobody decided about the audit sample, so there is no estimate of the errors that are left."
         else:

@@ -16,7 +16,7 @@ from cleaner.core.issues import Issue
 from cleaner.core.manifest import Manifest
 from cleaner.core.records import Action, ClassLosses, Decision, Sample
 from cleaner.core.scan import Scan, load
-from cleaner.core.tasks import MULTI_LABEL, join_labels
+from cleaner.core.tasks import ALL_IMAGES, MULTI_LABEL, OTHER, join_labels
 
 # Shares of wrong labels of CIFAR-10N's classes (Wei et al. 2022, aggregate labels), and what is left below a cut that
 # finds a part of them: from every class's samples, its errors below the cut.
@@ -213,6 +213,9 @@ def test_a_scan_without_an_audit_sample_says_why(scan: Scan) -> None:
     assert "of an early version, so there is no audit sample" in old.estimate().summary()
     whole = replace(old, losses=(ClassLosses("train", "cat", 40, 0), ClassLosses("train", "dog", 5, 0)))
     assert "The lists have every sample" in whole.estimate().summary()
+    unlabelled = (ClassLosses("train", ALL_IMAGES, 9, 0),)
+    fields = {"vocab": (ALL_IMAGES,), "samples": (), "cells": {"train": {}}, "task": OTHER}
+    assert "Images without labels have no audit" in replace(old, losses=unlabelled, **fields).estimate().summary()
 
 
 def test_a_scan_beside_a_damaged_manifest_is_shown_with_the_reason(scan: Scan) -> None:
