@@ -248,10 +248,6 @@ CALLS = [
     ('cleaner.check("images", "checked", labels=["a"])', "expected the path of a label table as labels, got list; …"),
     ('scan.decide("labels.csv", "delete")', "there is no image 'labels.csv' below …"),
     (
-        'scan.decide("notes.txt", "delete")',
-        "'notes.txt' is not an image of the dataset, but hidden or a file of another kind",
-    ),
-    (
         'scan.decide(scan.top().iloc[0], "keep")',
         'expected a sample of the scan or the path of an image, got Series; of a row of scan.top() pass row["path"]',
     ),

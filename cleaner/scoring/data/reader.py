@@ -306,16 +306,18 @@ def read(
 
 @contextmanager
 def no_collection_in_forks() -> Iterator[None]:
-    """Keep processes that are forked meanwhile from collecting the garbage of this one.
+    """Keep processes that are forked meanwhile from collecting the garbage of this one, until `prepare_worker`.
 
     Where it holds references to objects of Ray, their end is sent through connections that the fork shares with this
     process, and Ray's next task waits for ever.
     """
-    gc.freeze()
+    was_enabled = gc.isenabled()
+    gc.disable()
     try:
         yield
     finally:
-        gc.unfreeze()  # also of what the program froze, which else would never be freed with what is frozen here
+        if was_enabled:
+            gc.enable()
 
 
 def _loader(dataset: Dataset, key_batches: Iterator[list[Key]], device_type: str, workers: int) -> Any:
@@ -379,6 +381,9 @@ def prefetch_factor(workers: int, batch_size: int) -> int | None:
 
 def prepare_worker(dataset: Dataset, device_type: str, _worker: int) -> None:
     """Prepare a worker process for reading."""
+    if not gc.isenabled():
+        gc.freeze()  # what it got by the fork; see `no_collection_in_forks`
+        gc.enable()
     if device_type == "cpu" and hasattr(os, "nice"):
         os.nice(10)  # the model's threads wait for each other, so they go first
     # Pillow warns at half the number of pixels that are accepted.
