@@ -18,6 +18,7 @@ from tests.support.gpu import (
     DEVICES,
     after_each_batch,
     live_memory,
+    needs_cuda,
     on_device,
     processes_on_gpu,
     refused_synchronization,
@@ -84,8 +85,10 @@ def refuses_cuda(image: Any) -> Any:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize(
+    ("method", "device"),
+    [("fork", "cpu"), *(pytest.param(method, "cuda", marks=needs_cuda) for method in ("fork", "spawn"))],
+)
 def test_readers_do_not_open_the_gpu(method: str, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.utils.data.DataLoader", partial(DataLoader, multiprocessing_context=method))
     data = make_folder(tmp_path / "data")
