@@ -56,6 +56,10 @@ class CheckReport:
 
         Raises:
             CleanerError: there is no such issue.
+
+        Examples:
+            >>> report.frame("copy").columns.tolist()[:3]
+            ['issue', 'group', 'score']
         """
         import pandas as pd
 
@@ -66,7 +70,12 @@ class CheckReport:
         return frame
 
     def shares(self) -> pd.DataFrame:
-        """Return the share of images with each issue, 0 to 1, with a row per label and a column per issue."""
+        """Return the share of images with each issue, 0 to 1, with a row per label and a column per issue.
+
+        Examples:
+            >>> report.shares().index.tolist()
+            ['bear', 'cat', 'dog']
+        """
         import pandas as pd
 
         columns = {

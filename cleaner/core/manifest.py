@@ -101,11 +101,21 @@ class Manifest:
         return self._rows
 
     def latest(self) -> Mapping[str, Decision]:
-        """Return the last row of each path, including `undo` rows."""
+        """Return the last row of each path, including `undo` rows.
+
+        Examples:
+            >>> manifest.latest()["dog/dog_1.png"].new_label
+            'bear'
+        """
         return self._rows.latest()
 
     def rows(self) -> list[Decision]:
-        """Return all decisions, in the order of the file."""
+        """Return all decisions, in the order of the file.
+
+        Examples:
+            >>> len(manifest.rows())
+            2
+        """
         return list(map(self._rows.row, range(self._rows.count)))
 
     @property
@@ -176,7 +186,12 @@ class Manifest:
         return edits
 
     def decisions(self) -> pd.DataFrame:
-        """Return the current decisions, one row per path, with the columns of the file."""
+        """Return the current decisions, one row per path, with the columns of the file.
+
+        Examples:
+            >>> manifest.decisions()["action"].tolist()
+            ['delete', 'relabel']
+        """
         import pandas as pd
 
         standing = list(self._rows.values())
@@ -234,6 +249,10 @@ class Manifest:
 
         Raises:
             CleanerError: the file exists and is not an earlier export, or cannot be written; nothing was written.
+
+        Examples:
+            >>> manifest.export("final.csv")
+            2
         """
         out = Path(out)
         if os.path.lexists(out) and not self._may_replace(out):

@@ -179,6 +179,10 @@ class Scan:
 
         Raises:
             CleanerError: the scan has no such split or label.
+
+        Examples:
+            >>> [sample.rank for sample in scan.kept("train", "cat")]
+            [1, 2, 3, 4, 5]
         """
         self._check_split(split)
         self._check_label(label)
@@ -194,6 +198,13 @@ class Scan:
 
         Raises:
             CleanerError: `n` is below 1, or the scan has no such split or label.
+
+        Examples:
+            >>> worst = scan.worst(2, label="cat")
+            >>> [sample.label for sample in worst]
+            ['cat', 'cat']
+            >>> worst[0].loss >= worst[1].loss
+            True
         """
         if n is not None and (not isinstance(n, Integral) or n < 1):
             raise CleanerError(f"n is {n!r}; expected a whole number of at least 1")
@@ -213,6 +224,12 @@ class Scan:
 
         Raises:
             CleanerError: the scan has no such split or label.
+
+        Examples:
+            >>> scan.top(label="cat")["label"].unique().tolist()
+            ['cat']
+            >>> scan.top()["loss"].is_monotonic_decreasing
+            True
         """
         return _frame(self._table.columns, self.worst(None, split, label))
 
@@ -221,6 +238,10 @@ class Scan:
 
         Raises:
             CleanerError: the scan has no such split, or its task is not `single-label`.
+
+        Examples:
+            >>> int(scan.confusion("valid")["count"].sum()) == scan.scored["valid"]
+            True
         """
         import pandas as pd
 
@@ -239,6 +260,10 @@ class Scan:
 
         Raises:
             CleanerError: the scan has no such split, or its task is not `single-label`.
+
+        Examples:
+            >>> scan.most_confused(min_val=2).columns.tolist()
+            ['split', 'label', 'predicted', 'count']
         """
         import pandas as pd
 
@@ -256,6 +281,10 @@ class Scan:
 
         Raises:
             CleanerError: the scan has no such split.
+
+        Examples:
+            >>> [losses.label for losses in scan.of_classes("train")]
+            ['bear', 'cat', 'dog']
         """
         self._check_split(split)
         known = {losses.label: losses for losses in self.losses if losses.split == split}
@@ -276,6 +305,10 @@ class Scan:
 
         Raises:
             CleanerError: the scan has no such split.
+
+        Examples:
+            >>> scan.classes("train")[["label", "scored"]].values.tolist()
+            [['bear', 5], ['cat', 5], ['dog', 5]]
         """
         splits = self.splits if split is None else (split,)
         return _frame(CLASSES.columns, [losses for name in splits for losses in self.of_classes(name)])
@@ -284,6 +317,10 @@ class Scan:
         """Return one sample per path: the first, where the dataset lists a file more than once.
 
         The audit sample is included, and unreadable files as `unreadable_samples` returns them.
+
+        Examples:
+            >>> scan.by_path()["cat/cat_0.png"].label
+            'cat'
         """
         samples: dict[str, Sample] = {}
         for sample in (*self.samples, *self.audit, *self.unreadable_samples()):
@@ -291,7 +328,12 @@ class Scan:
         return samples
 
     def unreadable_samples(self) -> list[Sample]:
-        """Return the unreadable files as samples without prediction, with a loss and confidence of NaN."""
+        """Return the unreadable files as samples without prediction, with a loss and confidence of NaN.
+
+        Examples:
+            >>> scan.unreadable_samples()
+            []
+        """
         samples = []
         for rank, file in enumerate(self.unreadable, start=1):
             given = split_labels(file.label, self.label_delim) if self.task == MULTI_LABEL else ()
@@ -303,6 +345,10 @@ class Scan:
 
         Raises:
             CleanerError: the scan has no folder, or its manifest is invalid.
+
+        Examples:
+            >>> scan.estimate().found
+            2
         """
         from cleaner.core.estimate import estimate
 
@@ -313,6 +359,12 @@ class Scan:
 
         Raises:
             CleanerError: the scan has no folder, or its manifest is invalid.
+
+        Examples:
+            >>> _ = scan.decide("cat/cat_2.png", "keep", reviewer="ann")
+            >>> _ = scan.decide("cat/cat_2.png", "delete", reviewer="ben")
+            >>> scan.agreement().differing
+            {'cat/cat_2.png': {'ann': 'keep', 'ben': 'delete'}}
         """
         from cleaner.core.agreement import agreement
         from cleaner.core.manifest import Manifest
@@ -344,6 +396,12 @@ class Scan:
         Raises:
             CleanerError: there is no such image, action or label, or the scan has no folder; nothing was written.
             OSError: the manifest cannot be written.
+
+        Examples:
+            >>> scan.decide("cat/cat_2.png", "relabel", "dog").action.value
+            'relabel'
+            >>> scan.decide(scan.worst(1)[0], "unsure", reviewer="anna").reviewer
+            'anna'
         """
         from cleaner.core.decision_rules import decide
 
@@ -354,6 +412,10 @@ class Scan:
 
         Raises:
             CleanerError: the scan has no folder, or its manifest is invalid.
+
+        Examples:
+            >>> scan.decisions()[["path", "action"]].values.tolist()
+            [['cat/cat_0.png', 'delete'], ['dog/dog_1.png', 'relabel']]
         """
         from cleaner.core.manifest import Manifest
 
@@ -405,6 +467,10 @@ class Scan:
         Raises:
             CleanerError: another process is writing a scan to the folder.
             OSError: the folder cannot be written; it holds the old scan or the new one.
+
+        Examples:
+            >>> scan.write(Path("copy")).folder.name
+            'copy'
         """
         with writing(folder) as files:
             return self.write_to(files)

@@ -158,6 +158,11 @@ class Interpretation:
 
         Raises:
             CleanerError: `k` is invalid, or the scan kept too few samples.
+
+        Examples:
+            >>> losses, positions = interp.top_losses(3)
+            >>> len(losses), positions.tolist()
+            (3, [0, 1, 2])
         """
         positions = self._positions(k, largest)
         losses = np.array([self._samples[i].loss for i in positions], np.float64)
@@ -189,6 +194,10 @@ class Interpretation:
 
         Raises:
             CleanerError: as in `top_losses`, or the grid is too small.
+
+        Examples:
+            >>> len(interp.plot_top_losses(2, figsize=(6, 3)))  # the axes
+            2
         """
         ranks = _ranks(k)
         ranked = self._positions(max(ranks) + 1, largest)
@@ -207,6 +216,10 @@ class Interpretation:
 
         Raises:
             CleanerError: the task of the scan is not `single-label`.
+
+        Examples:
+            >>> int(interp.confusion_matrix().sum()) == scan.scored["valid"]
+            True
         """
         check_has_confusion(self.scan.task)
         cells = Cells.from_counts(self.scan.cells[self.split], self.vocab)
@@ -241,6 +254,10 @@ class Interpretation:
 
         Raises:
             CleanerError: the task of the scan is not `single-label`.
+
+        Examples:
+            >>> len(interp.plot_confusion_matrix())  # the axes
+            1
         """
         import matplotlib.pyplot as plt
 
@@ -272,6 +289,10 @@ class Interpretation:
 
         Raises:
             CleanerError: `min_val` is below 1, or the task of the scan is not `single-label`.
+
+        Examples:
+            >>> all(label != predicted for label, predicted, count in interp.most_confused())
+            True
         """
         check_has_confusion(self.scan.task)
         if not isinstance(min_val, Integral) or min_val < 1:
@@ -291,6 +312,10 @@ class Interpretation:
 
         Raises:
             CleanerError: no sample of the split was scored, or the task of the scan is not `single-label`.
+
+        Examples:
+            >>> interp.report().split()[:4]
+            ['precision', 'recall', 'f1-score', 'support']
         """
         if self.scan.task == MULTI_LABEL:
             raise CleanerError(
