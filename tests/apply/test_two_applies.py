@@ -21,7 +21,7 @@ from cleaner.core.journal import Journal
 from cleaner.core.manifest import Manifest
 from tests.support.folders import Place, delete, relabel, tree
 
-fcntl = pytest.importorskip("fcntl")
+fcntl = pytest.importorskip("fcntl", reason="needs fcntl, which Windows lacks")
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def pairs_of(search: Callable[..., Iterator[np.ndarray]], values: np.ndarray, fl
 
 
 def test_an_index_finds_98_in_100_of_the_pairs_of_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("usearch")
+    pytest.importorskip("usearch", reason="needs usearch, which the extra test brings")
     monkeypatch.setattr(neighbours, "_INDEXED", 8_000)
     random = np.random.default_rng(0)
     values = random.normal(size=(20_000, 16)).astype(np.float32)
@@ -79,7 +79,7 @@ def test_an_index_finds_98_in_100_of_the_pairs_of_brute_force(monkeypatch: pytes
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("n", [0, 1, 2, 11])
 def test_plain_pictures_are_in_no_index(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("usearch")
+    pytest.importorskip("usearch", reason="needs usearch, which the extra test brings")
     monkeypatch.setattr(neighbours, "_INDEXED", 5)
     monkeypatch.setattr(neighbours, "_BLOCK", 5)
     values = np.zeros((n, 4), np.float32)

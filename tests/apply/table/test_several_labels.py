@@ -225,7 +225,7 @@ def test_remaining_labels_keep_their_order_and_new_ones_come_last(
 
 def test_parquet_cells_hold_sets_too(scan: Scan) -> None:
     pa = pytest.importorskip("pyarrow", reason="needs pyarrow, which the extra test brings")
-    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow, which the extra test brings")
     file = scan.root / "labels.parquet"
     parquet.write_table(pa.table({"fname": ["1.png", "3.png"], "labels": ["cat", "dog cat"]}), file)
     before = file.read_bytes()
